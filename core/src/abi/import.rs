@@ -1,0 +1,146 @@
+//! The host's side: objects behind safe traits, so that after registration nobody knows where a plugin came from.
+
+use super::types::{
+    ClassifierObject, ExtractorObject, RawField, RawFlows, RawFlows_TO, RawInstance, RawSink, RawSink_TO, RawStream,
+    RawValue, TemplateObject, number,
+};
+use crate::feature::{Column, FlowBatch, FlowSource, Rows, RowsMut};
+use crate::flow::Direction;
+use crate::plugin::{
+    Classifier, FeatureExtractor, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, SinkTarget,
+    StreamView, TrainingSet,
+};
+use crate::record::{FieldId, FieldSpec, FieldTable, Mark, Value};
+use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::std_types::RSlice;
+
+/// Puts an object from across the boundary behind its safe trait.
+pub fn unwrap(instance: RawInstance) -> Instance {
+    match instance {
+        RawInstance::Protocol(inner) => Instance::Protocol(Box::new(Imported(inner))),
+        RawInstance::Feature(inner) => Instance::Feature(Box::new(Imported(inner))),
+        RawInstance::Classifier(inner) => Instance::Classifier(Box::new(Imported(inner))),
+    }
+}
+
+struct Imported<T>(T);
+
+impl ProtocolTemplate for Imported<TemplateObject> {
+    fn fields(&self) -> Vec<FieldSpec> {
+        match self.0.fields().into_result() {
+            Ok(fields) => fields.iter().filter_map(RawField::read).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+    fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
+        let ids: Vec<u16> = ids.iter().map(|id| id.0).collect();
+        Ok(self.0.wire(ids.as_slice().into()).into_result()?)
+    }
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        match self.0.probe(raw(stream)) {
+            1 => Probe::Unsure,
+            2 => Probe::Certain,
+            _ => Probe::No,
+        }
+    }
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        let mut sink = ExportedSink(out.target());
+        let progress = self.0.parse(raw(stream), RawSink_TO::from_ptr(&mut sink, TD_Opaque)).into_result()?;
+        Ok(if progress.done {
+            Progress::Done
+        } else {
+            Progress::More { forward: progress.forward, backward: progress.backward }
+        })
+    }
+}
+
+fn raw<'a>(stream: &StreamView<'a>) -> RawStream<'a> {
+    RawStream {
+        forward: stream.forward.into(),
+        backward: stream.backward.into(),
+        forward_ended: stream.forward_ended,
+        backward_ended: stream.backward_ended,
+        protocol: stream.carrier as u8,
+        originator_port: stream.originator_port,
+        responder_port: stream.responder_port,
+    }
+}
+
+struct ExportedSink<'a>(&'a mut dyn SinkTarget);
+
+impl RawSink for ExportedSink<'_> {
+    fn set(&mut self, id: u16, value: RawValue<'_>) {
+        if let Some(value) = Option::<Value<'_>>::from(value) {
+            self.0.set(FieldId(id), value);
+        }
+    }
+    fn mark(&mut self, mark: u8, backward: bool, offset: usize) {
+        if let Some(mark) = Mark::from_number(mark) {
+            self.0.mark(mark, if backward { Direction::Backward } else { Direction::Forward }, offset);
+        }
+    }
+    fn swap_directions(&mut self) {
+        self.0.swap_directions();
+    }
+}
+
+impl FeatureExtractor for Imported<ExtractorObject> {
+    fn columns(&self) -> Vec<Column> {
+        match self.0.columns().into_result() {
+            Ok(columns) => columns.iter().map(Column::from).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+    fn wire(&mut self, fields: &FieldTable) -> Result<(), PluginError> {
+        let fields = fields.iter().map(|(id, spec)| RawField::new(id.0, spec)).collect();
+        Ok(self.0.wire(fields).into_result()?)
+    }
+    fn extract(&self, batch: &FlowBatch<'_>, rows: &mut RowsMut<'_>) -> Result<(), PluginError> {
+        let flows = ExportedFlows(batch.source());
+        let (stride, first, width) = rows.place();
+        let batch = RawFlows_TO::from_ptr(&flows, TD_Opaque);
+        Ok(self.0.extract(batch, rows.data_mut().into(), stride, first, width).into_result()?)
+    }
+}
+
+struct ExportedFlows<'a>(&'a dyn FlowSource);
+
+impl RawFlows for ExportedFlows<'_> {
+    fn flows(&self) -> usize {
+        self.0.len()
+    }
+    fn value(&self, row: usize, id: u16) -> RawValue<'_> {
+        self.0.value(row, FieldId(id)).into()
+    }
+    fn number(&self, row: usize, code: u16) -> u64 {
+        let direction = |index| {
+            self.0.direction(row, if index == 0 { Direction::Forward } else { Direction::Backward })
+        };
+        number::get(code, direction, || self.0.shape(row), || self.0.conversation(row))
+    }
+    fn splt_sizes(&self, row: usize) -> RSlice<'_, i32> {
+        self.0.splt(row).sizes.into()
+    }
+    fn splt_times_us(&self, row: usize) -> RSlice<'_, u32> {
+        self.0.splt(row).times_us.into()
+    }
+}
+
+impl Classifier for Imported<ClassifierObject> {
+    fn fit(&mut self, data: &TrainingSet<'_>) -> Result<(), PluginError> {
+        let (rows, width) = (data.rows.data().into(), data.rows.width());
+        Ok(self.0.fit(rows, width, data.labels.into(), data.weights.into(), data.seed).into_result()?)
+    }
+    fn save(&self) -> Result<Vec<u8>, PluginError> {
+        Ok(self.0.save().into_result()?.into())
+    }
+    fn load(&mut self, weights: &[u8]) -> Result<(), PluginError> {
+        Ok(self.0.load(weights.into()).into_result()?)
+    }
+    fn predict(&self, rows: &Rows<'_>, scores: &mut [f64]) -> Result<(), PluginError> {
+        Ok(self.0.predict(rows.data().into(), rows.width(), scores.into()).into_result()?)
+    }
+    fn explain(&self, row: &[f32], contributions: &mut [f64]) -> Result<(), PluginError> {
+        Ok(self.0.explain(row.into(), contributions.into()).into_result()?)
+    }
+}

@@ -1,0 +1,384 @@
+//! Plain data as it crosses the boundary, and the objects behind the traits.
+
+use crate::feature::{Column, Evidence, FlowShape};
+use crate::flow::{DirectionStats, Moments};
+use crate::context::ConversationSnapshot;
+use crate::plugin::{Manifest, PluginError, PluginErrorKind, PluginKind};
+use crate::record::{FieldKind, FieldSpec, Value};
+use abi_stable::std_types::{RBox, RResult, RSlice, RSliceMut, RString, RVec};
+use abi_stable::{StableAbi, sabi_trait};
+
+/// [`Manifest`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct RawManifest {
+    pub kind: u8,
+    pub name: RString,
+    pub version: RString,
+    pub summary: RString,
+}
+
+impl From<&Manifest> for RawManifest {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            kind: manifest.kind as u8,
+            name: manifest.name.as_str().into(),
+            version: manifest.version.as_str().into(),
+            summary: manifest.summary.as_str().into(),
+        }
+    }
+}
+
+impl RawManifest {
+    /// Back to a manifest; `None` for a kind of a later contract.
+    pub fn read(&self) -> Option<Manifest> {
+        Some(Manifest {
+            kind: PluginKind::from_number(self.kind)?,
+            name: self.name.to_string(),
+            version: self.version.to_string(),
+            summary: self.summary.to_string(),
+        })
+    }
+}
+
+/// [`PluginError`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct RawError {
+    pub kind: u8,
+    pub message: RString,
+}
+
+impl From<PluginError> for RawError {
+    fn from(error: PluginError) -> Self {
+        Self { kind: error.kind as u8, message: error.message.into() }
+    }
+}
+
+impl From<RawError> for PluginError {
+    fn from(error: RawError) -> Self {
+        Self { kind: PluginErrorKind::from_number(error.kind), message: error.message.into_string() }
+    }
+}
+
+/// [`FieldSpec`] with the id it has in the pipeline; the id means nothing in a declaration.
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct RawField {
+    pub id: u16,
+    pub kind: u8,
+    pub name: RString,
+    pub words: RString,
+}
+
+impl RawField {
+    pub fn new(id: u16, spec: &FieldSpec) -> Self {
+        Self { id, kind: spec.kind as u8, name: spec.name.as_ref().into(), words: spec.words.as_ref().into() }
+    }
+
+    /// Back to a declaration; `None` for a kind of a later contract.
+    pub fn read(&self) -> Option<FieldSpec> {
+        Some(FieldSpec {
+            name: self.name.to_string().into(),
+            kind: FieldKind::from_number(self.kind)?,
+            words: self.words.to_string().into(),
+        })
+    }
+}
+
+/// [`Column`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct RawColumn {
+    pub name: RString,
+    pub unit: RString,
+    pub words: RString,
+    pub evidence: u8,
+}
+
+impl From<&Column> for RawColumn {
+    fn from(column: &Column) -> Self {
+        Self {
+            name: column.name.as_ref().into(),
+            unit: column.unit.as_ref().into(),
+            words: column.words.as_ref().into(),
+            evidence: column.evidence as u8,
+        }
+    }
+}
+
+impl From<&RawColumn> for Column {
+    fn from(column: &RawColumn) -> Self {
+        Self::new(
+            column.name.to_string(),
+            column.unit.to_string(),
+            column.words.to_string(),
+            Evidence::from_number(column.evidence).unwrap_or(Evidence::Flow),
+        )
+    }
+}
+
+/// [`Value`], or that there is none.
+#[repr(u8)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub enum RawValue<'a> {
+    None,
+    U64(u64),
+    F64(f64),
+    Bytes(RSlice<'a, u8>),
+    U16List(RSlice<'a, u16>),
+}
+
+impl<'a> From<Option<Value<'a>>> for RawValue<'a> {
+    fn from(value: Option<Value<'a>>) -> Self {
+        match value {
+            None => Self::None,
+            Some(Value::U64(number)) => Self::U64(number),
+            Some(Value::F64(number)) => Self::F64(number),
+            Some(Value::Bytes(bytes)) => Self::Bytes(bytes.into()),
+            Some(Value::U16List(list)) => Self::U16List(list.into()),
+        }
+    }
+}
+
+impl<'a> From<RawValue<'a>> for Option<Value<'a>> {
+    fn from(value: RawValue<'a>) -> Self {
+        Some(match value {
+            RawValue::None => return None,
+            RawValue::U64(number) => Value::U64(number),
+            RawValue::F64(number) => Value::F64(number),
+            RawValue::Bytes(bytes) => Value::Bytes(bytes.as_slice()),
+            RawValue::U16List(list) => Value::U16List(list.as_slice()),
+        })
+    }
+}
+
+/// [`crate::plugin::StreamView`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct RawStream<'a> {
+    pub forward: RSlice<'a, u8>,
+    pub backward: RSlice<'a, u8>,
+    pub forward_ended: bool,
+    pub backward_ended: bool,
+    pub protocol: u8,
+    pub originator_port: u16,
+    pub responder_port: u16,
+}
+
+/// [`crate::plugin::Progress`]: whether it is done, else the bytes wanted.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct RawProgress {
+    pub done: bool,
+    pub forward: usize,
+    pub backward: usize,
+}
+
+/// Where a foreign template writes to.
+#[sabi_trait]
+pub trait RawSink {
+    fn set(&mut self, id: u16, value: RawValue<'_>);
+    fn mark(&mut self, mark: u8, backward: bool, offset: usize);
+    #[sabi(last_prefix_field)]
+    fn swap_directions(&mut self);
+}
+
+/// A batch of flows for a foreign extractor: accessors by number, so that the set can grow.
+#[sabi_trait]
+pub trait RawFlows {
+    fn flows(&self) -> usize;
+    /// A field of one flow.
+    fn value(&self, row: usize, id: u16) -> RawValue<'_>;
+    /// A number of one flow by its code (see [`number`]), as bits; codes that are not known give `u64::MAX`.
+    fn number(&self, row: usize, code: u16) -> u64;
+    fn splt_sizes(&self, row: usize) -> RSlice<'_, i32>;
+    #[sabi(last_prefix_field)]
+    fn splt_times_us(&self, row: usize) -> RSlice<'_, u32>;
+}
+
+/// A batch as it is borrowed for one call.
+pub type RawFlowsRef<'a> = RawFlows_TO<'a, abi_stable::sabi_types::RRef<'a, ()>>;
+/// A sink as it is borrowed for one call.
+pub type RawSinkMut<'a> = RawSink_TO<'a, abi_stable::sabi_types::RMut<'a, ()>>;
+
+#[sabi_trait]
+pub trait RawTemplate: Send + Sync {
+    fn fields(&self) -> RResult<RVec<RawField>, RawError>;
+    fn wire(&mut self, ids: RSlice<'_, u16>) -> RResult<(), RawError>;
+    fn probe(&self, stream: RawStream<'_>) -> u8;
+    #[sabi(last_prefix_field)]
+    fn parse(&self, stream: RawStream<'_>, out: RawSinkMut<'_>) -> RResult<RawProgress, RawError>;
+}
+
+#[sabi_trait]
+pub trait RawExtractor: Send + Sync {
+    fn columns(&self) -> RResult<RVec<RawColumn>, RawError>;
+    fn wire(&mut self, fields: RVec<RawField>) -> RResult<(), RawError>;
+    /// `rows` are `stride` wide; the extractor's columns begin at `first` and are `width` wide.
+    #[sabi(last_prefix_field)]
+    fn extract(
+        &self,
+        batch: RawFlowsRef<'_>,
+        rows: RSliceMut<'_, f32>,
+        stride: usize,
+        first: usize,
+        width: usize,
+    ) -> RResult<(), RawError>;
+}
+
+#[sabi_trait]
+pub trait RawClassifier: Send + Sync {
+    fn fit(
+        &mut self,
+        rows: RSlice<'_, f32>,
+        width: usize,
+        labels: RSlice<'_, bool>,
+        weights: RSlice<'_, f32>,
+        seed: u64,
+    ) -> RResult<(), RawError>;
+    fn save(&self) -> RResult<RVec<u8>, RawError>;
+    fn load(&mut self, weights: RSlice<'_, u8>) -> RResult<(), RawError>;
+    fn predict(&self, rows: RSlice<'_, f32>, width: usize, scores: RSliceMut<'_, f64>) -> RResult<(), RawError>;
+    #[sabi(last_prefix_field)]
+    fn explain(&self, row: RSlice<'_, f32>, contributions: RSliceMut<'_, f64>) -> RResult<(), RawError>;
+}
+
+/// An owned template from across the boundary.
+pub type TemplateObject = RawTemplate_TO<'static, RBox<()>>;
+/// An owned extractor from across the boundary.
+pub type ExtractorObject = RawExtractor_TO<'static, RBox<()>>;
+/// An owned classifier from across the boundary.
+pub type ClassifierObject = RawClassifier_TO<'static, RBox<()>>;
+
+/// [`crate::plugin::Instance`].
+#[repr(u8)]
+#[derive(StableAbi)]
+pub enum RawInstance {
+    Protocol(TemplateObject),
+    Feature(ExtractorObject),
+    Classifier(ClassifierObject),
+}
+
+/// The codes of [`RawFlows::number`]: one place that both sides share.
+pub mod number {
+    use super::{ConversationSnapshot, DirectionStats, FlowShape, Moments};
+
+    /// First code of each group; forward and backward counts have the same order.
+    const DIRECTION: [u16; 2] = [0, 64];
+    const SHAPE: u16 = 128;
+    const CONVERSATION: u16 = 160;
+
+    /// Reads a number by its code.
+    pub fn get(
+        code: u16,
+        direction: impl Fn(usize) -> DirectionStats,
+        shape: impl Fn() -> FlowShape,
+        conversation: impl Fn() -> ConversationSnapshot,
+    ) -> u64 {
+        match code {
+            0..64 => of_direction(&direction(0), code - DIRECTION[0]),
+            64..128 => of_direction(&direction(1), code - DIRECTION[1]),
+            128..160 => {
+                let shape = shape();
+                match code - SHAPE {
+                    0 => shape.first_ns,
+                    1 => shape.duration_ns,
+                    2 => u64::from(shape.responder_port),
+                    3 => u64::from(shape.protocol),
+                    _ => u64::MAX,
+                }
+            }
+            160..192 => {
+                let known = conversation();
+                match code - CONVERSATION {
+                    0 => u64::from(known.earlier),
+                    1 => u64::from(known.failed),
+                    2 => known.gap.to_bits(),
+                    3 => known.gap_mean.to_bits(),
+                    4 => known.gap_variation.to_bits(),
+                    5 => known.sent_variation.to_bits(),
+                    _ => u64::MAX,
+                }
+            }
+            _ => u64::MAX,
+        }
+    }
+
+    fn of_direction(stats: &DirectionStats, at: u16) -> u64 {
+        let moments = |m: &Moments, at: u16| match at {
+            0 => m.count,
+            1 => m.min.to_bits(),
+            2 => m.max.to_bits(),
+            3 => m.mean.to_bits(),
+            _ => m.squares.to_bits(),
+        };
+        match at {
+            0 => stats.packets,
+            1 => stats.bytes,
+            2 => stats.payload_bytes,
+            3 => u64::from(stats.syn),
+            4 => u64::from(stats.fin),
+            5 => u64::from(stats.rst),
+            6 => u64::from(stats.psh),
+            7 => u64::from(stats.retransmitted),
+            8 => u64::from(stats.reordered),
+            9 => stats.first_ns,
+            10 => stats.last_ns,
+            11..16 => moments(&stats.lengths, at - 11),
+            16..21 => moments(&stats.gaps, at - 16),
+            _ => u64::MAX,
+        }
+    }
+
+    /// Builds the counts of one direction from their numbers.
+    pub fn direction(index: usize, get: impl Fn(u16) -> u64) -> DirectionStats {
+        let get = |at: u16| get(DIRECTION[index & 1] + at);
+        let small = |at: u16| get(at) as u32;
+        let moments = |first: u16| Moments {
+            count: get(first),
+            min: f64::from_bits(get(first + 1)),
+            max: f64::from_bits(get(first + 2)),
+            mean: f64::from_bits(get(first + 3)),
+            squares: f64::from_bits(get(first + 4)),
+        };
+        DirectionStats {
+            packets: get(0),
+            bytes: get(1),
+            payload_bytes: get(2),
+            syn: small(3),
+            fin: small(4),
+            rst: small(5),
+            psh: small(6),
+            retransmitted: small(7),
+            reordered: small(8),
+            first_ns: get(9),
+            last_ns: get(10),
+            lengths: moments(11),
+            gaps: moments(16),
+        }
+    }
+
+    /// Builds the shape from its numbers.
+    pub fn shape(get: impl Fn(u16) -> u64) -> FlowShape {
+        FlowShape {
+            first_ns: get(SHAPE),
+            duration_ns: get(SHAPE + 1),
+            responder_port: get(SHAPE + 2) as u16,
+            protocol: get(SHAPE + 3) as u8,
+        }
+    }
+
+    /// Builds the conversation's snapshot from its numbers.
+    pub fn conversation(get: impl Fn(u16) -> u64) -> ConversationSnapshot {
+        let float = |at: u16| f64::from_bits(get(CONVERSATION + at));
+        ConversationSnapshot {
+            earlier: get(CONVERSATION) as u32,
+            failed: get(CONVERSATION + 1) as u32,
+            gap: float(2),
+            gap_mean: float(3),
+            gap_variation: float(4),
+            sent_variation: float(5),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What crosses flows: conversations.
+//!
+//! One consumer feeds finished flows in their merged order; each flow gets a [`ConversationSnapshot`] of what was known
+//! of its conversation *before* it, so that a row never sees the future.
+
+use crate::flow::{FlowRecord, Moments};
+use crate::record::{ClientHello, Record};
+use hashbrown::HashMap;
+
+/// What was known of a conversation when one of its flows ended, that flow not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ConversationSnapshot {
+    /// Earlier flows from the same host to the same service.
+    pub earlier: u32,
+    /// Those of them in which the responder sent no payload.
+    pub failed: u32,
+    /// Seconds between the begin of the latest earlier flow and this one; NaN without one.
+    pub gap: f64,
+    /// Mean of the earlier gaps in seconds, this one included; NaN with fewer than two.
+    pub gap_mean: f64,
+    /// Standard deviation of those gaps over their mean; NaN with fewer than two.
+    pub gap_variation: f64,
+    /// Standard deviation of the originators' payload bytes over their mean, this flow included; NaN with one flow.
+    pub sent_variation: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Service {
+    Name(Box<[u8]>, u16),
+    Address([u8; 16], u16),
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Conversation {
+    flows: u32,
+    failed: u32,
+    last_begin_ns: u64,
+    gaps: Moments,
+    sent: Moments,
+}
+
+type Conversations = HashMap<([u8; 16], Service), Conversation, foldhash::fast::FixedState>;
+
+/// All conversations of a run, bounded: two generations, of which the older is forgotten when the younger is full.
+#[derive(Debug)]
+pub struct ConversationTracker {
+    young: Conversations,
+    old: Conversations,
+    limit: usize,
+    forgotten: u64,
+}
+
+impl ConversationTracker {
+    /// A tracker that remembers at most `limit` conversations. `seed` guards the tables against chosen keys and changes
+    /// no result.
+    pub fn new(limit: usize, seed: u64) -> Self {
+        let table = || HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed));
+        Self { young: table(), old: table(), limit: limit.max(2), forgotten: 0 }
+    }
+
+    /// Takes a finished flow in and writes its snapshot.
+    pub fn observe(&mut self, flow: &mut FlowRecord) {
+        let sni = ClientHello::read(|id| flow.fields.get(id)).map(|hello| hello.sni).filter(|sni| !sni.is_empty());
+        let service = match sni {
+            Some(name) => Service::Name(name.into(), flow.responder.port),
+            None => Service::Address(flow.responder.address, flow.responder.port),
+        };
+        let key = (flow.originator.address, service);
+        if !self.young.contains_key(&key) {
+            if self.young.len() >= self.limit / 2 {
+                self.forgotten += self.old.len() as u64;
+                self.old = std::mem::replace(&mut self.young, HashMap::with_hasher(self.old.hasher().clone()));
+            }
+            let known = self.old.remove(&key).unwrap_or_default();
+            self.young.insert(key.clone(), known);
+        }
+        let Some(conversation) = self.young.get_mut(&key) else { return };
+        flow.conversation = conversation.observe(flow);
+    }
+
+    /// Conversations that were forgotten because the limit was reached.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+}
+
+impl Conversation {
+    fn observe(&mut self, flow: &FlowRecord) -> ConversationSnapshot {
+        let gap = if self.flows == 0 {
+            f64::NAN
+        } else {
+            let gap = flow.first_ns.abs_diff(self.last_begin_ns) as f64 * 1e-9;
+            self.gaps.add(gap);
+            gap
+        };
+        let (earlier, failed) = (self.flows, self.failed);
+        self.sent.add(flow.stats[0].payload_bytes as f64);
+        self.flows = self.flows.saturating_add(1);
+        self.failed = self.failed.saturating_add(u32::from(flow.stats[1].payload_bytes == 0));
+        self.last_begin_ns = self.last_begin_ns.max(flow.first_ns);
+        let variation = |m: &Moments| if m.count < 2 || m.mean <= 0.0 { f64::NAN } else { m.deviation() / m.mean };
+        ConversationSnapshot {
+            earlier,
+            failed,
+            gap,
+            gap_mean: if self.gaps.count < 2 { f64::NAN } else { self.gaps.mean },
+            gap_variation: variation(&self.gaps),
+            sent_variation: variation(&self.sent),
+        }
+    }
+}

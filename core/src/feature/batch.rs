@@ -1,0 +1,156 @@
+use crate::context::ConversationSnapshot;
+use crate::flow::{Direction, DirectionStats, FlowRecord};
+use crate::record::{FieldId, Record, Value};
+
+/// What stands behind a batch: the host's records, or the other side of a library boundary.
+pub trait FlowSource {
+    /// How many flows.
+    fn len(&self) -> usize;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// A field of one flow.
+    fn value(&self, row: usize, id: FieldId) -> Option<Value<'_>>;
+    /// Counts of one direction.
+    fn direction(&self, row: usize, direction: Direction) -> DirectionStats;
+    /// Lengths and times of the first payload packets.
+    fn splt(&self, row: usize) -> SpltView<'_>;
+    /// Nanoseconds from the first to the last packet, and the responder's port and IP protocol.
+    fn shape(&self, row: usize) -> FlowShape;
+    /// What was known of the conversation when the flow ended.
+    fn conversation(&self, row: usize) -> ConversationSnapshot;
+}
+
+/// The few facts of a flow that are neither counts nor fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlowShape {
+    /// Time of the first packet in nanoseconds since 1970: for differences to other times, never a feature itself.
+    pub first_ns: u64,
+    /// Nanoseconds from the first packet to the last.
+    pub duration_ns: u64,
+    /// The responder's port.
+    pub responder_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+/// Lengths and times of a flow's first payload packets, borrowed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SpltView<'a> {
+    /// Payload lengths in bytes; positive forward, negative backward.
+    pub sizes: &'a [i32],
+    /// Microseconds since the flow's first packet.
+    pub times_us: &'a [u32],
+}
+
+/// A batch of finished flows, as an extractor sees it.
+#[derive(Clone, Copy)]
+pub struct FlowBatch<'a> {
+    source: &'a dyn FlowSource,
+}
+
+impl<'a> FlowBatch<'a> {
+    /// A batch over a source.
+    pub fn new(source: &'a dyn FlowSource) -> Self {
+        Self { source }
+    }
+
+    /// How many flows.
+    pub fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.source.is_empty()
+    }
+
+    /// The flows in order.
+    pub fn iter(&self) -> impl Iterator<Item = FlowView<'a>> + use<'a> {
+        let source = self.source;
+        (0..source.len()).map(move |row| FlowView { source, row })
+    }
+
+    pub(crate) fn source(&self) -> &'a dyn FlowSource {
+        self.source
+    }
+}
+
+/// One finished flow, as an extractor sees it: no addresses, and no port of the originator.
+#[derive(Clone, Copy)]
+pub struct FlowView<'a> {
+    source: &'a dyn FlowSource,
+    row: usize,
+}
+
+impl<'a> FlowView<'a> {
+    /// Counts of one direction.
+    pub fn direction(&self, direction: Direction) -> DirectionStats {
+        self.source.direction(self.row, direction)
+    }
+
+    /// Lengths and times of the first payload packets.
+    pub fn splt(&self) -> SpltView<'a> {
+        self.source.splt(self.row)
+    }
+
+    /// Seconds from the first packet to the last.
+    pub fn duration(&self) -> f64 {
+        self.source.shape(self.row).duration_ns as f64 * 1e-9
+    }
+
+    /// Seconds since 1970 of the first packet: only for the distance to other times, such as a certificate's.
+    pub fn began(&self) -> u64 {
+        self.source.shape(self.row).first_ns / 1_000_000_000
+    }
+
+    /// The responder's port.
+    pub fn responder_port(&self) -> u16 {
+        self.source.shape(self.row).responder_port
+    }
+
+    /// IP protocol number.
+    pub fn protocol(&self) -> u8 {
+        self.source.shape(self.row).protocol
+    }
+
+    /// What was known of the conversation when the flow ended.
+    pub fn conversation(&self) -> ConversationSnapshot {
+        self.source.conversation(self.row)
+    }
+
+    /// A field by its id.
+    pub fn value(&self, id: FieldId) -> Option<Value<'a>> {
+        self.source.value(self.row, id)
+    }
+
+    /// A typed record, such as the [`ClientHello`](crate::record::ClientHello).
+    pub fn record<R: Record<'a>>(&self) -> Option<R> {
+        R::read(|id| self.value(id))
+    }
+}
+
+/// The host's own records: a batch is any choice of them, in order.
+impl FlowSource for &[&FlowRecord] {
+    fn len(&self) -> usize {
+        <[&FlowRecord]>::len(self)
+    }
+    fn value(&self, row: usize, id: FieldId) -> Option<Value<'_>> {
+        self.get(row)?.fields.get(id)
+    }
+    fn direction(&self, row: usize, direction: Direction) -> DirectionStats {
+        self.get(row).map(|flow| flow.stats[direction.index()]).unwrap_or_default()
+    }
+    fn splt(&self, row: usize) -> SpltView<'_> {
+        self.get(row)
+            .map(|flow| SpltView { sizes: &flow.splt.sizes, times_us: &flow.splt.times_us })
+            .unwrap_or_default()
+    }
+    fn shape(&self, row: usize) -> FlowShape {
+        self.get(row).map(|flow| flow.shape()).unwrap_or_default()
+    }
+    fn conversation(&self, row: usize) -> ConversationSnapshot {
+        self.get(row).map(|flow| flow.conversation).unwrap_or_default()
+    }
+}

@@ -1,0 +1,39 @@
+//! Packets become flows, and flows end by packet time alone.
+//!
+//! A [`FlowTable`] holds the open flows of one logical shard. It never looks at a clock: [`FlowTable::push`] takes the
+//! packet's time and [`FlowTable::expire`] the capture's, and what a flow becomes depends only on its own packets.
+
+mod key;
+mod stats;
+mod table;
+
+pub use key::{Endpoint, FlowKey, format_address};
+pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
+pub use table::{EndReason, FlowCounters, FlowLimits, FlowRecord, FlowTable, Templates};
+
+/// One of the two directions of a flow, as its packets travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the originator to the responder.
+    Forward,
+    /// From the responder to the originator.
+    Backward,
+}
+
+impl Direction {
+    /// The other direction.
+    pub fn reverse(self) -> Self {
+        match self {
+            Self::Forward => Self::Backward,
+            Self::Backward => Self::Forward,
+        }
+    }
+
+    /// 0 forward, 1 backward: for arrays of two.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Forward => 0,
+            Self::Backward => 1,
+        }
+    }
+}

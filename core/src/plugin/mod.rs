@@ -1,0 +1,67 @@
+//! The contract: three kinds of plugin as safe traits.
+//!
+//! An author implements one of [`ProtocolTemplate`], [`FeatureExtractor`] and [`Classifier`] and lists the type in one
+//! [`declare_plugins!`](crate::declare_plugins) line. Whether the crate is linked into the host or built as a library
+//! and dropped in, the source is the same; [`crate::abi`] carries the calls across the boundary.
+//!
+//! ```
+//! use veilwatch_core::feature::{Column, Evidence, FlowBatch, RowsMut};
+//! use veilwatch_core::flow::Direction;
+//! use veilwatch_core::plugin::{FeatureExtractor, PluginError, Settings};
+//!
+//! /// Share of the payload that the originator sent.
+//! struct SentShare;
+//!
+//! impl SentShare {
+//!     fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
+//!         settings.none()?;
+//!         Ok(Self)
+//!     }
+//! }
+//!
+//! impl FeatureExtractor for SentShare {
+//!     fn columns(&self) -> Vec<Column> {
+//!         vec![Column::new("sent_share", "ratio", "share of the payload that the originator sent", Evidence::Flow)]
+//!     }
+//!     fn extract(&self, batch: &FlowBatch<'_>, rows: &mut RowsMut<'_>) -> Result<(), PluginError> {
+//!         for (at, flow) in batch.iter().enumerate() {
+//!             let sent = flow.direction(Direction::Forward).payload_bytes as f32;
+//!             let received = flow.direction(Direction::Backward).payload_bytes as f32;
+//!             rows.row(at)[0] = sent / (sent + received).max(1.0);
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! veilwatch_core::declare_plugins!(feature "sent-share" "share of the payload that the originator sent": SentShare);
+//! # fn main() { assert_eq!(declarations().len(), 1) }
+//! ```
+
+mod classifier;
+mod declare;
+mod settings;
+mod template;
+
+pub use classifier::{Classifier, TrainingSet};
+pub use declare::{Create, Declaration, Instance, Manifest, PluginKind};
+pub use settings::{PluginError, PluginErrorKind, Settings};
+pub use template::{Carrier, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
+
+pub(crate) use template::SinkTarget;
+
+use crate::feature::{Column, FlowBatch, RowsMut};
+use crate::record::FieldTable;
+
+/// Turns finished flows into rows of numbers: a pure function of a batch of records with their context.
+pub trait FeatureExtractor: Send + Sync {
+    /// The columns, always the same ones in the same order for the same settings.
+    fn columns(&self) -> Vec<Column>;
+
+    /// Looks up the ids of declared fields that this extractor reads, once, when the pipeline is wired.
+    fn wire(&mut self, _fields: &FieldTable) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    /// Fills one row per flow, in the order of the batch; NaN stands for "not there". The rows come filled with NaN.
+    fn extract(&self, batch: &FlowBatch<'_>, rows: &mut RowsMut<'_>) -> Result<(), PluginError>;
+}

@@ -1,0 +1,91 @@
+//! The typed records of TLS, over TCP, QUIC and DTLS alike.
+
+use super::typed_record;
+
+typed_record! {
+    /// What a client offers in the clear (RFC 8446 section 4.1.2, RFC 5246 section 7.4.1.2).
+    ClientHello, "tls.client", 100;
+    record_version: u16 = "version in the record that carried it",
+    version: u16 = "legacy_version of the message",
+    session_id_len: u8 = "length of the session id in bytes",
+    ciphers: &'a [u16] = "cipher suites as offered, GREASE included",
+    compressions: &'a [u8] = "compression methods",
+    extensions: &'a [u16] = "extension types in order, GREASE included",
+    extension_lens: &'a [u16] = "lengths of the extensions in bytes, in the same order",
+    sni: &'a [u8] = "server name; empty where none was sent",
+    alpn: &'a [u8] = "application protocols, separated by commas",
+    groups: &'a [u16] = "supported groups",
+    point_formats: &'a [u8] = "elliptic-curve point formats",
+    signature_algorithms: &'a [u16] = "signature algorithms",
+    supported_versions: &'a [u16] = "versions of the supported_versions extension",
+    key_shares: &'a [u16] = "groups of the key shares",
+    psk_modes: &'a [u8] = "pre-shared-key modes",
+    message_len: u32 = "length of the handshake message in bytes",
+    resumes: bool = "whether it brings a ticket or a pre-shared key",
+    ech: bool = "whether it carries an encrypted ClientHello",
+    count: u8 = "ClientHellos in this direction (2 after a HelloRetryRequest)",
+}
+
+typed_record! {
+    /// What a server answers in the clear (RFC 8446 section 4.1.3).
+    ServerHello, "tls.server", 130;
+    record_version: u16 = "version in the record that carried it",
+    version: u16 = "legacy_version of the message",
+    selected_version: u16 = "version agreed on: supported_versions, else legacy_version",
+    cipher: u16 = "cipher suite chosen",
+    compression: u8 = "compression method chosen",
+    session_id_len: u8 = "length of the session id in bytes",
+    extensions: &'a [u16] = "extension types in order",
+    alpn: &'a [u8] = "application protocol chosen",
+    key_share: u16 = "group of the key share; 0 without",
+    resumed: bool = "whether it takes up an earlier session",
+    retry: bool = "whether it began with a HelloRetryRequest",
+    message_len: u32 = "length of the handshake message in bytes",
+}
+
+typed_record! {
+    /// The server's own certificate (RFC 5280) and the chain it came with, where the handshake shows them.
+    CertificateInfo, "tls.certificate", 160;
+    chain_len: u8 = "certificates in the chain",
+    chain_bytes: u32 = "length of the whole chain in bytes",
+    leaf_bytes: u32 = "length of the server's certificate in bytes",
+    parsed: bool = "whether the server's certificate could be read",
+    version: u8 = "X.509 version, 1 to 3",
+    serial: &'a [u8] = "serial number",
+    subject: &'a [u8] = "subject, as RFC 4514 writes names",
+    issuer: &'a [u8] = "issuer, as RFC 4514 writes names",
+    subject_cn: &'a [u8] = "common name of the subject",
+    issuer_cn: &'a [u8] = "common name of the issuer",
+    subject_attributes: u8 = "attributes in the subject",
+    issuer_attributes: u8 = "attributes in the issuer",
+    self_signed: bool = "whether subject and issuer are the same",
+    not_before: u64 = "begin of validity, seconds since 1970",
+    not_after: u64 = "end of validity, seconds since 1970",
+    key_kind: u8 = "public key: 1 RSA, 2 elliptic curve, 3 DSA, 4 Edwards curve, 0 other",
+    key_bits: u16 = "size of the public key in bits",
+    signature: u8 = "signature hash: 1 MD5, 2 SHA-1, 3 SHA-256, 4 SHA-384, 5 SHA-512, 6 EdDSA, 0 other",
+    san_count: u16 = "subject alternative names",
+    san_first: &'a [u8] = "first subject alternative name",
+    wildcard: bool = "whether a name has a wildcard",
+    matches_sni: bool = "whether a name covers the server name that was asked for",
+    is_ca: bool = "whether it may sign others",
+    extensions: u8 = "extensions in the certificate",
+    ct_stamps: bool = "whether it carries certificate-transparency stamps",
+    has_policies: bool = "whether it names a certificate policy",
+    has_revocation: bool = "whether it says where revocation is published",
+    sha256: &'a [u8] = "SHA-256 of the certificate",
+}
+
+typed_record! {
+    /// The outer shape of the records of a TLS connection: what is left when everything else is encrypted.
+    TlsRecords, "tls.records", 200;
+    client: &'a [u16] = "lengths of the client's records in bytes",
+    server: &'a [u16] = "lengths of the server's records in bytes",
+    client_types: &'a [u8] = "content types of the client's records",
+    server_types: &'a [u8] = "content types of the server's records",
+    client_alerts: u8 = "alerts in clear from the client",
+    server_alerts: u8 = "alerts in clear from the server",
+    last_alert: u16 = "level and description of the last alert in clear",
+    client_complete: bool = "whether the client's side was followed without a hole",
+    server_complete: bool = "whether the server's side was followed without a hole",
+}
