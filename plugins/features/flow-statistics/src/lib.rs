@@ -1,0 +1,125 @@
+//! Counts, lengths and times of a flow's packets: what is left when everything in them is encrypted.
+
+use veilwatch_core::declare_plugins;
+use veilwatch_core::feature::{Column, Evidence, FlowBatch, FlowView, RowWriter, RowsMut, ratio};
+use veilwatch_core::flow::{Direction, DirectionStats};
+use veilwatch_core::plugin::{FeatureExtractor, PluginError, Settings};
+
+declare_plugins!(feature "flow-statistics" "counts, lengths and times of a flow's packets": FlowStatistics);
+
+/// The extractor; it has no settings.
+#[derive(Debug)]
+pub struct FlowStatistics;
+
+/// Columns of each direction: name, unit, words.
+const OF_DIRECTION: [(&str, &str, &str); 16] = [
+    ("packets", "count", "packets"),
+    ("bytes", "bytes", "bytes"),
+    ("payload_bytes", "bytes", "payload bytes"),
+    ("payload_packets", "count", "packets with payload"),
+    ("length_min", "bytes", "smallest payload"),
+    ("length_max", "bytes", "largest payload"),
+    ("length_mean", "bytes", "mean payload"),
+    ("length_deviation", "bytes", "spread of the payload lengths"),
+    ("gap_min", "seconds", "shortest gap between packets"),
+    ("gap_max", "seconds", "longest gap between packets"),
+    ("gap_mean", "seconds", "mean gap between packets"),
+    ("gap_deviation", "seconds", "spread of the gaps between packets"),
+    ("push_share", "ratio", "share of packets with PSH"),
+    ("fin", "count", "packets with FIN"),
+    ("reset", "count", "packets with RST"),
+    ("retransmitted", "ratio", "share of payload packets that repeat earlier bytes"),
+];
+
+const OF_FLOW: [(&str, &str, &str); 12] = [
+    ("duration", "seconds", "duration of the flow"),
+    ("sent_share", "ratio", "share of the payload that the originator sent"),
+    ("packet_share", "ratio", "share of the packets that the originator sent"),
+    ("payload_share", "ratio", "share of payload in all bytes"),
+    ("bytes_per_second", "bytes/s", "bytes per second"),
+    ("packets_per_second", "1/s", "packets per second"),
+    ("answer_delay", "seconds", "time from the first packet to the first answer"),
+    ("tail", "seconds", "silence between the responder's last packet and the originator's last"),
+    ("syn", "count", "attempts to open the connection"),
+    ("port_https", "flag", "the responder's port is 443"),
+    ("port_tls", "flag", "the responder's port is another one assigned to TLS"),
+    ("port_high", "flag", "the responder's port is above 1023 and not assigned to TLS"),
+];
+
+/// Ports assigned to protocols over TLS (IANA), and 8443, which everybody uses.
+const TLS_PORTS: [u16; 15] = [261, 448, 465, 563, 614, 636, 684, 695, 853, 989, 990, 992, 993, 995, 8443];
+
+impl FlowStatistics {
+    fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
+        settings.none()?;
+        Ok(Self)
+    }
+
+    fn fill(flow: &FlowView<'_>, row: &mut RowWriter<'_>) {
+        let forward = flow.direction(Direction::Forward);
+        let backward = flow.direction(Direction::Backward);
+        direction(&forward, row);
+        direction(&backward, row);
+        let duration = flow.duration();
+        let payload = (forward.payload_bytes + backward.payload_bytes) as f64;
+        let bytes = (forward.bytes + backward.bytes) as f64;
+        let packets = (forward.packets + backward.packets) as f64;
+        row.put(duration);
+        row.maybe(ratio(forward.payload_bytes as f64, payload));
+        row.maybe(ratio(forward.packets as f64, packets));
+        row.maybe(ratio(payload, bytes));
+        // Flows shorter than a millisecond would only measure the clock.
+        row.maybe((duration >= 0.001).then(|| bytes / duration));
+        row.maybe((duration >= 0.001).then(|| packets / duration));
+        let both = forward.packets > 0 && backward.packets > 0;
+        let seconds = |later: u64, earlier: u64| (later as f64 - earlier as f64) * 1e-9;
+        row.maybe(both.then(|| seconds(backward.first_ns, forward.first_ns)));
+        row.maybe(both.then(|| seconds(forward.last_ns, backward.last_ns)));
+        row.put(f64::from(forward.syn));
+        let port = flow.responder_port();
+        row.flag(port == 443);
+        row.flag(TLS_PORTS.contains(&port));
+        row.flag(port > 1023 && !TLS_PORTS.contains(&port));
+    }
+}
+
+fn direction(stats: &DirectionStats, row: &mut RowWriter<'_>) {
+    let packets = stats.packets as f64;
+    row.put(packets);
+    row.put(stats.bytes as f64);
+    row.put(stats.payload_bytes as f64);
+    row.put(stats.lengths.count as f64);
+    for moments in [&stats.lengths, &stats.gaps] {
+        let some = moments.count > 0;
+        row.maybe(some.then_some(moments.min));
+        row.maybe(some.then_some(moments.max));
+        row.maybe(some.then_some(moments.mean));
+        row.maybe(some.then(|| moments.deviation()));
+    }
+    row.maybe(ratio(f64::from(stats.psh), packets));
+    row.put(f64::from(stats.fin));
+    row.put(f64::from(stats.rst));
+    row.maybe(ratio(f64::from(stats.retransmitted), stats.lengths.count as f64));
+}
+
+impl FeatureExtractor for FlowStatistics {
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = Vec::new();
+        for (prefix, who) in [("forward", "originator"), ("backward", "responder")] {
+            columns.extend(OF_DIRECTION.map(|(name, unit, words)| {
+                Column::new(format!("{prefix}_{name}"), unit, format!("{words} of the {who}"), Evidence::Flow)
+            }));
+        }
+        columns.extend(OF_FLOW.map(|(name, unit, words)| Column::new(name, unit, words, Evidence::Flow)));
+        columns
+    }
+
+    fn extract(&self, batch: &FlowBatch<'_>, rows: &mut RowsMut<'_>) -> Result<(), PluginError> {
+        for (at, flow) in batch.iter().enumerate() {
+            let mut row = rows.writer(at);
+            Self::fill(&flow, &mut row);
+            debug_assert_eq!(row.left(), 0);
+        }
+        Ok(())
+    }
+}

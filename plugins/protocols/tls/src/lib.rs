@@ -1,0 +1,22 @@
+//! TLS over TCP: what a connection shows before it is encrypted, and the outer shape of what follows.
+//!
+//! * `records` walks the records of one direction (RFC 8446 section 5.1) and joins the handshake messages in
+//!   them, however they are cut over records and segments.
+//! * `client`, `server` and `certificate` read one kind of handshake message each.
+//! * `probe` recognises TLS by its first bytes, on any port.
+//! * [`Tls`] is the protocol template that puts these together.
+//!
+//! The records written are core's typed ones ([`veilwatch_core::record`]); there are no fields of its own.
+
+mod certificate;
+mod client;
+mod probe;
+mod records;
+mod server;
+mod template;
+#[cfg(test)]
+mod testing;
+
+pub use template::{Limits, Tls};
+
+veilwatch_core::declare_plugins!(protocol "tls" "TLS over TCP: hellos, certificate, record lengths": Tls);

@@ -1,0 +1,356 @@
+//! The records of one direction, and the handshake messages in them.
+
+use crate::template::Limits;
+
+/// Content types (RFC 8446 section 5.1).
+pub(crate) const CHANGE_CIPHER_SPEC: u8 = 20;
+pub(crate) const ALERT: u8 = 21;
+pub(crate) const HANDSHAKE: u8 = 22;
+pub(crate) const APPLICATION_DATA: u8 = 23;
+/// RFC 6520.
+const HEARTBEAT: u8 = 24;
+
+/// Handshake message types (RFC 8446 section 4, RFC 5246 section 7.4).
+pub(crate) const CLIENT_HELLO: u8 = 1;
+pub(crate) const SERVER_HELLO: u8 = 2;
+pub(crate) const NEW_SESSION_TICKET: u8 = 4;
+pub(crate) const CERTIFICATE: u8 = 11;
+
+pub(crate) const HEADER: usize = 5;
+
+/// The most that an encrypted record may hold (RFC 5246 section 6.2.3).
+const MOST: u16 = (1 << 14) + 2048;
+
+/// Version of the Chinese national TLS (GB/T 38636), which has the same records and hellos.
+const TLCP: u16 = 0x0101;
+
+/// After so many records the walk asks for bytes by the share rather than by the record: one who sends records of one
+/// byte does not get a call for each.
+const FEW: usize = 64;
+
+/// The five bytes before each record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: u8,
+    pub(crate) version: u16,
+    pub(crate) len: u16,
+}
+
+impl Header {
+    /// The header at `at`, if all of it is there.
+    pub(crate) fn at(bytes: &[u8], at: usize) -> Option<Self> {
+        match *bytes.get(at..at + HEADER)? {
+            [kind, major, minor, high, low] => {
+                Some(Self { kind, version: u16::from_be_bytes([major, minor]), len: u16::from_be_bytes([high, low]) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a record of TLS can begin like this.
+    pub(crate) fn is_plausible(self) -> bool {
+        (CHANGE_CIPHER_SPEC..=HEARTBEAT).contains(&self.kind)
+            && matches!(self.version, 0x0300..=0x0304 | TLCP)
+            && self.len <= MOST
+    }
+}
+
+/// Length of the ClientHello in SSL 2.0 form (RFC 5246 appendix E.2) that these bytes begin with, two bytes of length
+/// included.
+///
+/// `None` says that more bytes are needed, `Some(None)` that it is none.
+pub(crate) fn old_hello(bytes: &[u8]) -> Option<Option<usize>> {
+    // The high bit of the length, message type 1, and a version that is in use.
+    let known = |at: usize, good: fn(u8) -> bool| bytes.get(at).is_none_or(|b| good(*b));
+    if !known(0, |b| b & 0x80 != 0) || !known(2, |b| b == CLIENT_HELLO) || !known(3, |b| b == 0 || b == 3) {
+        return Some(None);
+    }
+    let word = |at: usize| Some(usize::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
+    let (ciphers, session, challenge) = (word(5)?, word(7)?, word(9)?);
+    let len = 2 + (word(0)? & 0x7fff);
+    let version = matches!(word(3)?, 0x0002 | 0x0300..=0x0304);
+    let fits = 11 + ciphers + session + challenge == len;
+    let sizes = ciphers > 0 && ciphers % 3 == 0 && session <= 32 && (16..=32).contains(&challenge);
+    Some((version && fits && sizes).then_some(len))
+}
+
+/// One direction, walked as far as it could be.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// Lengths of the first records.
+    pub(crate) lengths: Vec<u16>,
+    /// Their content types.
+    pub(crate) types: Vec<u8>,
+    /// Alerts in clear.
+    pub(crate) alerts: u8,
+    /// Level and description of the last one.
+    pub(crate) last_alert: Option<[u8; 2]>,
+    /// Offset of the first record of application data.
+    pub(crate) application_data: Option<usize>,
+    /// Whether a ChangeCipherSpec was seen.
+    pub(crate) cipher_changed: bool,
+    /// All record lengths that were wanted are there, or all that this direction has.
+    pub(crate) complete: bool,
+    /// Bytes of this direction at which more could be read; `usize::MAX` where nothing more is to come.
+    pub(crate) wanted: usize,
+    /// Bytes of a ClientHello in SSL 2.0 form, without its length.
+    pub(crate) old_hello: Option<Vec<u8>>,
+    /// The handshake in clear, records joined.
+    handshake: Vec<u8>,
+    /// Where each record's share of it begins.
+    pieces: Vec<Piece>,
+    /// Longest message that is believed.
+    longest: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    /// In the joined handshake.
+    start: usize,
+    /// In the direction's bytes.
+    record: usize,
+    version: u16,
+}
+
+/// A handshake message, or as much of it as there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub(crate) kind: u8,
+    /// Length of its body as announced.
+    pub(crate) len: usize,
+    /// What there is of the body.
+    pub(crate) body: &'a [u8],
+    /// Offset of the record it begins in.
+    pub(crate) record: usize,
+    /// Version of that record.
+    pub(crate) record_version: u16,
+}
+
+impl Message<'_> {
+    pub(crate) fn is_complete(&self) -> bool {
+        self.body.len() == self.len
+    }
+}
+
+impl Walk {
+    /// Walks the records of one direction.
+    ///
+    /// `retried` says that the server sent a HelloRetryRequest: then every handshake record is in clear, also behind
+    /// the ChangeCipherSpec that middleboxes are shown (RFC 8446 appendix D.4).
+    pub(crate) fn new(bytes: &[u8], ended: bool, retried: bool, limits: &Limits) -> Self {
+        let mut walk = Self { longest: limits.handshake_bytes, ..Self::default() };
+        let mut at = walk.skip_old_hello(bytes, limits);
+        let mut clear = true;
+        let mut records = 0;
+        let mut broken = false;
+        let mut next = at.saturating_add(HEADER);
+        while let Some(header) = Header::at(bytes, at) {
+            if !header.is_plausible() {
+                broken = true;
+                break;
+            }
+            records += 1;
+            if walk.lengths.len() < limits.record_lengths {
+                walk.lengths.push(header.len);
+                walk.types.push(header.kind);
+            }
+            let begin = at + HEADER;
+            let end = begin + usize::from(header.len);
+            let body = &bytes[begin..end.min(bytes.len())];
+            let mut wants_body = false;
+            match header.kind {
+                HANDSHAKE if clear || is_second_hello(header, body) => {
+                    wants_body = true;
+                    walk.join(body, at, header.version);
+                }
+                // An encrypted alert is longer than its two bytes, whatever the cipher.
+                ALERT if header.len == 2 => {
+                    wants_body = true;
+                    if let &[level @ 1..=2, description] = body {
+                        walk.alerts = walk.alerts.saturating_add(1);
+                        walk.last_alert = Some([level, description]);
+                    }
+                }
+                CHANGE_CIPHER_SPEC => {
+                    walk.cipher_changed = true;
+                    clear &= retried;
+                }
+                APPLICATION_DATA => {
+                    walk.application_data.get_or_insert(at);
+                    clear &= retried;
+                }
+                _ => {}
+            }
+            clear &= walk.handshake.len() < limits.handshake_bytes && records < limits.handshake_records;
+            let listed = walk.lengths.len() >= limits.record_lengths;
+            let encrypted = !clear || (retried && walk.application_data.is_some());
+            if listed && encrypted {
+                walk.complete = true;
+                walk.wanted = usize::MAX;
+                return walk;
+            }
+            if end > bytes.len() {
+                next = if wants_body { end } else { end + HEADER };
+                at = end;
+                break;
+            }
+            at = end;
+            next = at + HEADER;
+        }
+        walk.complete = walk.lengths.len() >= limits.record_lengths || (ended && at > 0 && at == bytes.len());
+        walk.wanted = match (ended || broken, records > FEW) {
+            (true, _) => usize::MAX,
+            (false, true) => next.max(bytes.len() + bytes.len() / 8),
+            (false, false) => next,
+        };
+        walk
+    }
+
+    /// Takes in a ClientHello in SSL 2.0 form; returns where records begin.
+    fn skip_old_hello(&mut self, bytes: &[u8], limits: &Limits) -> usize {
+        match old_hello(bytes) {
+            Some(Some(len)) => {
+                if let Some(hello) = bytes.get(2..len) {
+                    self.old_hello = Some(hello.to_vec());
+                }
+                if limits.record_lengths > 0 {
+                    self.lengths.push((len - 2) as u16);
+                    self.types.push(HANDSHAKE);
+                }
+                len
+            }
+            _ => 0,
+        }
+    }
+
+    fn join(&mut self, body: &[u8], record: usize, version: u16) {
+        self.pieces.push(Piece { start: self.handshake.len(), record, version });
+        let room = self.longest.saturating_sub(self.handshake.len());
+        self.handshake.extend_from_slice(&body[..body.len().min(room)]);
+    }
+
+    /// Whether nothing more will be read here.
+    pub(crate) fn is_over(&self) -> bool {
+        self.wanted == usize::MAX
+    }
+
+    /// The handshake messages in clear, up to the first that is none or not complete.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        let mut at = 0;
+        let mut piece = 0;
+        std::iter::from_fn(move || {
+            let rest = self.handshake.get(at..)?;
+            let &[kind, a, b, c, ref rest @ ..] = rest else { return None };
+            let len = u32::from_be_bytes([0, a, b, c]) as usize;
+            if !is_message(kind) || len > self.longest {
+                return None;
+            }
+            // Empty records leave pieces that begin at the same place: the last of them holds the byte.
+            while self.pieces.get(piece + 1).is_some_and(|next| next.start <= at) {
+                piece += 1;
+            }
+            let Piece { record, version: record_version, .. } = *self.pieces.get(piece)?;
+            // Behind an incomplete message there is nothing.
+            at += 4 + len;
+            Some(Message { kind, len, body: &rest[..len.min(rest.len())], record, record_version })
+        })
+    }
+
+    /// The first message of a kind.
+    pub(crate) fn message(&self, kind: u8) -> Option<Message<'_>> {
+        self.messages().find(|message| message.kind == kind)
+    }
+}
+
+/// Whether a record behind a ChangeCipherSpec is the ClientHello that answers a HelloRetryRequest which was not seen.
+fn is_second_hello(header: Header, body: &[u8]) -> bool {
+    let len = usize::from(header.len).saturating_sub(4) as u32;
+    body.first_chunk().is_some_and(|head: &[u8; 6]| {
+        u32::from_be_bytes([0, head[1], head[2], head[3]]) == len && (head[0], head[4], head[5]) == (CLIENT_HELLO, 3, 3)
+    })
+}
+
+/// Whether a handshake message can have this type; encrypted ones mostly cannot.
+pub(crate) fn is_message(kind: u8) -> bool {
+    matches!(kind, 0..=6 | 8 | 11..=16 | 20..=25 | 67 | 203 | 254)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{client_hello, message, record};
+
+    fn walk(bytes: &[u8]) -> Walk {
+        Walk::new(bytes, false, false, &Limits::default())
+    }
+
+    #[test]
+    fn asks_for_the_end_of_what_it_needs() {
+        let hello = record(HANDSHAKE, &client_hello("a.example"));
+        assert_eq!(walk(&[]).wanted, 5);
+        assert_eq!(walk(&hello[..4]).wanted, 5);
+        assert_eq!(walk(&hello[..5]).wanted, hello.len());
+        assert_eq!(walk(&hello).wanted, hello.len() + 5);
+        // Of encrypted data the header is enough, so the next header is what is wanted.
+        let data = record(APPLICATION_DATA, &[0; 900]);
+        assert_eq!(walk(&data[..5]).wanted, data.len() + 5);
+        assert_eq!(walk(&data[..5]).lengths, [900]);
+    }
+
+    #[test]
+    fn is_complete_at_the_limit_or_at_the_end() {
+        let data = record(APPLICATION_DATA, &[7; 3]);
+        assert!(walk(&data.repeat(32)).is_over());
+        assert!(!walk(&data.repeat(31)).is_over());
+        let limits = Limits::default();
+        assert!(Walk::new(&data, true, false, &limits).complete);
+        assert!(!Walk::new(&data[..7], true, false, &limits).complete);
+        assert!(!Walk::new(&[], true, false, &limits).complete);
+    }
+
+    #[test]
+    fn nothing_is_read_behind_a_change_of_cipher() {
+        let mut bytes = record(CHANGE_CIPHER_SPEC, &[1]);
+        bytes.extend(record(HANDSHAKE, &message(CERTIFICATE, &[0; 40])));
+        assert!(walk(&bytes).messages().next().is_none());
+        assert!(Walk::new(&bytes, false, true, &Limits::default()).message(CERTIFICATE).is_some());
+        // But for what is plainly a second ClientHello.
+        bytes.extend(record(HANDSHAKE, &client_hello("a.example")));
+        assert!(walk(&bytes).message(CLIENT_HELLO).is_some());
+    }
+
+    #[test]
+    fn clear_alerts_are_two_bytes_long() {
+        let mut bytes = record(ALERT, &[2, 40]);
+        bytes.extend(record(ALERT, &[2; 26]));
+        let walk = walk(&bytes);
+        assert_eq!((walk.alerts, walk.last_alert), (1, Some([2, 40])));
+    }
+
+    #[test]
+    fn stops_where_no_record_can_be() {
+        let mut bytes = record(APPLICATION_DATA, &[0; 4]);
+        bytes.extend(b"GET / HTTP/1.1\r\n");
+        let walk = walk(&bytes);
+        assert!(walk.is_over() && !walk.complete);
+        assert_eq!(walk.lengths, [4]);
+    }
+
+    /// 16 KiB of handshake records of one byte each: neither many calls nor many steps.
+    #[test]
+    fn tiny_records_are_cheap() {
+        let tiny: Vec<u8> = record(HANDSHAKE, &[1]).repeat(16_384 / 6);
+        let (mut have, mut calls) = (0, 0);
+        while have < tiny.len() {
+            let walk = walk(&tiny[..have]);
+            assert!(walk.pieces.len() <= Limits::default().handshake_records);
+            if walk.is_over() {
+                break;
+            }
+            assert!(walk.wanted > have);
+            have = walk.wanted;
+            calls += 1;
+        }
+        assert!(calls < 200, "{calls}");
+    }
+}

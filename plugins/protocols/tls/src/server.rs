@@ -1,0 +1,189 @@
+//! The ServerHello (RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3).
+
+use crate::client::{Bytes, Client};
+use crate::records::{CERTIFICATE, Message, NEW_SESSION_TICKET, SERVER_HELLO, Walk};
+use tls_parser::{TlsExtension, parse_tls_server_hello_extension};
+use veilwatch_core::record::ServerHello;
+
+/// Extension types that are read here.
+mod extension {
+    pub(super) const ALPN: u16 = 16;
+    pub(super) const PRE_SHARED_KEY: u16 = 41;
+    pub(super) const VERSIONS: u16 = 43;
+    pub(super) const KEY_SHARE: u16 = 51;
+}
+
+/// Versions of the drafts of TLS 1.3 before the 22nd.
+const DRAFTS: std::ops::RangeInclusive<u16> = 0x7f00..=0x7f15;
+
+/// The random of a ServerHello that is a HelloRetryRequest (RFC 8446 section 4.1.3).
+pub(crate) const RETRY: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
+    0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+/// Whether this message is a HelloRetryRequest.
+pub(crate) fn is_retry(message: &Message<'_>) -> bool {
+    message.kind == SERVER_HELLO && message.body.get(2..34) == Some(&RETRY)
+}
+
+/// A ServerHello that was read; owns what the typed record borrows.
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    record_version: u16,
+    version: u16,
+    selected_version: u16,
+    cipher: u16,
+    compression: u8,
+    session_id: Vec<u8>,
+    extensions: Vec<u16>,
+    alpn: Vec<u8>,
+    key_share: u16,
+    takes_key: bool,
+    message_len: u32,
+}
+
+impl Server {
+    /// Reads a ServerHello or a HelloRetryRequest.
+    ///
+    /// As with the ClientHello, the fixed part is walked by hand: extensions also come with SSL 3.0, which has none by
+    /// its specification, and versions that tls-parser does not know have the same form.
+    pub(crate) fn read(message: &Message<'_>) -> Option<Self> {
+        let mut bytes = Bytes(message.body);
+        let mut server =
+            Self { record_version: message.record_version, message_len: message.len as u32, ..Self::default() };
+        server.version = bytes.word()?;
+        bytes.take(32)?;
+        // Drafts of TLS 1.3 before the 22nd left out the session id and the compression; the first ones said 0x0304
+        // here, which the finished protocol never does.
+        let early_draft = DRAFTS.contains(&server.version) || server.version == 0x0304;
+        if !early_draft {
+            let session_len = bytes.byte()?;
+            server.session_id = bytes.take(usize::from(session_len))?.to_vec();
+        }
+        server.cipher = bytes.word()?;
+        if !early_draft {
+            server.compression = bytes.byte()?;
+        }
+        server.selected_version = server.version;
+        let extensions_len = bytes.word().unwrap_or(0);
+        server.read_extensions(bytes.up_to(usize::from(extensions_len)));
+        Some(server)
+    }
+
+    fn read_extensions(&mut self, list: &[u8]) {
+        let mut bytes = Bytes(list);
+        loop {
+            let entry = bytes.0;
+            let (Some(kind), Some(len)) = (bytes.word(), bytes.word()) else { return };
+            let data = bytes.up_to(usize::from(len));
+            self.extensions.push(kind);
+            match kind {
+                extension::PRE_SHARED_KEY => self.takes_key = true,
+                // A group alone in a HelloRetryRequest, a group and a key else.
+                extension::KEY_SHARE => self.key_share = Bytes(data).word().unwrap_or(0),
+                extension::ALPN | extension::VERSIONS => match parse_tls_server_hello_extension(entry) {
+                    Ok((_, TlsExtension::ALPN(protocols))) => {
+                        self.alpn = protocols.first().copied().unwrap_or_default().to_vec();
+                    }
+                    Ok((_, TlsExtension::SupportedVersions(versions))) => {
+                        self.selected_version = versions.first().map_or(self.version, |version| version.0);
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether TLS 1.3 or a draft of it was agreed on.
+    pub(crate) fn is_13(&self) -> bool {
+        self.selected_version == 0x0304 || self.selected_version >> 8 == 0x7f
+    }
+
+    /// Whether an earlier session is taken up: in TLS 1.3 by a pre-shared key, before it by the client's session id or
+    /// by a handshake that goes straight on to the change of ciphers (a ticket, RFC 5077 section 3.1).
+    fn resumes(&self, client: Option<&Client>, walk: &Walk) -> bool {
+        if self.is_13() {
+            return self.takes_key;
+        }
+        let same_id = client.is_some_and(|client| !self.session_id.is_empty() && client.session_id == self.session_id);
+        let short = walk.cipher_changed
+            && walk.messages().all(|message| matches!(message.kind, SERVER_HELLO | NEW_SESSION_TICKET));
+        (same_id || short) && walk.message(CERTIFICATE).is_none()
+    }
+
+    /// The typed record; `retry` says that a HelloRetryRequest came first.
+    pub(crate) fn record(&self, client: Option<&Client>, walk: &Walk, retry: bool) -> ServerHello<'_> {
+        ServerHello {
+            record_version: self.record_version,
+            version: self.version,
+            selected_version: self.selected_version,
+            cipher: self.cipher,
+            compression: self.compression,
+            session_id_len: self.session_id.len().min(255) as u8,
+            extensions: &self.extensions,
+            alpn: &self.alpn,
+            key_share: self.key_share,
+            resumed: self.resumes(client, walk),
+            retry,
+            message_len: self.message_len,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{extension as ext, server_hello_with, vec16};
+
+    fn read(bytes: &[u8]) -> Option<Server> {
+        Server::read(&Message { kind: 2, len: bytes.len() - 4, body: &bytes[4..], record: 0, record_version: 0x0303 })
+    }
+
+    #[test]
+    fn every_member_is_read() {
+        let share = [&[0, 29][..], &vec16(&[1; 32])].concat();
+        let extensions = [ext(43, &[3, 4]), ext(51, &share), ext(16, &vec16(b"\x02h2")), ext(41, &[0, 0])].concat();
+        let bytes = server_hello_with(&[7; 32], b"id", &extensions);
+        let server = read(&bytes).unwrap();
+        assert_eq!(
+            server.record(None, &Walk::default(), true),
+            ServerHello {
+                record_version: 0x0303,
+                version: 0x0303,
+                selected_version: 0x0304,
+                cipher: 0xc02f,
+                compression: 0,
+                session_id_len: 2,
+                extensions: &[43, 51, 16, 41],
+                alpn: b"h2",
+                key_share: 29,
+                resumed: true,
+                retry: true,
+                message_len: bytes.len() as u32 - 4,
+            }
+        );
+    }
+
+    #[test]
+    fn ssl_3_with_extensions() {
+        let mut bytes = server_hello_with(&[7; 32], b"", &ext(0xff01, &[0]));
+        bytes[5] = 0;
+        let server = read(&bytes).unwrap();
+        assert_eq!((server.version, &server.extensions[..]), (0x0300, &[0xff01][..]));
+    }
+
+    #[test]
+    fn a_draft_of_tls_13() {
+        let bytes = [&[2, 0, 0, 42, 0x7f, 18][..], &[7; 32], &[0x13, 1], &vec16(&ext(40, &[0, 29]))].concat();
+        let server = read(&bytes).unwrap();
+        assert_eq!((server.cipher, &server.extensions[..], server.is_13()), (0x1301, &[40][..], true));
+    }
+
+    #[test]
+    fn a_cut_hello_is_none() {
+        let bytes = server_hello_with(&[7; 32], b"id", &[]);
+        assert!(read(&bytes[..40]).is_none());
+    }
+}

@@ -1,0 +1,445 @@
+//! The protocol template: both directions together.
+
+use crate::certificate::Certificate;
+use crate::client::Client;
+use crate::records::{CERTIFICATE, CLIENT_HELLO, Message, SERVER_HELLO, Walk};
+use crate::server::{Server, is_retry};
+use serde::Deserialize;
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
+use veilwatch_core::record::{Mark, TlsRecords};
+
+/// The settings: how much is read of one connection.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes read of a ClientHello.
+    pub client_hello_bytes: usize,
+    /// Bytes joined of one direction's handshake; a message that announces more is none.
+    pub handshake_bytes: usize,
+    /// Records over which one direction's handshake may be spread.
+    pub handshake_records: usize,
+    /// Certificates counted of a chain.
+    pub certificates: usize,
+    /// Records of each direction whose length and type are noted.
+    pub record_lengths: usize,
+    /// Bytes kept of a server name.
+    pub sni_bytes: usize,
+    /// Bytes kept of each name in a certificate.
+    pub name_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            client_hello_bytes: 16_384,
+            handshake_bytes: 65_536,
+            handshake_records: 1024,
+            certificates: 10,
+            record_lengths: 32,
+            sni_bytes: 255,
+            name_bytes: 512,
+        }
+    }
+}
+
+/// Reads TLS over TCP (RFC 5246, RFC 8446) on any port.
+///
+/// Writes [`ClientHello`](veilwatch_core::record::ClientHello), [`ServerHello`](veilwatch_core::record::ServerHello),
+/// [`CertificateInfo`](veilwatch_core::record::CertificateInfo) where there is one in clear, and always
+/// [`TlsRecords`].
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    limits: Limits,
+}
+
+impl Tls {
+    /// Makes the template from its settings ([`Limits`]).
+    pub fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
+        let limits: Limits = settings.read()?;
+        for (name, value, most) in [
+            ("client_hello_bytes", limits.client_hello_bytes, 1 << 24),
+            ("handshake_bytes", limits.handshake_bytes, 1 << 24),
+            ("handshake_records", limits.handshake_records, 1 << 16),
+            ("certificates", limits.certificates, 255),
+            ("record_lengths", limits.record_lengths, 1024),
+            ("sni_bytes", limits.sni_bytes, 4096),
+            ("name_bytes", limits.name_bytes, 4096),
+        ] {
+            if value == 0 || value > most {
+                return Err(PluginError::settings(format!("`{name}` is {value}; give 1 to {most}")));
+            }
+        }
+        Ok(Self { limits })
+    }
+
+    fn walk(&self, stream: &StreamView<'_>, direction: Direction, retried: bool) -> Walk {
+        Walk::new(stream.bytes(direction), stream.ended(direction), retried, &self.limits)
+    }
+}
+
+/// Whether a direction is a client's by its handshake.
+fn is_client(walk: &Walk) -> bool {
+    walk.old_hello.is_some() || walk.message(CLIENT_HELLO).is_some()
+}
+
+fn is_server(walk: &Walk) -> bool {
+    walk.message(SERVER_HELLO).is_some()
+}
+
+/// A message that will not grow: complete, or all that there will be of it.
+fn is_ripe(message: &Message<'_>, walk: &Walk, limit: usize) -> bool {
+    message.is_complete() || message.body.len() >= limit || walk.is_over()
+}
+
+impl ProtocolTemplate for Tls {
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        crate::probe::probe(stream)
+    }
+
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        let forward = self.walk(stream, Direction::Forward, false);
+        let backward = self.walk(stream, Direction::Backward, false);
+        // A ClientHello tells who the client is; without one, a ServerHello tells who it is not.
+        let reversed = match (is_client(&forward), is_client(&backward)) {
+            (false, true) => true,
+            (false, false) => is_server(&forward) && !is_server(&backward),
+            _ => false,
+        };
+        let (client_side, mut client, mut server) = if reversed {
+            out.swap_directions();
+            (Direction::Backward, backward, forward)
+        } else {
+            (Direction::Forward, forward, backward)
+        };
+        let retry = server.message(SERVER_HELLO).is_some_and(|message| is_retry(&message));
+        if retry {
+            client = self.walk(stream, client_side, true);
+            server = self.walk(stream, client_side.reverse(), true);
+        }
+        self.write(&client, &server, retry, out);
+        Ok(if client.is_over() && server.is_over() {
+            Progress::Done
+        } else {
+            Progress::More { forward: client.wanted, backward: server.wanted }
+        })
+    }
+}
+
+impl Tls {
+    /// Writes what both directions show, the client being the originator.
+    fn write(&self, client: &Walk, server: &Walk, retry: bool, out: &mut RecordSink<'_>) {
+        let client_hello = self.write_client(client, out);
+        let server_hello = self.write_server(server, client_hello.as_ref(), retry, out);
+        let is_13 = server_hello.as_ref().is_some_and(Server::is_13);
+        if let Some(message) = server.message(CERTIFICATE).filter(|m| is_ripe(m, server, usize::MAX)) {
+            let sni = client_hello.as_ref().map_or(&[][..], |hello| &hello.sni);
+            if let Some(certificate) = Certificate::read(&message, sni, &self.limits) {
+                out.mark(Mark::Certificate, Direction::Backward, message.record);
+                out.record(&certificate.record());
+            }
+        }
+        write_records(client, server, out);
+        // In TLS 1.3 the server encrypts first, before that the client.
+        let sides = [(Direction::Forward, client), (Direction::Backward, server)];
+        let first = if is_13 { [sides[1], sides[0]] } else { sides };
+        if let Some((direction, at)) = first.iter().find_map(|(side, walk)| Some((*side, walk.application_data?))) {
+            out.mark(Mark::ApplicationData, direction, at);
+        }
+    }
+
+    /// Writes the first ClientHello: the fingerprints are over it, whatever a HelloRetryRequest makes of the second.
+    fn write_client(&self, walk: &Walk, out: &mut RecordSink<'_>) -> Option<Client> {
+        let count = walk.messages().filter(|message| message.kind == CLIENT_HELLO).count();
+        let count = (count + usize::from(walk.old_hello.is_some())).min(255) as u8;
+        let (client, at) = match &walk.old_hello {
+            Some(hello) => (Client::read_old(hello)?, 0),
+            None => {
+                let message = walk.message(CLIENT_HELLO)?;
+                if !is_ripe(&message, walk, self.limits.client_hello_bytes) {
+                    return None;
+                }
+                (Client::read(&message, &self.limits)?, message.record)
+            }
+        };
+        out.mark(Mark::ClientHello, Direction::Forward, at);
+        out.record(&client.record(count));
+        Some(client)
+    }
+
+    /// Writes the ServerHello behind a HelloRetryRequest where there is one, else the first.
+    fn write_server(
+        &self,
+        walk: &Walk,
+        client: Option<&Client>,
+        retry: bool,
+        out: &mut RecordSink<'_>,
+    ) -> Option<Server> {
+        let mut hellos = walk.messages().filter(|message| message.kind == SERVER_HELLO && message.is_complete());
+        let first = hellos.next()?;
+        let message = if retry { hellos.find(|message| !is_retry(message)).unwrap_or(first) } else { first };
+        let server = Server::read(&message)?;
+        out.mark(Mark::ServerHello, Direction::Backward, message.record);
+        out.record(&server.record(client, walk, retry));
+        Some(server)
+    }
+}
+
+fn write_records(client: &Walk, server: &Walk, out: &mut RecordSink<'_>) {
+    // Between the directions there is no order: the graver alert counts, the server's where they are alike.
+    let last_alert = match (client.last_alert, server.last_alert) {
+        (Some(ours), Some(theirs)) if ours[0] > theirs[0] => Some(ours),
+        (ours, theirs) => theirs.or(ours),
+    };
+    out.record(&TlsRecords {
+        client: &client.lengths,
+        server: &server.lengths,
+        client_types: &client.types,
+        server_types: &server.types,
+        client_alerts: client.alerts,
+        server_alerts: server.alerts,
+        last_alert: last_alert.map_or(0, u16::from_be_bytes),
+        client_complete: client.complete,
+        server_complete: server.complete,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
+    use crate::server::RETRY;
+    use crate::testing::{
+        SESSION, certificate, certificate_message, client_hello, extension, flow, flow_with, message, read, record,
+        server_hello_with,
+    };
+    use proptest::prelude::*;
+    use veilwatch_core::flow::Direction::{Backward, Forward};
+    use veilwatch_core::flow::FlowRecord;
+    use veilwatch_core::record::{CertificateInfo, ClientHello, ServerHello};
+
+    fn server_flight() -> Vec<u8> {
+        let certificate = certificate("a.example", &["a.example"]);
+        [
+            server_hello_with(&[7; 32], &[9; 32], &extension(0xff01, &[0])),
+            certificate_message(&[&certificate]),
+            message(12, &[3; 300]),
+            message(14, &[]),
+        ]
+        .concat()
+    }
+
+    /// A handshake of TLS 1.2 with data; both sides' handshake cut into records of these sizes.
+    fn conversation(cut: usize) -> (Vec<u8>, Vec<u8>) {
+        let records = |message: &[u8]| message.chunks(cut).flat_map(|part| record(HANDSHAKE, part)).collect::<Vec<_>>();
+        let changed = [record(CHANGE_CIPHER_SPEC, &[1]), record(HANDSHAKE, &[0xe7; 40])].concat();
+        let data = [record(APPLICATION_DATA, &[1; 200]), record(APPLICATION_DATA, &[2; 50])].concat();
+        let forward =
+            [records(&client_hello("a.example")), records(&message(16, &[6; 66])), changed.clone(), data.clone()];
+        let backward = [records(&server_flight()), changed, data];
+        (forward.concat(), backward.concat())
+    }
+
+    fn hellos(flow: &FlowRecord) -> (ClientHello<'_>, ServerHello<'_>, CertificateInfo<'_>) {
+        (read(flow).unwrap(), read(flow).unwrap(), read(flow).unwrap())
+    }
+
+    #[test]
+    fn a_whole_handshake() {
+        let (forward, backward) = conversation(usize::MAX);
+        let flow = flow(&[(Forward, &forward), (Backward, &backward)]);
+        let (client, server, certificate) = hellos(&flow);
+        assert_eq!((client.sni, client.count), (&b"a.example"[..], 1));
+        assert_eq!((server.selected_version, server.resumed, server.retry), (0x0303, false, false));
+        assert!(certificate.parsed && certificate.matches_sni);
+        let records: TlsRecords<'_> = read(&flow).unwrap();
+        assert_eq!(records.client_types, [22, 22, 20, 22, 23, 23]);
+        assert_eq!(records.server[1..], [1, 40, 200, 50]);
+        assert!(records.client_complete && records.server_complete);
+        assert_eq!(flow.marks, [Some(1), Some(2), Some(2), Some(1)]);
+    }
+
+    #[test]
+    fn the_client_may_be_the_one_who_answers() {
+        let (forward, backward) = conversation(usize::MAX);
+        let straight = flow(&[(Forward, &forward), (Backward, &backward)]);
+        for reversed in [
+            flow(&[(Backward, &forward), (Forward, &backward)]),
+            // The ServerHello is seen first and turns the flow before the ClientHello comes.
+            flow(&[(Forward, &backward), (Backward, &forward)]),
+        ] {
+            assert_eq!(reversed.originator, straight.responder);
+            assert_eq!(reversed.fields, straight.fields);
+        }
+    }
+
+    #[test]
+    fn a_hello_retry_request() {
+        let changed = record(CHANGE_CIPHER_SPEC, &[1]);
+        let key = extension(51, &[0, 24]);
+        let share = extension(51, &[0, 24, 0, 1, 9]);
+        let version = extension(43, &[3, 4]);
+        let retry = record(HANDSHAKE, &server_hello_with(&RETRY, &SESSION, &[&version[..], &key].concat()));
+        let hello = record(HANDSHAKE, &server_hello_with(&[7; 32], &SESSION, &[&share[..], &version].concat()));
+        let first = record(HANDSHAKE, &client_hello("first.example"));
+        // Cut in two, so that it is read only because the server is known to have asked.
+        let second = client_hello("second.example");
+        let second = [record(HANDSHAKE, &second[..3]), record(HANDSHAKE, &second[3..])].concat();
+        let data = record(APPLICATION_DATA, &[4; 60]);
+        let client_side = [&changed[..], &second, &data].concat();
+        let server_side = [&changed[..], &hello, &data].concat();
+        let early = [(Forward, &first[..]), (Backward, &retry)];
+        let one = flow(&early);
+        let server: ServerHello<'_> = read(&one).unwrap();
+        assert_eq!((server.retry, server.key_share), (true, 24));
+        let all = flow(&[early[0], early[1], (Forward, &client_side), (Backward, &server_side)]);
+        let (client, server) = (read::<ClientHello<'_>>(&all).unwrap(), read::<ServerHello<'_>>(&all).unwrap());
+        assert_eq!((client.sni, client.count), (&b"first.example"[..], 2));
+        assert_eq!((server.retry, server.resumed, server.selected_version), (true, false, 0x0304));
+        assert_eq!(server.extensions, [51, 43]);
+        // In TLS 1.3 the server encrypts first.
+        assert_eq!(all.marks[Mark::ApplicationData as usize], Some(4));
+    }
+
+    #[test]
+    fn sessions_that_are_taken_up() {
+        let hello = record(HANDSHAKE, &client_hello("a.example"));
+        let resumed = |session: &[u8], extensions: &[u8], rest: &[u8]| {
+            let server = record(HANDSHAKE, &server_hello_with(&[7; 32], session, extensions));
+            let flow = flow(&[(Forward, &hello), (Backward, &[&server[..], rest].concat())]);
+            read::<ServerHello<'_>>(&flow).unwrap().resumed
+        };
+        let changed = record(CHANGE_CIPHER_SPEC, &[1]);
+        let certificate = record(HANDSHAKE, &certificate_message(&[b"c"]));
+        let version = extension(43, &[3, 4]);
+        assert!(resumed(&SESSION, &[], &[]));
+        assert!(resumed(b"other", &[], &changed));
+        assert!(!resumed(b"other", &[], &[]));
+        assert!(!resumed(b"other", &[], &[certificate, changed.clone()].concat()));
+        assert!(!resumed(&SESSION, &version, &changed));
+        assert!(resumed(&SESSION, &[version, extension(41, &[0, 0])].concat(), &changed));
+    }
+
+    #[test]
+    fn a_connection_from_its_middle() {
+        let data = record(APPLICATION_DATA, &[1; 100]);
+        let flow = flow(&[(Forward, &data), (Backward, &data), (Forward, &data)]);
+        assert!(read::<ClientHello<'_>>(&flow).is_none());
+        let records: TlsRecords<'_> = read(&flow).unwrap();
+        assert_eq!((records.client, records.server), (&[100, 100][..], &[100][..]));
+        assert_eq!(flow.marks[Mark::ApplicationData as usize], Some(1));
+    }
+
+    #[test]
+    fn alerts_and_a_hello_in_the_old_form() {
+        let old = [&[0x80, 31, 1, 3, 1, 0, 6, 0, 0, 0, 16][..], &[0, 0, 5, 0, 0, 10], &[4; 16]].concat();
+        let flow = flow(&[(Forward, &old[..20]), (Forward, &old[20..]), (Backward, &record(ALERT, &[2, 40]))]);
+        let client: ClientHello<'_> = read(&flow).unwrap();
+        assert_eq!((client.record_version, client.ciphers), (2, &[5, 10][..]));
+        let records: TlsRecords<'_> = read(&flow).unwrap();
+        assert_eq!((records.server_alerts, records.last_alert), (1, 0x0228));
+        assert!(records.client_complete);
+    }
+
+    #[test]
+    fn a_hello_that_the_capture_cuts_is_read_at_the_end() {
+        let hello = record(HANDSHAKE, &client_hello("a.example"));
+        let cut = flow(&[(Forward, &hello[..150])]);
+        assert_eq!(read::<ClientHello<'_>>(&cut).unwrap().sni, b"a.example");
+        assert!(read::<ClientHello<'_>>(&flow(&[(Forward, &hello[..60])])).is_none());
+    }
+
+    #[test]
+    fn settings_bound_what_is_kept() {
+        let (forward, backward) = conversation(usize::MAX);
+        let segments = [(Forward, &forward[..]), (Backward, &backward[..])];
+        let flow = flow_with("record_lengths = 2\nsni_bytes = 3\nname_bytes = 4", &segments);
+        assert_eq!(read::<TlsRecords<'_>>(&flow).unwrap().client.len(), 2);
+        let (client, _, certificate) = hellos(&flow);
+        assert_eq!((client.sni, certificate.subject), (&b"a.e"[..], &b"O=Sh"[..]));
+        assert!(Tls::create(Settings::new("record_lengths = 0")).is_err());
+        assert!(Tls::create(Settings::new("no_such_key = 1")).is_err());
+    }
+
+    /// However a handshake is cut into records, its messages are the same.
+    #[test]
+    fn record_borders_do_not_matter() {
+        let (forward, backward) = conversation(usize::MAX);
+        let whole = flow(&[(Forward, &forward), (Backward, &backward)]);
+        let longest = server_flight().len().max(client_hello("a.example").len());
+        // One byte a record would be more than a prefix holds.
+        for cut in 2..=longest {
+            let (forward, backward) = conversation(cut);
+            let cut_up = flow(&[(Forward, &forward), (Backward, &backward)]);
+            assert_eq!(hellos(&cut_up), hellos(&whole), "{cut}");
+        }
+    }
+
+    /// Wherever the first of two segments ends, all that is written is the same.
+    #[test]
+    fn segment_borders_do_not_matter() {
+        let (forward, backward) = conversation(700);
+        let whole = flow(&[(Forward, &forward), (Backward, &backward)]);
+        for at in 1..forward.len() {
+            let cut = flow(&[(Forward, &forward[..at]), (Forward, &forward[at..]), (Backward, &backward)]);
+            assert_eq!(cut.fields, whole.fields, "{at}");
+        }
+        for at in 1..backward.len() {
+            let cut = flow(&[(Backward, &backward[..at]), (Forward, &forward), (Backward, &backward[at..])]);
+            assert_eq!(cut.fields, whole.fields, "{at}");
+        }
+    }
+
+    /// Cuts a stream at these places, in turns with the other one.
+    fn interleaved<'a>(streams: [&'a [u8]; 2], cuts: &[usize]) -> Vec<(Direction, &'a [u8])> {
+        let mut rest = streams;
+        let mut segments = Vec::new();
+        for (turn, cut) in cuts.iter().enumerate() {
+            let side = &mut rest[turn % 2];
+            let (now, later) = side.split_at((*cut).min(side.len()));
+            *side = later;
+            segments.push((if turn % 2 == 0 { Forward } else { Backward }, now));
+        }
+        segments.extend([(Forward, rest[0]), (Backward, rest[1])]);
+        segments.retain(|(_, bytes)| !bytes.is_empty());
+        segments
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same(cut in 3usize..900, cuts in prop::collection::vec(1usize..400, 0..40)) {
+            let (forward, backward) = conversation(cut);
+            let whole = flow(&[(Forward, &forward), (Backward, &backward)]);
+            // Who sends first is who opened the flow, so the first cut is forward.
+            let pieces = flow(&interleaved([&forward, &backward], &cuts));
+            prop_assert_eq!(&pieces.fields, &whole.fields);
+        }
+
+        #[test]
+        fn damage_never_panics(
+            cut in 3usize..900,
+            cuts in prop::collection::vec(1usize..400, 0..20),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 0..12),
+            chop in any::<prop::sample::Index>(),
+        ) {
+            let (mut forward, mut backward) = conversation(cut);
+            for (at, byte, side) in damage {
+                let stream = if side { &mut forward } else { &mut backward };
+                let at = at.index(stream.len());
+                stream[at] = byte;
+            }
+            backward.truncate(chop.index(backward.len()));
+            flow(&interleaved([&forward, &backward], &cuts));
+        }
+
+        #[test]
+        fn junk_never_panics(
+            head in prop::sample::select(vec![vec![], vec![22, 3, 1], vec![22, 3, 3, 1, 0, 1, 0], vec![0x80, 40, 1, 3, 1]]),
+            forward in prop::collection::vec(any::<u8>(), 1..600),
+            backward in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let forward = [head, forward].concat();
+            flow(&interleaved([&forward, &backward], &[7, 9, 100]));
+        }
+    }
+}

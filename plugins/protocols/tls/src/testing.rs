@@ -1,0 +1,175 @@
+//! Hellos and records made by hand, for the tests.
+
+use crate::Tls;
+use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::packet::{Decoded, Tcp};
+use veilwatch_core::plugin::{Carrier, ProtocolTemplate, Settings, StreamView};
+use veilwatch_core::record::Record;
+
+pub(crate) fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind, 3, 1][..], &(body.len() as u16).to_be_bytes(), body].concat()
+}
+
+pub(crate) fn vec8(body: &[u8]) -> Vec<u8> {
+    [&[body.len() as u8][..], body].concat()
+}
+
+pub(crate) fn vec16(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u16).to_be_bytes()[..], body].concat()
+}
+
+pub(crate) fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
+    [&kind.to_be_bytes()[..], &vec16(body)].concat()
+}
+
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&(u32::from(kind) << 24 | body.len() as u32).to_be_bytes()[..], body].concat()
+}
+
+pub(crate) const SESSION: [u8; 32] = [5; 32];
+
+/// The extensions of a client of today, GREASE included.
+pub(crate) fn client_extensions(name: &str) -> Vec<u8> {
+    let server_name = vec16(&[&[0][..], &vec16(name.as_bytes())].concat());
+    [
+        extension(0x1a1a, &[]),
+        extension(0, &server_name),
+        extension(10, &vec16(&[0x2a, 0x2a, 0, 29, 0, 23])),
+        extension(11, &vec8(&[0])),
+        extension(13, &vec16(&[4, 3, 8, 4])),
+        extension(16, &vec16(b"\x02h2\x08http/1.1")),
+        extension(35, b"ticket"),
+        extension(43, &vec8(&[0x3a, 0x3a, 3, 4, 3, 3])),
+        extension(45, &vec8(&[1])),
+        extension(51, &vec16(&[&[0x2a, 0x2a][..], &vec16(&[0]), &[0, 29], &vec16(&[8; 32])].concat())),
+        extension(0xfe0d, &[0; 9]),
+    ]
+    .concat()
+}
+
+pub(crate) fn client_hello_with(extensions: &[u8]) -> Vec<u8> {
+    let body = [
+        &[3, 3][..],
+        &[1; 32],
+        &vec8(&SESSION),
+        &vec16(&[0x0a, 0x0a, 0x13, 1, 0xc0, 0x2f]),
+        &vec8(&[0]),
+        &vec16(extensions),
+    ]
+    .concat();
+    message(1, &body)
+}
+
+pub(crate) fn client_hello(name: &str) -> Vec<u8> {
+    client_hello_with(&client_extensions(name))
+}
+
+pub(crate) fn server_hello_with(random: &[u8; 32], session: &[u8], extensions: &[u8]) -> Vec<u8> {
+    message(2, &[&[3, 3][..], random, &vec8(session), &[0xc0, 0x2f, 0], &vec16(extensions)].concat())
+}
+
+pub(crate) fn view<'a>(forward: &'a [u8], backward: &'a [u8], ended: bool) -> StreamView<'a> {
+    StreamView {
+        forward,
+        backward,
+        forward_ended: ended,
+        backward_ended: ended,
+        carrier: Carrier::Tcp,
+        originator_port: 50_000,
+        responder_port: 443,
+    }
+}
+
+/// A flow of these segments, as the flow table reads it with the template of these settings.
+pub(crate) fn flow_with(settings: &str, segments: &[(Direction, &[u8])]) -> FlowRecord {
+    let tls = Tls::create(Settings::new(settings)).expect("settings");
+    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(tls)];
+    let mut table = FlowTable::new(FlowLimits::default(), 1);
+    let mut seqs = [1000u32, 2000];
+    for (number, (direction, payload)) in segments.iter().enumerate() {
+        let (from, to) = if *direction == Direction::Forward { (1, 2) } else { (2, 1) };
+        let seq = &mut seqs[direction.index()];
+        let packet = Decoded {
+            src: [from; 16],
+            dst: [to; 16],
+            src_port: u16::from(from),
+            dst_port: u16::from(to),
+            protocol: 6,
+            vlan: 0,
+            ip_len: payload.len() as u32 + 40,
+            payload_len: payload.len() as u32,
+            tcp: Some(Tcp { seq: *seq, flags: Tcp::ACK }),
+            payload,
+        };
+        *seq += payload.len() as u32;
+        table.push(number as u64 + 1, number as u64 * 1_000_000, &packet, &templates);
+    }
+    table.finish_all(&templates);
+    table.take_finished().pop().expect("one flow")
+}
+
+pub(crate) fn flow(segments: &[(Direction, &[u8])]) -> FlowRecord {
+    flow_with("", segments)
+}
+
+/// Reads a typed record of a flow.
+pub(crate) fn read<'a, R: Record<'a>>(flow: &'a FlowRecord) -> Option<R> {
+    R::read(|id| flow.fields.get(id))
+}
+
+/// One value in DER.
+pub(crate) fn der(tag: u8, body: &[u8]) -> Vec<u8> {
+    let len = body.len();
+    let head = if len < 128 { vec![tag, len as u8] } else { vec![tag, 0x82, (len >> 8) as u8, len as u8] };
+    [head, body.to_vec()].concat()
+}
+
+fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    der(0x30, &parts.concat())
+}
+
+fn name(organisation: &str, common_name: &str) -> Vec<u8> {
+    let attribute = |last: u8, text: &str| {
+        let pair = sequence(&[&der(6, &[0x55, 4, last]), &der(0x0c, text.as_bytes())]);
+        der(0x31, &pair)
+    };
+    sequence(&[&attribute(10, organisation), &attribute(3, common_name)])
+}
+
+/// A certificate of RSA 2048 with SHA-256, with these DNS names as alternatives.
+pub(crate) fn certificate(common_name: &str, alternatives: &[&str]) -> Vec<u8> {
+    let algorithm = sequence(&[&der(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11]), &der(5, &[])]);
+    let rsa = sequence(&[&der(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]), &der(5, &[])]);
+    let modulus = [&[0][..], &[0xc3; 256]].concat();
+    let key = sequence(&[&der(2, &modulus), &der(2, &[1, 0, 1])]);
+    let key = sequence(&[&rsa, &der(3, &[&[0][..], &key].concat())]);
+    let validity = sequence(&[&der(0x17, b"200101000000Z"), &der(0x17, b"300101000000Z")]);
+    let extension = |oid: &[u8], body: &[u8]| sequence(&[&der(6, oid), &der(4, body)]);
+    let names: Vec<u8> = alternatives.iter().flat_map(|name| der(0x82, name.as_bytes())).collect();
+    let mut extensions = vec![
+        extension(&[0x55, 29, 19], &sequence(&[])),
+        extension(&[0x55, 29, 32], &sequence(&[&sequence(&[&der(6, &[0x2a, 3])])])),
+        extension(&[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2], &der(4, &[0, 0])),
+    ];
+    if !alternatives.is_empty() {
+        extensions.push(extension(&[0x55, 29, 17], &der(0x30, &names)));
+    }
+    let body = sequence(&[
+        &der(0xa0, &der(2, &[2])),
+        &der(2, &[0x12, 0x34]),
+        &algorithm,
+        &name("Good, Ltd", "Root"),
+        &validity,
+        &name("Shop", common_name),
+        &key,
+        &der(0xa3, &der(0x30, &extensions.concat())),
+    ]);
+    sequence(&[&body, &algorithm, &der(3, &[0, 1, 2, 3])])
+}
+
+/// A Certificate message with this chain.
+pub(crate) fn certificate_message(chain: &[&[u8]]) -> Vec<u8> {
+    let three = |body: &[u8]| [&(body.len() as u32).to_be_bytes()[1..], body].concat();
+    let chain: Vec<u8> = chain.iter().flat_map(|der| three(der)).collect();
+    message(11, &three(&chain))
+}
