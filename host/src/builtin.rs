@@ -1,0 +1,19 @@
+//! The one explicit list of the plugins in the box.
+
+use veilwatch_core::plugin::Declaration;
+
+/// Every plugin that is linked into this program.
+pub fn declarations() -> Vec<Declaration> {
+    [
+        veilwatch_protocol_tls::declarations(),
+        veilwatch_feature_flow_statistics::declarations(),
+        veilwatch_feature_splt::declarations(),
+        veilwatch_feature_tls_handshake::declarations(),
+        veilwatch_feature_tls_records::declarations(),
+        veilwatch_feature_certificate::declarations(),
+        veilwatch_feature_server_name::declarations(),
+        veilwatch_feature_conversation::declarations(),
+        veilwatch_classifier_boosted_trees::declarations(),
+    ]
+    .concat()
+}

@@ -1,0 +1,37 @@
+use anyhow::Result;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use veilwatch::config::EXAMPLE;
+use veilwatch::engine::Pipeline;
+
+/// Subcommands of `veilwatch config`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Args {
+    /// Check configurations: keys, plugins, settings, model.
+    Check {
+        /// Files to check.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the default configuration with every key.
+    Example,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match args {
+        Args::Example => out.write_all(EXAMPLE.as_bytes())?,
+        Args::Check { files } => {
+            for file in files {
+                let (config, mut registry) = super::prepare(Some(file))?;
+                let pipeline = Pipeline::new(config, &mut registry)?;
+                let model = pipeline.card().map_or("no model", |card| card.name.as_str());
+                let (plugins, columns) = (pipeline.config().plugin.len(), pipeline.schema().width());
+                writeln!(out, "{}: good; {plugins} plugins, {columns} columns, model {model}", file.display())?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

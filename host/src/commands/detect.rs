@@ -1,0 +1,186 @@
+use super::watch::Watch;
+use super::{FAILED, MALICIOUS, PARTIAL};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use veilwatch::engine::{self, Pipeline, Progress, RunOptions, Summary};
+use veilwatch::output::{CsvSink, JsonSink, Selection, TableSink, summary_text};
+use veilwatch::source::Source;
+
+/// Arguments of `veilwatch detect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Captures and folders of captures; `-` is standard input.
+    #[arg(required = true)]
+    inputs: Vec<PathBuf>,
+    /// Pipeline to run instead of the default one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Model to use instead of the configuration's: `default`, or a folder made by `veilwatch train`.
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<String>,
+    /// How to write the result; by default a table on a terminal and JSON Lines elsewhere.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Write all flows, not only alerts.
+    #[arg(long)]
+    all: bool,
+    /// Write flows that score at least this much, whatever their verdict.
+    #[arg(long, value_name = "SCORE")]
+    min_score: Option<f64>,
+    /// Stop after so many packets of each capture.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    packets: Option<u64>,
+    /// Threads that decode and assemble flows; the result does not depend on it [default: the cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A summary and the worst flows, for people.
+    Table,
+    /// One JSON object a line, the last one sums up.
+    Jsonl,
+    /// One flow a line.
+    Csv,
+}
+
+/// What a command line comes to, over all captures.
+#[derive(Debug, Default)]
+struct Total {
+    analysed: usize,
+    failed: usize,
+    partial: bool,
+    malicious: bool,
+}
+
+impl Total {
+    fn exit(&self) -> ExitCode {
+        ExitCode::from(if self.analysed == 0 {
+            FAILED
+        } else if self.malicious {
+            MALICIOUS
+        } else if self.partial || self.failed > 0 {
+            PARTIAL
+        } else {
+            0
+        })
+    }
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let (mut config, mut registry) = super::prepare(args.config.as_deref())?;
+    if let Some(model) = &args.model {
+        config.model.clone_from(model);
+    }
+    let captures = super::captures(&args.inputs)?;
+    let pipeline = Pipeline::new(config, &mut registry)?;
+    let stop = super::stop_on_interrupt()?;
+    let terminal = std::io::stdout().is_terminal();
+    let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl });
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut total = Total::default();
+    let several = captures.inputs.len() > 1;
+    for (at, input) in captures.inputs.iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            total.partial = true;
+            break;
+        }
+        // One bad file among many is named, and the others go on.
+        let source = match super::open(input, pipeline.config()) {
+            Ok(source) => source,
+            Err(error) if several => {
+                eprintln!("error: {error:#}");
+                total.failed += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let name = several.then(|| super::name(input));
+        let job = Job { args, pipeline: &pipeline, stop: &stop, format, colour: terminal, name, first: at == 0 };
+        let summary = job.run(&super::name(input), source, &mut out)?;
+        total.analysed += 1;
+        total.partial |= summary.is_partial();
+        total.malicious |= summary.malicious > 0;
+    }
+    if captures.left_out > 0 && format == Format::Table {
+        writeln!(out, "{} files in the folders are no captures and were left out", captures.left_out)?;
+    }
+    out.flush()?;
+    Ok(total.exit())
+}
+
+struct Job<'a> {
+    args: &'a Args,
+    pipeline: &'a Pipeline,
+    stop: &'a AtomicBool,
+    format: Format,
+    colour: bool,
+    /// The capture's name, where there are several.
+    name: Option<String>,
+    first: bool,
+}
+
+impl Job<'_> {
+    fn run(&self, name: &str, source: Source, out: &mut dyn Write) -> Result<Summary> {
+        let progress = Arc::new(Progress::default());
+        let status = source.status();
+        let (capture_format, total) = (status.format, status.total_bytes);
+        let looked_at = Arc::clone(&progress);
+        let _watch = Watch::start(
+            true,
+            Box::new(move || {
+                let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+                let words = format!(
+                    "{} packets, {} flows, {} alerts",
+                    read(&looked_at.packets),
+                    read(&looked_at.flows),
+                    read(&looked_at.alerts)
+                );
+                (read(&looked_at.bytes), total, words)
+            }),
+        );
+        let workers = self.args.workers.map_or_else(super::cores, usize::from);
+        let options = RunOptions { workers, packets: self.args.packets, stop: self.stop, progress: &progress };
+        let settings = &self.pipeline.config().output;
+        let selection = Selection { all: self.args.all, min_score: self.args.min_score };
+        let failed = || name.to_owned();
+        Ok(match self.format {
+            Format::Jsonl => {
+                let mut sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);
+                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                sink.summary(&summary)?;
+                summary
+            }
+            Format::Csv => {
+                let mut sink = CsvSink::new(out, selection, self.name.clone(), settings.text_bytes, self.first)?;
+                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                sink.finish()?;
+                Self::tell(name, &summary);
+                summary
+            }
+            Format::Table => {
+                let mut sink = TableSink::new(selection, settings.table_rows, settings.text_bytes);
+                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                write!(out, "{}{}", summary_text(name, capture_format, &summary), sink.render(self.colour))?;
+                summary
+            }
+        })
+    }
+
+    /// CSV has no last line of its own: what a person must know goes to standard error.
+    fn tell(name: &str, summary: &Summary) {
+        if let Some(damage) = &summary.damage {
+            eprintln!("{name}: damaged: {damage}; what came before it was analysed");
+        }
+        for (limit, count) in summary.limits_hit() {
+            eprintln!("{name}: limit reached: {limit}, {count} times");
+        }
+    }
+}

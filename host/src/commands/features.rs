@@ -1,0 +1,49 @@
+use anyhow::{Context, Result};
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use veilwatch::engine::{self, Detection, Pipeline, Progress, RunOptions, Sink};
+
+/// Arguments of `veilwatch features`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Captures and folders of captures; `-` is standard input.
+    #[arg(required = true)]
+    inputs: Vec<PathBuf>,
+    /// Pipeline to run instead of the default one; its classifier and model are not used.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let (config, mut registry) = super::prepare(args.config.as_deref())?;
+    let captures = super::captures(&args.inputs)?;
+    let pipeline = Pipeline::untrained(config, &mut registry)?;
+    let stop = super::stop_on_interrupt()?;
+    let progress = Progress::default();
+    let mut sink = Rows { out: csv::Writer::from_writer(BufWriter::new(std::io::stdout().lock())) };
+    let columns = pipeline.schema().columns().iter().map(|column| column.name.as_ref());
+    sink.out.write_record(["flow_id"].into_iter().chain(columns))?;
+    for input in &captures.inputs {
+        let source = super::open(input, pipeline.config())?;
+        let options = RunOptions { workers: super::cores(), packets: None, stop: &stop, progress: &progress };
+        engine::run(&pipeline, source, options, &mut sink).with_context(|| super::name(input))?;
+    }
+    sink.out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Rows<W: std::io::Write> {
+    out: csv::Writer<W>,
+}
+
+impl<W: std::io::Write> Sink for Rows<W> {
+    fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+        let Some(scored) = detection.scored else { return Ok(()) };
+        let cell = |value: &f32| if value.is_nan() { String::new() } else { value.to_string() };
+        let row = scored.row.iter().map(cell);
+        self.out.write_record([detection.flow.id.to_string()].into_iter().chain(row))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! The subcommands: arguments in, library called, text out.
+
+pub(crate) mod config;
+pub(crate) mod detect;
+pub(crate) mod evaluate;
+pub(crate) mod features;
+pub(crate) mod train;
+mod watch;
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use veilwatch::config::Config;
+use veilwatch::plugins::Registry;
+use veilwatch::source::Source;
+use veilwatch::source::inputs::{self, Input, Inputs};
+
+/// Exit status: nothing could be analysed, or the run had to end.
+pub(crate) const FAILED: u8 = 2;
+/// Exit status: the result is partial.
+pub(crate) const PARTIAL: u8 = 3;
+/// Exit status: a final verdict is malicious.
+pub(crate) const MALICIOUS: u8 = 1;
+
+/// The configuration that was asked for, and the plugins in the box.
+fn prepare(path: Option<&Path>) -> Result<(Config, Registry)> {
+    let config = match path {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    Ok((config, Registry::with_builtins()?))
+}
+
+/// Opens a capture, or standard input.
+fn open(input: &Input, config: &Config) -> Result<Source> {
+    Ok(match input {
+        Input::Stdin => Source::from_reader(name(input), std::io::stdin(), &config.input)?,
+        Input::File(path) => Source::open(path, &config.input)?,
+    })
+}
+
+/// What a capture is called in results and messages.
+fn name(input: &Input) -> String {
+    match input {
+        Input::Stdin => "standard input".into(),
+        Input::File(path) => path.display().to_string(),
+    }
+}
+
+/// The captures that files and folders stand for; folders that cannot be walked are named.
+fn captures(paths: &[PathBuf]) -> Result<Inputs> {
+    let found = inputs::expand(paths)?;
+    for error in &found.unreadable {
+        eprintln!("warning: {error}");
+    }
+    Ok(found)
+}
+
+/// A flag that Ctrl-C sets; the second Ctrl-C ends the process at once.
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("Ctrl-C cannot be caught")?;
+    Ok(stop)
+}
+
+/// Cores of this machine.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Whether an error is only that nobody reads any more.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        let run = cause.downcast_ref::<veilwatch::engine::RunError>();
+        let inner = match run {
+            Some(veilwatch::engine::RunError::Output(inner)) => Some(inner),
+            _ => io,
+        };
+        inner.is_some_and(|inner| inner.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,252 @@
+//! Pipelines in TOML: what is read, which plugins, which limits.
+//!
+//! Unknown keys are errors that say where they stand and what was probably meant. `config/default.toml` holds every
+//! key with its default; a test holds the two equal.
+
+use crate::source::InputLimits;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use veilwatch_core::flow::FlowLimits;
+
+/// The default configuration with all comments, as `veilwatch config example` prints it.
+pub const EXAMPLE: &str = include_str!("../../config/default.toml");
+
+/// A pipeline as its file declares it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The model: `default` is in the box; anything else is a folder, relative to the file that names it.
+    pub model: String,
+    /// Bounds on what is read.
+    pub input: InputLimits,
+    /// Bounds and times of flows.
+    pub flows: FlowLimits,
+    /// Bounds on what crosses flows.
+    pub context: ContextLimits,
+    /// What is written.
+    pub output: OutputSettings,
+    /// The plugins, in order.
+    pub plugin: Vec<PluginEntry>,
+}
+
+/// Bounds on what crosses flows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContextLimits {
+    /// Conversations that are remembered.
+    pub conversations: u32,
+}
+
+impl Default for ContextLimits {
+    fn default() -> Self {
+        Self { conversations: 200_000 }
+    }
+}
+
+/// What is written of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputSettings {
+    /// Reasons of an alert.
+    pub reasons: u32,
+    /// Worst flows in a terminal's table.
+    pub table_rows: u32,
+    /// Bytes of a text that the capture decides, such as a server name.
+    pub text_bytes: u32,
+}
+
+impl Default for OutputSettings {
+    fn default() -> Self {
+        Self { reasons: 4, table_rows: 10, text_bytes: 512 }
+    }
+}
+
+/// One configured use of a plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginEntry {
+    /// What this instance is called; the first part of its columns' names.
+    pub id: String,
+    /// `kind/name` of a plugin in the box, or of one that `path` brings.
+    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// A library to load first, relative to the file that names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// The plugin's own settings.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub settings: toml::Table,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let entry = |id: &str, plugin: &str| PluginEntry {
+            id: id.into(),
+            plugin: Some(plugin.into()),
+            path: None,
+            settings: toml::Table::new(),
+        };
+        Self {
+            model: "default".into(),
+            input: InputLimits::default(),
+            flows: FlowLimits::default(),
+            context: ContextLimits::default(),
+            output: OutputSettings::default(),
+            plugin: vec![
+                entry("tls", "protocol/tls"),
+                entry("flow", "feature/flow-statistics"),
+                entry("splt", "feature/splt"),
+                entry("records", "feature/tls-records"),
+                entry("handshake", "feature/tls-handshake"),
+                entry("certificate", "feature/certificate"),
+                entry("name", "feature/server-name"),
+                entry("conversation", "feature/conversation"),
+                entry("boosted", "classifier/boosted-trees"),
+            ],
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: cannot be read ({error})")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The text is no configuration.
+    #[error("{file}:{line}: {message}{}", hint.as_ref().map(|h| format!("; did you mean `{h}`?")).unwrap_or_default())]
+    Invalid {
+        /// The file.
+        file: String,
+        /// Line of the mistake, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+        /// The nearest known key.
+        hint: Option<String>,
+    },
+}
+
+impl Config {
+    /// Reads a file; paths in it become relative to its folder.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        let mut config = Self::parse(&text, &path.display().to_string())?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for entry in &mut config.plugin {
+            if let Some(library) = &mut entry.path {
+                *library = folder.join(&*library);
+            }
+        }
+        if config.model != "default" {
+            config.model = folder.join(&config.model).display().to_string();
+        }
+        Ok(config)
+    }
+
+    /// Reads a text; `file` is its name in messages.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
+        let invalid = |at: usize, message: String, hint: Option<String>| ConfigError::Invalid {
+            file: file.to_owned(),
+            line: text[..at.min(text.len())].matches('\n').count() + 1,
+            message,
+            hint,
+        };
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let message = error.message().to_owned();
+            let hint = unknown_key_hint(&message);
+            // The list of all keys helps nobody who gets the right one.
+            let message = if hint.is_some() { message.split(", expected").next().unwrap_or_default().to_owned() } else { message };
+            invalid(at, message, hint)
+        })?;
+        for (at, entry) in config.plugin.iter().enumerate() {
+            let place = || text.match_indices("[[plugin]]").nth(at).map_or(0, |(place, _)| place);
+            let plain = |id: &str| {
+                !id.is_empty() && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+            };
+            if !plain(&entry.id) {
+                let message = format!("`id = \"{}\"`: use lower-case letters, digits, `-` and `_`", entry.id);
+                return Err(invalid(place(), message, None));
+            }
+            if config.plugin[..at].iter().any(|earlier| earlier.id == entry.id) {
+                let message = format!("two plugins have the id `{}`; every instance needs its own", entry.id);
+                return Err(invalid(place(), message, None));
+            }
+            if entry.plugin.is_none() && entry.path.is_none() {
+                let message = format!("plugin `{}` needs `use = \"kind/name\"` or `path = \"library\"`", entry.id);
+                return Err(invalid(place(), message, None));
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// From serde's "unknown field `x`, expected one of `a`, `b`": the one that is nearest to `x`.
+fn unknown_key_hint(message: &str) -> Option<String> {
+    let mut words = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let asked = words.next()?;
+    nearest(asked, words).map(str::to_owned)
+}
+
+/// The candidate that takes the fewest edits to reach, if that is a plausible slip.
+pub(crate) fn nearest<'a>(asked: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (distance(asked, candidate), candidate))
+        .min()
+        .filter(|(edits, candidate)| *edits <= candidate.len().max(asked.len()) / 2)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edit distance of Levenshtein, on bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_the_default_and_holds_every_key() {
+        assert_eq!(Config::parse(EXAMPLE, "default.toml").unwrap(), Config::default());
+        let file: toml::Table = EXAMPLE.parse().unwrap();
+        let all = toml::Table::try_from(Config::default()).unwrap();
+        for (key, value) in &all {
+            let known = file.get(key).unwrap_or_else(|| panic!("`{key}` is missing in config/default.toml"));
+            if let (Some(inner), Some(known)) = (value.as_table(), known.as_table()) {
+                inner.keys().for_each(|key| assert!(known.contains_key(key), "`{key}` is missing"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_slip_is_shown_with_its_line_and_the_key_that_was_meant() {
+        let error = Config::parse("model = \"default\"\n\n[flows]\nprefix_byte = 1\n", "my.toml").unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("my.toml:4: unknown field `prefix_byte`"), "{text}");
+        assert!(text.ends_with("did you mean `prefix_bytes`?"), "{text}");
+    }
+
+    #[test]
+    fn ids_are_single() {
+        let twice = "[[plugin]]\nid = \"a\"\nuse = \"protocol/tls\"\n[[plugin]]\nid = \"a\"\nuse = \"protocol/tls\"\n";
+        assert!(Config::parse(twice, "my.toml").unwrap_err().to_string().starts_with("my.toml:4: two plugins"));
+    }
+}

@@ -1,0 +1,108 @@
+//! The context stage: finished flows in a fixed order, what crosses them, their scores.
+
+use super::pipeline::Scored;
+use super::summary::{PacketCounts, Summary};
+use super::{Pipeline, Progress, RunError};
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+use veilwatch_core::context::ConversationTracker;
+use veilwatch_core::detect::Verdict;
+use veilwatch_core::flow::FlowRecord;
+
+/// Gets every finished flow, in order.
+pub trait Sink {
+    /// Takes one flow.
+    fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()>;
+}
+
+/// A finished flow with what the pipeline makes of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Detection<'a> {
+    /// The flow.
+    pub flow: &'a FlowRecord,
+    /// Its row of features and its verdict, where it was scored.
+    pub scored: Option<&'a Scored<'a>>,
+    /// The pipeline, for names.
+    pub pipeline: &'a Pipeline,
+}
+
+/// Flows that are scored together; rows do not depend on it.
+const BATCH: usize = 256;
+
+pub(super) struct Consumer<'a> {
+    pipeline: &'a Pipeline,
+    progress: &'a Progress,
+    sink: &'a mut dyn Sink,
+    conversations: ConversationTracker,
+    summary: Summary,
+    recognised: Vec<u64>,
+}
+
+impl<'a> Consumer<'a> {
+    pub(super) fn new(pipeline: &'a Pipeline, progress: &'a Progress, sink: &'a mut dyn Sink) -> Self {
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
+        Self {
+            pipeline,
+            progress,
+            sink,
+            conversations: ConversationTracker::new(pipeline.config().context.conversations as usize, seed),
+            summary: Summary::default(),
+            recognised: vec![0; pipeline.templates().len()],
+        }
+    }
+
+    /// Takes what ended within one epoch, from all shards.
+    pub(super) fn epoch(&mut self, mut flows: Vec<FlowRecord>) -> Result<(), RunError> {
+        flows.sort_by_key(|flow| (flow.ended_ns, flow.first_packet));
+        for flow in &mut flows {
+            self.conversations.observe(flow);
+            if let Some(template) = flow.template
+                && let Some(count) = self.recognised.get_mut(usize::from(template))
+            {
+                *count += 1;
+            }
+        }
+        self.summary.flows += flows.len() as u64;
+        self.progress.flows.fetch_add(flows.len() as u64, Ordering::Relaxed);
+        // Most flows carry no TLS: only those with something to score are put into batches, in order.
+        let mut rest = flows.as_slice();
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(rest.len().min(BATCH));
+            rest = after;
+            let wanted: Vec<&FlowRecord> = batch.iter().filter(|flow| self.pipeline.scores(flow)).collect();
+            let scores = self.pipeline.score(&wanted)?;
+            let mut scores = scores.iter();
+            for flow in batch {
+                let scored = if self.pipeline.scores(flow) { scores.next() } else { None };
+                if let Some(scored) = &scored {
+                    self.summary.scored += 1;
+                    self.summary.malicious += u64::from(scored.verdict == Some(Verdict::Malicious));
+                    self.summary.suspicious += u64::from(scored.verdict == Some(Verdict::Suspicious));
+                    if scored.verdict.is_some_and(Verdict::is_alert) {
+                        self.progress.alerts.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                self.sink.flow(&Detection { flow, scored: scored.as_ref(), pipeline: self.pipeline })?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self, packets: PacketCounts) -> Summary {
+        let ids = self.pipeline.template_ids();
+        Summary {
+            packets: packets.packets,
+            wire_bytes: packets.wire_bytes,
+            skipped: packets.skipped,
+            first_ns: packets.first_ns,
+            last_ns: packets.last_ns,
+            recognised: ids.iter().cloned().zip(self.recognised).collect(),
+            flow_counters: packets.flows,
+            conversations_forgotten: self.conversations.forgotten(),
+            damage: packets.damage,
+            interrupted: packets.interrupted,
+            packet_limit: packets.packet_limit,
+            ..self.summary
+        }
+    }
+}

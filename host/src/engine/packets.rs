@@ -1,0 +1,277 @@
+//! The packet stage: blocks of packets become finished flows, shard by shard.
+
+use super::context::Consumer;
+use super::summary::PacketCounts;
+use super::{EPOCH_PACKETS, Pipeline, RunError, RunOptions, SHARDS};
+use crate::source::{Block, Source, SourceError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+use veilwatch_core::flow::{FlowRecord, FlowTable};
+use veilwatch_core::packet::{Packet, decode, shard_hint};
+
+/// The shards of one thread.
+struct Shards<'a> {
+    pipeline: &'a Pipeline,
+    /// Which thread this is, of how many.
+    index: usize,
+    of: usize,
+    tables: Vec<FlowTable>,
+    counts: PacketCounts,
+}
+
+impl<'a> Shards<'a> {
+    fn new(pipeline: &'a Pipeline, index: usize, of: usize) -> Self {
+        // The seed keeps chosen addresses from colliding in a table; it changes no result.
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
+        let mine = (0..SHARDS).filter(|shard| shard % of == index).count();
+        let tables = (0..mine).map(|_| FlowTable::new(pipeline.config().flows.clone(), seed)).collect();
+        Self { pipeline, index, of, tables, counts: PacketCounts::default() }
+    }
+
+    #[inline]
+    fn push(&mut self, packet: &Packet<'_>) {
+        let shard = shard_hint(packet) as usize % SHARDS;
+        if self.of > 1 && shard % self.of != self.index {
+            return;
+        }
+        match decode(packet) {
+            Ok(decoded) => {
+                let table = &mut self.tables[shard / self.of];
+                table.push(packet.number, packet.time_ns, &decoded, self.pipeline.templates());
+            }
+            Err(skip) => self.counts.skipped[skip as usize] += 1,
+        }
+    }
+
+    /// Notes what every packet tells, whoever's shard it is; returns whether an epoch ends with it.
+    #[inline]
+    fn clock(&mut self, packet: &Packet<'_>) -> bool {
+        self.counts.packets += 1;
+        self.counts.wire_bytes += u64::from(packet.wire_len);
+        self.counts.first_ns.get_or_insert(packet.time_ns);
+        self.counts.last_ns = self.counts.last_ns.max(packet.time_ns);
+        packet.number % EPOCH_PACKETS == 0
+    }
+
+    /// What has ended, at the end of an epoch or of the capture.
+    fn hand_over(&mut self, last: bool) -> Vec<FlowRecord> {
+        let templates = self.pipeline.templates();
+        let now = self.counts.last_ns;
+        let mut finished = Vec::new();
+        for table in &mut self.tables {
+            if last {
+                table.finish_all(templates);
+                self.counts.flows.add(table.counters());
+            } else {
+                table.expire(now, templates);
+            }
+            finished.append(&mut table.take_finished());
+        }
+        finished
+    }
+}
+
+/// Reads blocks until the end, the packet limit or a stop, and hands each to `each` with the number of packets to look
+/// at in it.
+fn read(
+    source: &mut Source,
+    options: RunOptions<'_>,
+    mut recycled: impl FnMut() -> Option<Block>,
+    mut each: impl FnMut(Block, usize) -> bool,
+) -> Result<Ended, SourceError> {
+    let limit = options.packets.unwrap_or(u64::MAX);
+    let mut seen = 0u64;
+    let mut ended = Ended { interrupted: false, packet_limit: false };
+    while seen < limit {
+        if options.stop.load(Ordering::Relaxed) {
+            ended.interrupted = true;
+            break;
+        }
+        let Some(block) = source.next_block(recycled())? else { return Ok(ended) };
+        options.progress.read(source);
+        let take = (block.len() as u64).min(limit - seen);
+        seen += take;
+        if !each(block, take as usize) {
+            break;
+        }
+    }
+    ended.packet_limit = seen >= limit;
+    Ok(ended)
+}
+
+/// Why reading stopped, beside the end of the capture.
+struct Ended {
+    interrupted: bool,
+    packet_limit: bool,
+}
+
+/// Everything in the caller's thread.
+pub(super) fn run_inline(
+    pipeline: &Pipeline,
+    mut source: Source,
+    options: RunOptions<'_>,
+    consumer: &mut Consumer<'_>,
+) -> Result<PacketCounts, RunError> {
+    let mut shards = Shards::new(pipeline, 0, 1);
+    let spare = std::cell::Cell::new(None);
+    let mut failed = None;
+    let ended = read(
+        &mut source,
+        options,
+        || spare.take(),
+        |block, take| {
+            for packet in block.packets().take(take) {
+                shards.push(&packet);
+                if shards.clock(&packet)
+                    && let Err(error) = consumer.epoch(shards.hand_over(false))
+                {
+                    failed = Some(error);
+                    return false;
+                }
+            }
+            spare.set(Some(block));
+            true
+        },
+    )?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    consumer.epoch(shards.hand_over(true))?;
+    Ok(PacketCounts {
+        damage: source.status().damage.clone(),
+        interrupted: ended.interrupted,
+        packet_limit: ended.packet_limit,
+        ..shards.counts
+    })
+}
+
+/// A block on its way to every thread of the packet stage.
+#[derive(Clone)]
+struct Parcel {
+    block: Arc<Block>,
+    take: usize,
+}
+
+/// Blocks in flight to one thread: enough to smooth out, few enough to bound memory.
+const QUEUE: usize = 8;
+
+/// One thread reads, `workers` threads hold the shards, the caller's thread is the consumer.
+pub(super) fn run_threads(
+    pipeline: &Pipeline,
+    source: Source,
+    options: RunOptions<'_>,
+    consumer: &mut Consumer<'_>,
+) -> Result<PacketCounts, RunError> {
+    let workers = options.workers.min(SHARDS);
+    let spare = Mutex::new(Vec::new());
+    let given_up = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
+        let mut threads = Vec::new();
+        for index in 0..workers {
+            let (parcels, incoming) = sync_channel::<Parcel>(QUEUE);
+            let (outgoing, epochs) = sync_channel::<Vec<FlowRecord>>(QUEUE);
+            to_workers.push(parcels);
+            from_workers.push(epochs);
+            let spare = &spare;
+            threads.push(scope.spawn(move || work(pipeline, index, workers, &incoming, &outgoing, spare)));
+        }
+        let (spare, given_up) = (&spare, &given_up);
+        let reader = scope.spawn(move || feed(source, options, &to_workers, spare, given_up));
+        let consumed = consume(consumer, &from_workers);
+        // Without a consumer nobody needs the rest: threads end when their channels close.
+        given_up.store(consumed.is_err(), Ordering::Relaxed);
+        drop(from_workers);
+        let mut counts = PacketCounts::default();
+        let mut broken = false;
+        for (index, thread) in threads.into_iter().enumerate() {
+            match thread.join() {
+                Ok(part) if index == 0 => counts = part,
+                Ok(part) => counts.add_shards(&part),
+                Err(_) => broken = true,
+            }
+        }
+        let read = reader.join();
+        consumed?;
+        match read {
+            Ok(Ok((ended, damage))) if !broken => {
+                Ok(PacketCounts { damage, interrupted: ended.interrupted, packet_limit: ended.packet_limit, ..counts })
+            }
+            Ok(Err(error)) => Err(error.into()),
+            _ => Err(RunError::Output(std::io::Error::other("a thread of the engine ended unexpectedly"))),
+        }
+    })
+}
+
+fn feed(
+    mut source: Source,
+    options: RunOptions<'_>,
+    to_workers: &[SyncSender<Parcel>],
+    spare: &Mutex<Vec<Block>>,
+    given_up: &AtomicBool,
+) -> Result<(Ended, Option<crate::source::Damage>), SourceError> {
+    let ended = read(
+        &mut source,
+        options,
+        || spare.lock().ok().and_then(|mut blocks| blocks.pop()),
+        |block, take| {
+            let parcel = Parcel { block: Arc::new(block), take };
+            !given_up.load(Ordering::Relaxed) && to_workers.iter().all(|worker| worker.send(parcel.clone()).is_ok())
+        },
+    )?;
+    Ok((ended, source.status().damage.clone()))
+}
+
+fn work(
+    pipeline: &Pipeline,
+    index: usize,
+    of: usize,
+    incoming: &Receiver<Parcel>,
+    outgoing: &SyncSender<Vec<FlowRecord>>,
+    spare: &Mutex<Vec<Block>>,
+) -> PacketCounts {
+    let mut shards = Shards::new(pipeline, index, of);
+    while let Ok(Parcel { block, take }) = incoming.recv() {
+        for packet in block.packets().take(take) {
+            shards.push(&packet);
+            if shards.clock(&packet) && outgoing.send(shards.hand_over(false)).is_err() {
+                return shards.counts;
+            }
+        }
+        // The last thread to finish a block gives its memory back to the reader.
+        if let Some(block) = Arc::into_inner(block)
+            && let Ok(mut blocks) = spare.lock()
+        {
+            blocks.push(block);
+        }
+    }
+    // A consumer that is gone needs no last epoch.
+    let last = shards.hand_over(true);
+    match outgoing.try_send(last) {
+        Err(TrySendError::Full(last)) => {
+            let _ = outgoing.send(last);
+        }
+        Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+    }
+    shards.counts
+}
+
+/// Takes one hand-over from every thread, epoch by epoch, until all have ended.
+fn consume(consumer: &mut Consumer<'_>, from_workers: &[Receiver<Vec<FlowRecord>>]) -> Result<(), RunError> {
+    loop {
+        let mut epoch = Vec::new();
+        let mut open = 0;
+        for worker in from_workers {
+            if let Ok(mut finished) = worker.recv() {
+                open += 1;
+                epoch.append(&mut finished);
+            }
+        }
+        if open == 0 {
+            return Ok(());
+        }
+        consumer.epoch(epoch)?;
+    }
+}

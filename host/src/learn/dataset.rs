@@ -1,0 +1,176 @@
+//! Captures become labelled rows, through the very pipeline that detects.
+
+use super::labels::{self, FlowLabels};
+use super::{LearnError, Truth};
+use crate::engine::{self, Detection, Pipeline, Progress, RunError, RunOptions, Sink};
+use crate::hash::hex;
+use crate::source::Source;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Labelled rows with what is needed to split them honestly.
+#[derive(Debug, Default)]
+pub struct Dataset {
+    /// Columns of a row.
+    pub width: usize,
+    /// All rows, one after the other.
+    pub values: Vec<f32>,
+    /// What each row is.
+    pub rows: Vec<Row>,
+    /// Names of the captures.
+    pub captures: Vec<CaptureFacts>,
+    /// Captures that could not be read.
+    pub unreadable: Vec<String>,
+    /// SHA-256 over the tables and the captures' names and contents, in hexadecimal.
+    pub sha256: String,
+}
+
+/// What is known of a capture as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureFacts {
+    /// Its path in the training folder.
+    pub path: String,
+    /// Its malware family; empty for benign ones.
+    pub family: String,
+    /// Where it was published.
+    pub source: String,
+}
+
+/// What one row is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Place of its capture in [`Dataset::captures`].
+    pub capture: usize,
+    /// Number of its (capture, server) pair, counted from 0 over the whole data set.
+    pub pair: usize,
+    /// Ground truth.
+    pub truth: Truth,
+    /// The flow's own family, which need not be the capture's; empty for benign ones.
+    pub family: String,
+    /// Number of the flow's first packet, for people who want to look.
+    pub packet: u64,
+}
+
+/// How far loading has come, for whoever looks on.
+#[derive(Debug, Default)]
+pub struct Loading {
+    /// Captures done.
+    pub done: AtomicUsize,
+    /// Captures in all.
+    pub total: AtomicUsize,
+}
+
+impl Dataset {
+    /// One row's features.
+    pub fn row(&self, at: usize) -> &[f32] {
+        &self.values[at * self.width..(at + 1) * self.width]
+    }
+
+    /// How many rows have this truth.
+    pub fn count(&self, truth: Truth) -> usize {
+        self.rows.iter().filter(|row| row.truth == truth).count()
+    }
+}
+
+/// What one capture gave.
+#[derive(Default)]
+struct Part {
+    values: Vec<f32>,
+    rows: Vec<(Truth, String, [u8; 16], u64)>,
+    sha256: Vec<u8>,
+    error: Option<RunError>,
+}
+
+/// Reads a training folder through a pipeline.
+pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loading) -> Result<Dataset, LearnError> {
+    let tables = labels::read(folder)?;
+    loading.total.store(tables.captures.len(), Ordering::Relaxed);
+    let none = FlowLabels::default();
+    let next = AtomicUsize::new(0);
+    let parts: Mutex<BTreeMap<usize, Part>> = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..workers.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(capture) = tables.captures.get(at) else { return };
+                    let labels = tables.flows.get(&capture.path).unwrap_or(&none);
+                    let part = read_capture(&folder.join(&capture.path), capture.kind == "benign", labels, pipeline);
+                    loading.done.fetch_add(1, Ordering::Relaxed);
+                    if let Ok(mut parts) = parts.lock() {
+                        parts.insert(at, part);
+                    }
+                }
+            });
+        }
+    });
+    let mut data = Dataset { width: pipeline.schema().width(), ..Dataset::default() };
+    let mut hasher = Sha256::new();
+    let mut pairs = BTreeMap::new();
+    // Parts come back in any order; the table's order decides.
+    for (at, part) in parts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        let capture = &tables.captures[at];
+        hasher.update(capture.path.as_bytes());
+        hasher.update(&part.sha256);
+        match part.error {
+            // A file that is no capture is named; anything else ends the run.
+            Some(RunError::Source(_)) => data.unreadable.push(capture.path.clone()),
+            Some(error) => return Err(LearnError::Capture { capture: capture.path.clone(), error }),
+            None => {}
+        }
+        let place = data.captures.len();
+        data.captures.push(CaptureFacts {
+            path: capture.path.clone(),
+            family: capture.family.clone(),
+            source: capture.source.clone(),
+        });
+        data.values.extend(part.values);
+        for (truth, family, server, packet) in part.rows {
+            let number = pairs.len();
+            let pair = *pairs.entry((place, server)).or_insert(number);
+            data.rows.push(Row { capture: place, pair, truth, family, packet });
+        }
+    }
+    for table in ["captures.csv", "flows.csv"] {
+        hasher.update(std::fs::read(folder.join(table)).unwrap_or_default());
+    }
+    data.sha256 = hex(&hasher.finalize());
+    Ok(data)
+}
+
+fn read_capture(path: &Path, benign: bool, labels: &FlowLabels, pipeline: &Pipeline) -> Part {
+    let sha256 = std::fs::read(path).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
+    let mut collector = Collector { benign, labels, part: Part { sha256, ..Part::default() } };
+    let (stop, progress) = (AtomicBool::new(false), Progress::default());
+    let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+    let outcome = Source::open(path, &pipeline.config().input)
+        .map_err(RunError::from)
+        .and_then(|source| engine::run(pipeline, source, options, &mut collector));
+    collector.part.error = outcome.err();
+    collector.part
+}
+
+struct Collector<'a> {
+    benign: bool,
+    labels: &'a FlowLabels,
+    part: Part,
+}
+
+impl Sink for Collector<'_> {
+    fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+        let Some(scored) = detection.scored else { return Ok(()) };
+        let flow = detection.flow;
+        let (truth, family) = if self.benign {
+            (Truth::Benign, "")
+        } else {
+            self.labels.of(flow).unwrap_or((Truth::Unlabelled, ""))
+        };
+        let family = if truth == Truth::Malicious { family.to_owned() } else { String::new() };
+        self.part.values.extend_from_slice(scored.row);
+        self.part.rows.push((truth, family, flow.responder.address, flow.first_packet));
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! A model from labelled rows: cross-validate, calibrate, choose thresholds, then learn from everything.
+
+use super::metrics::tail_threshold;
+use super::validate::{self, MALICIOUS_RATE, PAIR_WEIGHT, SPLIT, SUSPICIOUS_RATE};
+use super::{Dataset, Evaluation, LearnError, Truth};
+use crate::engine::Pipeline;
+use crate::hash::sha256_hex;
+use crate::model::{Card, ColumnProfile, Model, Training};
+use crate::plugins::Registry;
+use veilwatch_core::detect::{Calibration, Thresholds};
+use veilwatch_core::feature::quantiles;
+
+/// A model and the evaluation that stands in its card.
+#[derive(Debug)]
+pub struct Trained {
+    /// The model.
+    pub model: Model,
+    /// How it did on folds it had not seen.
+    pub evaluation: Evaluation,
+}
+
+/// Trains a pipeline's classifier; `progress` hears of every fold that is done.
+pub fn train(
+    registry: &Registry,
+    pipeline: &Pipeline,
+    data: &Dataset,
+    name: &str,
+    seed: u64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Trained, LearnError> {
+    let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
+    let evaluation = validate::evaluate(registry, classifier, data, seed, progress)?;
+    let labelled: Vec<usize> =
+        (0..data.rows.len()).filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
+    let weights = validate::weights(data, &labelled);
+    let calibration = Calibration::fit(
+        &labelled
+            .iter()
+            .zip(&weights)
+            .map(|(row, weight)| (evaluation.raw[*row], data.rows[*row].truth == Truth::Malicious, *weight))
+            .collect::<Vec<_>>(),
+    );
+    let benign = validate::benign_pairs(data, &evaluation.raw);
+    let threshold = |rate| calibration.score(tail_threshold(benign.clone(), rate));
+    let thresholds = Thresholds { suspicious: threshold(SUSPICIOUS_RATE), malicious: threshold(MALICIOUS_RATE) };
+    let fitted = validate::fit(registry, classifier, data, &labelled, seed)?;
+    let weights = fitted.save().map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
+    let mut captures: Vec<usize> = labelled.iter().map(|row| data.rows[*row].capture).collect();
+    captures.dedup();
+    let card = Card {
+        format: 1,
+        name: name.to_owned(),
+        made_by: env!("CARGO_PKG_VERSION").to_owned(),
+        classifier: classifier.0.to_owned(),
+        settings: classifier.1.to_owned(),
+        weights_sha256: sha256_hex(&weights),
+        schema_sha256: pipeline.schema().hash().to_owned(),
+        calibration,
+        thresholds,
+        false_alert_budget: MALICIOUS_RATE * 1e5,
+        training: Training {
+            data_sha256: data.sha256.clone(),
+            seed,
+            captures: captures.len(),
+            benign_flows: data.count(Truth::Benign),
+            background_flows: data.count(Truth::Background),
+            malicious_flows: data.count(Truth::Malicious),
+            malicious_pairs: evaluation.report.malicious_pairs,
+            unlabelled_flows: data.count(Truth::Unlabelled),
+            pair_weight: PAIR_WEIGHT,
+            split: SPLIT.to_owned(),
+        },
+        report: evaluation.report.clone(),
+        columns: profiles(pipeline, data),
+    };
+    Ok(Trained { model: Model { card, weights }, evaluation })
+}
+
+/// What each column looks like in benign rows.
+fn profiles(pipeline: &Pipeline, data: &Dataset) -> Vec<ColumnProfile> {
+    let benign: Vec<usize> = (0..data.rows.len())
+        .filter(|row| matches!(data.rows[*row].truth, Truth::Benign | Truth::Background))
+        .collect();
+    let columns = pipeline.schema().columns().iter().enumerate();
+    columns
+        .map(|(at, column)| {
+            let mut values: Vec<f64> =
+                benign.iter().map(|row| f64::from(data.row(*row)[at])).filter(|value| !value.is_nan()).collect();
+            let [p5, p50, p95] = quantiles(&mut values, [0.05, 0.5, 0.95]);
+            let known = |value: f64| (!value.is_nan()).then_some(value as f32);
+            ColumnProfile { name: column.name.to_string(), p5: known(p5), p50: known(p50), p95: known(p95) }
+        })
+        .collect()
+}

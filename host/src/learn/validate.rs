@@ -1,0 +1,219 @@
+//! Cross-validation: every row is scored by a model that has seen neither its capture nor its family.
+
+use super::folds::Folds;
+use super::metrics::{Pair, Pairs, tail_threshold};
+use super::{Dataset, LearnError, Truth};
+use crate::model::Report;
+use crate::plugins::Registry;
+use std::collections::BTreeMap;
+use veilwatch_core::feature::Rows;
+use veilwatch_core::plugin::{Classifier, Instance, Settings, TrainingSet};
+
+/// Most weight that the flows of one (capture, server) pair have together.
+pub(super) const PAIR_WEIGHT: f64 = 3.0;
+/// False alerts per benign pair that the upper threshold is chosen for.
+pub(super) const MALICIOUS_RATE: f64 = 1e-3;
+/// The same for the lower threshold.
+pub(super) const SUSPICIOUS_RATE: f64 = 1e-2;
+/// Total weight of malicious rows, as a share of the total weight of benign rows.
+const POSITIVE_SHARE: f64 = 0.25;
+
+/// How the folds are made, for cards and reports.
+pub(super) const SPLIT: &str = "leave one malware family out; benign captures spread over the folds, those of sources \
+    that share captures together; no flow of a tested family in training";
+
+/// The outcome of a cross-validation.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// The figures.
+    pub report: Report,
+    /// Raw score of every row from the model that had not seen it; NaN for rows without a label.
+    pub raw: Vec<f64>,
+    /// How each family did.
+    pub families: Vec<FamilyResult>,
+    /// The benign pairs that scored highest: what to look at.
+    pub false_alarms: Vec<(String, u64, f64)>,
+    /// Folds.
+    pub folds: usize,
+}
+
+/// How one family did when it was left out.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct FamilyResult {
+    /// The family of the captures.
+    pub family: String,
+    /// Its malicious pairs.
+    pub pairs: usize,
+    /// Those found at the threshold chosen on the other folds.
+    pub found: usize,
+}
+
+/// Fits a fresh classifier to some rows.
+pub(super) fn fit(
+    registry: &Registry,
+    (path, settings): (&str, &str),
+    data: &Dataset,
+    rows: &[usize],
+    seed: u64,
+) -> Result<Box<dyn Classifier>, LearnError> {
+    let Instance::Classifier(mut classifier) = registry.create(path, Settings::new(settings))? else {
+        return Err(LearnError::NoClassifier);
+    };
+    let rows: Vec<usize> = rows.iter().copied().filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
+    let mut values = Vec::with_capacity(rows.len() * data.width);
+    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+    let labels: Vec<bool> = rows.iter().map(|row| data.rows[*row].truth == Truth::Malicious).collect();
+    let mut weights = weights(data, &rows);
+    let total = |label: bool| -> f64 {
+        weights.iter().zip(&labels).filter(|(_, known)| **known == label).map(|(weight, _)| weight).sum()
+    };
+    let scale = POSITIVE_SHARE * total(false) / total(true).max(1.0);
+    weights.iter_mut().zip(&labels).filter(|(_, label)| **label).for_each(|(weight, _)| *weight *= scale);
+    let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
+    let set = TrainingSet { rows: Rows::new(&values, data.width), labels: &labels, weights: &weights, seed };
+    classifier.fit(&set).map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
+    Ok(classifier)
+}
+
+/// One weight a row: a pair's flows share [`PAIR_WEIGHT`] at most.
+pub(super) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
+    let mut sizes: BTreeMap<usize, f64> = BTreeMap::new();
+    rows.iter().for_each(|row| *sizes.entry(data.rows[*row].pair).or_default() += 1.0);
+    rows.iter().map(|row| (PAIR_WEIGHT / sizes[&data.rows[*row].pair]).min(1.0)).collect()
+}
+
+/// Cross-validates a classifier; `progress` hears of every fold that is done.
+pub fn evaluate(
+    registry: &Registry,
+    classifier: (&str, &str),
+    data: &Dataset,
+    seed: u64,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Evaluation, LearnError> {
+    let folds = Folds::by_family(data, seed);
+    let (malicious, benign) = (data.count(Truth::Malicious), data.count(Truth::Benign) + data.count(Truth::Background));
+    if malicious == 0 || benign == 0 || folds.count < 2 {
+        return Err(LearnError::TooFew { malicious, benign, families: folds.count });
+    }
+    let mut raw = vec![f64::NAN; data.rows.len()];
+    for fold in 0..folds.count {
+        let model = fit(registry, classifier, data, &folds.training(fold, data), seed)?;
+        let tested: Vec<usize> = (0..data.rows.len()).filter(|row| folds.tests(fold, data, *row)).collect();
+        let mut values = Vec::with_capacity(tested.len() * data.width);
+        tested.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+        let mut scores = vec![0.0; tested.len()];
+        model
+            .predict(&Rows::new(&values, data.width), &mut scores)
+            .map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
+        for (row, score) in tested.iter().zip(scores) {
+            if data.rows[*row].truth != Truth::Unlabelled {
+                raw[*row] = score;
+            }
+        }
+        progress(fold + 1, folds.count);
+    }
+    Ok(report(data, raw, &folds, seed))
+}
+
+/// One pair with what kind it is and its first packet.
+struct Judged {
+    pair: Pair,
+    truth: Truth,
+    packet: u64,
+    fold: usize,
+}
+
+/// The pairs of a data set: the highest score of a pair's labelled flows. A pair with a malicious flow is malicious,
+/// whatever else is in it.
+fn judge(data: &Dataset, raw: &[f64], folds: &Folds) -> Vec<Judged> {
+    let mut judged: BTreeMap<usize, Judged> = BTreeMap::new();
+    for (at, row) in data.rows.iter().enumerate() {
+        if row.truth == Truth::Unlabelled {
+            continue;
+        }
+        let entry = judged.entry(row.pair).or_insert_with(|| Judged {
+            pair: Pair { capture: row.capture, malicious: false, score: f64::NEG_INFINITY },
+            truth: row.truth,
+            packet: row.packet,
+            fold: (0..folds.count).find(|fold| folds.tests(*fold, data, at)).unwrap_or_default(),
+        });
+        if raw[at] > entry.pair.score {
+            entry.pair.score = raw[at];
+            entry.packet = row.packet;
+        }
+        entry.truth = entry.truth.max(row.truth);
+        entry.pair.malicious = entry.truth == Truth::Malicious;
+    }
+    judged.into_values().collect()
+}
+
+fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) -> Evaluation {
+    let judged = judge(data, &raw, folds);
+    let against = |negatives: &[Truth]| {
+        let wanted = |j: &&Judged| j.pair.malicious || negatives.contains(&j.truth);
+        Pairs::new(judged.iter().filter(wanted).map(|j| j.pair).collect())
+    };
+    let both = against(&[Truth::Benign, Truth::Background]);
+    let precision = |pairs: &Pairs| pairs.figure(seed, |pairs, weight| pairs.average_precision(weight));
+    // The threshold of a fold is chosen on the other folds' scores alone.
+    let thresholds: Vec<f64> = (0..folds.count)
+        .map(|fold| {
+            let others = judged.iter().filter(|j| !j.pair.malicious && j.fold != fold);
+            tail_threshold(others.map(|j| j.pair.score).collect(), MALICIOUS_RATE)
+        })
+        .collect();
+    // As a score: 1 where the pair reaches its fold's threshold.
+    let called = Pairs::new(
+        judged
+            .iter()
+            .map(|j| Pair { score: f64::from(u8::from(j.pair.score >= thresholds[j.fold])), ..j.pair })
+            .collect(),
+    );
+    let share = |malicious: bool| {
+        called.figure(seed, move |pairs, weight| {
+            let sum = |only_called: bool| -> f64 {
+                pairs
+                    .iter()
+                    .filter(|pair| pair.malicious == malicious && (!only_called || pair.score > 0.5))
+                    .map(weight)
+                    .sum()
+            };
+            sum(true) / sum(false)
+        })
+    };
+    let count = |truth: Truth| judged.iter().filter(|j| j.truth == truth).count();
+    let report = Report {
+        malicious_pairs: count(Truth::Malicious),
+        benign_pairs: count(Truth::Benign),
+        background_pairs: count(Truth::Background),
+        average_precision: precision(&both),
+        average_precision_benign: precision(&against(&[Truth::Benign])),
+        average_precision_background: precision(&against(&[Truth::Background])),
+        recall_at_fpr_1e3: both.figure(seed, |pairs, weight| pairs.recall_at(1e-3, weight)),
+        recall_at_threshold: share(true),
+        fpr_at_threshold: share(false),
+    };
+    let mut families: BTreeMap<&str, FamilyResult> = BTreeMap::new();
+    for j in judged.iter().filter(|j| j.pair.malicious) {
+        let family = data.captures[j.pair.capture].family.as_str();
+        let entry = families
+            .entry(family)
+            .or_insert_with(|| FamilyResult { family: family.to_owned(), pairs: 0, found: 0 });
+        entry.pairs += 1;
+        entry.found += usize::from(j.pair.score >= thresholds[j.fold]);
+    }
+    let mut alarms: Vec<&Judged> = judged.iter().filter(|j| !j.pair.malicious).collect();
+    alarms.sort_by(|a, b| b.pair.score.total_cmp(&a.pair.score));
+    let false_alarms = alarms
+        .iter()
+        .take(10)
+        .map(|j| (data.captures[j.pair.capture].path.clone(), j.packet, j.pair.score))
+        .collect();
+    Evaluation { report, raw, families: families.into_values().collect(), false_alarms, folds: folds.count }
+}
+
+/// Scores of the benign pairs, for the shipped thresholds.
+pub(super) fn benign_pairs(data: &Dataset, raw: &[f64]) -> Vec<f64> {
+    let one = Folds::by_family(data, 0);
+    judge(data, raw, &one).iter().filter(|j| !j.pair.malicious).map(|j| j.pair.score).collect()
+}

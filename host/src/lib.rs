@@ -1,0 +1,51 @@
+//! Finds malicious traffic inside encryption, without decrypting it.
+//!
+//! This is the library behind the command `veilwatch` and the portal. Files, threads and libraries are touched here;
+//! everything that decides what a capture means stands in `veilwatch-core`.
+//!
+//! | module | story |
+//! |---|---|
+//! | [`source`] | captures become blocks of packets |
+//! | [`config`] | pipelines in TOML |
+//! | [`plugins`] | plugins in the box and dropped in, behind one registry |
+//! | [`engine`] | a capture in, finished flows with verdicts out |
+//! | [`model`] | models as folders of data |
+//! | [`learn`] | training and evaluation |
+//! | [`output`] | tables, JSON Lines, CSV |
+//!
+//! ```no_run
+//! use std::sync::atomic::AtomicBool;
+//! use veilwatch::config::Config;
+//! use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, run};
+//! use veilwatch::plugins::Registry;
+//! use veilwatch::source::Source;
+//!
+//! struct Count(u64);
+//! impl Sink for Count {
+//!     fn flow(&mut self, _: &Detection<'_>) -> std::io::Result<()> {
+//!         self.0 += 1;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::default();
+//! let source = Source::open("examples/captures/first-run.pcap".as_ref(), &config.input)?;
+//! let pipeline = Pipeline::new(config, &mut Registry::with_builtins()?)?;
+//! let (stop, progress) = (AtomicBool::new(false), Progress::default());
+//! let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+//! let mut count = Count(0);
+//! let summary = run(&pipeline, source, options, &mut count)?;
+//! assert_eq!(summary.flows, count.0);
+//! # Ok(()) }
+//! ```
+
+pub mod builtin;
+pub mod config;
+pub mod engine;
+pub mod hash;
+pub mod learn;
+pub mod model;
+pub mod output;
+pub mod plugins;
+pub mod source;

@@ -1,0 +1,46 @@
+//! The command `veilwatch`.
+
+mod commands;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Finds malicious traffic inside encryption, without decrypting it.
+#[derive(Debug, Parser)]
+#[command(name = "veilwatch", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read captures and say which flows are malicious, and why.
+    Detect(commands::detect::Args),
+    /// Write the feature rows of captures as CSV.
+    Features(commands::features::Args),
+    /// Train a model on labelled captures.
+    Train(commands::train::Args),
+    /// Judge a pipeline's classifier on labelled captures, families left out one by one.
+    Evaluate(commands::evaluate::Args),
+    /// Check a pipeline's configuration, or print an example.
+    #[command(subcommand)]
+    Config(commands::config::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Detect(args) => commands::detect::run(&args),
+        Command::Features(args) => commands::features::run(&args),
+        Command::Train(args) => commands::train::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Config(args) => commands::config::run(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        // A reader that has seen enough (`| head`) is no failure worth a message.
+        if !commands::is_broken_pipe(&error) {
+            eprintln!("error: {error:#}");
+        }
+        ExitCode::from(commands::FAILED)
+    })
+}

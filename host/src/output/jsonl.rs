@@ -1,0 +1,256 @@
+use super::community::community_id;
+use super::text::{bounded, timestamp};
+use super::{Selection, reason_words};
+use crate::engine::{Detection, Sink, Summary};
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+use std::io::Write;
+use veilwatch_core::detect::Verdict;
+use veilwatch_core::flow::FlowRecord;
+use veilwatch_core::packet::Skip;
+use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, Record, ServerHello, Value, ja3, ja3s, ja4};
+
+/// Version of the JSON Lines format: it grows when a name changes its meaning or goes away.
+pub const FORMAT: u32 = 1;
+
+/// Writes flows and the summary as JSON Lines.
+pub struct JsonSink<W> {
+    out: W,
+    selection: Selection,
+    capture: Option<String>,
+    text_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct FlowLine<'a> {
+    format: u32,
+    event_type: &'static str,
+    timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<&'a str>,
+    flow_id: u64,
+    community_id: String,
+    src_ip: String,
+    src_port: u16,
+    dest_ip: String,
+    dest_port: u16,
+    proto: &'static str,
+    app_proto: Option<&'a str>,
+    record: &'static str,
+    verdict: Option<Verdict>,
+    score: Option<f64>,
+    category: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<ReasonLine<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    packets: Vec<u64>,
+    flow: FlowFacts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Json>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    fields: Map<String, Json>,
+}
+
+#[derive(Serialize)]
+struct ReasonLine<'a> {
+    feature: &'a str,
+    value: Option<f32>,
+    words: String,
+    contribution: f64,
+}
+
+#[derive(Serialize)]
+struct FlowFacts {
+    pkts_toserver: u64,
+    pkts_toclient: u64,
+    bytes_toserver: u64,
+    bytes_toclient: u64,
+    start: String,
+    end: String,
+    duration: f64,
+    reason: &'static str,
+}
+
+impl<W: Write> JsonSink<W> {
+    /// A sink; `capture` names the capture on every line, where a run has several.
+    pub fn new(out: W, selection: Selection, capture: Option<String>, text_bytes: u32) -> Self {
+        Self { out, selection, capture, text_bytes: text_bytes as usize }
+    }
+
+    /// Writes the last line.
+    pub fn summary(mut self, summary: &Summary) -> std::io::Result<W> {
+        let skipped: Map<String, Json> =
+            Skip::ALL.iter().zip(summary.skipped).map(|(skip, count)| (skip.name().into(), count.into())).collect();
+        let limits: Map<String, Json> =
+            summary.limits_hit().into_iter().map(|(name, count)| (name.into(), count.into())).collect();
+        let recognised: Map<String, Json> =
+            summary.recognised.iter().map(|(id, count)| (id.clone(), (*count).into())).collect();
+        let mut line = json!({
+            "format": FORMAT,
+            "event_type": "summary",
+            "packets": summary.packets,
+            "wire_bytes": summary.wire_bytes,
+            "first": summary.first_ns.map(timestamp),
+            "last": summary.first_ns.map(|_| timestamp(summary.last_ns)),
+            "flows": summary.flows,
+            "recognised": recognised,
+            "scored": summary.scored,
+            "malicious": summary.malicious,
+            "suspicious": summary.suspicious,
+            "skipped": skipped,
+            "limits": limits,
+            "overlap_conflicts": summary.flow_counters.overlap_conflicts,
+            "template_errors": summary.flow_counters.template_errors,
+            "partial": summary.is_partial(),
+            "stopped": summary.packet_limit,
+            "damage": summary.damage.as_ref().map(|damage| json!({"offset": damage.offset, "what": damage.what})),
+        });
+        if let (Some(capture), Some(object)) = (&self.capture, line.as_object_mut()) {
+            object.insert("capture".into(), capture.as_str().into());
+        }
+        writeln!(self.out, "{line}")?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn line<'a>(&'a self, detection: &Detection<'a>) -> FlowLine<'a> {
+        let flow = detection.flow;
+        let pipeline = detection.pipeline;
+        let schema = pipeline.schema();
+        let scored = detection.scored;
+        let mut packets = Vec::new();
+        let mut reasons = Vec::new();
+        for reason in scored.map(|scored| scored.reasons.as_slice()).unwrap_or_default() {
+            let Some(column) = schema.columns().get(reason.column) else { continue };
+            packets.push(flow.packet_of(column.evidence.mark()));
+            reasons.push(ReasonLine {
+                feature: &column.name,
+                value: (!reason.value.is_nan()).then_some(reason.value),
+                words: reason_words(reason, schema, pipeline.card()),
+                contribution: rounded(reason.contribution),
+            });
+        }
+        packets.sort_unstable();
+        packets.dedup();
+        let [forward, backward] = &flow.stats;
+        FlowLine {
+            format: FORMAT,
+            event_type: "flow",
+            timestamp: timestamp(flow.first_ns),
+            capture: self.capture.as_deref(),
+            flow_id: flow.id,
+            community_id: community_id(flow),
+            src_ip: flow.originator.ip().to_string(),
+            src_port: flow.originator.port,
+            dest_ip: flow.responder.ip().to_string(),
+            dest_port: flow.responder.port,
+            proto: if flow.protocol == 6 { "TCP" } else { "UDP" },
+            app_proto: flow.template.and_then(|at| pipeline.template_ids().get(usize::from(at))).map(String::as_str),
+            record: "final",
+            verdict: scored.and_then(|scored| scored.verdict),
+            score: scored.and_then(|scored| scored.score).map(rounded),
+            category: None,
+            reasons,
+            packets,
+            flow: FlowFacts {
+                pkts_toserver: forward.packets,
+                pkts_toclient: backward.packets,
+                bytes_toserver: forward.bytes,
+                bytes_toclient: backward.bytes,
+                start: timestamp(flow.first_ns),
+                end: timestamp(flow.last_ns),
+                duration: rounded(flow.shape().duration_ns as f64 * 1e-9),
+                reason: flow.end.name(),
+            },
+            tls: self.tls(flow),
+            fields: self.fields(detection),
+        }
+    }
+
+    /// EVE's `tls` object.
+    fn tls(&self, flow: &FlowRecord) -> Option<Json> {
+        let value = |id| flow.fields.get(id);
+        let client = ClientHello::read(value);
+        let server = ServerHello::read(value);
+        if client.is_none() && server.is_none() {
+            return None;
+        }
+        let text = |bytes: &[u8]| Json::from(bounded(bytes, self.text_bytes));
+        let mut tls = Map::new();
+        let version = server.map(|hello| hello.selected_version).or(client.map(|hello| hello.version));
+        tls.insert("version".into(), version.map(version_name).into());
+        if let Some(hello) = client {
+            if !hello.sni.is_empty() {
+                tls.insert("sni".into(), text(hello.sni));
+            }
+            if !hello.alpn.is_empty() {
+                tls.insert("alpn".into(), text(hello.alpn));
+            }
+            tls.insert("ja3".into(), json!({"hash": ja3(&hello)}));
+            tls.insert("ja4".into(), ja4(&hello, Ja4::Tcp).into());
+        }
+        if let Some(hello) = server {
+            tls.insert("ja3s".into(), json!({"hash": ja3s(&hello)}));
+            tls.insert("session_resumed".into(), hello.resumed.into());
+        }
+        if let Some(certificate) = CertificateInfo::read(value).filter(|certificate| certificate.parsed) {
+            tls.insert("subject".into(), text(certificate.subject));
+            tls.insert("issuerdn".into(), text(certificate.issuer));
+            tls.insert("serial".into(), crate::hash::hex(certificate.serial).into());
+            tls.insert("fingerprint_sha256".into(), crate::hash::hex(certificate.sha256).into());
+            let date = |seconds: u64| timestamp(seconds.saturating_mul(1_000_000_000));
+            tls.insert("notbefore".into(), date(certificate.not_before).into());
+            tls.insert("notafter".into(), date(certificate.not_after).into());
+        }
+        Some(tls.into())
+    }
+
+    /// What templates declared beside the typed records.
+    fn fields(&self, detection: &Detection<'_>) -> Map<String, Json> {
+        let fields = &detection.flow.fields;
+        detection
+            .pipeline
+            .fields()
+            .declared()
+            .filter_map(|(id, spec)| {
+                let json = match fields.get(id)? {
+                    Value::U64(number) => number.into(),
+                    Value::F64(number) => rounded(number).into(),
+                    Value::Bytes(bytes) => bounded(bytes, self.text_bytes).into(),
+                    Value::U16List(list) => list.into(),
+                };
+                Some((spec.name.to_string(), json))
+            })
+            .collect()
+    }
+}
+
+impl<W: Write> Sink for JsonSink<W> {
+    fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+        if !self.selection.takes(detection) {
+            return Ok(());
+        }
+        let line = serde_json::to_vec(&self.line(detection))?;
+        self.out.write_all(&line)?;
+        self.out.write_all(b"\n")
+    }
+}
+
+/// Six decimals: what a score means, without the noise of its last bits.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+/// EVE's names of TLS versions.
+pub(super) fn version_name(version: u16) -> String {
+    match version {
+        0x0002 => "SSLv2".into(),
+        0x0300 => "SSLv3".into(),
+        0x0301 => "TLSv1".into(),
+        0x0302 => "TLS 1.1".into(),
+        0x0303 => "TLS 1.2".into(),
+        0x0304 => "TLS 1.3".into(),
+        0x7f00..=0x7fff => format!("TLS 1.3 draft-{:02}", version & 0xff),
+        other => format!("0x{other:04x}"),
+    }
+}

@@ -1,0 +1,19 @@
+//! What people and programs get to see: a table on a terminal, JSON Lines or CSV in a pipe.
+//!
+//! Everything a capture says (server names, certificates) is an attacker's text: it is cut to a length, and never
+//! reaches a terminal with control characters in it. `docs` of the JSON Lines format: `host/OUTPUT.md`.
+
+mod community;
+mod csv;
+mod jsonl;
+mod selection;
+mod table;
+mod text;
+mod words;
+
+pub use csv::CsvSink;
+pub use jsonl::{FORMAT, JsonSink};
+pub use selection::Selection;
+pub use table::{TableSink, summary_text};
+pub use text::{plain, timestamp};
+pub use words::reason_words;

@@ -1,0 +1,195 @@
+use super::jsonl::version_name;
+use super::text::{bounded, plain, timestamp};
+use super::{Selection, reason_words};
+use crate::engine::{Detection, Sink, Summary};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Cell, Color, ContentArrangement, Table};
+use std::fmt::Write;
+use veilwatch_core::detect::Verdict;
+use veilwatch_core::packet::Skip;
+use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, Record, ServerHello, ja4};
+
+/// Keeps the worst flows, for a terminal.
+#[derive(Debug)]
+pub struct TableSink {
+    selection: Selection,
+    rows: usize,
+    text_bytes: usize,
+    /// The worst so far, worst first; the earlier flow of two that score the same.
+    worst: Vec<Shown>,
+    matched: u64,
+}
+
+#[derive(Debug)]
+struct Shown {
+    score: f64,
+    verdict: Option<Verdict>,
+    time: String,
+    from: String,
+    to: String,
+    name: String,
+    ja4: String,
+    notes: Vec<String>,
+    reasons: Vec<String>,
+    packets: Vec<u64>,
+}
+
+impl TableSink {
+    /// A sink that keeps `rows` flows.
+    pub fn new(selection: Selection, rows: u32, text_bytes: u32) -> Self {
+        Self { selection, rows: rows as usize, text_bytes: text_bytes as usize, worst: Vec::new(), matched: 0 }
+    }
+
+    fn shown(&self, detection: &Detection<'_>) -> Shown {
+        let flow = detection.flow;
+        let pipeline = detection.pipeline;
+        let value = |id| flow.fields.get(id);
+        let hello = ClientHello::read(value);
+        let text = |bytes: &[u8]| plain(&bounded(bytes, self.text_bytes));
+        let reasons = detection.scored.map(|scored| scored.reasons.as_slice()).unwrap_or_default();
+        let mut packets: Vec<u64> = reasons
+            .iter()
+            .filter_map(|reason| pipeline.schema().columns().get(reason.column))
+            .map(|column| flow.packet_of(column.evidence.mark()))
+            .chain([flow.first_packet])
+            .collect();
+        packets.sort_unstable();
+        packets.dedup();
+        let mut notes = Vec::new();
+        if let Some(server) = ServerHello::read(value) {
+            notes.push(version_name(server.selected_version));
+        }
+        if let Some(certificate) = CertificateInfo::read(value).filter(|certificate| certificate.parsed) {
+            notes.push(format!("certificate {} from {}", text(certificate.subject), text(certificate.issuer)));
+        }
+        Shown {
+            score: detection.scored.and_then(|scored| scored.score).unwrap_or(f64::NAN),
+            verdict: detection.scored.and_then(|scored| scored.verdict),
+            time: timestamp(flow.first_ns),
+            from: format!("{}:{}", flow.originator.ip(), flow.originator.port),
+            to: format!("{}:{}", flow.responder.ip(), flow.responder.port),
+            name: hello.map(|hello| text(hello.sni)).filter(|name| !name.is_empty()).unwrap_or("–".into()),
+            ja4: hello.map(|hello| ja4(&hello, Ja4::Tcp)).unwrap_or("–".into()),
+            notes,
+            reasons: reasons.iter().map(|r| plain(&reason_words(r, pipeline.schema(), pipeline.card()))).collect(),
+            packets,
+        }
+    }
+
+    /// The table as text; `colour` marks verdicts.
+    pub fn render(&self, colour: bool) -> String {
+        if self.worst.is_empty() {
+            return String::new();
+        }
+        let mut table = Table::new();
+        table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        if !colour {
+            table.force_no_tty();
+        }
+        table.set_header(["verdict", "score", "from → to", "why"]);
+        for shown in &self.worst {
+            let verdict = shown.verdict.map_or("–".into(), |verdict| verdict.to_string());
+            let mut cell = Cell::new(verdict);
+            if colour {
+                cell = cell.fg(match shown.verdict {
+                    Some(Verdict::Malicious) => Color::Red,
+                    Some(Verdict::Suspicious) => Color::Yellow,
+                    _ => Color::Green,
+                });
+            }
+            let mut flow = format!("{} →\n{}\nname {}\n{}\n{}", shown.from, shown.to, shown.name, shown.ja4, shown.time);
+            for note in &shown.notes {
+                let _ = write!(flow, "\n{note}");
+            }
+            let mut why: String = shown.reasons.iter().map(|reason| format!("• {reason}\n")).collect();
+            let numbers: Vec<String> = shown.packets.iter().map(u64::to_string).collect();
+            let _ = write!(why, "packets {}", numbers.join(", "));
+            let score = if shown.score.is_nan() { "–".into() } else { format!("{:.3}", shown.score) };
+            table.add_row([cell, Cell::new(score), Cell::new(flow), Cell::new(why)]);
+        }
+        let mut out = table.to_string();
+        out.push('\n');
+        let more = self.matched - self.worst.len() as u64;
+        if more > 0 {
+            let _ = writeln!(out, "… and {more} more; `--format jsonl` lists all of them");
+        }
+        out
+    }
+}
+
+impl Sink for TableSink {
+    fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+        if !self.selection.takes(detection) {
+            return Ok(());
+        }
+        self.matched += 1;
+        let score = detection.scored.and_then(|scored| scored.score).unwrap_or(f64::NEG_INFINITY);
+        let known = |shown: &Shown| if shown.score.is_nan() { f64::NEG_INFINITY } else { shown.score };
+        let at = self.worst.partition_point(|shown| known(shown) >= score);
+        if at < self.rows {
+            self.worst.insert(at, self.shown(detection));
+            self.worst.truncate(self.rows);
+        }
+        Ok(())
+    }
+}
+
+/// What a run did, in a few lines for a person.
+pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
+    let mut out = String::new();
+    let span = summary.last_ns.saturating_sub(summary.first_ns.unwrap_or_default()) as f64 * 1e-9;
+    let _ = writeln!(
+        out,
+        "{}: {format}, {} packets, {} bytes, {span:.1} s from {}",
+        plain(name),
+        summary.packets,
+        summary.wire_bytes,
+        summary.first_ns.map_or("no time".into(), timestamp),
+    );
+    let recognised: Vec<String> = summary.recognised.iter().map(|(id, count)| format!("{count} {id}")).collect();
+    let _ = writeln!(
+        out,
+        "{} flows ({}), {} scored: {} malicious, {} suspicious",
+        summary.flows,
+        recognised.join(", "),
+        summary.scored,
+        summary.malicious,
+        summary.suspicious
+    );
+    let skipped: Vec<String> = Skip::ALL
+        .iter()
+        .zip(summary.skipped)
+        .filter(|(_, count)| *count > 0)
+        .map(|(skip, count)| format!("{count} {}", skip_words(*skip)))
+        .collect();
+    if !skipped.is_empty() {
+        let _ = writeln!(out, "not looked into: {}", skipped.join(", "));
+    }
+    for (limit, count) in summary.limits_hit() {
+        let _ = writeln!(out, "limit reached: {limit}, {count} times; raise it in the configuration");
+    }
+    if summary.flow_counters.template_errors > 0 {
+        let _ = writeln!(out, "{} flows that a template could not read", summary.flow_counters.template_errors);
+    }
+    if summary.packet_limit {
+        let _ = writeln!(out, "stopped at the number of packets that was asked for");
+    }
+    if summary.interrupted {
+        let _ = writeln!(out, "interrupted: this is what was found so far");
+    }
+    if let Some(damage) = &summary.damage {
+        let _ = writeln!(out, "damaged: {}; what came before it was analysed", plain(&damage.to_string()));
+    }
+    out
+}
+
+fn skip_words(skip: Skip) -> &'static str {
+    match skip {
+        Skip::NotIp => "packets without IP",
+        Skip::Fragment => "IP fragments",
+        Skip::OtherTransport => "packets that are neither TCP nor UDP",
+        Skip::Truncated => "packets cut inside their headers",
+        Skip::Malformed => "malformed packets",
+        Skip::UnknownLink => "packets of a link type that is not decoded",
+    }
+}

@@ -1,0 +1,105 @@
+use veilwatch_core::packet::{LinkType, Packet};
+
+/// A piece of a capture as it was read, and the packets in it.
+///
+/// A block is immutable once handed out, so that threads can share it; given back to
+/// [`Source::next_block`](super::Source::next_block), its memory is used again.
+#[derive(Debug, Default)]
+pub struct Block {
+    /// What was read, in its first `filled` bytes. The rest is zeros or leftovers, kept so that a recycled block need
+    /// not be cleared again.
+    buffer: Vec<u8>,
+    filled: usize,
+    /// Number of the first packet.
+    first: u64,
+    entries: Vec<Entry>,
+}
+
+/// Where a packet lies in its block, and what its record says of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) time_ns: u64,
+    pub(super) wire_len: u32,
+    pub(super) offset: u32,
+    pub(super) len: u32,
+    pub(super) link: LinkType,
+}
+
+impl Block {
+    /// Number of packets in it.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds no packet; a source never hands out such a block.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The packets in the order of the capture.
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = Packet<'_>> {
+        self.entries.iter().enumerate().map(|(index, entry)| self.resolve(self.first + index as u64, entry))
+    }
+
+    /// The packet at `index`, counted from 0 within this block.
+    pub fn get(&self, index: usize) -> Option<Packet<'_>> {
+        self.entries.get(index).map(|entry| self.resolve(self.first + index as u64, entry))
+    }
+
+    fn resolve(&self, number: u64, entry: &Entry) -> Packet<'_> {
+        let start = entry.offset as usize;
+        Packet {
+            number,
+            time_ns: entry.time_ns,
+            link: entry.link,
+            wire_len: entry.wire_len,
+            data: &self.buffer[start..start + entry.len as usize],
+        }
+    }
+
+    /// Makes it a fresh block of at least `size` bytes that starts with `carried`, what the previous one ended with.
+    pub(super) fn restart(&mut self, first: u64, size: usize, carried: &[u8]) {
+        self.first = first;
+        self.entries.clear();
+        let size = size.max(carried.len());
+        if self.buffer.len() < size {
+            self.buffer.resize(size, 0);
+        }
+        self.buffer[..carried.len()].copy_from_slice(carried);
+        self.filled = carried.len();
+    }
+
+    /// The bytes read so far, and the list for the packets found in them.
+    pub(super) fn parts(&mut self) -> (&[u8], &mut Vec<Entry>) {
+        (&self.buffer[..self.filled], &mut self.entries)
+    }
+
+    /// The room that is left for reading.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.filled..]
+    }
+
+    /// Takes `bytes` of the room for read.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.filled = (self.filled + bytes).min(self.buffer.len());
+    }
+
+    /// What was read from `start` on.
+    pub(super) fn rest(&self, start: usize) -> &[u8] {
+        &self.buffer[start..self.filled]
+    }
+
+    /// Drops the first `bytes`; only for a block without packets, whose offsets nobody knows yet.
+    pub(super) fn drop_front(&mut self, bytes: usize) {
+        self.buffer.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
+    }
+
+    /// Where it is full, makes it larger on the way to a record of `need` bytes. It doubles only what has really been
+    /// read, so a length field alone never costs memory.
+    pub(super) fn grow(&mut self, need: usize) {
+        if self.filled == self.buffer.len() && need > self.filled {
+            self.buffer.resize(need.min(self.filled * 2).max(64), 0);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+use serde::{Deserialize, Serialize};
+
+/// What reading one capture may cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InputLimits {
+    /// Largest packet in bytes. A larger one is taken for a broken length field and ends reading.
+    pub packet_bytes: u32,
+    /// Most interfaces in one pcapng section.
+    pub interfaces: u32,
+    /// How many times its size on disk a capture may unpack to; applied after the first 64 MiB unpacked.
+    pub expansion_ratio: u32,
+    /// Size of one read in bytes, and so of a [`Block`](super::Block) that holds no larger packet.
+    pub block_bytes: u32,
+}
+
+impl Default for InputLimits {
+    fn default() -> Self {
+        Self { packet_bytes: 256 << 10, interfaces: 65_536, expansion_ratio: 1000, block_bytes: 256 << 10 }
+    }
+}
+
+/// Offsets into a block are 32 bits wide; with this cap on both sizes a block never comes near that.
+const CAP: u32 = 1 << 30;
+
+impl InputLimits {
+    /// Largest packet in bytes, within what offsets can express.
+    pub(super) fn packet(&self) -> usize {
+        self.packet_bytes.min(CAP) as usize
+    }
+
+    /// Size of a fresh block in bytes: never so small that a file header does not fit.
+    pub(super) fn block(&self) -> usize {
+        self.block_bytes.clamp(64, CAP) as usize
+    }
+}

@@ -1,0 +1,337 @@
+use super::compression::{self, Failure, Input};
+use super::error::shown;
+use super::format::{Format, Why};
+use super::{Block, Damage, InputLimits, SourceError, SourceStatus};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A capture that is being read.
+pub struct Source {
+    input: Input,
+    format: Format,
+    /// Bytes read but not yet parsed: a record's beginning that the next block starts with.
+    carried: Vec<u8>,
+    block_bytes: usize,
+    /// Whether to hand out what one read brought rather than wait for a block to fill: a pipe may be live.
+    prompt: bool,
+    /// Whether the input has no more bytes.
+    ended: bool,
+    /// Why not, if that was not the capture's end.
+    failure: Option<Failure>,
+    /// Whether everything has been handed out.
+    finished: bool,
+    /// Bytes read from the file.
+    meter: Arc<AtomicU64>,
+    status: SourceStatus,
+}
+
+impl Source {
+    /// Opens a capture file of any format, compressed or not; only its content counts, never its name.
+    pub fn open(path: &Path, limits: &InputLimits) -> Result<Self, SourceError> {
+        let name = shown(&path.to_string_lossy());
+        let (file, metadata) = File::open(path)
+            .and_then(|file| file.metadata().map(|metadata| (file, metadata)))
+            .map_err(|why| SourceError::opening(name.clone(), why))?;
+        if metadata.is_dir() {
+            return Err(SourceError::Folder { name });
+        }
+        let regular = metadata.is_file();
+        Self::start(name, file, limits, regular.then_some(metadata.len()))
+    }
+
+    /// Reads a capture from anything that gives bytes, such as standard input. `name` is what messages call it.
+    pub fn from_reader(
+        name: String,
+        reader: impl Read + Send + 'static,
+        limits: &InputLimits,
+    ) -> Result<Self, SourceError> {
+        Self::start(shown(&name), reader, limits, None)
+    }
+
+    fn start(
+        name: String,
+        input: impl Read + Send + 'static,
+        limits: &InputLimits,
+        total_bytes: Option<u64>,
+    ) -> Result<Self, SourceError> {
+        let meter = Arc::new(AtomicU64::new(0));
+        let unpacked = compression::unpack(&name, input, limits, &meter)?;
+        let (format, done) = Format::open(&name, &unpacked.head, limits)?;
+        let status = SourceStatus {
+            name,
+            total_bytes,
+            file_bytes: meter.load(Ordering::Relaxed),
+            unpacked_bytes: unpacked.head.len() as u64,
+            packets: 0,
+            format: format.name(),
+            compression: unpacked.compression,
+            damage: None,
+            skipped_blocks: 0,
+            odd_times: 0,
+            odd_lengths: 0,
+        };
+        Ok(Self {
+            input: unpacked.rest,
+            format,
+            carried: unpacked.head[done..].to_vec(),
+            block_bytes: limits.block(),
+            prompt: total_bytes.is_none() && unpacked.compression.is_none(),
+            ended: false,
+            failure: None,
+            finished: false,
+            meter,
+            status,
+        })
+    }
+
+    /// The next packets of the capture, at least one; `None` at its end, also where [`Damage`] made it end early.
+    ///
+    /// A `recycled` block gives its memory to the new one. The only error is that the device failed before there was
+    /// any packet.
+    pub fn next_block(&mut self, recycled: Option<Block>) -> Result<Option<Block>, SourceError> {
+        let mut block = recycled.unwrap_or_default();
+        block.restart(self.status.packets + 1, self.block_bytes, &self.carried);
+        self.carried.clear();
+        while !self.finished {
+            self.fill(&mut block);
+            let (data, packets) = block.parts();
+            let stop = self.format.parse(data, packets, &mut self.status);
+            let at = stop.consumed;
+            match stop.why {
+                Why::Broken(what) => self.end(block.rest(at).len(), what),
+                Why::Boundary | Why::Need(_) if let Some(failure) = self.failure.take() => {
+                    self.fail(failure, self.status.packets == 0 && block.is_empty())?;
+                }
+                Why::Boundary if self.ended => self.finished = true,
+                Why::Need(need) if self.ended => {
+                    let have = block.rest(at).len();
+                    let more = need.saturating_sub(have);
+                    self.end(
+                        have,
+                        format!("the capture is cut off: {more} bytes or more of its last record are missing"),
+                    );
+                }
+                Why::Boundary | Why::Need(_) if !block.is_empty() => {
+                    self.carried.extend_from_slice(block.rest(at));
+                    break;
+                }
+                Why::Boundary => block.drop_front(at),
+                Why::Need(need) => {
+                    block.drop_front(at);
+                    block.grow(need);
+                }
+            }
+        }
+        self.status.packets += block.len() as u64;
+        self.status.file_bytes = self.meter.load(Ordering::Relaxed);
+        Ok((!block.is_empty()).then_some(block))
+    }
+
+    /// How far reading got, up to and including the last block handed out.
+    pub fn status(&self) -> &SourceStatus {
+        &self.status
+    }
+
+    /// Reads into `block` until it is full or, on a pipe, until anything came.
+    fn fill(&mut self, block: &mut Block) {
+        while !self.ended && !block.room().is_empty() {
+            match self.input.read(block.room()) {
+                Ok(0) => self.ended = true,
+                Ok(bytes) => {
+                    block.advance(bytes);
+                    self.status.unpacked_bytes += bytes as u64;
+                    if self.prompt {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.failure = Some(Failure::of(error));
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    /// Ends reading because of what stands `before_end` bytes before the last byte read.
+    fn end(&mut self, before_end: usize, what: String) {
+        self.status.damage = Some(Damage { offset: self.status.unpacked_bytes - before_end as u64, what });
+        self.finished = true;
+    }
+
+    /// Ends reading because the input failed. Without any packet before it, a failed device is an error.
+    fn fail(&mut self, failure: Failure, nothing_yet: bool) -> Result<(), SourceError> {
+        self.end(0, failure.what.clone());
+        if failure.device && nothing_yet {
+            return Err(SourceError::Read { name: self.status.name.clone(), what: failure.what });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Trickle, drain, gzip, open, pcap, pcapng, read, sample, small, zstd};
+    use super::*;
+    use std::io::{self, Cursor};
+
+    #[test]
+    fn every_way_to_write_a_capture_reads_the_same() {
+        let packets = sample();
+        let mut ways: Vec<Vec<u8>> = Vec::new();
+        for big in [false, true] {
+            ways.push(pcapng(&packets, big));
+            ways.extend([0xa1b2_c3d4, 0xa1b2_3c4d, 0xa1b2_cd34].map(|magic| pcap(&packets, magic, big)));
+        }
+        for plain in ways {
+            for bytes in [gzip(&plain), zstd(&plain), zstd(&gzip(&plain)), plain] {
+                let (got, status) = read(&bytes);
+                assert_eq!(got, packets, "{} {:?}", status.format, status.compression);
+                assert_eq!(status.damage, None);
+                assert_eq!(status.file_bytes, bytes.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_reads_like_a_stream() {
+        let packets = sample();
+        let bytes = gzip(&pcap(&packets, 0xa1b2_c3d4, false));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("not named so");
+        std::fs::write(&path, &bytes).unwrap();
+        let (got, status) = drain(Source::open(&path, &InputLimits::default()).unwrap());
+        assert_eq!(got, packets);
+        assert_eq!(status.total_bytes, Some(bytes.len() as u64));
+        assert_eq!((status.format, status.compression), ("pcap", Some("gzip")));
+    }
+
+    #[test]
+    fn a_cut_keeps_what_is_whole_wherever_it_is() {
+        let mut packets = sample();
+        packets.retain(|packet| packet.data.len() < 400);
+        (1..).zip(&mut packets).for_each(|(number, packet)| packet.number = number);
+        for (bytes, header) in [(pcap(&packets, 0xa1b2_c3d4, true), 24), (pcapng(&packets, false), 28)] {
+            let ends: Vec<u64> =
+                (0..=packets.len())
+                    .map(|n| {
+                        if header == 24 { pcap(&packets[..n], 0xa1b2_c3d4, true) } else { pcapng(&packets[..n], false) }
+                    })
+                    .map(|file| file.len() as u64)
+                    .collect();
+            for length in header..bytes.len() {
+                let (got, status) =
+                    drain(Source::from_reader(String::new(), Cursor::new(bytes[..length].to_vec()), &small()).unwrap());
+                assert_eq!(got, packets[..got.len()]);
+                let whole = ends.iter().filter(|&&end| end <= length as u64).count();
+                assert!(got.len() + 1 >= whole, "{length} bytes gave {} packets", got.len());
+                if let Some(damage) = &status.damage {
+                    assert!(damage.what.starts_with("the capture is cut off"), "{damage}");
+                    assert!(damage.offset < length as u64);
+                }
+                assert!(status.damage.is_some() || header == 28 || ends.contains(&(length as u64)), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failing_device_is_damage_after_packets_and_an_error_before() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("the disk is gone"))
+            }
+        }
+        let packets = sample();
+        let bytes = pcap(&packets, 0xa1b2_c3d4, false);
+        let limits = InputLimits::default();
+        let reader = Cursor::new(bytes.clone()).chain(Failing);
+        let (got, status) = drain(Source::from_reader("x".to_owned(), reader, &limits).unwrap());
+        assert_eq!(got, packets);
+        let damage = status.damage.unwrap();
+        assert_eq!((damage.what.as_str(), damage.offset), ("reading failed: the disk is gone", bytes.len() as u64));
+
+        let reader = Cursor::new(bytes[..24].to_vec()).chain(Failing);
+        let mut source = Source::from_reader("x".to_owned(), reader, &limits).unwrap();
+        let error = source.next_block(None).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read x: reading failed: the disk is gone"), "{error}");
+        assert!(source.next_block(None).unwrap().is_none());
+
+        let error = Source::from_reader("x".to_owned(), Failing, &limits).err().unwrap();
+        assert!(matches!(error, SourceError::Read { .. }));
+    }
+
+    #[test]
+    fn refuses_in_one_helpful_line() {
+        let refused = |bytes: &[u8]| open(bytes).err().unwrap().to_string();
+        let mut old = pcap(&[], 0xa1b2_c3d4, false);
+        old[6] = 9;
+        for (bytes, start) in [
+            (&b""[..], "test is empty;"),
+            (b"hello", "test is no capture: it looks like text (\"hello\");"),
+            (&[0xd4, 0xc3, 0xb2, 0xa1, 2], "test is cut off: 5 bytes of pcap's 24-byte header are there;"),
+            (&[0x0a, 0x0d, 0x0d, 0x0a], "test is cut off: 4 bytes of pcapng's 28-byte header are there;"),
+            (&[0xd4, 0xc3], "test is no capture: it looks like nothing known (first bytes d4 c3);"),
+            (&gzip(b""), "test is empty;"),
+            (&gzip(b"\x7fELF"), "test is no capture: it looks like an ELF program;"),
+            (&gzip(&zstd(&gzip(b"x"))), "test is compressed more than twice over;"),
+            (&gzip(b"hello")[..12], "cannot read test: the gzip stream is cut off;"),
+            (&old, "test is pcap version 2.9, which is not supported;"),
+        ] {
+            let line = refused(bytes);
+            assert!(line.starts_with(start), "{line}");
+            assert!(!line.contains('\n'));
+        }
+        let limits = InputLimits::default();
+        let error = Source::open(Path::new("/nowhere/x.pcap"), &limits).err().unwrap();
+        assert_eq!(error.to_string(), "cannot open /nowhere/x.pcap: there is no such file; check the path");
+        let error = Source::open(&std::env::temp_dir(), &limits).err().unwrap();
+        assert!(matches!(error, SourceError::Folder { .. }));
+    }
+
+    #[test]
+    fn blocks_travel_between_threads() {
+        fn check<T: Send + Sync + 'static>() {}
+        check::<Block>();
+        let mut source = open(&pcap(&sample(), 0xa1b2_c3d4, false)).unwrap();
+        let block = source.next_block(None).unwrap().unwrap();
+        let numbers: Vec<u64> = block.packets().map(|packet| packet.number).collect();
+        assert_eq!(numbers, (1..=12).collect::<Vec<u64>>());
+        assert_eq!(block.get(3).map(|packet| packet.data.len()), Some(1514));
+        assert!(block.get(12).is_none());
+    }
+
+    #[test]
+    fn whatever_is_broken_reads_the_same_in_any_pieces() {
+        let mut packets = sample();
+        packets.retain(|packet| packet.data.len() < 400);
+        let mut state = 7u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        for plain in [pcap(&packets, 0xa1b2_cd34, true), pcapng(&packets, true), pcapng(&packets, false)] {
+            for _ in 0..300 {
+                let mut bytes = plain.clone();
+                for _ in 0..=random(4) {
+                    // Beyond the magic number, so that most of them open; low bytes break lengths in small steps.
+                    let at = 12 + random(bytes.len() - 12);
+                    bytes[at] = [0, 1, 0xff, random(256) as u8][random(4)];
+                }
+                if open(&bytes).is_ok() {
+                    read(&bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_hands_out_what_came() {
+        let packets = sample();
+        let reader = Trickle(Cursor::new(pcap(&packets, 0xa1b2_c3d4, false)));
+        let mut source = Source::from_reader(String::new(), reader, &InputLimits::default()).unwrap();
+        assert_eq!(source.next_block(None).unwrap().unwrap().len(), 1);
+    }
+}
