@@ -89,7 +89,7 @@ impl Conversation {
         let gap = if self.flows == 0 {
             f64::NAN
         } else {
-            let gap = flow.first_ns.abs_diff(self.last_begin_ns) as f64 * 1e-9;
+            let gap = flow.first_ns.abs_diff(self.last_begin_ns) as f64 / 1e9;
             self.gaps.add(gap);
             gap
         };
@@ -107,5 +107,61 @@ impl Conversation {
             gap_variation: variation(&self.gaps),
             sent_variation: variation(&self.sent),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Endpoint, FlowLimits, FlowTable};
+    use crate::packet::Decoded;
+
+    fn flow(host: u8, begin_seconds: u64, sent: u32) -> FlowRecord {
+        let packet = Decoded {
+            src: [host; 16],
+            dst: [200; 16],
+            src_port: 1000 + begin_seconds as u16,
+            dst_port: 443,
+            protocol: 17,
+            vlan: 0,
+            ip_len: sent + 28,
+            payload_len: sent,
+            tcp: None,
+            payload: &[],
+        };
+        let mut table = FlowTable::new(FlowLimits::default(), 0);
+        table.push(1, begin_seconds * 1_000_000_000, &packet, &[]);
+        table.finish_all(&[]);
+        table.take_finished().remove(0)
+    }
+
+    #[test]
+    fn a_row_sees_only_what_came_before() {
+        let mut tracker = ConversationTracker::new(100, 0);
+        let mut seen = Vec::new();
+        for at in [0, 60, 120, 180] {
+            let mut flow = flow(1, at, 100);
+            tracker.observe(&mut flow);
+            seen.push(flow.conversation);
+        }
+        assert_eq!(
+            seen.iter().map(|known| (known.earlier, known.failed)).collect::<Vec<_>>(),
+            [(0, 0), (1, 1), (2, 2), (3, 3)]
+        );
+        assert!(seen[0].gap.is_nan() && seen[1].gap_mean.is_nan());
+        assert_eq!((seen[3].gap, seen[3].gap_mean, seen[3].gap_variation), (60.0, 60.0, 0.0));
+        assert_eq!(seen[3].sent_variation, 0.0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_forgotten_is_counted() {
+        let mut tracker = ConversationTracker::new(10, 0);
+        for host in 0..100 {
+            let mut flow = flow(host, 1, 5);
+            flow.responder = Endpoint { address: [host; 16], port: 1 };
+            tracker.observe(&mut flow);
+        }
+        assert!(tracker.young.len() + tracker.old.len() <= 10);
+        assert_eq!(tracker.forgotten(), 90);
     }
 }

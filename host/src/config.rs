@@ -135,8 +135,8 @@ pub enum ConfigError {
 impl Config {
     /// Reads a file; paths in it become relative to its folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for entry in &mut config.plugin {
@@ -163,7 +163,11 @@ impl Config {
             let message = error.message().to_owned();
             let hint = unknown_key_hint(&message);
             // The list of all keys helps nobody who gets the right one.
-            let message = if hint.is_some() { message.split(", expected").next().unwrap_or_default().to_owned() } else { message };
+            let message = if hint.is_some() {
+                message.split(", expected").next().unwrap_or_default().to_owned()
+            } else {
+                message
+            };
             invalid(at, message, hint)
         })?;
         for (at, entry) in config.plugin.iter().enumerate() {

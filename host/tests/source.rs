@@ -13,11 +13,11 @@ use veilwatch::source::inputs::{self, Input};
 use veilwatch::source::{InputLimits, Source, SourceError, SourceStatus};
 
 fn data(folder: &str) -> Option<PathBuf> {
-    let path = Path::new("/work/shared/data").join(folder);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(folder);
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!("skipped: {} is not there", path.display());
+    eprintln!("skipped: ../shared/data/{folder} is not there");
     None
 }
 

@@ -51,7 +51,9 @@ pub fn wrap(instance: Instance) -> RawInstance {
     match instance {
         Instance::Protocol(inner) => RawInstance::Protocol(RawTemplate_TO::from_value(Exported(inner), TD_Opaque)),
         Instance::Feature(inner) => RawInstance::Feature(RawExtractor_TO::from_value(Exported(inner), TD_Opaque)),
-        Instance::Classifier(inner) => RawInstance::Classifier(RawClassifier_TO::from_value(Exported(inner), TD_Opaque)),
+        Instance::Classifier(inner) => {
+            RawInstance::Classifier(RawClassifier_TO::from_value(Exported(inner), TD_Opaque))
+        }
     }
 }
 

@@ -113,9 +113,8 @@ impl RawFlows for ExportedFlows<'_> {
         self.0.value(row, FieldId(id)).into()
     }
     fn number(&self, row: usize, code: u16) -> u64 {
-        let direction = |index| {
-            self.0.direction(row, if index == 0 { Direction::Forward } else { Direction::Backward })
-        };
+        let direction =
+            |index| self.0.direction(row, if index == 0 { Direction::Forward } else { Direction::Backward });
         number::get(code, direction, || self.0.shape(row), || self.0.conversation(row))
     }
     fn splt_sizes(&self, row: usize) -> RSlice<'_, i32> {

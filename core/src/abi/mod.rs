@@ -80,7 +80,12 @@ macro_rules! export_plugins {
             #[unsafe(export_name = "veilwatch_plugin_root_v1")]
             pub static ROOT: LibHeader =
                 // SAFETY: `erased` returns the root module of the very type that is named here.
-                unsafe { LibHeader::from_constructor::<$crate::abi::PluginModuleRef>(erased, CheckTypeLayout::Yes) };
+                unsafe {
+                    LibHeader::from_constructor::<$crate::abi::PluginModuleRef>(erased, CheckTypeLayout::Yes)
+                };
         };
     };
 }
+
+#[cfg(test)]
+mod tests;

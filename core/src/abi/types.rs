@@ -1,8 +1,8 @@
 //! Plain data as it crosses the boundary, and the objects behind the traits.
 
+use crate::context::ConversationSnapshot;
 use crate::feature::{Column, Evidence, FlowShape};
 use crate::flow::{DirectionStats, Moments};
-use crate::context::ConversationSnapshot;
 use crate::plugin::{Manifest, PluginError, PluginErrorKind, PluginKind};
 use crate::record::{FieldKind, FieldSpec, Value};
 use abi_stable::std_types::{RBox, RResult, RSlice, RSliceMut, RString, RVec};

@@ -97,7 +97,7 @@ impl<'a> FlowView<'a> {
 
     /// Seconds from the first packet to the last.
     pub fn duration(&self) -> f64 {
-        self.source.shape(self.row).duration_ns as f64 * 1e-9
+        self.source.shape(self.row).duration_ns as f64 / 1e9
     }
 
     /// Seconds since 1970 of the first packet: only for the distance to other times, such as a certificate's.

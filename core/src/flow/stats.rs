@@ -76,7 +76,7 @@ impl DirectionStats {
         if self.packets == 0 {
             self.first_ns = time_ns;
         } else {
-            self.gaps.add(time_ns.saturating_sub(self.last_ns) as f64 * 1e-9);
+            self.gaps.add(time_ns.saturating_sub(self.last_ns) as f64 / 1e9);
         }
         self.last_ns = self.last_ns.max(time_ns);
         self.packets += 1;

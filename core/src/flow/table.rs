@@ -243,10 +243,8 @@ impl FlowTable {
         let (key, upward) = FlowKey::of(packet);
         let hash = self.hasher.hash_one(key);
         let flows = &self.flows;
-        let found = self
-            .index
-            .find(hash, |slot| flows[*slot as usize].as_ref().is_some_and(|flow| flow.key == key))
-            .copied();
+        let found =
+            self.index.find(hash, |slot| flows[*slot as usize].as_ref().is_some_and(|flow| flow.key == key)).copied();
         let slot = match found {
             Some(slot) => match self.flows[slot as usize].as_ref().and_then(|f| self.over(f, time_ns, packet)) {
                 Some(end) => {
@@ -261,8 +259,7 @@ impl FlowTable {
         let direction = if upward == flow.low_originates { Direction::Forward } else { Direction::Backward };
         flow.count(direction, time_ns, packet);
         if flow.reading != Reading::Done {
-            let limits =
-                PrefixLimits { bytes: self.limits.prefix_bytes, waiting: self.limits.prefix_waiting };
+            let limits = PrefixLimits { bytes: self.limits.prefix_bytes, waiting: self.limits.prefix_waiting };
             let budget = (self.limits.prefix_bytes_per_shard as usize).saturating_sub(self.prefix_bytes);
             let before = flow.footprint();
             flow.read(direction, number, packet, limits, budget, templates, &mut self.counters);
@@ -694,5 +691,209 @@ impl crate::plugin::SinkTarget for Writing<'_> {
     }
     fn swap_directions(&mut self) {
         self.swap = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::PluginError;
+    use crate::record::{ClientHello, Record};
+
+    const SECOND: u64 = NANOS;
+
+    /// Recognises flows whose originator or responder says "hi", and reads until "." in either direction.
+    struct Greeting;
+
+    impl ProtocolTemplate for Greeting {
+        fn probe(&self, stream: &StreamView<'_>) -> Probe {
+            match [stream.forward, stream.backward].iter().find(|bytes| bytes.len() >= 2) {
+                Some(bytes) if bytes.starts_with(b"hi") => Probe::Certain,
+                Some(_) => Probe::No,
+                None => Probe::Unsure,
+            }
+        }
+        fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+            if stream.backward.starts_with(b"hi") {
+                out.swap_directions();
+            }
+            let said = if stream.forward.is_empty() { stream.backward } else { stream.forward };
+            out.mark(Mark::ClientHello, Direction::Forward, 0);
+            out.record(&ClientHello { sni: said, ..ClientHello::default() });
+            if said.ends_with(b".") { Ok(Progress::Done) } else { Ok(Progress::More { forward: 0, backward: 0 }) }
+        }
+    }
+
+    fn templates() -> Vec<Box<dyn ProtocolTemplate>> {
+        vec![Box::new(Greeting)]
+    }
+
+    /// Feeds packets to a table and collects what ends.
+    struct Bench {
+        table: FlowTable,
+        templates: Vec<Box<dyn ProtocolTemplate>>,
+        number: u64,
+    }
+
+    impl Bench {
+        fn new(limits: FlowLimits) -> Self {
+            Self { table: FlowTable::new(limits, 1), templates: templates(), number: 0 }
+        }
+
+        /// A TCP packet of host 1, port `port`, to host 2, port 443, or back.
+        fn tcp(&mut self, time_ns: u64, port: u16, forth: bool, flags: u8, seq: u32, payload: &[u8]) {
+            self.number += 1;
+            let (here, there) = (([1; 16], port), ([2; 16], 443));
+            let ((src, src_port), (dst, dst_port)) = if forth { (here, there) } else { (there, here) };
+            let packet = Decoded {
+                src,
+                dst,
+                src_port,
+                dst_port,
+                protocol: 6,
+                vlan: 0,
+                ip_len: 40 + payload.len() as u32,
+                payload_len: payload.len() as u32,
+                tcp: Some(Tcp { seq, flags }),
+                payload,
+            };
+            self.table.push(self.number, time_ns, &packet, &self.templates);
+        }
+
+        fn end(mut self) -> Vec<FlowRecord> {
+            self.table.finish_all(&self.templates);
+            let mut all = self.table.take_finished();
+            all.sort_by_key(|flow| flow.first_packet);
+            all
+        }
+    }
+
+    fn said(flow: &FlowRecord) -> Vec<u8> {
+        ClientHello::read(|id| flow.fields.get(id)).map(|hello| hello.sni.to_vec()).unwrap_or_default()
+    }
+
+    #[test]
+    fn both_directions_are_one_flow_and_the_syn_opens_it() {
+        let mut bench = Bench::new(FlowLimits::default());
+        bench.tcp(0, 9, true, Tcp::SYN, 10, b"");
+        bench.tcp(1000, 9, false, Tcp::SYN | Tcp::ACK, 90, b"");
+        bench.tcp(2000, 9, true, Tcp::ACK | Tcp::PSH, 11, b"hi.");
+        bench.tcp(3000, 9, false, Tcp::ACK, 91, b"yes");
+        let flows = bench.end();
+        assert_eq!(flows.len(), 1);
+        let flow = &flows[0];
+        assert_eq!((flow.originator.port, flow.responder.port, flow.end), (9, 443, EndReason::EndOfCapture));
+        assert_eq!((flow.stats[0].packets, flow.stats[1].packets), (2, 2));
+        assert_eq!(flow.splt.sizes, [3, -3]);
+        assert_eq!(flow.splt.times_us, [2, 3]);
+        assert_eq!(said(flow), b"hi.");
+        assert_eq!(flow.marks[Mark::ClientHello as usize], Some(3));
+    }
+
+    #[test]
+    fn a_syn_with_ack_goes_to_the_originator() {
+        let mut bench = Bench::new(FlowLimits::default());
+        bench.tcp(0, 9, false, Tcp::SYN | Tcp::ACK, 90, b"");
+        bench.tcp(1, 9, true, Tcp::ACK, 11, b"hi.");
+        assert_eq!(bench.end()[0].originator.port, 9);
+    }
+
+    #[test]
+    fn a_template_turns_a_flow_round_unless_a_syn_opened_it() {
+        for (syn, originator) in [(false, 443), (true, 9)] {
+            let mut bench = Bench::new(FlowLimits::default());
+            bench.tcp(0, 9, true, if syn { Tcp::SYN } else { Tcp::ACK }, 10, b"");
+            bench.tcp(1, 9, false, Tcp::ACK, 90, b"hi.");
+            let flows = bench.end();
+            assert_eq!(flows[0].originator.port, originator, "with SYN: {syn}");
+            assert_eq!(flows[0].marks[Mark::ClientHello as usize], Some(2), "with SYN: {syn}");
+            assert_eq!(flows[0].splt.sizes, [if syn { -3 } else { 3 }]);
+        }
+    }
+
+    #[test]
+    fn silence_ends_a_flow_whenever_somebody_looks() {
+        let looks: [&[u64]; 3] = [&[], &[100, 200, 300, 301, 302], &[5000]];
+        let mut outcomes = Vec::new();
+        for look in looks {
+            let mut bench = Bench::new(FlowLimits::default());
+            bench.tcp(0, 9, true, Tcp::ACK, 1, b"hi there.");
+            for at in look {
+                bench.table.expire(at * SECOND, &bench.templates);
+            }
+            bench.tcp(6000 * SECOND, 9, true, Tcp::ACK, 100, b"hi again.");
+            let flows = bench.end();
+            outcomes.push(flows.iter().map(|f| (f.id, f.end, f.ended_ns, said(f))).collect::<Vec<_>>());
+        }
+        assert_eq!(outcomes[0].len(), 2);
+        assert_eq!(outcomes[0][0].1, EndReason::Idle);
+        assert_eq!(outcomes[0], outcomes[1]);
+        assert_eq!(outcomes[0], outcomes[2]);
+    }
+
+    #[test]
+    fn a_closed_flow_takes_late_packets_and_a_new_syn_opens_another() {
+        let mut bench = Bench::new(FlowLimits::default());
+        bench.tcp(0, 9, true, Tcp::SYN, 10, b"");
+        bench.tcp(1, 9, true, Tcp::FIN, 11, b"");
+        bench.tcp(2, 9, false, Tcp::FIN, 91, b"");
+        bench.tcp(3, 9, true, Tcp::ACK, 12, b"");
+        bench.tcp(SECOND, 9, true, Tcp::SYN, 5000, b"");
+        bench.tcp(SECOND + 1, 9, false, Tcp::RST, 0, b"");
+        let flows = bench.end();
+        let ends: Vec<_> = flows.iter().map(|flow| (flow.end, flow.stats[0].packets)).collect();
+        assert_eq!(ends, [(EndReason::Finished, 3), (EndReason::Reset, 1)]);
+    }
+
+    #[test]
+    fn a_repeated_syn_is_the_same_flow_and_another_number_is_not() {
+        let mut bench = Bench::new(FlowLimits::default());
+        bench.tcp(0, 9, true, Tcp::SYN, 10, b"");
+        bench.tcp(1, 9, true, Tcp::SYN, 10, b"");
+        bench.tcp(2, 9, true, Tcp::SYN, 4_000_000, b"");
+        let flows = bench.end();
+        assert_eq!(
+            flows.iter().map(|flow| (flow.stats[0].syn, flow.end)).collect::<Vec<_>>(),
+            [(2, EndReason::Reused), (1, EndReason::EndOfCapture)]
+        );
+    }
+
+    #[test]
+    fn a_busy_flow_is_reported_after_its_active_time() {
+        let mut bench = Bench::new(FlowLimits { active_seconds: 10, ..FlowLimits::default() });
+        (0..25).for_each(|at| bench.tcp(at * SECOND, 9, true, Tcp::ACK, 1 + at as u32, b"x"));
+        let flows = bench.end();
+        assert_eq!(flows.iter().map(|flow| flow.stats[0].packets).collect::<Vec<_>>(), [11, 11, 3]);
+    }
+
+    #[test]
+    fn a_full_shard_evicts_the_quiet_and_counts_it() {
+        let mut bench = Bench::new(FlowLimits { flows_per_shard: 10, ..FlowLimits::default() });
+        (0..100).for_each(|port| bench.tcp(u64::from(port), port, true, Tcp::SYN, 0, b""));
+        assert_eq!(bench.table.len(), 10);
+        assert_eq!(bench.table.counters().evicted, 90);
+        let flows = bench.end();
+        assert_eq!(flows.len(), 100);
+        assert!(flows[..90].iter().all(|flow| flow.end == EndReason::Evicted));
+    }
+
+    #[test]
+    fn prefixes_together_stay_within_their_limit() {
+        let limits = FlowLimits { prefix_bytes_per_shard: 2000, ..FlowLimits::default() };
+        let mut bench = Bench::new(limits);
+        for port in 0..50 {
+            bench.tcp(0, port, true, Tcp::ACK, 1, &[b"hi".as_slice(), &[0; 298]].concat());
+        }
+        assert!(bench.table.counters().without_prefix > 0);
+        assert!(bench.table.prefix_bytes <= 2000 + 2 * 300, "{}", bench.table.prefix_bytes);
+        assert_eq!(bench.end().len(), 50);
+    }
+
+    #[test]
+    fn what_a_template_said_survives_the_end_of_the_capture() {
+        let mut bench = Bench::new(FlowLimits::default());
+        bench.tcp(0, 9, true, Tcp::ACK, 1, b"hi and no");
+        bench.tcp(1, 9, true, Tcp::ACK, 10, b" full stop");
+        assert_eq!(said(&bench.end()[0]), b"hi and no full stop");
     }
 }

@@ -72,14 +72,8 @@ pub enum Skip {
 
 impl Skip {
     /// All reasons, in the order they are reported.
-    pub const ALL: [Self; 6] = [
-        Self::NotIp,
-        Self::Fragment,
-        Self::OtherTransport,
-        Self::Truncated,
-        Self::Malformed,
-        Self::UnknownLink,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::NotIp, Self::Fragment, Self::OtherTransport, Self::Truncated, Self::Malformed, Self::UnknownLink];
 
     /// The reason's name in counters and output.
     pub fn name(self) -> &'static str {

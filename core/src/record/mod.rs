@@ -33,7 +33,9 @@ impl Mark {
 
     /// The mark with this number.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::ClientHello, Self::ServerHello, Self::Certificate, Self::ApplicationData].get(usize::from(number)).copied()
+        [Self::ClientHello, Self::ServerHello, Self::Certificate, Self::ApplicationData]
+            .get(usize::from(number))
+            .copied()
     }
 }
 

@@ -52,7 +52,7 @@ impl<'a> Shards<'a> {
         self.counts.wire_bytes += u64::from(packet.wire_len);
         self.counts.first_ns.get_or_insert(packet.time_ns);
         self.counts.last_ns = self.counts.last_ns.max(packet.time_ns);
-        packet.number % EPOCH_PACKETS == 0
+        packet.number.is_multiple_of(EPOCH_PACKETS)
     }
 
     /// What has ended, at the end of an epoch or of the capture.

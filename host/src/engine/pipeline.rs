@@ -221,9 +221,7 @@ impl Pipeline {
         if self.schema.hash() != model.card.schema_sha256 {
             return Err(ModelError::OtherSchema { name: name() }.into());
         }
-        slot.plugin
-            .load(&model.weights)
-            .map_err(|error| PipelineError::Wire { id: slot.id.clone(), error })?;
+        slot.plugin.load(&model.weights).map_err(|error| PipelineError::Wire { id: slot.id.clone(), error })?;
         self.card = Some(model.card.clone());
         Ok(())
     }

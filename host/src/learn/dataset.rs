@@ -163,11 +163,8 @@ impl Sink for Collector<'_> {
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
         let Some(scored) = detection.scored else { return Ok(()) };
         let flow = detection.flow;
-        let (truth, family) = if self.benign {
-            (Truth::Benign, "")
-        } else {
-            self.labels.of(flow).unwrap_or((Truth::Unlabelled, ""))
-        };
+        let (truth, family) =
+            if self.benign { (Truth::Benign, "") } else { self.labels.of(flow).unwrap_or((Truth::Unlabelled, "")) };
         let family = if truth == Truth::Malicious { family.to_owned() } else { String::new() };
         self.part.values.extend_from_slice(scored.row);
         self.part.rows.push((truth, family, flow.responder.address, flow.first_packet));

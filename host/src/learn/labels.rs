@@ -76,7 +76,7 @@ impl FlowLabels {
             .get(&key(&flow.originator, &flow.responder))
             .or_else(|| self.by_ends.get(&key(&flow.responder, &flow.originator)))?;
         // The table's times have microseconds; a second of slack bridges rounding and retransmitted hellos.
-        let (from, to) = (flow.first_ns as f64 * 1e-9 - 1.0, flow.last_ns as f64 * 1e-9 + 1.0);
+        let (from, to) = (flow.first_ns as f64 / 1e9 - 1.0, flow.last_ns as f64 / 1e9 + 1.0);
         let label = labels.iter().find(|label| (from..=to).contains(&label.time))?;
         Some((label.truth, &label.family))
     }

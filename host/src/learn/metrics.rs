@@ -125,7 +125,10 @@ mod tests {
 
     fn pairs(list: &[(f64, bool)]) -> Pairs {
         Pairs::new(
-            list.iter().enumerate().map(|(capture, (score, malicious))| Pair { capture, malicious: *malicious, score: *score }).collect(),
+            list.iter()
+                .enumerate()
+                .map(|(capture, (score, malicious))| Pair { capture, malicious: *malicious, score: *score })
+                .collect(),
         )
     }
 

@@ -30,8 +30,7 @@ pub fn train(
 ) -> Result<Trained, LearnError> {
     let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
     let evaluation = validate::evaluate(registry, classifier, data, seed, progress)?;
-    let labelled: Vec<usize> =
-        (0..data.rows.len()).filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
+    let labelled: Vec<usize> = (0..data.rows.len()).filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
     let weights = validate::weights(data, &labelled);
     let calibration = Calibration::fit(
         &labelled
@@ -78,9 +77,8 @@ pub fn train(
 
 /// What each column looks like in benign rows.
 fn profiles(pipeline: &Pipeline, data: &Dataset) -> Vec<ColumnProfile> {
-    let benign: Vec<usize> = (0..data.rows.len())
-        .filter(|row| matches!(data.rows[*row].truth, Truth::Benign | Truth::Background))
-        .collect();
+    let benign: Vec<usize> =
+        (0..data.rows.len()).filter(|row| matches!(data.rows[*row].truth, Truth::Benign | Truth::Background)).collect();
     let columns = pipeline.schema().columns().iter().enumerate();
     columns
         .map(|(at, column)| {

@@ -196,19 +196,15 @@ fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) -> Evaluation
     let mut families: BTreeMap<&str, FamilyResult> = BTreeMap::new();
     for j in judged.iter().filter(|j| j.pair.malicious) {
         let family = data.captures[j.pair.capture].family.as_str();
-        let entry = families
-            .entry(family)
-            .or_insert_with(|| FamilyResult { family: family.to_owned(), pairs: 0, found: 0 });
+        let entry =
+            families.entry(family).or_insert_with(|| FamilyResult { family: family.to_owned(), pairs: 0, found: 0 });
         entry.pairs += 1;
         entry.found += usize::from(j.pair.score >= thresholds[j.fold]);
     }
     let mut alarms: Vec<&Judged> = judged.iter().filter(|j| !j.pair.malicious).collect();
     alarms.sort_by(|a, b| b.pair.score.total_cmp(&a.pair.score));
-    let false_alarms = alarms
-        .iter()
-        .take(10)
-        .map(|j| (data.captures[j.pair.capture].path.clone(), j.packet, j.pair.score))
-        .collect();
+    let false_alarms =
+        alarms.iter().take(10).map(|j| (data.captures[j.pair.capture].path.clone(), j.packet, j.pair.score)).collect();
     Evaluation { report, raw, families: families.into_values().collect(), false_alarms, folds: folds.count }
 }
 

@@ -5,11 +5,16 @@ use veilwatch_core::flow::{Endpoint, FlowRecord};
 
 /// Community ID version 1 with seed 0 (Corelight's specification): the same for a flow in any tool that knows it.
 pub(super) fn community_id(flow: &FlowRecord) -> String {
-    let (low, high) =
-        if flow.originator <= flow.responder { (flow.originator, flow.responder) } else { (flow.responder, flow.originator) };
+    let (low, high) = if flow.originator <= flow.responder {
+        (flow.originator, flow.responder)
+    } else {
+        (flow.responder, flow.originator)
+    };
     let mut hasher = Sha1::new();
     hasher.update([0, 0]);
-    let address = |endpoint: &Endpoint| if endpoint.is_ipv4() { endpoint.address[12..].to_vec() } else { endpoint.address.to_vec() };
+    let address = |endpoint: &Endpoint| {
+        if endpoint.is_ipv4() { endpoint.address[12..].to_vec() } else { endpoint.address.to_vec() }
+    };
     hasher.update(address(&low));
     hasher.update(address(&high));
     hasher.update([flow.protocol, 0]);

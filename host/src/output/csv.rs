@@ -24,8 +24,20 @@ impl<W: Write> CsvSink<W> {
         let mut out = ::csv::WriterBuilder::new().has_headers(false).from_writer(out);
         if header {
             out.write_record([
-                "capture", "timestamp", "flow_id", "src_ip", "src_port", "dest_ip", "dest_port", "proto", "verdict",
-                "score", "sni", "ja4", "reasons", "packets",
+                "capture",
+                "timestamp",
+                "flow_id",
+                "src_ip",
+                "src_port",
+                "dest_ip",
+                "dest_port",
+                "proto",
+                "verdict",
+                "score",
+                "sni",
+                "ja4",
+                "reasons",
+                "packets",
             ])?;
         }
         Ok(Self { out, selection, capture, text_bytes: text_bytes as usize })

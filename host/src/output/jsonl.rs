@@ -52,6 +52,40 @@ struct FlowLine<'a> {
 }
 
 #[derive(Serialize)]
+struct SummaryLine<'a> {
+    format: u32,
+    event_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<&'a str>,
+    packets: u64,
+    wire_bytes: u64,
+    first: Option<String>,
+    last: Option<String>,
+    flows: u64,
+    recognised: Map<String, Json>,
+    scored: u64,
+    malicious: u64,
+    suspicious: u64,
+    skipped: Map<String, Json>,
+    limits: Map<String, Json>,
+    overlap_conflicts: u64,
+    template_errors: u64,
+    partial: bool,
+    stopped: bool,
+    damage: Option<DamageFacts<'a>>,
+}
+
+#[derive(Serialize)]
+struct DamageFacts<'a> {
+    offset: u64,
+    what: &'a str,
+}
+
+fn counts<'a>(pairs: impl IntoIterator<Item = (&'a str, u64)>) -> Map<String, Json> {
+    pairs.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+}
+
+#[derive(Serialize)]
 struct ReasonLine<'a> {
     feature: &'a str,
     value: Option<f32>,
@@ -79,36 +113,30 @@ impl<W: Write> JsonSink<W> {
 
     /// Writes the last line.
     pub fn summary(mut self, summary: &Summary) -> std::io::Result<W> {
-        let skipped: Map<String, Json> =
-            Skip::ALL.iter().zip(summary.skipped).map(|(skip, count)| (skip.name().into(), count.into())).collect();
-        let limits: Map<String, Json> =
-            summary.limits_hit().into_iter().map(|(name, count)| (name.into(), count.into())).collect();
-        let recognised: Map<String, Json> =
-            summary.recognised.iter().map(|(id, count)| (id.clone(), (*count).into())).collect();
-        let mut line = json!({
-            "format": FORMAT,
-            "event_type": "summary",
-            "packets": summary.packets,
-            "wire_bytes": summary.wire_bytes,
-            "first": summary.first_ns.map(timestamp),
-            "last": summary.first_ns.map(|_| timestamp(summary.last_ns)),
-            "flows": summary.flows,
-            "recognised": recognised,
-            "scored": summary.scored,
-            "malicious": summary.malicious,
-            "suspicious": summary.suspicious,
-            "skipped": skipped,
-            "limits": limits,
-            "overlap_conflicts": summary.flow_counters.overlap_conflicts,
-            "template_errors": summary.flow_counters.template_errors,
-            "partial": summary.is_partial(),
-            "stopped": summary.packet_limit,
-            "damage": summary.damage.as_ref().map(|damage| json!({"offset": damage.offset, "what": damage.what})),
-        });
-        if let (Some(capture), Some(object)) = (&self.capture, line.as_object_mut()) {
-            object.insert("capture".into(), capture.as_str().into());
-        }
-        writeln!(self.out, "{line}")?;
+        let line = SummaryLine {
+            format: FORMAT,
+            event_type: "summary",
+            capture: self.capture.as_deref(),
+            packets: summary.packets,
+            wire_bytes: summary.wire_bytes,
+            first: summary.first_ns.map(timestamp),
+            last: summary.first_ns.map(|_| timestamp(summary.last_ns)),
+            flows: summary.flows,
+            recognised: summary.recognised.iter().map(|(id, count)| (id.clone(), (*count).into())).collect(),
+            scored: summary.scored,
+            malicious: summary.malicious,
+            suspicious: summary.suspicious,
+            skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),
+            limits: counts(summary.limits_hit()),
+            overlap_conflicts: summary.flow_counters.overlap_conflicts,
+            template_errors: summary.flow_counters.template_errors,
+            partial: summary.is_partial(),
+            stopped: summary.packet_limit,
+            damage: summary.damage.as_ref().map(|damage| DamageFacts { offset: damage.offset, what: &damage.what }),
+        };
+        let line = serde_json::to_vec(&line)?;
+        self.out.write_all(&line)?;
+        self.out.write_all(b"\n")?;
         self.out.flush()?;
         Ok(self.out)
     }
@@ -159,7 +187,7 @@ impl<W: Write> JsonSink<W> {
                 bytes_toclient: backward.bytes,
                 start: timestamp(flow.first_ns),
                 end: timestamp(flow.last_ns),
-                duration: rounded(flow.shape().duration_ns as f64 * 1e-9),
+                duration: rounded(flow.shape().duration_ns as f64 / 1e9),
                 reason: flow.end.name(),
             },
             tls: self.tls(flow),

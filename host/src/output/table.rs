@@ -97,7 +97,8 @@ impl TableSink {
                     _ => Color::Green,
                 });
             }
-            let mut flow = format!("{} →\n{}\nname {}\n{}\n{}", shown.from, shown.to, shown.name, shown.ja4, shown.time);
+            let mut flow =
+                format!("{} →\n{}\nname {}\n{}\n{}", shown.from, shown.to, shown.name, shown.ja4, shown.time);
             for note in &shown.notes {
                 let _ = write!(flow, "\n{note}");
             }
@@ -137,7 +138,7 @@ impl Sink for TableSink {
 /// What a run did, in a few lines for a person.
 pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
     let mut out = String::new();
-    let span = summary.last_ns.saturating_sub(summary.first_ns.unwrap_or_default()) as f64 * 1e-9;
+    let span = summary.last_ns.saturating_sub(summary.first_ns.unwrap_or_default()) as f64 / 1e9;
     let _ = writeln!(
         out,
         "{}: {format}, {} packets, {} bytes, {span:.1} s from {}",

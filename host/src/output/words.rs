@@ -17,14 +17,12 @@ pub fn reason_words(reason: &Reason, schema: &FeatureSchema, card: Option<&Card>
 
 fn normal_words(profile: &ColumnProfile, column: &Column) -> Option<String> {
     let (low, middle, high) = (profile.p5?, profile.p50?, profile.p95?);
-    Some(if column.unit == "flag" {
-        if low == high { value_words(low, column) } else { "either".into() }
-    } else if low == high {
-        value_words(middle, column)
-    } else if column.unit == "code" {
-        value_words(middle, column)
-    } else {
-        format!("{} to {}", value_words(low, column), value_words(high, column))
+    // Codes are names in disguise: a span between two of them says nothing.
+    let single = low == high || column.unit == "code";
+    Some(match column.unit.as_ref() {
+        "flag" if !single => "either".into(),
+        _ if single => value_words(middle, column),
+        _ => format!("{} to {}", value_words(low, column), value_words(high, column)),
     })
 }
 
@@ -34,8 +32,7 @@ fn value_words(value: f32, column: &Column) -> String {
     }
     match column.unit.as_ref() {
         "flag" => if value == 0.0 { "no" } else { "yes" }.into(),
-        "ratio" => format!("{}", digits(value)),
-        "count" | "code" => digits(value),
+        "ratio" | "count" | "code" => digits(value),
         unit => format!("{} {unit}", digits(value)),
     }
 }

@@ -82,7 +82,8 @@ pub(crate) fn locate(path: &Path) -> Result<PathBuf, LibraryError> {
         return Err(LibraryError::Unsafe { path: absolute, why: "not a regular file; name the library itself".into() });
     }
     if facts.mode() & 0o002 != 0 {
-        let why = format!("everybody may write to it; run `chmod o-w {}` and make sure of what it is", absolute.display());
+        let why =
+            format!("everybody may write to it; run `chmod o-w {}` and make sure of what it is", absolute.display());
         return Err(LibraryError::Unsafe { path: absolute, why });
     }
     let mut head = [0; 4];
@@ -100,9 +101,8 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Declaration>, LibraryError> {
         .map_err(|error| LibraryError::Refused { path: path.to_owned(), why: error.to_string() })?;
     // SAFETY: the symbol is ours; what it points to is checked by `upgrade` before anything else is read.
     let header: AbiHeaderRef = unsafe {
-        let symbol = library
-            .get::<AbiHeaderRef>(ROOT_SYMBOL)
-            .map_err(|_| LibraryError::NotPlugin { path: path.to_owned() })?;
+        let symbol =
+            library.get::<AbiHeaderRef>(ROOT_SYMBOL).map_err(|_| LibraryError::NotPlugin { path: path.to_owned() })?;
         *symbol
     };
     // Objects of the library live as long as the process: it must never be unloaded.
@@ -119,15 +119,12 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Declaration>, LibraryError> {
         .iter()
         .enumerate()
         .map(|(at, manifest)| {
-            let manifest = manifest
-                .read()
-                .ok_or_else(|| LibraryError::Broken { path: path.to_owned(), error: unknown() })?;
+            let manifest =
+                manifest.read().ok_or_else(|| LibraryError::Broken { path: path.to_owned(), error: unknown() })?;
             let create = root.create();
             Ok(Declaration {
                 manifest,
-                create: Arc::new(move |settings| {
-                    Ok(import::unwrap(create(at, settings.text().into()).into_result()?))
-                }),
+                create: Arc::new(move |settings| Ok(import::unwrap(create(at, settings.text().into()).into_result()?))),
             })
         })
         .collect()

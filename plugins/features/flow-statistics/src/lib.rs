@@ -72,7 +72,7 @@ impl FlowStatistics {
         row.maybe((duration >= 0.001).then(|| bytes / duration));
         row.maybe((duration >= 0.001).then(|| packets / duration));
         let both = forward.packets > 0 && backward.packets > 0;
-        let seconds = |later: u64, earlier: u64| (later as f64 - earlier as f64) * 1e-9;
+        let seconds = |later: u64, earlier: u64| (i128::from(later) - i128::from(earlier)) as f64 / 1e9;
         row.maybe(both.then(|| seconds(backward.first_ns, forward.first_ns)));
         row.maybe(both.then(|| seconds(forward.last_ns, backward.last_ns)));
         row.put(f64::from(forward.syn));

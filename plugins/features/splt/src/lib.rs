@@ -56,7 +56,7 @@ impl Splt {
         for at in 0..self.packets {
             row.maybe(splt.sizes.get(at).map(|size| f64::from(*size)));
         }
-        let seconds = |us: u32| f64::from(us) * 1e-6;
+        let seconds = |us: u32| f64::from(us) / 1e6;
         let gaps: Vec<f64> = splt.times_us.windows(2).map(|pair| seconds(pair[1].saturating_sub(pair[0]))).collect();
         for at in 0..self.packets.saturating_sub(1) {
             row.maybe(gaps.get(at).copied());

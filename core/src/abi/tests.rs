@@ -1,0 +1,229 @@
+//! Each kind of plugin once through the boundary, without a library: what comes out is what goes in.
+
+use super::{export, import};
+use crate::feature::{Column, Evidence, FlowBatch, Rows, RowsMut};
+use crate::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
+use crate::packet::{Decoded, Tcp};
+use crate::plugin::{
+    Classifier, FeatureExtractor, Instance, PluginError, PluginErrorKind, Probe, Progress, ProtocolTemplate,
+    RecordSink, StreamView, TrainingSet,
+};
+use crate::record::{ClientHello, FieldId, FieldKind, FieldSpec, FieldTable, Mark, Value};
+
+/// Writes a typed record, a declared field of each kind, and a mark.
+#[derive(Default)]
+struct Template {
+    ids: Vec<FieldId>,
+}
+
+impl ProtocolTemplate for Template {
+    fn fields(&self) -> Vec<FieldSpec> {
+        [
+            ("t.number", FieldKind::U64),
+            ("t.share", FieldKind::F64),
+            ("t.text", FieldKind::Bytes),
+            ("t.list", FieldKind::U16List),
+        ]
+        .map(|(name, kind)| FieldSpec { name: name.into(), kind, words: "".into() })
+        .to_vec()
+    }
+    fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
+        self.ids = ids.to_vec();
+        Ok(())
+    }
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        match stream.forward {
+            [] => Probe::Unsure,
+            [b'!', ..] => panic!("a template that panics while it looks"),
+            _ => Probe::Certain,
+        }
+    }
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        assert!(!stream.forward.starts_with(b"panic"), "a parser that panics");
+        out.record(&ClientHello { sni: stream.forward, ciphers: &[1, 2, 3], ..ClientHello::default() });
+        for (id, value) in self.ids.iter().zip([
+            Value::U64(u64::MAX),
+            Value::F64(0.1),
+            Value::Bytes(stream.backward),
+            Value::U16List(&[7, 8]),
+        ]) {
+            out.field(*id, value);
+        }
+        out.mark(Mark::ServerHello, Direction::Backward, 0);
+        Ok(Progress::More { forward: 100, backward: usize::MAX })
+    }
+}
+
+/// One column of everything that an extractor can ask for.
+#[derive(Default)]
+struct Extractor {
+    share: Option<FieldId>,
+}
+
+impl FeatureExtractor for Extractor {
+    fn columns(&self) -> Vec<Column> {
+        (0..12).map(|at| Column::new(format!("c{at}"), "count", "words", Evidence::Certificate)).collect()
+    }
+    fn wire(&mut self, fields: &FieldTable) -> Result<(), PluginError> {
+        self.share = fields.id("t.share");
+        Ok(())
+    }
+    fn extract(&self, batch: &FlowBatch<'_>, rows: &mut RowsMut<'_>) -> Result<(), PluginError> {
+        for (at, flow) in batch.iter().enumerate() {
+            let stats = flow.direction(Direction::Backward);
+            let splt = flow.splt();
+            let known = flow.conversation();
+            let hello = flow.record::<ClientHello<'_>>().unwrap_or_default();
+            let share = self.share.and_then(|id| flow.value(id));
+            let mut row = rows.writer(at);
+            row.put(stats.packets as f64);
+            row.put(stats.lengths.mean);
+            row.put(stats.gaps.squares);
+            row.put(stats.last_ns as f64);
+            row.put(splt.sizes.iter().copied().map(f64::from).sum());
+            row.put(splt.times_us.iter().copied().map(f64::from).sum());
+            row.put(f64::from(flow.responder_port()));
+            row.put(flow.duration());
+            row.put(known.gap);
+            row.put(f64::from(known.earlier));
+            row.put(hello.sni.len() as f64 + hello.ciphers.len() as f64);
+            row.put(if let Some(Value::F64(share)) = share { share } else { -1.0 });
+        }
+        Ok(())
+    }
+}
+
+/// Adds up a row; learns one number.
+#[derive(Default)]
+struct Sum {
+    offset: f64,
+}
+
+impl Classifier for Sum {
+    fn fit(&mut self, data: &TrainingSet<'_>) -> Result<(), PluginError> {
+        let malicious = data.labels.iter().zip(data.weights).filter(|(label, _)| **label).map(|(_, weight)| weight);
+        self.offset = f64::from(malicious.sum::<f32>()) + data.seed as f64;
+        Ok(())
+    }
+    fn save(&self) -> Result<Vec<u8>, PluginError> {
+        Ok(self.offset.to_bits().to_le_bytes().to_vec())
+    }
+    fn load(&mut self, weights: &[u8]) -> Result<(), PluginError> {
+        let bytes = weights.try_into().map_err(|_| PluginError::data("eight bytes are wanted"))?;
+        self.offset = f64::from_bits(u64::from_le_bytes(bytes));
+        Ok(())
+    }
+    fn predict(&self, rows: &Rows<'_>, scores: &mut [f64]) -> Result<(), PluginError> {
+        for (row, score) in rows.iter().zip(scores) {
+            *score = self.offset + row.iter().map(|value| f64::from(*value)).sum::<f64>();
+        }
+        Ok(())
+    }
+    fn explain(&self, row: &[f32], contributions: &mut [f64]) -> Result<(), PluginError> {
+        contributions.iter_mut().zip(row).for_each(|(part, value)| *part = f64::from(*value));
+        Ok(())
+    }
+}
+
+fn across(instance: Instance) -> Instance {
+    import::unwrap(export::wrap(instance))
+}
+
+fn foreign_template(template: Template) -> Box<dyn ProtocolTemplate> {
+    match across(Instance::Protocol(Box::new(template))) {
+        Instance::Protocol(inner) => inner,
+        _ => unreachable!(),
+    }
+}
+
+fn wired(mut template: Box<dyn ProtocolTemplate>, fields: &mut FieldTable) -> Vec<Box<dyn ProtocolTemplate>> {
+    let ids: Vec<FieldId> = template.fields().into_iter().map(|spec| fields.declare(spec, "t").unwrap()).collect();
+    template.wire(&ids).unwrap();
+    vec![template]
+}
+
+fn flows(templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecord>, u64) {
+    let mut table = FlowTable::new(FlowLimits::default(), 3);
+    for (at, forth) in [(1u64, true), (2, false), (3, true)] {
+        let packet = Decoded {
+            src: [if forth { 1 } else { 2 }; 16],
+            dst: [if forth { 2 } else { 1 }; 16],
+            src_port: if forth { 5 } else { 443 },
+            dst_port: if forth { 443 } else { 5 },
+            protocol: 6,
+            vlan: 0,
+            ip_len: 40 + said.len() as u32,
+            payload_len: said.len() as u32,
+            tcp: Some(Tcp { seq: (at * 1000) as u32, flags: Tcp::ACK }),
+            payload: said,
+        };
+        table.push(at, at * 1_234_567_891, &packet, templates);
+    }
+    table.finish_all(templates);
+    (table.take_finished(), table.counters().template_errors)
+}
+
+#[test]
+fn a_template_writes_the_same_from_across() {
+    let (mut here, mut there) = (FieldTable::new(), FieldTable::new());
+    let direct = flows(&wired(Box::new(Template::default()), &mut here), b"hello");
+    let foreign = flows(&wired(foreign_template(Template::default()), &mut there), b"hello");
+    assert_eq!(direct.0.len(), 1);
+    assert_eq!(direct.0[0].fields, foreign.0[0].fields);
+    assert_eq!(direct.0[0].marks, foreign.0[0].marks);
+    assert_eq!(direct.0[0].marks[Mark::ServerHello as usize], Some(2));
+    let list = here.id("t.list").and_then(|id| foreign.0[0].fields.get(id));
+    assert_eq!(list, Some(Value::U16List(&[7, 8])));
+}
+
+#[test]
+fn a_panic_stays_on_its_side() {
+    let templates = wired(foreign_template(Template::default()), &mut FieldTable::new());
+    let (parsed, errors) = flows(&templates, b"panic");
+    assert_eq!((parsed.len(), errors), (1, 1));
+    let (probed, errors) = flows(&templates, b"!");
+    assert_eq!((probed[0].template, errors), (None, 0));
+}
+
+#[test]
+fn an_extractor_computes_the_same_from_across() {
+    let mut fields = FieldTable::new();
+    let (mut records, _) = flows(&wired(Box::new(Template::default()), &mut fields), b"hello");
+    records[0].conversation.gap = 0.1 + 0.2;
+    records[0].conversation.earlier = 7;
+    let picked: Vec<&FlowRecord> = records.iter().collect();
+    let rows = |mut extractor: Box<dyn FeatureExtractor>| {
+        extractor.wire(&fields).unwrap();
+        let source = picked.as_slice();
+        // Wider rows, as a pipeline has them: neighbours must stay untouched.
+        let width = extractor.columns().len();
+        let mut data = vec![f32::NAN; width + 3];
+        extractor.extract(&FlowBatch::new(&source), &mut RowsMut::new(&mut data, width + 3, 2, width)).unwrap();
+        (extractor.columns(), data.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+    };
+    let direct = rows(Box::new(Extractor::default()));
+    let Instance::Feature(foreign) = across(Instance::Feature(Box::new(Extractor::default()))) else { unreachable!() };
+    let foreign = rows(foreign);
+    assert_eq!(direct, foreign);
+    assert_eq!(f32::from_bits(direct.1[13]), 0.1, "the declared field is read");
+}
+
+#[test]
+fn a_classifier_learns_and_scores_the_same_from_across() {
+    let Instance::Classifier(mut foreign) = across(Instance::Classifier(Box::new(Sum::default()))) else {
+        unreachable!()
+    };
+    let values = [1.0, 2.0, 3.0, 4.0];
+    let rows = Rows::new(&values, 2);
+    foreign.fit(&TrainingSet { rows, labels: &[true, false], weights: &[0.5, 9.0], seed: 3 }).unwrap();
+    let mut scores = [0.0; 2];
+    foreign.predict(&rows, &mut scores).unwrap();
+    assert_eq!(scores, [6.5, 10.5]);
+    let mut parts = [0.0; 2];
+    foreign.explain(rows.row(1), &mut parts).unwrap();
+    assert_eq!(parts, [3.0, 4.0]);
+    let saved = foreign.save().unwrap();
+    let error = foreign.load(&saved[1..]).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (PluginErrorKind::Data, "eight bytes are wanted"));
+    foreign.load(&saved).unwrap();
+}

@@ -1,0 +1,287 @@
+//! The main job, end to end: the command on the captures that ship with the project.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests count as tests")]
+
+mod common;
+
+use common::{err, example, out, root, veilwatch};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const CAPTURES: [&str; 5] = [
+    "first-run.pcap",
+    "benign-office.pcapng",
+    "benign-odd.pcap",
+    "malicious-beacon-tls12.pcap",
+    "malicious-beacon-tls13.pcap",
+];
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn detect(capture: &Path, more: &[&str]) -> (Option<i32>, String) {
+    let mut args = vec!["detect", capture.to_str().unwrap()];
+    args.extend(more);
+    out(&veilwatch(args))
+}
+
+/// Verdicts and reason names of every scored flow, as one reads them: no digits of scores.
+fn verdicts(text: &str) -> String {
+    let mut out = String::new();
+    for line in lines(text) {
+        if line["event_type"] != "flow" || line["verdict"].is_null() {
+            continue;
+        }
+        let mut reasons: Vec<&str> =
+            line["reasons"].as_array().into_iter().flatten().filter_map(|reason| reason["feature"].as_str()).collect();
+        reasons.sort_unstable();
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let _ = writeln!(
+            out,
+            "{} {}:{} -> {}:{} {} {}",
+            text(&line["verdict"]),
+            text(&line["src_ip"]),
+            line["src_port"],
+            text(&line["dest_ip"]),
+            line["dest_port"],
+            text(&line["tls"]["sni"]),
+            reasons.join(" ")
+        );
+    }
+    out
+}
+
+/// Goldens are reviewed like code; `VEILWATCH_WRITE_GOLDEN=1` writes them anew, for example after training.
+#[test]
+fn the_examples_get_the_verdicts_that_were_reviewed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for name in CAPTURES {
+        let (_, text) = detect(&example(name), &["--all", "--format", "jsonl"]);
+        let got = verdicts(&text);
+        let path = folder.join(format!("{name}.txt"));
+        if std::env::var_os("VEILWATCH_WRITE_GOLDEN").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &got).unwrap();
+        }
+        let want = std::fs::read_to_string(&path).unwrap();
+        assert!(got == want, "{name}: verdicts changed; see tests/golden\n--- reviewed\n{want}\n--- now\n{got}");
+    }
+}
+
+/// What `LABELS.csv` calls benign is never called malicious, and the first run finds what it must.
+#[test]
+fn labels_hold() {
+    let mut labels = csv::Reader::from_path(example("LABELS.csv")).unwrap();
+    let labels: Vec<BTreeMap<String, String>> = labels.deserialize().map(Result::unwrap).collect();
+    assert!(labels.len() > 10);
+    for name in CAPTURES {
+        let (status, text) = detect(&example(name), &["--format", "jsonl"]);
+        let called: Vec<Value> = lines(&text).into_iter().filter(|line| line["verdict"] == "malicious").collect();
+        assert_eq!(status, Some(i32::from(!called.is_empty())), "{name}");
+        for line in &called {
+            let label = labels.iter().find(|label| {
+                label["capture"] == *name
+                    && label["client"] == line["src_ip"].as_str().unwrap()
+                    && label["server"] == line["dest_ip"].as_str().unwrap()
+                    && label["server_port"].parse().ok() == line["dest_port"].as_u64()
+            });
+            assert_eq!(label.unwrap_or_else(|| panic!("{line} has no label"))["label"], "malicious", "{name}: {line}");
+            assert!(!line["reasons"].as_array().unwrap().is_empty());
+            assert!(!line["packets"].as_array().unwrap().is_empty());
+        }
+        if name == "first-run.pcap" {
+            assert!(!called.is_empty(), "the README's first command must find the beacon");
+        }
+    }
+}
+
+/// A classic pcap written as pcapng, two interfaces and a section more than it needs.
+fn as_pcapng(pcap: &[u8]) -> Vec<u8> {
+    let block = |kind: u32, body: &[u8]| {
+        let len = (body.len() + 12) as u32;
+        [&kind.to_le_bytes()[..], &len.to_le_bytes(), body, &len.to_le_bytes()].concat()
+    };
+    let section = block(0x0a0d_0d0a, &[&0x1a2b_3c4du32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat());
+    let interface = block(1, &[1, 0, 0, 0, 0, 0, 4, 0]);
+    let mut out = [section.clone(), interface.clone(), section, interface.clone(), interface].concat();
+    let mut rest = &pcap[24..];
+    while rest.len() >= 16 {
+        let word = |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().unwrap());
+        let (seconds, micros, len, wire) = (word(0), word(4), word(8), word(12));
+        let time = u64::from(seconds) * 1_000_000 + u64::from(micros);
+        let mut body = [1u32, (time >> 32) as u32, time as u32, len, wire].map(u32::to_le_bytes).concat();
+        body.extend_from_slice(&rest[16..16 + len as usize]);
+        body.resize(body.len().next_multiple_of(4), 0);
+        out.extend(block(6, &body));
+        rest = &rest[16 + len as usize..];
+    }
+    out
+}
+
+#[test]
+fn the_same_capture_gives_the_same_lines_however_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let pcap = std::fs::read(example("first-run.pcap")).unwrap();
+    let save = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(&pcap).unwrap();
+    let files: Vec<PathBuf> = vec![
+        example("first-run.pcap"),
+        save("pcapng", &as_pcapng(&pcap)),
+        // Compressed, under a name that says nothing.
+        save("gz.pcap", &gz.finish().unwrap()),
+        save("zst", &zstd::encode_all(pcap.as_slice(), 1).unwrap()),
+    ];
+    let (_, want) = detect(&files[0], &["--all", "--format", "jsonl", "--workers", "1"]);
+    assert!(want.lines().count() > 30);
+    for file in &files {
+        for workers in ["1", "2", "8"] {
+            let (_, got) = detect(file, &["--all", "--format", "jsonl", "--workers", workers]);
+            assert!(got == want, "{} with {workers} workers differs", file.display());
+        }
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch"))
+        .args(["detect", "-", "--all", "--format", "jsonl"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || pcap.chunks(1000).for_each(|part| input.write_all(part).unwrap()));
+    let got = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(String::from_utf8(got.stdout).unwrap() == want, "standard input differs");
+}
+
+#[test]
+fn lines_have_the_documented_names() {
+    let (_, text) = detect(&example("first-run.pcap"), &["--all", "--format", "jsonl"]);
+    let all = lines(&text);
+    let documented = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("OUTPUT.md")).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for line in &all {
+        assert_eq!(line["format"], 1);
+        for (key, value) in line.as_object().unwrap() {
+            seen.insert(key.clone());
+            if key == "tls" || key == "flow" {
+                seen.extend(value.as_object().unwrap().keys().map(|inner| format!("{key}.{inner}")));
+            }
+        }
+    }
+    for name in &seen {
+        assert!(documented.contains(&format!("`{name}`")), "`{name}` is not in host/OUTPUT.md");
+    }
+    for name in ["tls.sni", "tls.ja4", "flow_id", "community_id", "reasons", "packets", "score", "flow.duration"] {
+        assert!(seen.contains(name), "{name} is never written");
+    }
+    let last = all.last().unwrap();
+    assert_eq!(last["event_type"], "summary");
+    assert_eq!(last["flows"].as_u64().unwrap() as usize, all.len() - 1);
+    assert_eq!(last["partial"], false);
+}
+
+#[test]
+fn choices_of_what_is_written() {
+    let capture = example("first-run.pcap");
+    let count = |more: &[&str]| detect(&capture, more).1.lines().count();
+    let alerts = count(&["--format", "jsonl"]);
+    let all = count(&["--format", "jsonl", "--all"]);
+    assert!(1 < alerts && alerts < all);
+    assert!(count(&["--format", "jsonl", "--min-score", "0"]) > alerts);
+    assert_eq!(count(&["--format", "jsonl", "--min-score", "1.1"]), 1);
+    // CSV has a header instead of a last line.
+    assert_eq!(count(&["--format", "csv"]), alerts);
+    let (_, table) = detect(&capture, &["--format", "table"]);
+    for part in ["malicious", "packets", "flows", "t1"] {
+        assert!(table.contains(part), "{part} is not in\n{table}");
+    }
+    let (status, few) = detect(&capture, &["--format", "jsonl", "--packets", "5"]);
+    let summary = lines(&few).pop().unwrap();
+    assert_eq!((status, summary["packets"].as_u64(), summary["stopped"].as_bool()), (Some(0), Some(5), Some(true)));
+}
+
+#[test]
+fn files_and_folders_at_once() {
+    let both = veilwatch(["detect", "examples/captures", "--format", "jsonl"]);
+    let (status, text) = out(&both);
+    assert_eq!(status, Some(1));
+    let summaries: Vec<Value> = lines(&text).into_iter().filter(|line| line["event_type"] == "summary").collect();
+    assert_eq!(summaries.len(), CAPTURES.len());
+    assert!(summaries.iter().all(|line| line["capture"].as_str().unwrap().starts_with("examples/captures")));
+}
+
+#[test]
+fn bad_input_gets_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("empty.pcap"), b"").unwrap();
+    std::fs::write(path("text.pcap"), b"this is a shopping list\nmilk\n").unwrap();
+    std::fs::create_dir(path("nothing")).unwrap();
+    for (name, says) in [
+        ("empty.pcap", "is empty"),
+        ("text.pcap", "looks like text"),
+        ("nothing", "no capture in folder"),
+        ("missing.pcap", "no such file"),
+    ] {
+        let (status, message) = err(&veilwatch([Path::new("detect"), &path(name)]));
+        assert_eq!(status, Some(2), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(message.contains(says) && message.contains(name), "{message}");
+    }
+    // Beside a good capture a bad one is named, and the result is partial.
+    let good = example("benign-odd.pcap");
+    let mixed = veilwatch([Path::new("detect"), &good, &path("text.pcap"), Path::new("--format"), Path::new("jsonl")]);
+    assert_eq!(err(&mixed).0, Some(3));
+    assert!(err(&mixed).1.contains("looks like text"));
+}
+
+#[test]
+fn what_could_be_read_of_a_damaged_capture_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(example("benign-odd.pcap")).unwrap();
+    let cut = folder.path().join("cut.pcap");
+    std::fs::write(&cut, &whole[..whole.len() / 2 + 7]).unwrap();
+    let (status, text) = detect(&cut, &["--format", "jsonl", "--all"]);
+    let summary = lines(&text).pop().unwrap();
+    assert_eq!((status, summary["partial"].as_bool()), (Some(3), Some(true)));
+    assert!(summary["flows"].as_u64().unwrap() > 5);
+    assert!(summary["damage"]["what"].as_str().unwrap().len() > 10);
+    // Packets of a link type that nobody decodes are counted, not fatal.
+    let mut foreign = whole;
+    foreign[20] = 147;
+    std::fs::write(&cut, &foreign).unwrap();
+    let (status, text) = detect(&cut, &["--format", "jsonl"]);
+    let summary = lines(&text).pop().unwrap();
+    assert_eq!((status, &summary["skipped"]["unknown_link"]), (Some(0), &summary["packets"]));
+}
+
+/// Every file that other programs stumbled over: no panic, a documented exit status.
+#[test]
+fn odd_captures_do_no_harm() {
+    let Some(folder) = common::shared("badinput") else { return };
+    let (status, _) = out(&veilwatch([Path::new("detect"), &folder, Path::new("--format"), Path::new("jsonl")]));
+    assert!(matches!(status, Some(0 | 1 | 3)), "{status:?}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch"))
+        .args(["detect", "examples/captures/first-run.pcap", "--all", "--format", "jsonl"])
+        .current_dir(root())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+}
