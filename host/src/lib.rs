@@ -29,7 +29,7 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::default();
+//! let config = Config::builtin()?;
 //! let source = Source::open("examples/captures/first-run.pcap".as_ref(), &config.input)?;
 //! let pipeline = Pipeline::new(config, &mut Registry::with_builtins()?)?;
 //! let (stop, progress) = (AtomicBool::new(false), Progress::default());

@@ -27,7 +27,7 @@ pub(crate) const MALICIOUS: u8 = 1;
 fn prepare(path: Option<&Path>) -> Result<(Config, Registry)> {
     let config = match path {
         Some(path) => Config::load(path)?,
-        None => Config::default(),
+        None => Config::builtin()?,
     };
     Ok((config, Registry::with_builtins()?))
 }

@@ -12,7 +12,7 @@ pub struct Splt {
     packets: usize,
 }
 
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct SpltSettings {
     /// Packets that get columns of their own.
@@ -128,5 +128,23 @@ impl FeatureExtractor for Splt {
             debug_assert_eq!(row.left(), 0);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `veilwatch config example` prints every default: the file it prints holds those of this plugin.
+    #[test]
+    fn the_example_holds_the_defaults() {
+        let file: toml::Table = include_str!("../../../../config/default.toml").parse().unwrap();
+        let entries = file["plugin"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["use"].as_str() == Some("feature/splt")).unwrap();
+        let written = entry["settings"].as_table().unwrap();
+        let read: SpltSettings = written.clone().try_into().unwrap();
+        assert_eq!(read, SpltSettings::default());
+        let keys = 1;
+        assert_eq!(written.len(), keys, "a setting is missing in config/default.toml");
     }
 }
