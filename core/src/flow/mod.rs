@@ -4,12 +4,17 @@
 //! packet's time and [`FlowTable::expire`] the capture's, and what a flow becomes depends only on its own packets.
 
 mod key;
+mod limits;
+mod open;
+mod record;
 mod stats;
 mod table;
 
 pub use key::{Endpoint, FlowKey, format_address};
+pub use limits::{FlowCounters, FlowLimits};
+pub use record::{EndReason, FlowRecord};
 pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
-pub use table::{EndReason, FlowCounters, FlowLimits, FlowRecord, FlowTable, Templates};
+pub use table::{FlowTable, Templates};
 
 /// One of the two directions of a flow, as its packets travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,67 @@
+use serde::{Deserialize, Serialize};
+
+/// Bounds and times of one shard's flows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowLimits {
+    /// Open flows of one shard; past it the one that was quiet longest among a few is ended.
+    pub flows_per_shard: u32,
+    /// Bytes kept of each direction's beginning.
+    pub prefix_bytes: u32,
+    /// Segments of one direction that may wait for a missing one.
+    pub prefix_waiting: u32,
+    /// Bytes that all prefixes of one shard may hold together; past it new flows get none.
+    pub prefix_bytes_per_shard: u32,
+    /// Seconds of silence after which a TCP flow has ended.
+    pub tcp_idle_seconds: u32,
+    /// Seconds of silence after which a UDP flow has ended.
+    pub udp_idle_seconds: u32,
+    /// Seconds after which a flow is ended and begun anew, however busy it is.
+    pub active_seconds: u32,
+    /// Seconds for which a closed TCP flow still takes its last packets in.
+    pub linger_seconds: u32,
+}
+
+impl Default for FlowLimits {
+    fn default() -> Self {
+        Self {
+            flows_per_shard: 16_384,
+            prefix_bytes: 16_384,
+            prefix_waiting: 32,
+            prefix_bytes_per_shard: 4 << 20,
+            tcp_idle_seconds: 300,
+            udp_idle_seconds: 120,
+            active_seconds: 3600,
+            linger_seconds: 5,
+        }
+    }
+}
+
+/// What one table counted: every limit that was reached is here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlowCounters {
+    /// Flows opened.
+    pub opened: u64,
+    /// Flows ended because the shard was full.
+    pub evicted: u64,
+    /// Flows that were read no further because the shard's prefixes were full.
+    pub without_prefix: u64,
+    /// Segments dropped because too many waited for a missing one.
+    pub segments_dropped: u64,
+    /// Segments that repeated bytes with other contents.
+    pub overlap_conflicts: u64,
+    /// Parses that a template could not finish.
+    pub template_errors: u64,
+}
+
+impl FlowCounters {
+    /// Adds another table's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.evicted += other.evicted;
+        self.without_prefix += other.without_prefix;
+        self.segments_dropped += other.segments_dropped;
+        self.overlap_conflicts += other.overlap_conflicts;
+        self.template_errors += other.template_errors;
+    }
+}

@@ -1,0 +1,90 @@
+use super::{DirectionStats, Endpoint, Splt};
+use crate::context::ConversationSnapshot;
+use crate::feature::FlowShape;
+use crate::record::{FieldStore, Mark};
+
+/// Why a flow ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndReason {
+    /// Both sides sent FIN.
+    Finished,
+    /// A RST.
+    Reset,
+    /// Silence.
+    Idle,
+    /// It was open for so long that it is reported and begun anew.
+    Active,
+    /// The same five-tuple began anew with a SYN.
+    Reused,
+    /// The shard was full.
+    Evicted,
+    /// The capture ended.
+    EndOfCapture,
+}
+
+impl EndReason {
+    /// The reason's name in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "fin",
+            Self::Reset => "rst",
+            Self::Idle => "idle",
+            Self::Active => "active",
+            Self::Reused => "reused",
+            Self::Evicted => "evicted",
+            Self::EndOfCapture => "end",
+        }
+    }
+}
+
+/// A finished flow: everything that later stages know of it.
+#[derive(Debug, Clone)]
+pub struct FlowRecord {
+    /// A number that stands for the flow: the same for the same five-tuple and begin, in any run; below 2^53.
+    pub id: u64,
+    /// Who opened it.
+    pub originator: Endpoint,
+    /// Who answered.
+    pub responder: Endpoint,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Time of the first packet in nanoseconds since 1970.
+    pub first_ns: u64,
+    /// Time of the last packet.
+    pub last_ns: u64,
+    /// When the flow counted as ended: the order of output.
+    pub ended_ns: u64,
+    /// Number of its first packet in the capture.
+    pub first_packet: u64,
+    /// Why it ended.
+    pub end: EndReason,
+    /// Counts of both directions; index by [`Direction::index`].
+    pub stats: [DirectionStats; 2],
+    /// Lengths and times of the first payload packets.
+    pub splt: Splt,
+    /// Which template recognised it, as its place in the pipeline.
+    pub template: Option<u8>,
+    /// What the template read.
+    pub fields: FieldStore,
+    /// Packet numbers of what the template marked; index by [`Mark`].
+    pub marks: [Option<u64>; Mark::COUNT],
+    /// What was known of its conversation.
+    pub conversation: ConversationSnapshot,
+}
+
+impl FlowRecord {
+    /// The facts that extractors see beside counts and fields.
+    pub fn shape(&self) -> FlowShape {
+        FlowShape {
+            first_ns: self.first_ns,
+            duration_ns: self.last_ns.saturating_sub(self.first_ns),
+            responder_port: self.responder.port,
+            protocol: self.protocol,
+        }
+    }
+
+    /// The packet that a mark leads to; without one, the flow's first.
+    pub fn packet_of(&self, mark: Option<Mark>) -> u64 {
+        mark.and_then(|mark| self.marks[mark as usize]).unwrap_or(self.first_packet)
+    }
+}
