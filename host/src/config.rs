@@ -49,7 +49,7 @@ impl Default for ContextLimits {
 pub struct OutputSettings {
     /// Reasons of an alert.
     pub reasons: u32,
-    /// Worst flows in a terminal's table.
+    /// Pairs of host and server in a terminal's table.
     pub table_rows: u32,
     /// Bytes of a text that the capture decides, such as a server name.
     pub text_bytes: u32,

@@ -4,12 +4,13 @@ use super::{Selection, reason_words};
 use crate::engine::{Detection, Sink, Summary};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
+use std::collections::HashMap;
 use std::fmt::Write;
 use veilwatch_core::detect::Verdict;
 use veilwatch_core::packet::Skip;
 use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, Record, ServerHello, ja4};
 
-/// Keeps the worst flows, for a terminal.
+/// Keeps the worst flow of each pair of host and server, for a terminal: a beacon's hundred flows look alike.
 #[derive(Debug)]
 pub struct TableSink {
     selection: Selection,
@@ -17,11 +18,20 @@ pub struct TableSink {
     text_bytes: usize,
     /// The worst so far, worst first; the earlier flow of two that score the same.
     worst: Vec<Shown>,
+    /// Flows of each pair.
+    pairs: HashMap<PairKey, u64>,
     matched: u64,
 }
 
+/// Originator's address, responder's address and port.
+type PairKey = ([u8; 16], [u8; 16], u16);
+
+/// Pairs that are counted; flows of later ones are shown one by one.
+const PAIRS: usize = 100_000;
+
 #[derive(Debug)]
 struct Shown {
+    pair: PairKey,
     score: f64,
     verdict: Option<Verdict>,
     time: String,
@@ -37,7 +47,14 @@ struct Shown {
 impl TableSink {
     /// A sink that keeps `rows` flows.
     pub fn new(selection: Selection, rows: u32, text_bytes: u32) -> Self {
-        Self { selection, rows: rows as usize, text_bytes: text_bytes as usize, worst: Vec::new(), matched: 0 }
+        Self {
+            selection,
+            rows: rows as usize,
+            text_bytes: text_bytes as usize,
+            worst: Vec::new(),
+            pairs: HashMap::new(),
+            matched: 0,
+        }
     }
 
     fn shown(&self, detection: &Detection<'_>) -> Shown {
@@ -63,6 +80,7 @@ impl TableSink {
             notes.push(format!("certificate {} from {}", text(certificate.subject), text(certificate.issuer)));
         }
         Shown {
+            pair: pair_of(detection),
             score: detection.scored.and_then(|scored| scored.score).unwrap_or(f64::NAN),
             verdict: detection.scored.and_then(|scored| scored.verdict),
             time: timestamp(flow.first_ns),
@@ -99,6 +117,10 @@ impl TableSink {
             }
             let mut flow =
                 format!("{} →\n{}\nname {}\n{}\n{}", shown.from, shown.to, shown.name, shown.ja4, shown.time);
+            let alike = self.pairs.get(&shown.pair).map_or(0, |flows| flows - 1);
+            if alike > 0 {
+                let _ = write!(flow, "\nand {alike} more to this server");
+            }
             for note in &shown.notes {
                 let _ = write!(flow, "\n{note}");
             }
@@ -110,9 +132,11 @@ impl TableSink {
         }
         let mut out = table.to_string();
         out.push('\n');
-        let more = self.matched - self.worst.len() as u64;
-        if more > 0 {
-            let _ = writeln!(out, "… and {more} more; `--format jsonl` lists all of them");
+        let shown: u64 = self.worst.iter().map(|shown| self.pairs.get(&shown.pair).copied().unwrap_or(1)).sum();
+        if self.matched > self.worst.len() as u64 {
+            let more = self.matched.saturating_sub(shown);
+            let rest = if more > 0 { format!("{more} more flows to other servers; ") } else { String::new() };
+            let _ = writeln!(out, "{rest}`--format jsonl` lists every flow");
         }
         out
     }
@@ -124,15 +148,28 @@ impl Sink for TableSink {
             return Ok(());
         }
         self.matched += 1;
+        let pair = pair_of(detection);
+        if self.pairs.len() < PAIRS || self.pairs.contains_key(&pair) {
+            *self.pairs.entry(pair).or_default() += 1;
+        }
         let score = detection.scored.and_then(|scored| scored.score).unwrap_or(f64::NEG_INFINITY);
         let known = |shown: &Shown| if shown.score.is_nan() { f64::NEG_INFINITY } else { shown.score };
         let at = self.worst.partition_point(|shown| known(shown) >= score);
+        if self.worst[..at].iter().any(|shown| shown.pair == pair) {
+            return Ok(());
+        }
+        self.worst.retain(|shown| shown.pair != pair);
         if at < self.rows {
             self.worst.insert(at, self.shown(detection));
             self.worst.truncate(self.rows);
         }
         Ok(())
     }
+}
+
+fn pair_of(detection: &Detection<'_>) -> PairKey {
+    let flow = detection.flow;
+    (flow.originator.address, flow.responder.address, flow.responder.port)
 }
 
 /// What a run did, in a few lines for a person.

@@ -1,0 +1,300 @@
+//! JA4 over real captures: ours against another implementation's, over the same bytes.
+//!
+//! The differences stand in `oracle/ja4-differences.md`, and this test fails when they are others. How to run it over
+//! all captures and write that file again stands in `oracle/README.md`.
+
+// All of this file is a test.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use veilwatch::source::{InputLimits, Source};
+use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::packet::decode;
+use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
+use veilwatch_core::record::{ClientHello, FieldId, Ja4, Mark, Record, Value, ja4, ja4_raw};
+use veilwatch_protocol_tls::Tls;
+
+/// Without `VEILWATCH_FULL_ORACLE=1`, one capture of so many is looked at.
+const STEP: usize = 1;
+const TABLE: &str = "oracle/ja4-differences.md";
+
+/// Where the wrapper below keeps the client's hello as a single record.
+const HELLO: FieldId = FieldId(FieldId::FIRST_DECLARED.0);
+
+/// The template, and beside what it writes the bytes of the ClientHello.
+struct WithBytes(Tls);
+
+impl ProtocolTemplate for WithBytes {
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        self.0.probe(stream)
+    }
+
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        let hello = [Direction::Forward, Direction::Backward].map(|direction| hello(stream.bytes(direction)));
+        if let Some(hello) = hello.into_iter().flatten().next() {
+            out.field(HELLO, Value::Bytes(&hello));
+        }
+        self.0.parse(stream, out)
+    }
+}
+
+/// The ClientHello that a direction begins with: in one record, however many it came in; in SSL 2.0 form as it is.
+fn hello(bytes: &[u8]) -> Option<Vec<u8>> {
+    if let [first, _, 1, 0 | 3, ..] = *bytes
+        && first & 0x80 != 0
+    {
+        return Some(bytes.to_vec());
+    }
+    let version = bytes.get(1..3)?;
+    let mut message = Vec::new();
+    let mut rest = bytes;
+    while let [22, 3, _, high, low, ref body @ ..] = *rest {
+        let len = usize::from(u16::from_be_bytes([high, low])).min(body.len());
+        message.extend_from_slice(&body[..len]);
+        rest = &body[len..];
+    }
+    let &[1, a, b, c, ..] = message.as_slice() else { return None };
+    message.truncate(4 + u32::from_be_bytes([0, a, b, c]) as usize);
+    let mut record = vec![22, version[0], version[1]];
+    record.extend_from_slice(&u16::try_from(message.len()).ok()?.to_be_bytes());
+    record.append(&mut message);
+    Some(record)
+}
+
+/// What was found in one capture.
+#[derive(Default)]
+struct Found {
+    hellos: usize,
+    equal: usize,
+    rows: Vec<Row>,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    capture: String,
+    packet: u64,
+    ours: String,
+    theirs: String,
+    class: &'static str,
+}
+
+/// Classes of differences: name, who is right, why.
+const CLASSES: [(&str, &str, &str); 6] = [
+    (
+        "old-form",
+        "we",
+        "a ClientHello in SSL 2.0 form: huginn reads records of TLS alone, JA4 has `s2` for SSL 2.0 and the other versions",
+    ),
+    ("cut", "both", "the capture ends within the hello: huginn reads whole ones alone, ours is over what there is"),
+    (
+        "one-letter",
+        "we",
+        "the first protocol of ALPN has one character: it is the first and the last one; huginn writes `0` for the last",
+    ),
+    (
+        "odd-alpn",
+        "we",
+        "the first protocol of ALPN does not begin and end in letters or digits: then its hexadecimal form counts",
+    ),
+    (
+        "broken",
+        "both",
+        "the lengths in the hello contradict each other: huginn gives up on all of it or on its extensions, ours is over what can be read",
+    ),
+    ("UNEXPLAINED", "?", ""),
+];
+
+impl Row {
+    fn line(&self) -> String {
+        let Self { capture, packet, ours, theirs, class } = self;
+        format!("| {capture} | {packet} | `{ours}` | `{theirs}` | {class} |")
+    }
+}
+
+fn look(folder: &Path, capture: &str) -> Found {
+    let template = WithBytes(Tls::create(Settings::new("")).unwrap());
+    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(template)];
+    // One table instead of 64: it may hold as much as they do together.
+    let limits = FlowLimits { flows_per_shard: 1 << 20, prefix_bytes_per_shard: 256 << 20, ..FlowLimits::default() };
+    let mut table = FlowTable::new(limits, 1);
+    let mut source = Source::open(&folder.join(capture), &InputLimits::default()).unwrap();
+    let mut spare = None;
+    while let Some(block) = source.next_block(spare.take()).unwrap() {
+        for packet in block.packets() {
+            if let Ok(decoded) = decode(&packet) {
+                table.push(packet.number, packet.time_ns, &decoded, &templates);
+            }
+        }
+        spare = Some(block);
+    }
+    table.finish_all(&templates);
+    let mut found = Found::default();
+    for flow in table.take_finished() {
+        compare(&flow, capture, &mut found);
+    }
+    found
+}
+
+fn compare(flow: &FlowRecord, capture: &str, found: &mut Found) {
+    let Some(client) = ClientHello::read(|id| flow.fields.get(id)) else { return };
+    found.hellos += 1;
+    let bytes = match flow.fields.get(HELLO) {
+        Some(Value::Bytes(bytes)) => bytes,
+        _ => &[],
+    };
+    let ours = ja4(&client, Ja4::Tcp);
+    let theirs = huginn_net_tls::parse_tls_client_hello_ja4(bytes);
+    if theirs.as_ref() == Some(&ours) {
+        found.equal += 1;
+        return;
+    }
+    let class = explain(&client, bytes, &ours, theirs.as_deref());
+    if class == "UNEXPLAINED" {
+        println!("{capture}: {ours} is {theirs:?} to huginn; {}", ja4_raw(&client, Ja4::Tcp));
+    }
+    found.rows.push(Row {
+        capture: capture.to_owned(),
+        packet: flow.packet_of(Some(Mark::ClientHello)),
+        ours,
+        theirs: theirs.unwrap_or_else(|| "none".to_owned()),
+        class,
+    });
+}
+
+/// The class of a difference, by what the bytes are.
+fn explain(client: &ClientHello<'_>, record: &[u8], ours: &str, theirs: Option<&str>) -> &'static str {
+    if client.record_version == 2 {
+        return "old-form";
+    }
+    let Some(&[a, b, c]) = record.get(6..9) else { return "UNEXPLAINED" };
+    if u32::from_be_bytes([0, a, b, c]) as usize > record.len() - 9 {
+        return "cut";
+    }
+    let first = client.alpn.split(|byte| *byte == b',').next().unwrap_or_default();
+    // All but the two characters of the protocol.
+    let rest =
+        |ja4: &str| ja4.char_indices().filter(|(at, _)| !(8..10).contains(at)).map(|(_, c)| c).collect::<String>();
+    if theirs.is_some_and(|theirs| rest(theirs) == rest(ours)) {
+        return if first.len() == 1 { "one-letter" } else { "odd-alpn" };
+    }
+    if !is_sound(&record[9..]) { "broken" } else { "UNEXPLAINED" }
+}
+
+/// Whether all lengths of a ClientHello fit.
+fn is_sound(body: &[u8]) -> bool {
+    fn take<'a>(rest: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
+        let (len, after) = rest.split_at_checked(width)?;
+        let len = len.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
+        let (taken, after) = after.split_at_checked(len)?;
+        *rest = after;
+        Some(taken)
+    }
+    let walk = || {
+        let mut rest = body.get(34..)?;
+        take(&mut rest, 1)?;
+        let suites = take(&mut rest, 2)?;
+        let compressions = take(&mut rest, 1)?;
+        if rest.is_empty() {
+            return Some(suites.len() % 2 == 0);
+        }
+        let mut extensions = take(&mut rest, 2)?;
+        while !extensions.is_empty() {
+            extensions = extensions.get(2..)?;
+            take(&mut extensions, 2)?;
+        }
+        Some(suites.len() % 2 == 0 && !suites.is_empty() && !compressions.is_empty() && rest.is_empty())
+    };
+    walk() == Some(true)
+}
+
+fn captures(folder: &Path) -> Vec<String> {
+    let mut table = csv::Reader::from_path(folder.join("captures.csv")).unwrap();
+    let mut paths: Vec<String> = table.records().map(|row| row.unwrap()[0].to_owned()).collect();
+    paths.sort();
+    paths
+}
+
+fn document(captures: usize, found: &Found) -> String {
+    let mut text = format!(
+        "# JA4: what huginn-net-tls and we say\n\nWritten by `tests/ja4_oracle.rs`; do not edit. How to write it again \
+         stands in [README.md](README.md).\n\n| | count | of all |\n|---|---|---|\n| captures | {captures} | |\n\
+         | ClientHellos | {} | |\n| JA4 equal | {} | {:.2} % |\n| differing | {} | {:.2} % |\n\n## Classes\n\n\
+         | class | rows | who is right | why |\n|---|---|---|---|\n",
+        found.hellos,
+        found.equal,
+        100.0 * found.equal as f64 / found.hellos as f64,
+        found.rows.len(),
+        100.0 * found.rows.len() as f64 / found.hellos as f64,
+    );
+    let mut counts = BTreeMap::<_, usize>::new();
+    for row in &found.rows {
+        *counts.entry(row.class).or_default() += 1;
+    }
+    for (name, right, why) in CLASSES {
+        if let Some(count) = counts.get(name) {
+            writeln!(text, "| {name} | {count} | {right} | {why} |").unwrap();
+        }
+    }
+    text.push_str("\n## All differences\n\n| capture | packet | ours | huginn | class |\n|---|---|---|---|---|\n");
+    for row in &found.rows {
+        writeln!(text, "{}", row.line()).unwrap();
+    }
+    text
+}
+
+#[test]
+fn ja4_is_what_another_implementation_finds() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder: PathBuf = here.join("../../shared/data/train");
+    if !folder.is_dir() {
+        println!("skipped: ../shared/data/train is not there");
+        return;
+    }
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| value == "1");
+    let write = set("VEILWATCH_WRITE_ORACLE");
+    let step = if write || set("VEILWATCH_FULL_ORACLE") { 1 } else { STEP };
+    let paths: Vec<String> = captures(&folder).into_iter().step_by(step).collect();
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(Found::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = look(&folder, path);
+                    let mut all = all.lock().unwrap();
+                    all.hellos += found.hellos;
+                    all.equal += found.equal;
+                    all.rows.extend(found.rows);
+                }
+            });
+        }
+    });
+    let mut all = all.into_inner().unwrap();
+    all.rows.sort();
+    println!("{} captures, {} ClientHellos, {} equal, {} differ", paths.len(), all.hellos, all.equal, all.rows.len());
+    let table = here.join("tests").join(TABLE);
+    if write {
+        std::fs::write(&table, document(paths.len(), &all)).unwrap();
+    }
+    let known = std::fs::read_to_string(&table).unwrap();
+    let looked_at: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
+    let known: BTreeSet<&str> = known
+        .lines()
+        .filter(|line| {
+            line.strip_prefix("| ")
+                .and_then(|rest| rest.split(" | ").next())
+                .is_some_and(|capture| looked_at.contains(capture))
+        })
+        .collect();
+    let lines: Vec<String> = all.rows.iter().map(Row::line).collect();
+    let now: BTreeSet<&str> = lines.iter().map(String::as_str).collect();
+    assert_eq!(now.len(), lines.len(), "a difference stands twice");
+    assert_eq!(now.difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new(), "new differences");
+    assert_eq!(known.difference(&now).collect::<Vec<_>>(), Vec::<&&str>::new(), "differences that are gone");
+    assert!(all.hellos > paths.len() * 5, "{} hellos in {} captures", all.hellos, paths.len());
+    assert!(all.rows.iter().all(|row| row.class != "UNEXPLAINED"), "differences without a reason");
+}
