@@ -32,7 +32,7 @@ impl Default for FlowLimits {
             tcp_idle_seconds: 300,
             udp_idle_seconds: 120,
             active_seconds: 3600,
-            linger_seconds: 5,
+            linger_seconds: 10,
         }
     }
 }

@@ -129,7 +129,10 @@ fn ethertype(data: &[u8], at: usize, next: usize) -> Result<(&[u8], u32), Skip> 
             break;
         }
         let tag = be16(data, next).ok_or(Skip::Truncated)?;
-        vlan = vlan << 16 | u32::from(tag & 0x0fff) | 0x1000;
+        // Identifier 0 is a priority without a VLAN (IEEE 802.1Q); often only one direction carries it.
+        if tag & 0x0fff != 0 {
+            vlan = vlan << 16 | u32::from(tag & 0x0fff) | 0x1000;
+        }
         kind = be16(data, next + 2).ok_or(Skip::Truncated)?;
         next += 4;
     }
@@ -368,6 +371,9 @@ mod tests {
         let got = decode(&packet(LinkType::ETHERNET, &tagged)).unwrap();
         assert_eq!(Decoded { vlan: 0, ..got }, plain);
         assert_ne!(got.vlan, 0);
+        // A priority tag is no VLAN.
+        let priority = [&frame[..12], &[0x81, 0, 0xe0, 0, 8, 0], ip].concat();
+        assert_eq!(decode(&packet(LinkType::ETHERNET, &priority)), Ok(plain));
     }
 
     #[test]
