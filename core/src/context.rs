@@ -131,7 +131,7 @@ mod tests {
         };
         let mut table = FlowTable::new(FlowLimits::default(), 0);
         table.push(1, begin_seconds * 1_000_000_000, &packet, &[]);
-        table.finish_all(&[]);
+        table.finish_all(0, &[]);
         table.take_finished().remove(0)
     }
 

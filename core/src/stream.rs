@@ -13,12 +13,30 @@ pub struct StreamPrefix {
     base: Option<u32>,
     /// Whether the base came from a SYN, so that nothing can come before it.
     anchored: bool,
-    /// Segments that wait for what precedes them: offset from the base, packet number, bytes.
-    waiting: Vec<(u32, u64, Vec<u8>)>,
+    /// Pieces that wait for what precedes them; they never overlap.
+    waiting: Vec<Piece>,
     /// Where packets begin in `data`: offset, packet number.
     marks: Vec<(u32, u64)>,
     /// Nothing more will be taken in: full, or a byte is missing from the capture itself.
     closed: bool,
+}
+
+/// Bytes that arrived before what precedes them.
+#[derive(Debug, Clone)]
+struct Piece {
+    /// Offset from the base.
+    offset: u32,
+    /// Number of the packet that brought it.
+    packet: u64,
+    bytes: Vec<u8>,
+    /// The capture holds nothing of what follows in this segment.
+    cut: bool,
+}
+
+impl Piece {
+    fn end(&self) -> u32 {
+        self.offset + self.bytes.len() as u32
+    }
 }
 
 /// Bounds of one prefix.
@@ -67,22 +85,66 @@ impl StreamPrefix {
         if offset >= limits.bytes {
             return Pushed::Same;
         }
-        let end = self.data.len() as u32;
-        if offset > end {
-            if self.waiting.len() as u32 >= limits.waiting {
-                return Pushed::Dropped;
+        let bytes = &bytes[..bytes.len().min((limits.bytes - offset) as usize)];
+        if offset as usize <= self.data.len() && self.waiting.is_empty() {
+            let outcome = self.append(offset, bytes, packet, limits);
+            let reaches = offset as usize + bytes.len() == self.data.len();
+            if cut && reaches {
+                self.close();
             }
-            let room = (limits.bytes - offset) as usize;
-            self.waiting.push((offset, packet, bytes[..bytes.len().min(room)].to_vec()));
-            return Pushed::Same;
-        }
-        let outcome = self.append(offset, bytes, packet, limits);
-        if cut && outcome == Pushed::Grew {
-            self.close();
             return outcome;
         }
+        self.fit_in(offset, bytes, cut, packet, limits)
+    }
+
+    /// Takes a segment in while others wait: only bytes that no earlier packet brought are new, the rest is compared.
+    fn fit_in(&mut self, offset: u32, bytes: &[u8], cut: bool, packet: u64, limits: PrefixLimits) -> Pushed {
+        let before = self.data.len();
+        let mut conflict = false;
+        let mut at = offset as usize;
+        let end = at + bytes.len();
+        let part = |from: usize, to: usize| &bytes[from - offset as usize..to - offset as usize];
+        if at < before {
+            let both = before.min(end);
+            conflict = self.data[at..both] != *part(at, both);
+            at = both;
+        }
+        self.waiting.sort_by_key(|piece| piece.offset);
+        let mut fresh = Vec::new();
+        for piece in &self.waiting {
+            if at >= end {
+                break;
+            }
+            let (from, to) = (piece.offset as usize, piece.end() as usize);
+            if to <= at {
+                continue;
+            }
+            if from > at {
+                fresh.push((at, from.min(end)));
+                at = from.min(end);
+            }
+            let both = to.min(end);
+            if both > at {
+                conflict |= piece.bytes[at - from..both - from] != *part(at, both);
+                at = both;
+            }
+        }
+        if at < end {
+            fresh.push((at, end));
+        }
+        if self.waiting.len() + fresh.len() > limits.waiting as usize && fresh.first().is_none_or(|f| f.0 > before) {
+            return Pushed::Dropped;
+        }
+        for (from, to) in fresh {
+            let cut = cut && to == end;
+            self.waiting.push(Piece { offset: from as u32, packet, bytes: part(from, to).to_vec(), cut });
+        }
         self.drain(limits);
-        outcome
+        match (conflict, self.data.len() > before) {
+            (true, _) => Pushed::Conflict,
+            (false, true) => Pushed::Grew,
+            (false, false) => Pushed::Same,
+        }
     }
 
     /// A UDP payload or anything else that has an order of its own: appended as it comes.
@@ -99,20 +161,22 @@ impl StreamPrefix {
         if self.anchored || before > limits.bytes || cut {
             return if self.anchored && before == 1 { Pushed::Same } else { self.overlap_before(before, bytes) };
         }
-        if (bytes.len() as u32) < before && self.waiting.len() as u32 >= limits.waiting {
-            return Pushed::Dropped;
+        // Start again from the earlier byte: what was there keeps its place behind it.
+        for piece in &mut self.waiting {
+            piece.offset = piece.offset.saturating_add(before);
         }
-        // Start again from the earlier byte: all that was there waits behind it.
-        for (offset, ..) in &mut self.waiting {
-            *offset = offset.saturating_add(before);
+        let data = std::mem::take(&mut self.data);
+        let marks = std::mem::take(&mut self.marks);
+        for (index, (start, packet)) in marks.iter().enumerate() {
+            let end = marks.get(index + 1).map_or(data.len(), |next| next.0 as usize);
+            let bytes = data[*start as usize..end].to_vec();
+            self.waiting.push(Piece { offset: start.saturating_add(before), packet: *packet, bytes, cut: false });
         }
-        let first = self.marks.first().map_or(packet, |m| m.1);
-        self.waiting.push((before, first, std::mem::take(&mut self.data)));
-        self.marks.clear();
         self.base = self.base.map(|base| base.wrapping_sub(before));
-        let outcome = self.append(0, bytes, packet, limits);
-        self.drain(limits);
-        outcome
+        let bytes = &bytes[..bytes.len().min(limits.bytes as usize)];
+        // These pieces were counted when they came: they do not count as waiting.
+        let room = PrefixLimits { waiting: u32::MAX, ..limits };
+        self.fit_in(0, bytes, cut, packet, room)
     }
 
     /// The part of an early segment that reaches past the base, if any, is compared like any overlap.
@@ -146,27 +210,26 @@ impl StreamPrefix {
         }
     }
 
-    /// Takes in whatever waited and is now in order, the earliest packet first.
+    /// Takes in whatever waited and is now in order.
     fn drain(&mut self, limits: PrefixLimits) {
-        while let Some(at) = self
-            .waiting
-            .iter()
-            .enumerate()
-            .filter(|(_, (offset, ..))| *offset as usize <= self.data.len())
-            .min_by_key(|(_, (offset, packet, _))| (*offset, *packet))
-            .map(|(at, _)| at)
-        {
-            let (offset, packet, bytes) = self.waiting.swap_remove(at);
-            self.append(offset, &bytes, packet, limits);
+        while let Some(at) = self.waiting.iter().position(|piece| piece.offset as usize == self.data.len()) {
+            let piece = self.waiting.swap_remove(at);
+            self.append(piece.offset, &piece.bytes, piece.packet, limits);
+            if piece.cut {
+                self.close();
+            }
         }
     }
 
-    /// Notes a segment of which the capture holds nothing: where it continues the prefix, the prefix ends.
-    pub fn close_at_hole(&mut self, seq: Option<u32>) {
+    /// Notes a segment of which the capture holds nothing: where it continues the prefix, the prefix ends. Returns
+    /// whether it did.
+    pub fn close_at_hole(&mut self, seq: Option<u32>) -> bool {
         let next = self.base.map(|base| base.wrapping_add(self.data.len() as u32));
-        if seq.is_none() || next.is_none() || seq == next {
+        let ends = !self.closed && (seq.is_none() || next.is_none() || seq == next);
+        if ends {
             self.close();
         }
+        ends
     }
 
     fn close(&mut self) {
@@ -186,7 +249,8 @@ impl StreamPrefix {
 
     /// Bytes of memory that the prefix holds.
     pub fn footprint(&self) -> usize {
-        self.data.capacity() + self.waiting.iter().map(|(.., b)| b.capacity()).sum::<usize>()
+        let waiting = self.waiting.iter().map(|piece| piece.bytes.capacity() + size_of::<Piece>()).sum::<usize>();
+        self.data.capacity() + waiting + self.marks.capacity() * size_of::<(u32, u64)>()
     }
 
     /// Number of the packet that brought the byte at `offset`.
@@ -236,7 +300,59 @@ mod tests {
         assert_eq!((prefix.packet_at(0), prefix.packet_at(5), prefix.packet_at(9)), (Some(9), Some(8), Some(8)));
     }
 
+    #[test]
+    fn the_first_copy_wins_among_those_that_wait() {
+        let mut prefix = StreamPrefix::default();
+        prefix.anchor(0);
+        prefix.push(11, b"XX", false, 1, LIMITS);
+        assert_eq!(prefix.push(6, b"yyyyyyyyyy", false, 2, LIMITS), Pushed::Conflict);
+        prefix.push(1, b"aaaaa", false, 3, LIMITS);
+        assert_eq!(prefix.bytes(), b"aaaaayyyyyXXyyy");
+        let packets: Vec<_> = [0, 5, 10, 12].map(|at| prefix.packet_at(at)).to_vec();
+        assert_eq!(packets, [Some(3), Some(2), Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn packets_are_found_again_after_an_earlier_beginning() {
+        let mut prefix = StreamPrefix::default();
+        prefix.push(100, b"cc", false, 5, LIMITS);
+        prefix.push(102, b"dd", false, 6, LIMITS);
+        prefix.push(98, b"bb", false, 7, LIMITS);
+        assert_eq!(prefix.bytes(), b"bbccdd");
+        assert_eq!([0, 2, 4].map(|at| prefix.packet_at(at)), [Some(7), Some(5), Some(6)]);
+    }
+
+    #[test]
+    fn a_cut_segment_that_waited_ends_the_prefix_too() {
+        let mut prefix = StreamPrefix::default();
+        prefix.anchor(0);
+        prefix.push(3, b"cd", true, 1, LIMITS);
+        prefix.push(1, b"ab", false, 2, LIMITS);
+        assert_eq!((prefix.bytes(), prefix.is_closed()), (&b"abcd"[..], true));
+    }
+
     proptest! {
+        /// Whatever is sent, each byte is the one that came first.
+        #[test]
+        fn first_copies_win(
+            segments in proptest::collection::vec((0usize..60, proptest::collection::vec(any::<u8>(), 1..20)), 1..40),
+        ) {
+            let mut first = [None; 64];
+            let mut prefix = StreamPrefix::default();
+            prefix.anchor(u32::MAX);
+            let limits = PrefixLimits { bytes: 64, waiting: 1000 };
+            for (packet, (at, bytes)) in segments.iter().enumerate() {
+                prefix.push(*at as u32, bytes, false, packet as u64, limits);
+                for (offset, byte) in bytes.iter().enumerate() {
+                    if let Some(cell) = first.get_mut(at + offset) {
+                        cell.get_or_insert(*byte);
+                    }
+                }
+            }
+            let want: Vec<u8> = first.iter().map_while(|byte| *byte).collect();
+            prop_assert_eq!(prefix.bytes(), &want[..]);
+        }
+
         /// However a stream is cut, shuffled and repeated, and wherever its numbers wrap, the prefix is its beginning.
         #[test]
         fn order_does_not_matter(

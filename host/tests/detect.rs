@@ -197,7 +197,11 @@ fn choices_of_what_is_written() {
     let all = count(&["--format", "jsonl", "--all"]);
     assert!(1 < alerts && alerts < all);
     assert!(count(&["--format", "jsonl", "--min-score", "0"]) > alerts);
-    assert_eq!(count(&["--format", "jsonl", "--min-score", "1.1"]), 1);
+    assert_eq!(count(&["--format", "jsonl", "--min-score", "1"]), 1);
+    for nonsense in ["NaN", "1.1", "-1", "high"] {
+        let (status, message) = err(&veilwatch(["detect", "-", &format!("--min-score={nonsense}")]));
+        assert!(status == Some(2) && message.contains("a number from 0 to 1"), "{message}");
+    }
     // CSV has a header instead of a last line.
     assert_eq!(count(&["--format", "csv"]), alerts);
     let (_, table) = detect(&capture, &["--format", "table"]);

@@ -127,7 +127,7 @@ fn look(folder: &Path, capture: &str) -> Found {
         }
         spare = Some(block);
     }
-    table.finish_all(&templates);
+    table.finish_all(0, &templates);
     let mut found = Found::default();
     for flow in table.take_finished() {
         compare(&flow, capture, &mut found);

@@ -33,6 +33,12 @@ impl ProtocolTemplate for Imported<TemplateObject> {
         }
     }
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
+        // Ids are given by place: a field that cannot be read here would shift all that follow.
+        let declared = self.0.fields().into_result()?;
+        if declared.len() != ids.len() {
+            let message = "declares fields of a kind that this version does not know; update Veilwatch";
+            return Err(PluginError::failed(message));
+        }
         let ids: Vec<u16> = ids.iter().map(|id| id.0).collect();
         Ok(self.0.wire(ids.as_slice().into()).into_result()?)
     }

@@ -159,7 +159,7 @@ fn flows(templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecor
         };
         table.push(at, at * 1_234_567_891, &packet, templates);
     }
-    table.finish_all(templates);
+    table.finish_all(0, templates);
     (table.take_finished(), table.counters().template_errors)
 }
 

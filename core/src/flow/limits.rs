@@ -25,10 +25,10 @@ pub struct FlowLimits {
 impl Default for FlowLimits {
     fn default() -> Self {
         Self {
-            flows_per_shard: 16_384,
+            flows_per_shard: 4096,
             prefix_bytes: 16_384,
             prefix_waiting: 32,
-            prefix_bytes_per_shard: 4 << 20,
+            prefix_bytes_per_shard: 8 << 20,
             tcp_idle_seconds: 300,
             udp_idle_seconds: 120,
             active_seconds: 3600,
@@ -50,6 +50,8 @@ pub struct FlowCounters {
     pub segments_dropped: u64,
     /// Segments that repeated bytes with other contents.
     pub overlap_conflicts: u64,
+    /// Values that templates wrote and a flow's record had no room for.
+    pub fields_dropped: u64,
     /// Parses that a template could not finish.
     pub template_errors: u64,
 }
@@ -62,6 +64,7 @@ impl FlowCounters {
         self.without_prefix += other.without_prefix;
         self.segments_dropped += other.segments_dropped;
         self.overlap_conflicts += other.overlap_conflicts;
+        self.fields_dropped += other.fields_dropped;
         self.template_errors += other.template_errors;
     }
 }

@@ -114,7 +114,9 @@ impl Flow {
         if packet.payload.is_empty() {
             if packet.payload_len > 0 {
                 // The capture holds nothing of this payload: from here on there is a hole.
-                prefix.close_at_hole(packet.tcp.map(|tcp| tcp.seq));
+                if prefix.close_at_hole(packet.tcp.map(|tcp| tcp.seq)) {
+                    self.offer(templates, counters);
+                }
             }
             return;
         }
@@ -189,10 +191,14 @@ impl Flow {
     pub(super) fn parse(&mut self, template: u8, ended: bool, templates: &Templates, counters: &mut FlowCounters) {
         let (Some(prefixes), Some(parser)) = (&self.prefixes, templates.get(usize::from(template))) else { return };
         let view = Self::view(prefixes, &self.key, self.low_originates, ended);
-        let mut target = Writing { fields: &mut self.fields, marks: [None; Mark::COUNT], swap: false };
-        target.fields.clear();
+        // What an earlier parse wrote goes when this one has succeeded, not before.
+        let mut target = Writing::default();
         let outcome = parser.parse(&view, &mut RecordSink::new(&mut target));
-        let Writing { marks, swap, .. } = target;
+        let Writing { fields, marks, swap, dropped } = target;
+        counters.fields_dropped += dropped;
+        if outcome.is_ok() {
+            self.fields = fields;
+        }
         // A SYN decides who the originator is, even where a template thinks otherwise.
         let swapped = swap && !self.syn_decides;
         let crossed = swap && !swapped;
@@ -281,15 +287,18 @@ fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
 }
 
 /// What a template writes during one parse.
-struct Writing<'a> {
-    fields: &'a mut FieldStore,
+#[derive(Default)]
+struct Writing {
+    fields: FieldStore,
     marks: [Option<(Direction, usize)>; Mark::COUNT],
     swap: bool,
+    /// Values for which there was no room.
+    dropped: u64,
 }
 
-impl crate::plugin::SinkTarget for Writing<'_> {
+impl crate::plugin::SinkTarget for Writing {
     fn set(&mut self, id: FieldId, value: Value<'_>) {
-        self.fields.set(id, value);
+        self.dropped += u64::from(!self.fields.set(id, value));
     }
     fn mark(&mut self, mark: Mark, direction: Direction, offset: usize) {
         self.marks[mark as usize] = Some((direction, offset));

@@ -20,7 +20,6 @@ pub struct FlowTable {
     prefix_bytes: usize,
     /// Where the search for a flow to end goes on.
     hand: usize,
-    swept_ns: u64,
 }
 
 /// The templates of a pipeline, in order; at most 64.
@@ -41,7 +40,6 @@ impl FlowTable {
             counters: FlowCounters::default(),
             prefix_bytes: 0,
             hand: 0,
-            swept_ns: 0,
         }
     }
 
@@ -91,6 +89,8 @@ impl FlowTable {
             (Some(_), _) => Some(flow.closing_reason()),
             // Another initial sequence number than the one this flow began with: a new connection.
             (None, Some(seq)) if seq != tcp.seq => Some(EndReason::Reused),
+            // Packets came before any SYN: they belong to an older connection, or were sent to hide this one.
+            (None, None) if !flow.syn_decides => Some(EndReason::Reused),
             _ => None,
         }
     }
@@ -188,15 +188,10 @@ impl FlowTable {
         }
     }
 
-    /// Ends the flows whose time is over at `now_ns`, the latest packet time of the whole capture.
+    /// Ends the flows whose time is over at `now_ns`, the packet time of the whole capture.
     ///
     /// When this is called changes when a flow is handed out, never what it says.
     pub fn expire(&mut self, now_ns: u64, templates: &Templates) {
-        // A sweep looks at every flow: once in a second of packet time is enough.
-        if now_ns.saturating_sub(self.swept_ns) < NANOS {
-            return;
-        }
-        self.swept_ns = now_ns;
         for slot in 0..self.flows.len() {
             if let Some(end) = self.flows[slot].as_ref().and_then(|flow| self.timed_out(flow, now_ns)) {
                 self.finish(slot as u32, end, now_ns, templates);
@@ -204,12 +199,13 @@ impl FlowTable {
         }
     }
 
-    /// Ends all flows: the capture is over.
-    pub fn finish_all(&mut self, templates: &Templates) {
+    /// Ends all flows: the capture is over at `now_ns`. Those whose time was over before end as if somebody had looked.
+    pub fn finish_all(&mut self, now_ns: u64, templates: &Templates) {
+        self.expire(now_ns, templates);
         for slot in 0..self.flows.len() {
             if let Some(flow) = &self.flows[slot] {
                 let end = if flow.closed_ns.is_some() { flow.closing_reason() } else { EndReason::EndOfCapture };
-                self.finish(slot as u32, end, u64::MAX, templates);
+                self.finish(slot as u32, end, now_ns, templates);
             }
         }
     }
@@ -316,8 +312,12 @@ mod tests {
             self.table.push(self.number, time_ns, &packet, &self.templates);
         }
 
-        fn end(mut self) -> Vec<FlowRecord> {
-            self.table.finish_all(&self.templates);
+        fn end(self) -> Vec<FlowRecord> {
+            self.end_at(0)
+        }
+
+        fn end_at(mut self, now_ns: u64) -> Vec<FlowRecord> {
+            self.table.finish_all(now_ns, &self.templates);
             let mut all = self.table.take_finished();
             all.sort_by_key(|flow| flow.first_packet);
             all
@@ -385,6 +385,32 @@ mod tests {
         assert_eq!(outcomes[0][0].1, EndReason::Idle);
         assert_eq!(outcomes[0], outcomes[1]);
         assert_eq!(outcomes[0], outcomes[2]);
+    }
+
+    #[test]
+    fn the_end_of_the_capture_is_a_look_too() {
+        let mut ends = Vec::new();
+        for look in [false, true] {
+            let mut bench = Bench::new(FlowLimits::default());
+            bench.tcp(0, 9, true, Tcp::ACK, 1, b"hi.");
+            if look {
+                bench.table.expire(1000 * SECOND, &bench.templates);
+            }
+            let flows = bench.end_at(1000 * SECOND);
+            ends.push((flows[0].end, flows[0].ended_ns));
+        }
+        assert_eq!(ends, [(EndReason::Idle, 300 * SECOND); 2]);
+    }
+
+    #[test]
+    fn a_stray_packet_before_the_syn_hides_nothing() {
+        let mut bench = Bench::new(FlowLimits::default());
+        bench.tcp(0, 9, true, Tcp::ACK, 4_000_000, b"x");
+        bench.tcp(1, 9, true, Tcp::SYN, 10, b"");
+        bench.tcp(2, 9, true, Tcp::ACK, 11, b"hi.");
+        let flows = bench.end();
+        assert_eq!(flows.len(), 2);
+        assert_eq!((flows[0].end, said(&flows[1])), (EndReason::Reused, b"hi.".to_vec()));
     }
 
     #[test]

@@ -206,7 +206,7 @@ pub struct FieldStore {
 
 impl FieldStore {
     /// Most bytes one flow's fields may take; what goes past is left out.
-    pub const MAX_BYTES: usize = 64 * 1024;
+    pub const MAX_BYTES: usize = 16 * 1024;
     /// Most fields one flow may have.
     pub const MAX_FIELDS: usize = 1024;
 
@@ -257,13 +257,6 @@ impl FieldStore {
             Slot::Bytes { start, len } => Value::Bytes(&self.bytes[start as usize..][..len as usize]),
             Slot::U16List { start, len } => Value::U16List(&self.words[start as usize..][..len as usize]),
         })
-    }
-
-    /// Forgets all fields, for a template that parses again with more bytes.
-    pub fn clear(&mut self) {
-        self.slots.clear();
-        self.bytes.clear();
-        self.words.clear();
     }
 
     /// Whether nothing was written.

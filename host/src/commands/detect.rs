@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long)]
     all: bool,
     /// Write flows that score at least this much, whatever their verdict.
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", value_parser = score)]
     min_score: Option<f64>,
     /// Stop after so many packets of each capture.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -48,6 +48,14 @@ enum Format {
     Jsonl,
     /// One flow a line.
     Csv,
+}
+
+/// A score as one types it.
+fn score(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(score) if (0.0..=1.0).contains(&score) => Ok(score),
+        _ => Err("a score is a number from 0 to 1".into()),
+    }
 }
 
 /// What a command line comes to, over all captures.

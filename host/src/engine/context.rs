@@ -1,5 +1,6 @@
 //! The context stage: finished flows in a fixed order, what crosses them, their scores.
 
+use super::packets::HandOver;
 use super::pipeline::Scored;
 use super::summary::{PacketCounts, Summary};
 use super::{Pipeline, Progress, RunError};
@@ -34,6 +35,8 @@ pub(super) struct Consumer<'a> {
     progress: &'a Progress,
     sink: &'a mut dyn Sink,
     conversations: ConversationTracker,
+    /// Flows that have ended, but might still be preceded by others.
+    held: Vec<FlowRecord>,
     summary: Summary,
     recognised: Vec<u64>,
 }
@@ -46,14 +49,24 @@ impl<'a> Consumer<'a> {
             progress,
             sink,
             conversations: ConversationTracker::new(pipeline.config().context.conversations as usize, seed),
+            held: Vec::new(),
             summary: Summary::default(),
             recognised: vec![0; pipeline.templates().len()],
         }
     }
 
-    /// Takes what ended within one epoch, from all shards.
-    pub(super) fn epoch(&mut self, mut flows: Vec<FlowRecord>) -> Result<(), RunError> {
-        flows.sort_by_key(|flow| (flow.ended_ns, flow.first_packet));
+    /// Takes what all shards handed over at the end of an epoch.
+    ///
+    /// Flows are let through in the order of their ends, however epochs fall: those that others might still precede
+    /// are held back.
+    pub(super) fn epoch(&mut self, epoch: HandOver) -> Result<(), RunError> {
+        self.held.extend(epoch.flows);
+        self.held.sort_by_key(|flow| (flow.ended_ns, flow.first_packet));
+        let ready = match epoch.watermark_ns {
+            u64::MAX => self.held.len(),
+            watermark => self.held.partition_point(|flow| flow.ended_ns < watermark),
+        };
+        let mut flows: Vec<FlowRecord> = self.held.drain(..ready).collect();
         for flow in &mut flows {
             self.conversations.observe(flow);
             if let Some(template) = flow.template

@@ -19,6 +19,44 @@ struct Shards<'a> {
     of: usize,
     tables: Vec<FlowTable>,
     counts: PacketCounts,
+    clock: Clock,
+    /// When flows were last looked through for those that have ended.
+    swept_ns: u64,
+}
+
+/// The time of the capture: the latest packet time, but one packet with a broken clock does not move it.
+#[derive(Debug, Default)]
+struct Clock {
+    now_ns: u64,
+    /// Packets in a row that disagree by more than [`Clock::LEAP`].
+    elsewhere: u32,
+}
+
+impl Clock {
+    /// Further than this is a leap, not the passing of time.
+    const LEAP: u64 = 3600 * 1_000_000_000;
+    /// So many packets in a row are believed.
+    const BELIEVED: u32 = 64;
+
+    fn tick(&mut self, time_ns: u64) {
+        if self.now_ns != 0 && time_ns.abs_diff(self.now_ns) > Self::LEAP {
+            self.elsewhere += 1;
+            if self.elsewhere >= Self::BELIEVED {
+                *self = Self { now_ns: time_ns, elsewhere: 0 };
+            }
+        } else {
+            self.elsewhere = 0;
+            self.now_ns = self.now_ns.max(time_ns);
+        }
+    }
+}
+
+/// What one thread hands over at the end of an epoch.
+pub(super) struct HandOver {
+    /// Flows that have ended, in no particular order.
+    pub(super) flows: Vec<FlowRecord>,
+    /// No flow that ended before this is still to come, as long as clocks go forward.
+    pub(super) watermark_ns: u64,
 }
 
 impl<'a> Shards<'a> {
@@ -27,7 +65,7 @@ impl<'a> Shards<'a> {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
         let mine = (0..SHARDS).filter(|shard| shard % of == index).count();
         let tables = (0..mine).map(|_| FlowTable::new(pipeline.config().flows.clone(), seed)).collect();
-        Self { pipeline, index, of, tables, counts: PacketCounts::default() }
+        Self { pipeline, index, of, tables, counts: PacketCounts::default(), clock: Clock::default(), swept_ns: 0 }
     }
 
     #[inline]
@@ -52,24 +90,34 @@ impl<'a> Shards<'a> {
         self.counts.wire_bytes += u64::from(packet.wire_len);
         self.counts.first_ns.get_or_insert(packet.time_ns);
         self.counts.last_ns = self.counts.last_ns.max(packet.time_ns);
+        self.clock.tick(packet.time_ns);
         packet.number.is_multiple_of(EPOCH_PACKETS)
     }
 
     /// What has ended, at the end of an epoch or of the capture.
-    fn hand_over(&mut self, last: bool) -> Vec<FlowRecord> {
+    fn hand_over(&mut self, last: bool) -> HandOver {
+        const SECOND: u64 = 1_000_000_000;
         let templates = self.pipeline.templates();
-        let now = self.counts.last_ns;
-        let mut finished = Vec::new();
+        let now = self.clock.now_ns;
+        // A sweep looks at every flow: once in a second of packet time is enough.
+        let sweep = now.abs_diff(self.swept_ns) >= SECOND;
+        let mut flows = Vec::new();
         for table in &mut self.tables {
             if last {
-                table.finish_all(templates);
+                table.finish_all(now, templates);
                 self.counts.flows.add(table.counters());
-            } else {
+            } else if sweep {
                 table.expire(now, templates);
             }
-            finished.append(&mut table.take_finished());
+            flows.append(&mut table.take_finished());
         }
-        finished
+        if sweep {
+            self.swept_ns = now;
+        }
+        // A closed flow lingers before it is handed over.
+        let linger = u64::from(self.pipeline.config().flows.linger_seconds) * SECOND;
+        let watermark_ns = if last { u64::MAX } else { self.swept_ns.saturating_sub(linger) };
+        HandOver { flows, watermark_ns }
     }
 }
 
@@ -172,7 +220,7 @@ pub(super) fn run_threads(
         let mut threads = Vec::new();
         for index in 0..workers {
             let (parcels, incoming) = sync_channel::<Parcel>(QUEUE);
-            let (outgoing, epochs) = sync_channel::<Vec<FlowRecord>>(QUEUE);
+            let (outgoing, epochs) = sync_channel::<HandOver>(QUEUE);
             to_workers.push(parcels);
             from_workers.push(epochs);
             let spare = &spare;
@@ -229,7 +277,7 @@ fn work(
     index: usize,
     of: usize,
     incoming: &Receiver<Parcel>,
-    outgoing: &SyncSender<Vec<FlowRecord>>,
+    outgoing: &SyncSender<HandOver>,
     spare: &Mutex<Vec<Block>>,
 ) -> PacketCounts {
     let mut shards = Shards::new(pipeline, index, of);
@@ -259,19 +307,38 @@ fn work(
 }
 
 /// Takes one hand-over from every thread, epoch by epoch, until all have ended.
-fn consume(consumer: &mut Consumer<'_>, from_workers: &[Receiver<Vec<FlowRecord>>]) -> Result<(), RunError> {
+fn consume(consumer: &mut Consumer<'_>, from_workers: &[Receiver<HandOver>]) -> Result<(), RunError> {
     loop {
-        let mut epoch = Vec::new();
+        let mut epoch = HandOver { flows: Vec::new(), watermark_ns: u64::MAX };
         let mut open = 0;
         for worker in from_workers {
-            if let Ok(mut finished) = worker.recv() {
+            if let Ok(mut part) = worker.recv() {
                 open += 1;
-                epoch.append(&mut finished);
+                epoch.flows.append(&mut part.flows);
+                epoch.watermark_ns = epoch.watermark_ns.min(part.watermark_ns);
             }
         }
         if open == 0 {
             return Ok(());
         }
         consumer.epoch(epoch)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_broken_clock_does_not_move_the_time() {
+        const HOUR: u64 = 3600 * 1_000_000_000;
+        let mut clock = Clock::default();
+        [5 * HOUR, 6 * HOUR, 400_000 * HOUR, 6 * HOUR + 1, 2, 6 * HOUR + 2].map(|time| clock.tick(time));
+        assert_eq!(clock.now_ns, 6 * HOUR + 2);
+        // A capture that goes on years later is believed after a while, and so is one that goes back.
+        (0..64).for_each(|at| clock.tick(9000 * HOUR + at));
+        assert_eq!(clock.now_ns, 9000 * HOUR + 63);
+        (0..64).for_each(|at| clock.tick(HOUR + at));
+        assert_eq!(clock.now_ns, HOUR + 63);
     }
 }

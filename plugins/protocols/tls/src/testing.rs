@@ -104,7 +104,7 @@ pub(crate) fn flow_with(settings: &str, segments: &[(Direction, &[u8])]) -> Flow
         *seq += payload.len() as u32;
         table.push(number as u64 + 1, number as u64 * 1_000_000, &packet, &templates);
     }
-    table.finish_all(&templates);
+    table.finish_all(0, &templates);
     table.take_finished().pop().expect("one flow")
 }
 

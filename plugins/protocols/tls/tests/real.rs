@@ -83,7 +83,7 @@ fn flows(path: &Path) -> Vec<FlowRecord> {
             table.push(packet.number, packet.time_ns, &decoded, &templates);
         }
     });
-    table.finish_all(&templates);
+    table.finish_all(0, &templates);
     table.take_finished()
 }
 
