@@ -160,6 +160,9 @@ impl Config {
             };
             invalid(at, message, hint)
         })?;
+        if let Some((key, message)) = config.out_of_range() {
+            return Err(invalid(text.find(key).unwrap_or_default(), message, None));
+        }
         for (at, entry) in config.plugin.iter().enumerate() {
             let place = || text.match_indices("[[plugin]]").nth(at).map_or(0, |(place, _)| place);
             let plain = |id: &str| {
@@ -179,6 +182,37 @@ impl Config {
             }
         }
         Ok(config)
+    }
+}
+
+impl Config {
+    /// The first number outside of its range: limits so low that nothing could be found are mistakes, and so are those
+    /// so high that they are none.
+    fn out_of_range(&self) -> Option<(&'static str, String)> {
+        let (input, flows) = (&self.input, &self.flows);
+        [
+            ("packet_bytes", input.packet_bytes, 1514..=16 << 20),
+            ("interfaces", input.interfaces, 1..=1 << 20),
+            ("expansion_ratio", input.expansion_ratio, 2..=1 << 20),
+            ("block_bytes", input.block_bytes, 4096..=16 << 20),
+            ("flows_per_shard", flows.flows_per_shard, 16..=1 << 20),
+            ("prefix_bytes", flows.prefix_bytes, 2048..=1 << 20),
+            ("prefix_waiting", flows.prefix_waiting, 1..=4096),
+            ("prefix_bytes_per_shard", flows.prefix_bytes_per_shard, 1 << 16..=1 << 30),
+            ("tcp_idle_seconds", flows.tcp_idle_seconds, 5..=86_400),
+            ("udp_idle_seconds", flows.udp_idle_seconds, 5..=86_400),
+            ("active_seconds", flows.active_seconds, 60..=604_800),
+            ("linger_seconds", flows.linger_seconds, 0..=600),
+            ("conversations", self.context.conversations, 2..=1 << 24),
+            ("reasons", self.output.reasons, 1..=64),
+            ("table_rows", self.output.table_rows, 1..=1000),
+            ("text_bytes", self.output.text_bytes, 16..=65_536),
+        ]
+        .into_iter()
+        .find(|(_, value, range)| !range.contains(value))
+        .map(|(key, value, range)| {
+            (key, format!("`{key} = {value}`: give a number from {} to {}", range.start(), range.end()))
+        })
     }
 }
 
@@ -239,6 +273,12 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("my.toml:4: unknown field `prefix_byte`"), "{text}");
         assert!(text.ends_with("did you mean `prefix_bytes`?"), "{text}");
+    }
+
+    #[test]
+    fn limits_that_would_blind_the_detector_are_refused() {
+        let error = Config::parse("[flows]\nprefix_bytes = 1\n", "my.toml").unwrap_err().to_string();
+        assert_eq!(error, "my.toml:2: `prefix_bytes = 1`: give a number from 2048 to 1048576");
     }
 
     #[test]

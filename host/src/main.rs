@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     outcome.unwrap_or_else(|error| {
         // A reader that has seen enough (`| head`) is no failure worth a message.
         if !commands::is_broken_pipe(&error) {
-            eprintln!("error: {error:#}");
+            commands::complain(&format!("{error:#}"));
         }
         ExitCode::from(commands::FAILED)
     })

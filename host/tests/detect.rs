@@ -241,8 +241,12 @@ fn bad_input_gets_one_clear_line() {
         assert_eq!(message.lines().count(), 1, "{message}");
         assert!(message.contains(says) && message.contains(name), "{message}");
     }
-    // Beside a good capture a bad one is named, and the result is partial.
+    // Beside a good capture a bad one is named, and the result is partial; so with an empty folder.
     let good = example("benign-odd.pcap");
+    let folder_too =
+        veilwatch([Path::new("detect"), &path("nothing"), &good, Path::new("--format"), Path::new("jsonl")]);
+    assert_eq!(err(&folder_too).0, Some(3));
+    assert!(err(&folder_too).1.contains("no capture in folder") && out(&folder_too).1.contains("summary"));
     let mixed = veilwatch([Path::new("detect"), &good, &path("text.pcap"), Path::new("--format"), Path::new("jsonl")]);
     assert_eq!(err(&mixed).0, Some(3));
     assert!(err(&mixed).1.contains("looks like text"));
@@ -259,13 +263,16 @@ fn what_could_be_read_of_a_damaged_capture_is_kept() {
     assert_eq!((status, summary["partial"].as_bool()), (Some(3), Some(true)));
     assert!(summary["flows"].as_u64().unwrap() > 5);
     assert!(summary["damage"]["what"].as_str().unwrap().len() > 10);
-    // Packets of a link type that nobody decodes are counted, not fatal.
+    // A link type that nobody decodes is named, with its number.
     let mut foreign = whole;
     foreign[20] = 147;
     std::fs::write(&cut, &foreign).unwrap();
-    let (status, text) = detect(&cut, &["--format", "jsonl"]);
+    let blind = veilwatch([Path::new("detect"), &cut, Path::new("--format"), Path::new("jsonl")]);
+    let (status, text) = out(&blind);
     let summary = lines(&text).pop().unwrap();
-    assert_eq!((status, &summary["skipped"]["unknown_link"]), (Some(0), &summary["packets"]));
+    assert_eq!((status, &summary["unknown_links"]["147"]), (Some(2), &summary["packets"]));
+    let (_, message) = err(&blind);
+    assert!(message.contains("link type 147 is not decoded") && message.lines().count() == 1, "{message}");
 }
 
 /// Every file that other programs stumbled over: no panic, a documented exit status.
@@ -288,4 +295,99 @@ fn a_closed_pipe_is_no_failure() {
     drop(child.stdout.take());
     let done = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+}
+
+/// A capture of `flows` short TLS-less and TLS-like flows between few hosts, long enough to cross many hand-overs, out
+/// of order in places, with one broken clock.
+fn long_capture(flows: u32, broken_clock: bool) -> Vec<u8> {
+    let hello = &std::fs::read(example("first-run.pcap")).unwrap()[200..900];
+    let mut packets: Vec<(u64, Vec<u8>)> = Vec::new();
+    for flow in 0..flows {
+        let (client, server) = ([10, 0, (flow % 7) as u8, (flow % 23) as u8], [192, 0, 2, (flow % 11) as u8]);
+        let port = 1024 + (flow % 60_000) as u16;
+        let begin = 1_700_000_000_000_000 + u64::from(flow) * 1_700;
+        let mut say = |after: u64, forth: bool, seq: u32, flags: u8, payload: &[u8]| {
+            let (from, to) = if forth { (client, server) } else { (server, client) };
+            let (a, b) = if forth { (port, 443) } else { (443, port) };
+            let mut builder =
+                etherparse::PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4(from, to, 64).tcp(a, b, seq, 100);
+            if flags & 2 != 0 {
+                builder = builder.syn();
+            }
+            if flags & 1 != 0 {
+                builder = builder.fin();
+            }
+            let mut frame = Vec::new();
+            builder.ack(1).write(&mut frame, payload).unwrap();
+            packets.push((begin + after, frame));
+        };
+        let record = [&[22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3][..], &hello[..194]].concat();
+        say(0, true, 100, 0, b"");
+        say(900, true, 141, 0, &record[40..]);
+        say(1000, true, 101, 0, &record[..40]);
+        say(4000 + u64::from(flow % 5) * 700_000, false, 500, 0, &hello[300..]);
+        if flow % 3 != 0 {
+            say(8000, true, 306, 1, b"");
+            say(9000, false, 900, 1, b"");
+        }
+    }
+    packets.sort_by_key(|packet| packet.0);
+    let mut out = [0xa1b2_c3d4u32, 0x0004_0002, 0, 0, 262_144, 1].map(u32::to_le_bytes).concat();
+    for (at, (time, frame)) in packets.iter().enumerate() {
+        let time = if broken_clock && at == 5000 { time + 1_000_000_000_000_000 } else { *time };
+        let header = [(time / 1_000_000) as u32, (time % 1_000_000) as u32, frame.len() as u32, frame.len() as u32];
+        out.extend(header.map(u32::to_le_bytes).concat());
+        out.extend(frame);
+    }
+    out
+}
+
+/// Many hand-overs, evictions and expiries: nothing depends on the number of workers, nor on where hand-overs fall.
+#[test]
+fn long_captures_are_the_same_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("long.pcap"), long_capture(12_000, true)).unwrap();
+    let capture = long_capture(12_000, false);
+    std::fs::write(path("plain.pcap"), &capture).unwrap();
+    // The same behind frames that are no IP: every hand-over falls elsewhere, and so does every packet number.
+    let mut arp = vec![0u8; 60];
+    arp[12..14].copy_from_slice(&[8, 6]);
+    let first: [u8; 8] = capture[24..32].try_into().unwrap();
+    let junk = [&first[..], &60u32.to_le_bytes(), &60u32.to_le_bytes(), &arp].concat().repeat(3001);
+    std::fs::write(path("shifted.pcap"), [&capture[..24], &junk, &capture[24..]].concat()).unwrap();
+    let small = veilwatch::config::EXAMPLE
+        .replace("flows_per_shard = 4096 ", "flows_per_shard = 16 ")
+        .replace("tcp_idle_seconds = 300 ", "tcp_idle_seconds = 5 ");
+    std::fs::write(path("small.toml"), small).unwrap();
+    for config in [None, Some(path("small.toml"))] {
+        let run = |capture: &str, workers: &str| {
+            let mut args = vec!["detect".into(), path(capture), "--all".into(), "--format".into(), "jsonl".into()];
+            args.extend(["--workers".into(), PathBuf::from(workers)]);
+            args.extend(config.iter().flat_map(|config| ["--config".into(), config.clone()]));
+            out(&veilwatch(args)).1
+        };
+        let want = run("long.pcap", "1");
+        let summary = lines(&want).pop().unwrap();
+        assert!(
+            summary["packets"].as_u64().unwrap() > 40_000 && summary["scored"].as_u64().unwrap() > 5000,
+            "{summary}"
+        );
+        for workers in ["2", "3", "8"] {
+            assert!(run("long.pcap", workers) == want, "{workers} workers differ");
+        }
+        if config.is_none() {
+            let flows = |text: &str| -> Vec<Value> {
+                let mut flows = lines(text);
+                flows.pop();
+                for flow in &mut flows {
+                    flow.as_object_mut().unwrap().remove("packets");
+                }
+                flows
+            };
+            assert!(flows(&run("shifted.pcap", "2")) == flows(&run("plain.pcap", "1")), "junk in front changes flows");
+        } else {
+            assert!(summary["limits"]["flows.flows_per_shard"].as_u64().unwrap() > 0, "nothing was evicted");
+        }
+    }
 }

@@ -250,7 +250,9 @@ impl Flow {
         let ended_ns = match end {
             EndReason::Idle => self.last_ns.saturating_add(idle_ns),
             EndReason::Active | EndReason::Reused | EndReason::Evicted => now_ns,
-            EndReason::Finished | EndReason::Reset | EndReason::EndOfCapture => self.closed_ns.unwrap_or(self.last_ns),
+            EndReason::Finished | EndReason::Reset => self.closed_ns.unwrap_or(self.last_ns),
+            // After all that ended by themselves, whenever those were handed over.
+            EndReason::EndOfCapture => self.last_ns.max(now_ns),
         };
         FlowRecord {
             id: flow_id(&self.key, self.first_ns),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use veilwatch::config::EXAMPLE;
 use veilwatch::engine::Pipeline;
+use veilwatch::model::Model;
 
 /// Subcommands of `veilwatch config`.
 #[derive(Debug, clap::Subcommand)]
@@ -26,8 +27,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Args::Check { files } => {
             for file in files {
                 let (config, mut registry) = super::prepare(Some(file))?;
-                let pipeline = Pipeline::new(config, &mut registry)?;
-                let model = pipeline.card().map_or("no model", |card| card.name.as_str());
+                let mut pipeline = Pipeline::untrained(config, &mut registry)?;
+                if pipeline.classifier().is_some() {
+                    pipeline.use_model(&Model::open(&pipeline.config().model)?)?;
+                }
+                let model = pipeline.card().map_or("none (good for `features` and `train`)", |card| card.name.as_str());
                 let (plugins, columns) = (pipeline.config().plugin.len(), pipeline.schema().width());
                 writeln!(out, "{}: good; {plugins} plugins, {columns} columns, model {model}", file.display())?;
             }

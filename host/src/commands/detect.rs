@@ -1,5 +1,5 @@
+use super::Total;
 use super::watch::Watch;
-use super::{FAILED, MALICIOUS, PARTIAL};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use veilwatch::engine::{self, Pipeline, Progress, RunOptions, Summary};
+use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Summary};
 use veilwatch::output::{CsvSink, JsonSink, Selection, TableSink, summary_text};
-use veilwatch::source::Source;
+use veilwatch::source::{Source, SourceError};
 
 /// Arguments of `veilwatch detect`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Write all flows, not only alerts.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "min_score")]
     all: bool,
     /// Write flows that score at least this much, whatever their verdict.
     #[arg(long, value_name = "SCORE", value_parser = score)]
@@ -58,70 +58,51 @@ fn score(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What a command line comes to, over all captures.
-#[derive(Debug, Default)]
-struct Total {
-    analysed: usize,
-    failed: usize,
-    partial: bool,
-    malicious: bool,
-}
-
-impl Total {
-    fn exit(&self) -> ExitCode {
-        ExitCode::from(if self.analysed == 0 {
-            FAILED
-        } else if self.malicious {
-            MALICIOUS
-        } else if self.partial || self.failed > 0 {
-            PARTIAL
-        } else {
-            0
-        })
-    }
-}
-
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (mut config, mut registry) = super::prepare(args.config.as_deref())?;
     if let Some(model) = &args.model {
         config.model.clone_from(model);
     }
-    let captures = super::captures(&args.inputs)?;
+    let mut total = Total::default();
+    let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::new(config, &mut registry)?;
     let stop = super::stop_on_interrupt()?;
     let terminal = std::io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl });
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut total = Total::default();
     let several = captures.inputs.len() > 1;
     for (at, input) in captures.inputs.iter().enumerate() {
         if stop.load(Ordering::Relaxed) {
             total.partial = true;
             break;
         }
-        // One bad file among many is named, and the others go on.
-        let source = match super::open(input, pipeline.config()) {
-            Ok(source) => source,
-            Err(error) if several => {
-                eprintln!("error: {error:#}");
-                total.failed += 1;
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
         let name = several.then(|| super::name(input));
         let job = Job { args, pipeline: &pipeline, stop: &stop, format, colour: terminal, name, first: at == 0 };
-        let summary = job.run(&super::name(input), source, &mut out)?;
-        total.analysed += 1;
-        total.partial |= summary.is_partial();
-        total.malicious |= summary.malicious > 0;
+        let outcome =
+            super::open(input, pipeline.config()).and_then(|source| job.run(&super::name(input), source, &mut out));
+        match outcome {
+            Ok(summary) => total.add(&summary),
+            // One bad file among many is named, and the others go on; a plugin or a full disk fails them all.
+            Err(error) if several && concerns_one_file(&error) => {
+                super::complain(&format!("{error:#}"));
+                total.failed += 1;
+            }
+            Err(error) => return Err(error),
+        }
     }
     if captures.left_out > 0 && format == Format::Table {
         writeln!(out, "{} files in the folders are no captures and were left out", captures.left_out)?;
     }
     out.flush()?;
     Ok(total.exit())
+}
+
+/// Whether an error is about the capture it happened with, and nothing else.
+fn concerns_one_file(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.is::<SourceError>() || matches!(cause.downcast_ref::<RunError>(), Some(RunError::Source(_))))
 }
 
 struct Job<'a> {
@@ -164,13 +145,17 @@ impl Job<'_> {
                 let mut sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);
                 let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
                 sink.summary(&summary)?;
+                if summary.is_blind() {
+                    super::warn(name, &summary);
+                }
                 summary
             }
             Format::Csv => {
                 let mut sink = CsvSink::new(out, selection, self.name.clone(), settings.text_bytes, self.first)?;
                 let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
                 sink.finish()?;
-                Self::tell(name, &summary);
+                // CSV has no last line of its own.
+                super::warn(name, &summary);
                 summary
             }
             Format::Table => {
@@ -180,15 +165,5 @@ impl Job<'_> {
                 summary
             }
         })
-    }
-
-    /// CSV has no last line of its own: what a person must know goes to standard error.
-    fn tell(name: &str, summary: &Summary) {
-        if let Some(damage) = &summary.damage {
-            eprintln!("{name}: damaged: {damage}; what came before it was analysed");
-        }
-        for (limit, count) in summary.limits_hit() {
-            eprintln!("{name}: limit reached: {limit}, {count} times");
-        }
     }
 }

@@ -1,7 +1,9 @@
+use super::Total;
 use anyhow::{Context, Result};
 use std::io::BufWriter;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use veilwatch::engine::{self, Detection, Pipeline, Progress, RunOptions, Sink};
 
 /// Arguments of `veilwatch features`.
@@ -18,7 +20,8 @@ pub(crate) struct Args {
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (config, mut registry) = super::prepare(args.config.as_deref())?;
-    let captures = super::captures(&args.inputs)?;
+    let mut total = Total::default();
+    let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::untrained(config, &mut registry)?;
     let stop = super::stop_on_interrupt()?;
     let progress = Progress::default();
@@ -26,12 +29,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let columns = pipeline.schema().columns().iter().map(|column| column.name.as_ref());
     sink.out.write_record(["flow_id"].into_iter().chain(columns))?;
     for input in &captures.inputs {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let name = super::name(input);
         let source = super::open(input, pipeline.config())?;
         let options = RunOptions { workers: super::cores(), packets: None, stop: &stop, progress: &progress };
-        engine::run(&pipeline, source, options, &mut sink).with_context(|| super::name(input))?;
+        let summary = engine::run(&pipeline, source, options, &mut sink).with_context(|| name.clone())?;
+        super::warn(&name, &summary);
+        total.add(&summary);
     }
     sink.out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(total.exit())
 }
 
 struct Rows<W: std::io::Write> {

@@ -9,9 +9,12 @@ mod watch;
 
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use veilwatch::config::Config;
+use veilwatch::engine::Summary;
+use veilwatch::output::plain;
 use veilwatch::plugins::Registry;
 use veilwatch::source::Source;
 use veilwatch::source::inputs::{self, Input, Inputs};
@@ -48,13 +51,61 @@ fn name(input: &Input) -> String {
     }
 }
 
-/// The captures that files and folders stand for; folders that cannot be walked are named.
-fn captures(paths: &[PathBuf]) -> Result<Inputs> {
+/// The captures that files and folders stand for; folders that cannot be read are named and counted as failed.
+fn captures(paths: &[PathBuf], total: &mut Total) -> Result<Inputs> {
     let found = inputs::expand(paths)?;
     for error in &found.unreadable {
-        eprintln!("warning: {error}");
+        complain(error);
+        total.failed += 1;
     }
     Ok(found)
+}
+
+/// Tells of an error on standard error; file names in it may be an attacker's.
+pub(crate) fn complain(error: &dyn std::fmt::Display) {
+    eprintln!("error: {}", plain(&error.to_string()));
+}
+
+/// Tells what a person must know of a run beside its result.
+fn warn(name: &str, summary: &Summary) {
+    for line in summary.warnings() {
+        eprintln!("{}: {}", plain(name), plain(&line));
+    }
+}
+
+/// What a command line comes to, over all captures.
+#[derive(Debug, Default)]
+struct Total {
+    analysed: usize,
+    failed: usize,
+    partial: bool,
+    malicious: bool,
+}
+
+impl Total {
+    /// Counts a run that came to an end.
+    fn add(&mut self, summary: &Summary) {
+        if summary.is_blind() {
+            self.failed += 1;
+        } else {
+            self.analysed += 1;
+        }
+        self.partial |= summary.is_partial();
+        self.malicious |= summary.malicious > 0;
+    }
+
+    /// The exit status, as `host/OUTPUT.md` says.
+    fn exit(&self) -> ExitCode {
+        ExitCode::from(if self.analysed == 0 {
+            FAILED
+        } else if self.malicious {
+            MALICIOUS
+        } else if self.partial || self.failed > 0 {
+            PARTIAL
+        } else {
+            0
+        })
+    }
 }
 
 /// A flag that Ctrl-C sets; the second Ctrl-C ends the process at once.

@@ -70,6 +70,9 @@ pub(super) fn load(folder: &Path, pipeline: &Pipeline) -> Result<Dataset> {
     for path in &data.unreadable {
         eprintln!("{path}: no capture, left out");
     }
+    for path in &data.duplicates {
+        eprintln!("{path}: the same capture as another, left out");
+    }
     Ok(data)
 }
 

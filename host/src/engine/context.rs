@@ -107,6 +107,7 @@ impl<'a> Consumer<'a> {
             packets: packets.packets,
             wire_bytes: packets.wire_bytes,
             skipped: packets.skipped,
+            unknown_links: packets.unknown_links,
             first_ns: packets.first_ns,
             last_ns: packets.last_ns,
             recognised: ids.iter().cloned().zip(self.recognised).collect(),

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 use veilwatch_core::flow::{FlowRecord, FlowTable};
-use veilwatch_core::packet::{Packet, decode, shard_hint};
+use veilwatch_core::packet::{Packet, Skip, decode, shard_hint};
 
 /// The shards of one thread.
 struct Shards<'a> {
@@ -79,7 +79,12 @@ impl<'a> Shards<'a> {
                 let table = &mut self.tables[shard / self.of];
                 table.push(packet.number, packet.time_ns, &decoded, self.pipeline.templates());
             }
-            Err(skip) => self.counts.skipped[skip as usize] += 1,
+            Err(skip) => {
+                self.counts.skipped[skip as usize] += 1;
+                if skip == Skip::UnknownLink {
+                    *self.counts.unknown_links.entry(packet.link.0).or_default() += 1;
+                }
+            }
         }
     }
 
@@ -333,7 +338,7 @@ mod tests {
     fn one_broken_clock_does_not_move_the_time() {
         const HOUR: u64 = 3600 * 1_000_000_000;
         let mut clock = Clock::default();
-        [5 * HOUR, 6 * HOUR, 400_000 * HOUR, 6 * HOUR + 1, 2, 6 * HOUR + 2].map(|time| clock.tick(time));
+        [5 * HOUR, 6 * HOUR, 400_000 * HOUR, 6 * HOUR + 1, 2, 6 * HOUR + 2].iter().for_each(|time| clock.tick(*time));
         assert_eq!(clock.now_ns, 6 * HOUR + 2);
         // A capture that goes on years later is believed after a while, and so is one that goes back.
         (0..64).for_each(|at| clock.tick(9000 * HOUR + at));

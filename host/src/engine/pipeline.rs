@@ -37,8 +37,8 @@ pub enum PipelineError {
         /// Why.
         error: FieldError,
     },
-    /// A library holds several plugins and none was chosen.
-    #[error("plugin `{id}`: the library holds {names}; add `use = \"…\"` to choose one")]
+    /// A library does not hold exactly the plugin that was chosen.
+    #[error("plugin `{id}`: the library holds {names}; choose one of them with `use = \"…\"`")]
     Choose {
         /// The instance.
         id: String,
@@ -159,15 +159,15 @@ impl Pipeline {
                 Some(path) => registry.load(path).map_err(failed)?,
                 None => Vec::new(),
             };
+            let names = || brought.iter().map(|manifest| manifest.path()).collect::<Vec<_>>().join(", ");
             let path = match (&entry.plugin, brought.as_slice()) {
-                (Some(path), _) => path.clone(),
+                (Some(path), []) => path.clone(),
+                (Some(path), known) if known.iter().any(|manifest| manifest.path() == *path) => path.clone(),
                 (None, [only]) => only.path(),
-                (None, several) => {
-                    let names: Vec<String> = several.iter().map(|manifest| manifest.path()).collect();
-                    return Err(PipelineError::Choose { id: id.clone(), names: names.join(", ") });
-                }
+                _ => return Err(PipelineError::Choose { id: id.clone(), names: names() }),
             };
-            let settings = toml::to_string(&entry.settings).unwrap_or_default();
+            let settings =
+                toml::to_string(&entry.settings).map_err(|error| wiring(PluginError::settings(error.to_string())))?;
             match registry.create(&path, Settings::new(&settings)).map_err(failed)? {
                 Instance::Protocol(mut plugin) => {
                     let mut ids = Vec::new();
@@ -218,7 +218,7 @@ impl Pipeline {
         if slot.path != model.card.classifier {
             return Err(other(&slot.path).into());
         }
-        if self.schema.hash() != model.card.schema_sha256 {
+        if self.schema.hash() != model.card.schema_sha256 || self.schema.width() != model.card.columns.len() {
             return Err(ModelError::OtherSchema { name: name() }.into());
         }
         slot.plugin.load(&model.weights).map_err(|error| PipelineError::Wire { id: slot.id.clone(), error })?;

@@ -1,15 +1,16 @@
 //! Captures become labelled rows, through the very pipeline that detects.
 
-use super::labels::{self, FlowLabels};
+use super::labels::{self, CaptureRow, FlowLabels};
 use super::{LearnError, Truth};
 use crate::engine::{self, Detection, Pipeline, Progress, RunError, RunOptions, Sink};
 use crate::hash::hex;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use veilwatch_core::record::{CertificateInfo, Record};
 
 /// Labelled rows with what is needed to split them honestly.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Dataset {
     pub captures: Vec<CaptureFacts>,
     /// Captures that could not be read.
     pub unreadable: Vec<String>,
+    /// Captures that are others under a new name; of two that are labelled alike the first is kept, else none.
+    pub duplicates: Vec<String>,
     /// SHA-256 over the tables and the captures' names and contents, in hexadecimal.
     pub sha256: String,
 }
@@ -48,8 +51,9 @@ pub struct Row {
     pub pair: usize,
     /// Ground truth.
     pub truth: Truth,
-    /// The flow's own family, which need not be the capture's; empty for benign ones.
-    pub family: String,
+    /// What ties a malicious row to others: the family its label names, its server, its certificate. Rows that share one
+    /// of these are never on both sides of a fold. Empty for the rest.
+    pub kin: Vec<String>,
     /// Number of the flow's first packet, for people who want to look.
     pub packet: u64,
 }
@@ -79,7 +83,7 @@ impl Dataset {
 #[derive(Default)]
 struct Part {
     values: Vec<f32>,
-    rows: Vec<(Truth, String, [u8; 16], u64)>,
+    rows: Vec<(Truth, Vec<String>, [u8; 16], u64)>,
     sha256: Vec<u8>,
     error: Option<RunError>,
 }
@@ -110,6 +114,7 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
     let mut data = Dataset { width: pipeline.schema().width(), ..Dataset::default() };
     let mut hasher = Sha256::new();
     let mut pairs = BTreeMap::new();
+    let twins = duplicates(&tables.captures);
     // Parts come back in any order; the table's order decides.
     for (at, part) in parts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         let capture = &tables.captures[at];
@@ -121,6 +126,10 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
             Some(error) => return Err(LearnError::Capture { capture: capture.path.clone(), error }),
             None => {}
         }
+        if twins.contains(&at) {
+            data.duplicates.push(capture.path.clone());
+            continue;
+        }
         let place = data.captures.len();
         data.captures.push(CaptureFacts {
             path: capture.path.clone(),
@@ -128,10 +137,10 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
             source: capture.source.clone(),
         });
         data.values.extend(part.values);
-        for (truth, family, server, packet) in part.rows {
+        for (truth, kin, server, packet) in part.rows {
             let number = pairs.len();
             let pair = *pairs.entry((place, server)).or_insert(number);
-            data.rows.push(Row { capture: place, pair, truth, family, packet });
+            data.rows.push(Row { capture: place, pair, truth, kin, packet });
         }
     }
     for table in ["captures.csv", "flows.csv"] {
@@ -139,6 +148,21 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
     }
     data.sha256 = hex(&hasher.finalize());
     Ok(data)
+}
+
+/// Places of the captures to leave out because another row of the table is the same capture.
+fn duplicates(captures: &[CaptureRow]) -> BTreeSet<usize> {
+    let mut by_hash: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, capture) in captures.iter().enumerate().filter(|(_, capture)| !capture.sha256_original.is_empty()) {
+        by_hash.entry(&capture.sha256_original).or_default().push(at);
+    }
+    by_hash
+        .into_values()
+        .flat_map(|same| {
+            let alike = same.iter().all(|at| captures[*at].kind == captures[same[0]].kind);
+            same.into_iter().skip(usize::from(alike))
+        })
+        .collect()
 }
 
 fn read_capture(path: &Path, benign: bool, labels: &FlowLabels, pipeline: &Pipeline) -> Part {
@@ -165,9 +189,15 @@ impl Sink for Collector<'_> {
         let flow = detection.flow;
         let (truth, family) =
             if self.benign { (Truth::Benign, "") } else { self.labels.of(flow).unwrap_or((Truth::Unlabelled, "")) };
-        let family = if truth == Truth::Malicious { family.to_owned() } else { String::new() };
+        let mut kin = Vec::new();
+        if truth == Truth::Malicious {
+            kin = vec![format!("family {family}"), format!("server {}", flow.responder.ip())];
+            if let Some(certificate) = CertificateInfo::read(|id| flow.fields.get(id)) {
+                kin.push(format!("certificate {}", hex(certificate.sha256)));
+            }
+        }
         self.part.values.extend_from_slice(scored.row);
-        self.part.rows.push((truth, family, flow.responder.address, flow.first_packet));
+        self.part.rows.push((truth, kin, flow.responder.address, flow.first_packet));
         Ok(())
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct CaptureRow {
     pub(super) kind: String,
     pub(super) family: String,
     pub(super) source: String,
+    /// Hash of the capture as it was published; two rows with the same one are one capture.
+    #[serde(default)]
+    pub(super) sha256_original: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,6 +55,8 @@ struct FlowRow {
     label: String,
     confidence: String,
     family: String,
+    #[serde(default)]
+    reason: String,
 }
 
 #[derive(Debug)]
@@ -100,13 +105,55 @@ pub(super) fn read(folder: &Path) -> Result<Tables, LabelError> {
             _ => Truth::Unlabelled,
         };
         let key = (client, row.client_port, server, row.server_port);
-        let label = FlowLabel { time: row.time, truth, family: row.family };
+        let label = FlowLabel { time: row.time, truth, family: named_family(&row.reason).unwrap_or(row.family) };
         flows.entry(row.path).or_default().by_ends.entry(key).or_default().push(label);
     }
     Ok(Tables { captures, flows })
 }
 
+/// The family that a label's reason names, which need not be the capture's: channels of others ride along.
+///
+/// Reasons end in `= Name C&C` (certificate lists), `in maltrail:name` (indicator lists), or are rules with a name in
+/// them. A rule that names two families names none.
+fn named_family(reason: &str) -> Option<String> {
+    let lower = reason.to_lowercase();
+    let named = if let Some((_, name)) = lower.split_once("maltrail:") {
+        name
+    } else if let Some((_, name)) = lower.rsplit_once(" = ") {
+        name.trim_end_matches("c&c")
+    } else {
+        ["metasploit", "tor2web"].into_iter().find(|name| lower.contains(name))?
+    };
+    let name: String = named.trim().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    Some(match name.as_str() {
+        "" | "generic" | "malware" => return None,
+        // The same family under other names.
+        "pandazeus" | "pandabanker" | "zeus" => "zeus_panda".into(),
+        "gozi" => "ursnif_gozi".into(),
+        "heodo" => "emotet".into(),
+        "zloader" => "terdot_zloader".into(),
+        "netsupport" => "netsupport_rat".into(),
+        "metasploit" => "meterpreter".into(),
+        _ => name,
+    })
+}
+
 fn table<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, LabelError> {
     let failed = |error| LabelError::Table { path: path.to_owned(), error };
     csv::Reader::from_path(path).map_err(failed)?.deserialize().collect::<Result<_, _>>().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_name_the_family_that_rides() {
+        let named = |reason| named_family(reason);
+        assert_eq!(named("abuse.ch SSLBL cert sha1 00ff = PandaZeuS C&C").as_deref(), Some("zeus_panda"));
+        assert_eq!(named("SNI a.example in maltrail:azorult").as_deref(), Some("azorult"));
+        assert_eq!(named("FeodoTracker 192.0.2.1:449 = Heodo").as_deref(), Some("emotet"));
+        assert_eq!(named("rule 1: SSL certificate detected (Dridex/Trickbot CnC)"), None);
+        assert_eq!(named("abuse.ch SSLBL cert sha1 00ff = Malware C&C"), None);
+    }
 }

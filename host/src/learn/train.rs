@@ -47,7 +47,7 @@ pub fn train(
     let mut captures: Vec<usize> = labelled.iter().map(|row| data.rows[*row].capture).collect();
     captures.dedup();
     let card = Card {
-        format: 1,
+        format: Card::FORMAT,
         name: name.to_owned(),
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
         classifier: classifier.0.to_owned(),

@@ -19,8 +19,9 @@ pub(super) const SUSPICIOUS_RATE: f64 = 1e-2;
 const POSITIVE_SHARE: f64 = 0.25;
 
 /// How the folds are made, for cards and reports.
-pub(super) const SPLIT: &str = "leave one malware family out; benign captures spread over the folds, those of sources \
-    that share captures together; no flow of a tested family in training";
+pub(super) const SPLIT: &str = "leave one malware family out; no malicious row in training shares a named family, a \
+    server or a certificate with one in the test; benign captures spread over the folds, those of sources that share \
+    captures together; captures that are others under a new name left out";
 
 /// The outcome of a cross-validation.
 #[derive(Debug)]

@@ -34,6 +34,26 @@ pub struct Card {
     pub columns: Vec<ColumnProfile>,
 }
 
+impl Card {
+    /// The layout that this version reads and writes.
+    pub const FORMAT: u32 = 1;
+
+    /// What makes the card unusable, if anything: nothing else in it decides verdicts.
+    pub(super) fn flaw(&self) -> Option<&'static str> {
+        let Calibration { slope, offset } = self.calibration;
+        let Thresholds { suspicious, malicious } = self.thresholds;
+        if self.format != Self::FORMAT {
+            Some("it is of another format than this version knows")
+        } else if !(slope.is_finite() && slope > 0.0 && offset.is_finite()) {
+            Some("its calibration turns scores round or into nothing")
+        } else if !(0.0 <= suspicious && suspicious <= malicious && malicious <= 1.0) {
+            Some("its thresholds are not in order between 0 and 1")
+        } else {
+            None
+        }
+    }
+}
+
 /// What a model was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

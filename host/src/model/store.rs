@@ -40,6 +40,14 @@ pub enum ModelError {
         /// What is wrong.
         error: serde_json::Error,
     },
+    /// The card says what cannot be.
+    #[error("model {name}: its card cannot be used: {what}; train it again, or get it again from where it came")]
+    Unusable {
+        /// The model.
+        name: String,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The weights are not those of the card.
     #[error("model {name}: its weights are not those that its card names; get both from one place again")]
     Tampered {
@@ -92,6 +100,9 @@ impl Model {
     fn from_parts(name: &str, card: &[u8], weights: Vec<u8>) -> Result<Self, ModelError> {
         let card: Card =
             serde_json::from_slice(card).map_err(|error| ModelError::Card { name: name.to_owned(), error })?;
+        if let Some(what) = card.flaw() {
+            return Err(ModelError::Unusable { name: name.to_owned(), what });
+        }
         if sha256_hex(&weights) != card.weights_sha256 {
             return Err(ModelError::Tampered { name: name.to_owned() });
         }

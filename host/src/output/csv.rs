@@ -86,8 +86,9 @@ impl<W: Write> Sink for CsvSink<W> {
 
 /// A cell that no spreadsheet takes for a formula (OWASP, CSV injection).
 fn harmless(text: String) -> String {
-    let first = text.bytes().next();
-    if first.is_some_and(|byte| b"=+-@\t\r\n".contains(&byte)) { format!("'{text}") } else { text }
+    // Spreadsheets look past spaces and byte-order marks, and some take full-width signs.
+    let first = text.trim_start_matches([' ', '\u{feff}', '\u{a0}']).chars().next();
+    if first.is_some_and(|c| "=+-@\t\r\n＝＋－＠".contains(c)) { format!("'{text}") } else { text }
 }
 
 #[cfg(test)]
@@ -97,6 +98,7 @@ mod tests {
     #[test]
     fn formulas_become_text() {
         assert_eq!(harmless("=cmd()".into()), "'=cmd()");
+        assert_eq!(harmless(" \u{feff}＝cmd()".into()), "' \u{feff}＝cmd()");
         assert_eq!(harmless("duck.example".into()), "duck.example");
     }
 }

@@ -1,5 +1,5 @@
 use super::community::community_id;
-use super::text::{bounded, timestamp};
+use super::text::{bounded, date, timestamp};
 use super::{Selection, reason_words};
 use crate::engine::{Detection, Sink, Summary};
 use serde::Serialize;
@@ -8,7 +8,9 @@ use std::io::Write;
 use veilwatch_core::detect::Verdict;
 use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::packet::Skip;
-use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, Record, ServerHello, Value, ja3, ja3s, ja4};
+use veilwatch_core::record::{
+    CertificateInfo, ClientHello, Ja4, Record, ServerHello, Value, is_grease, ja3, ja3s, ja4,
+};
 
 /// Version of the JSON Lines format: it grows when a name changes its meaning or goes away.
 pub const FORMAT: u32 = 1;
@@ -67,6 +69,7 @@ struct SummaryLine<'a> {
     malicious: u64,
     suspicious: u64,
     skipped: Map<String, Json>,
+    unknown_links: Map<String, Json>,
     limits: Map<String, Json>,
     overlap_conflicts: u64,
     template_errors: u64,
@@ -127,6 +130,7 @@ impl<W: Write> JsonSink<W> {
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),
+            unknown_links: summary.unknown_links.iter().map(|(link, n)| (link.to_string(), (*n).into())).collect(),
             limits: counts(summary.limits_hit()),
             overlap_conflicts: summary.flow_counters.overlap_conflicts,
             template_errors: summary.flow_counters.template_errors,
@@ -205,7 +209,7 @@ impl<W: Write> JsonSink<W> {
         }
         let text = |bytes: &[u8]| Json::from(bounded(bytes, self.text_bytes));
         let mut tls = Map::new();
-        let version = server.map(|hello| hello.selected_version).or(client.map(|hello| hello.version));
+        let version = server.map(|hello| hello.selected_version).or(client.map(best_version));
         tls.insert("version".into(), version.map(version_name).into());
         if let Some(hello) = client {
             if !hello.sni.is_empty() {
@@ -226,7 +230,6 @@ impl<W: Write> JsonSink<W> {
             tls.insert("issuerdn".into(), text(certificate.issuer));
             tls.insert("serial".into(), crate::hash::hex(certificate.serial).into());
             tls.insert("fingerprint_sha256".into(), crate::hash::hex(certificate.sha256).into());
-            let date = |seconds: u64| timestamp(seconds.saturating_mul(1_000_000_000));
             tls.insert("notbefore".into(), date(certificate.not_before).into());
             tls.insert("notafter".into(), date(certificate.not_after).into());
         }
@@ -267,6 +270,12 @@ impl<W: Write> Sink for JsonSink<W> {
 /// Six decimals: what a score means, without the noise of its last bits.
 fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
+}
+
+/// The highest version that a client offers.
+fn best_version(hello: ClientHello<'_>) -> u16 {
+    let listed = hello.supported_versions.iter().copied().filter(|version| !is_grease(*version)).max();
+    listed.unwrap_or(hello.version)
 }
 
 /// EVE's names of TLS versions.

@@ -102,7 +102,8 @@ impl TableSink {
         let mut table = Table::new();
         table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
         if !colour {
-            table.force_no_tty();
+            // Without a terminal there is no width to go by.
+            table.force_no_tty().set_width(100);
         }
         table.set_header(["verdict", "score", "from → to", "why"]);
         for shown in &self.worst {
@@ -203,20 +204,11 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
     if !skipped.is_empty() {
         let _ = writeln!(out, "not looked into: {}", skipped.join(", "));
     }
-    for (limit, count) in summary.limits_hit() {
-        let _ = writeln!(out, "limit reached: {limit}, {count} times; raise it in the configuration");
-    }
-    if summary.flow_counters.template_errors > 0 {
-        let _ = writeln!(out, "{} flows that a template could not read", summary.flow_counters.template_errors);
-    }
     if summary.packet_limit {
         let _ = writeln!(out, "stopped at the number of packets that was asked for");
     }
-    if summary.interrupted {
-        let _ = writeln!(out, "interrupted: this is what was found so far");
-    }
-    if let Some(damage) = &summary.damage {
-        let _ = writeln!(out, "damaged: {}; what came before it was analysed", plain(&damage.to_string()));
+    for line in summary.warnings() {
+        let _ = writeln!(out, "{}", plain(&line));
     }
     out
 }

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-/// Text from bytes of a capture: what is not UTF-8 is replaced, and it is cut to `limit` bytes.
+/// Text from bytes of a capture: what is not UTF-8 is replaced, what a terminal would obey is escaped, and it is cut to
+/// `limit` bytes.
 pub(super) fn bounded(bytes: &[u8], limit: usize) -> String {
     let cut = bytes.len() > limit;
-    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]).into_owned();
+    let mut text = plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]));
     if cut {
         text.push('…');
     }
@@ -16,7 +17,8 @@ pub(super) fn bounded(bytes: &[u8], limit: usize) -> String {
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let turns =
+            matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c.is_control() || turns {
             out.extend(c.escape_default());
         } else {
@@ -24,6 +26,13 @@ pub fn plain(text: &str) -> String {
         }
     }
     out
+}
+
+/// RFC 3339 to the second, in UTC: dates of certificates, which reach beyond what nanoseconds can count.
+pub(super) fn date(seconds: u64) -> String {
+    let begin = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+    let since = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+    format!("{}Z", begin.checked_add(since).unwrap_or(jiff::civil::DateTime::MAX))
 }
 
 /// RFC 3339 with microseconds, in UTC.
@@ -39,6 +48,12 @@ mod tests {
     #[test]
     fn nothing_reaches_a_terminal_as_a_command() {
         assert_eq!(plain("a\u{1b}[31mb\u{202e}c"), "a\\u{1b}[31mb\\u{202e}c");
+    }
+
+    #[test]
+    fn certificates_may_last_for_ever() {
+        assert_eq!(date(253_402_300_799), "9999-12-31T23:59:59Z");
+        assert_eq!(date(0), "1970-01-01T00:00:00Z");
     }
 
     #[test]

@@ -9,8 +9,13 @@ pub fn reason_words(reason: &Reason, schema: &FeatureSchema, card: Option<&Card>
     let Some(column) = schema.columns().get(reason.column) else { return String::new() };
     let value = value_words(reason.value, column);
     let profile = card.and_then(|card| card.columns.get(reason.column)).filter(|profile| profile.name == column.name);
+    let profile = profile.filter(|profile| {
+        let within = |low: f32, high: f32| (low..=high).contains(&reason.value);
+        !profile.p5.zip(profile.p95).is_some_and(|(low, high)| within(low, high))
+    });
     match profile.and_then(|profile| normal_words(profile, column)) {
         Some(normal) => format!("{}: {value}; normal: {normal}", column.words),
+        // The value alone is not unusual: it is what it comes with.
         None => format!("{}: {value}", column.words),
     }
 }

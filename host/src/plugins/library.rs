@@ -76,8 +76,8 @@ pub enum LibraryError {
 pub(crate) fn locate(path: &Path) -> Result<PathBuf, LibraryError> {
     let unreadable = |error| LibraryError::Unreadable { path: path.to_owned(), error };
     let absolute = path.canonicalize().map_err(unreadable)?;
-    let mut file = File::open(&absolute).map_err(unreadable)?;
-    let facts = file.metadata().map_err(unreadable)?;
+    // Before opening it: a named pipe would wait for a writer for ever.
+    let facts = std::fs::metadata(&absolute).map_err(unreadable)?;
     if !facts.is_file() {
         return Err(LibraryError::Unsafe { path: absolute, why: "not a regular file; name the library itself".into() });
     }
@@ -86,6 +86,7 @@ pub(crate) fn locate(path: &Path) -> Result<PathBuf, LibraryError> {
             format!("everybody may write to it; run `chmod o-w {}` and make sure of what it is", absolute.display());
         return Err(LibraryError::Unsafe { path: absolute, why });
     }
+    let mut file = File::open(&absolute).map_err(unreadable)?;
     let mut head = [0; 4];
     match file.read_exact(&mut head) {
         Ok(()) if head == *b"\x7fELF" => Ok(absolute),

@@ -14,7 +14,7 @@ pub struct Inputs {
     pub inputs: Vec<Input>,
     /// Files in folders that were left out because they start like no capture, or are no regular files.
     pub left_out: u64,
-    /// Folders inside named folders that could not be walked. Reading goes on without them; somebody should be told.
+    /// Folders that could not be walked or hold no capture. Reading goes on without them; somebody should be told.
     pub unreadable: Vec<SourceError>,
 }
 
@@ -44,13 +44,20 @@ pub fn expand(paths: &[PathBuf]) -> Result<Inputs, SourceError> {
             found.inputs.push(Input::Stdin);
         } else if path.is_dir() {
             let before = found.inputs.len();
-            walk(path, 0, &mut found)?;
+            if let Err(error) = walk(path, 0, &mut found) {
+                found.unreadable.push(error);
+                continue;
+            }
             if found.inputs.len() == before {
-                return Err(SourceError::NoCapture { name: name(path) });
+                found.unreadable.push(SourceError::NoCapture { name: name(path) });
             }
         } else {
             found.inputs.push(Input::File(path.clone()));
         }
+    }
+    // With nothing to read at all, the first reason is the answer.
+    if found.inputs.is_empty() && !found.unreadable.is_empty() {
+        return Err(found.unreadable.remove(0));
     }
     Ok(found)
 }

@@ -3,7 +3,7 @@
 use veilwatch_core::declare_plugins;
 use veilwatch_core::feature::{Column, Evidence, FlowBatch, FlowView, RowWriter, RowsMut, entropy, ratio};
 use veilwatch_core::plugin::{FeatureExtractor, PluginError, Settings};
-use veilwatch_core::record::CertificateInfo;
+use veilwatch_core::record::{CertificateInfo, ClientHello};
 
 declare_plugins!(feature "certificate" "the server's certificate as numbers": Certificate);
 
@@ -56,7 +56,7 @@ impl Certificate {
         Ok(Self)
     }
 
-    fn fill(certificate: &CertificateInfo<'_>, began: u64, row: &mut RowWriter<'_>) {
+    fn fill(certificate: &CertificateInfo<'_>, named: bool, began: u64, row: &mut RowWriter<'_>) {
         row.flag(true);
         row.put(f64::from(certificate.chain_len));
         row.put(f64::from(certificate.chain_bytes));
@@ -80,7 +80,7 @@ impl Certificate {
         row.put(f64::from(certificate.signature));
         row.put(f64::from(certificate.san_count));
         row.flag(certificate.wildcard);
-        row.flag(certificate.matches_sni);
+        row.maybe(named.then(|| f64::from(u8::from(certificate.matches_sni))));
         row.flag(certificate.is_ca);
         row.put(f64::from(certificate.extensions));
         row.flag(certificate.ct_stamps);
@@ -112,7 +112,10 @@ impl FeatureExtractor for Certificate {
         for (at, flow) in batch.iter().enumerate() {
             let mut row = rows.writer(at);
             match FlowView::record::<CertificateInfo<'_>>(&flow) {
-                Some(certificate) => Self::fill(&certificate, flow.began(), &mut row),
+                Some(certificate) => {
+                    let named = flow.record::<ClientHello<'_>>().is_some_and(|hello| !hello.sni.is_empty());
+                    Self::fill(&certificate, named, flow.began(), &mut row);
+                }
                 None => row.flag(false),
             }
         }

@@ -1,4 +1,7 @@
 //! Counts, lengths and times of a flow's packets: what is left when everything in them is encrypted.
+//!
+//! The round trip of the TCP handshake and the shortest gap are left out: they tell how far the servers were from where
+//! the traffic was captured, and whether a gateway nearby answered for them.
 
 use veilwatch_core::declare_plugins;
 use veilwatch_core::feature::{Column, Evidence, FlowBatch, FlowView, RowWriter, RowsMut, ratio};
@@ -12,16 +15,15 @@ declare_plugins!(feature "flow-statistics" "counts, lengths and times of a flow'
 pub struct FlowStatistics;
 
 /// Columns of each direction: name, unit, words.
-const OF_DIRECTION: [(&str, &str, &str); 16] = [
+const OF_DIRECTION: [(&str, &str, &str); 15] = [
     ("packets", "count", "packets"),
     ("bytes", "bytes", "bytes"),
     ("payload_bytes", "bytes", "payload bytes"),
     ("payload_packets", "count", "packets with payload"),
     ("length_min", "bytes", "smallest payload"),
-    ("length_max", "bytes", "largest payload"),
+    ("length_max", "bytes", "largest payload, 1200 at most"),
     ("length_mean", "bytes", "mean payload"),
     ("length_deviation", "bytes", "spread of the payload lengths"),
-    ("gap_min", "seconds", "shortest gap between packets"),
     ("gap_max", "seconds", "longest gap between packets"),
     ("gap_mean", "seconds", "mean gap between packets"),
     ("gap_deviation", "seconds", "spread of the gaps between packets"),
@@ -31,20 +33,22 @@ const OF_DIRECTION: [(&str, &str, &str); 16] = [
     ("retransmitted", "ratio", "share of payload packets that repeat earlier bytes"),
 ];
 
-const OF_FLOW: [(&str, &str, &str); 12] = [
+const OF_FLOW: [(&str, &str, &str); 11] = [
     ("duration", "seconds", "duration of the flow"),
     ("sent_share", "ratio", "share of the payload that the originator sent"),
     ("packet_share", "ratio", "share of the packets that the originator sent"),
     ("payload_share", "ratio", "share of payload in all bytes"),
     ("bytes_per_second", "bytes/s", "bytes per second"),
     ("packets_per_second", "1/s", "packets per second"),
-    ("answer_delay", "seconds", "time from the first packet to the first answer"),
     ("tail", "seconds", "silence between the responder's last packet and the originator's last"),
     ("syn", "count", "attempts to open the connection"),
     ("port_https", "flag", "the responder's port is 443"),
     ("port_tls", "flag", "the responder's port is another one assigned to TLS"),
     ("port_high", "flag", "the responder's port is above 1023 and not assigned to TLS"),
 ];
+
+/// Larger payloads tell the segment size and the offloading of the machine that captured, not the traffic.
+const BELOW_ANY_MSS: f64 = 1200.0;
 
 /// Ports assigned to protocols over TLS (IANA), and 8443, which everybody uses.
 const TLS_PORTS: [u16; 15] = [261, 448, 465, 563, 614, 636, 684, 695, 853, 989, 990, 992, 993, 995, 8443];
@@ -73,7 +77,6 @@ impl FlowStatistics {
         row.maybe((duration >= 0.001).then(|| packets / duration));
         let both = forward.packets > 0 && backward.packets > 0;
         let seconds = |later: u64, earlier: u64| (i128::from(later) - i128::from(earlier)) as f64 / 1e9;
-        row.maybe(both.then(|| seconds(backward.first_ns, forward.first_ns)));
         row.maybe(both.then(|| seconds(forward.last_ns, backward.last_ns)));
         row.put(f64::from(forward.syn));
         let port = flow.responder_port();
@@ -89,13 +92,16 @@ fn direction(stats: &DirectionStats, row: &mut RowWriter<'_>) {
     row.put(stats.bytes as f64);
     row.put(stats.payload_bytes as f64);
     row.put(stats.lengths.count as f64);
-    for moments in [&stats.lengths, &stats.gaps] {
-        let some = moments.count > 0;
-        row.maybe(some.then_some(moments.min));
-        row.maybe(some.then_some(moments.max));
-        row.maybe(some.then_some(moments.mean));
-        row.maybe(some.then(|| moments.deviation()));
-    }
+    let (lengths, gaps) = (&stats.lengths, &stats.gaps);
+    let some = lengths.count > 0;
+    row.maybe(some.then_some(lengths.min));
+    row.maybe(some.then(|| lengths.max.min(BELOW_ANY_MSS)));
+    row.maybe(some.then_some(lengths.mean));
+    row.maybe(some.then(|| lengths.deviation()));
+    let some = gaps.count > 0;
+    row.maybe(some.then_some(gaps.max));
+    row.maybe(some.then_some(gaps.mean));
+    row.maybe(some.then(|| gaps.deviation()));
     row.maybe(ratio(f64::from(stats.psh), packets));
     row.put(f64::from(stats.fin));
     row.put(f64::from(stats.rst));

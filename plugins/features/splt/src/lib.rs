@@ -2,6 +2,7 @@
 
 use veilwatch_core::declare_plugins;
 use veilwatch_core::feature::{Column, Evidence, FlowBatch, FlowView, RowWriter, RowsMut, quantiles, ratio};
+use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::{FeatureExtractor, PluginError, Settings};
 
 declare_plugins!(feature "splt" "lengths and times of the first payload packets, quantiles, bursts": Splt);
@@ -27,7 +28,7 @@ impl Default for SpltSettings {
 
 const QUANTILES: [(f64, &str); 5] = [(0.1, "p10"), (0.25, "p25"), (0.5, "p50"), (0.75, "p75"), (0.9, "p90")];
 
-const SUMMARY: [(&str, &str, &str); 10] = [
+const SUMMARY: [(&str, &str, &str); 9] = [
     ("turns", "count", "changes of direction among the first payload packets"),
     ("forward_count", "count", "payload packets of the originator among the first"),
     ("backward_count", "count", "payload packets of the responder among the first"),
@@ -35,10 +36,15 @@ const SUMMARY: [(&str, &str, &str); 10] = [
     ("burst_bytes_max", "bytes", "largest run of payload in one direction"),
     ("burst_bytes_mean", "bytes", "mean run of payload in one direction"),
     ("pause_share", "ratio", "share of the longest pause in the time of the first payload packets"),
-    ("first_data_delay", "seconds", "time from the first packet to the first payload"),
-    ("answer_delay", "seconds", "time from the first payload to the first answer with payload"),
+    ("think_time", "seconds", "time that the first answer took beyond the round trip of the TCP handshake"),
     ("distinct_sizes", "ratio", "share of different lengths among the first payload packets"),
 ];
+
+/// Larger payloads tell the segment size and the offloading of the machine that captured, not the traffic.
+fn clipped(size: i32) -> i32 {
+    const BELOW_ANY_MSS: i32 = 1200;
+    size.clamp(-BELOW_ANY_MSS, BELOW_ANY_MSS)
+}
 
 impl Splt {
     fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
@@ -54,7 +60,7 @@ impl Splt {
         let splt = flow.splt();
         let count = splt.sizes.len();
         for at in 0..self.packets {
-            row.maybe(splt.sizes.get(at).map(|size| f64::from(*size)));
+            row.maybe(splt.sizes.get(at).map(|size| f64::from(clipped(*size))));
         }
         let seconds = |us: u32| f64::from(us) / 1e6;
         let gaps: Vec<f64> = splt.times_us.windows(2).map(|pair| seconds(pair[1].saturating_sub(pair[0]))).collect();
@@ -63,8 +69,12 @@ impl Splt {
         }
         let at = QUANTILES.map(|(at, _)| at);
         for forward in [true, false] {
-            let mut sizes: Vec<f64> =
-                splt.sizes.iter().filter(|size| (**size > 0) == forward).map(|size| f64::from(size.abs())).collect();
+            let mut sizes: Vec<f64> = splt
+                .sizes
+                .iter()
+                .filter(|size| (**size > 0) == forward)
+                .map(|size| f64::from(clipped(*size).abs()))
+                .collect();
             quantiles(&mut sizes, at).into_iter().for_each(|value| row.put(value));
         }
         quantiles(&mut gaps.clone(), at).into_iter().for_each(|value| row.put(value));
@@ -83,10 +93,14 @@ impl Splt {
         row.maybe(ratio(bursts.iter().sum(), bursts.len() as f64));
         let longest = gaps.iter().copied().fold(0.0, f64::max);
         row.maybe(ratio(longest, gaps.iter().sum()));
-        row.maybe(splt.times_us.first().map(|us| seconds(*us)));
         let first = splt.sizes.first().copied().unwrap_or_default();
         let answer = splt.sizes.iter().position(|size| (*size > 0) != (first > 0));
-        row.maybe(answer.map(|at| seconds(splt.times_us[at].saturating_sub(splt.times_us[0]))));
+        // Without the round trip it would tell where the traffic was captured.
+        let (opened, accepted) = (flow.direction(Direction::Forward), flow.direction(Direction::Backward));
+        let handshake = opened.syn > 0 && accepted.syn > 0;
+        let round_trip = accepted.first_ns.saturating_sub(opened.first_ns) as f64 / 1e9;
+        let answer = answer.map(|at| seconds(splt.times_us[at].saturating_sub(splt.times_us[0])));
+        row.maybe(answer.filter(|_| handshake).map(|answer| (answer - round_trip).max(0.0)));
         let mut distinct = splt.sizes.to_vec();
         distinct.sort_unstable();
         distinct.dedup();

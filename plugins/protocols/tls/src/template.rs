@@ -57,17 +57,17 @@ impl Tls {
     /// Makes the template from its settings ([`Limits`]).
     pub fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
         let limits: Limits = settings.read()?;
-        for (name, value, most) in [
-            ("client_hello_bytes", limits.client_hello_bytes, 1 << 24),
-            ("handshake_bytes", limits.handshake_bytes, 1 << 24),
-            ("handshake_records", limits.handshake_records, 1 << 16),
-            ("certificates", limits.certificates, 255),
-            ("record_lengths", limits.record_lengths, 1024),
-            ("sni_bytes", limits.sni_bytes, 4096),
-            ("name_bytes", limits.name_bytes, 4096),
+        for (name, value, least, most) in [
+            ("client_hello_bytes", limits.client_hello_bytes, 512, 1 << 24),
+            ("handshake_bytes", limits.handshake_bytes, 2048, 1 << 24),
+            ("handshake_records", limits.handshake_records, 1, 1 << 16),
+            ("certificates", limits.certificates, 1, 255),
+            ("record_lengths", limits.record_lengths, 1, 1024),
+            ("sni_bytes", limits.sni_bytes, 1, 4096),
+            ("name_bytes", limits.name_bytes, 1, 4096),
         ] {
-            if value == 0 || value > most {
-                return Err(PluginError::settings(format!("`{name}` is {value}; give 1 to {most}")));
+            if !(least..=most).contains(&value) {
+                return Err(PluginError::settings(format!("`{name}` is {value}; give {least} to {most}")));
             }
         }
         Ok(Self { limits })
