@@ -1,0 +1,175 @@
+//! The embedded database.
+//!
+//! One SQLite file in the data folder, one connection. SQLite blocks, so every use runs on a thread that may; and it
+//! writes one thing at a time anyway, so one connection behind a lock costs little and can never wait for itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rocket::tokio::task;
+use rusqlite::{Connection, OpenFlags};
+use thiserror::Error;
+
+/// Every change of the tables, in order. A migration that has been released is never edited; the next one follows it.
+const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("0001_accounts.sql"))];
+
+/// How long a statement waits for another program (a backup) that holds the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Why the database did not do it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DbError {
+    /// SQLite says no.
+    #[error("the database says: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A newer portal made this database.
+    #[error(
+        "the database {} is of version {found}, this portal knows versions up to {known}: start the newer portal, or \
+         restore a backup", path.display()
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The thread that ran it is gone.
+    #[error("the work on the database was broken off: {0}")]
+    Broken(String),
+    /// No random bytes for a new token.
+    #[error(transparent)]
+    Secret(#[from] crate::secret::SecretError),
+    /// Something in the database reads as nothing we wrote.
+    #[error("the database holds {0}, which this portal never wrote")]
+    Foreign(String),
+}
+
+/// A handle on the database; copies share it.
+#[derive(Clone, Debug)]
+pub struct Db(Arc<Mutex<Connection>>);
+
+impl Db {
+    /// Opens or makes the database, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// Where the file cannot be used, or a newer portal made it.
+    pub fn open(path: &Path) -> Result<Self, DbError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // A confirmed change survives a power cut.
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        migrate(&mut connection, path)?;
+        Ok(Self(Arc::new(Mutex::new(connection))))
+    }
+
+    /// Runs `work` with the connection, on a thread that may block.
+    ///
+    /// # Errors
+    /// What `work` says, or that its thread is gone.
+    pub async fn run<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let db = self.clone();
+        task::spawn_blocking(move || db.run_blocking(work))
+            .await
+            .unwrap_or_else(|error| Err(DbError::Broken(error.to_string()).into()))
+    }
+
+    /// Runs `work` with the connection on this thread: for the start, and for threads of one's own.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub fn run_blocking<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E>) -> Result<T, E> {
+        // A panic inside a transaction has rolled it back: the connection is as good as before.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Runs the migrations that this file has not seen, each whole or not at all.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DbError> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = MIGRATIONS.last().map_or(0, |(number, _)| *number);
+    if found > known {
+        return Err(DbError::Newer { path: path.to_owned(), found, known });
+    }
+    for (number, sql) in MIGRATIONS.iter().filter(|(number, _)| *number > found) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_run_once_and_are_numbered_in_order() {
+        assert!(MIGRATIONS.iter().zip(1..).all(|((number, _), expected)| *number == expected));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portal.sqlite");
+        for _ in 0..2 {
+            let db = Db::open(&path).unwrap();
+            let (version, mode, keys): (u32, String, bool) = db
+                .run_blocking(|connection| -> Result<_, DbError> {
+                    Ok((
+                        connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+                        connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?,
+                        connection.pragma_query_value(None, "foreign_keys", |row| row.get(0))?,
+                    ))
+                })
+                .unwrap();
+            assert_eq!((version, mode.as_str(), keys), (u32::try_from(MIGRATIONS.len()).unwrap(), "wal", true));
+        }
+    }
+
+    #[test]
+    fn a_newer_database_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portal.sqlite");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+        assert!(matches!(Db::open(&path), Err(DbError::Newer { found: 999, .. })));
+    }
+
+    #[rocket::async_test]
+    async fn a_panic_breaks_one_use_and_not_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("portal.sqlite")).unwrap();
+        let broken = db.run(|_| -> Result<(), DbError> { panic!("a bug") }).await;
+        assert!(matches!(broken, Err(DbError::Broken(_))));
+        let one: i64 =
+            db.run(|c| -> Result<_, DbError> { Ok(c.query_row("SELECT 1", [], |row| row.get(0))?) }).await.unwrap();
+        assert_eq!(one, 1);
+    }
+
+    #[test]
+    fn the_audit_log_only_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("portal.sqlite")).unwrap();
+        db.run_blocking(|connection| -> Result<(), DbError> {
+            connection.execute("INSERT INTO audit (at, action) VALUES (1, 'a')", [])?;
+            for sql in [
+                "UPDATE audit SET at = 2",
+                "DELETE FROM audit",
+                "REPLACE INTO audit (id, at, action) VALUES (1, 9, 'z')",
+            ] {
+                assert!(connection.execute(sql, []).is_err(), "{sql}");
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,104 @@
+//! What is wrong and what to do: a page for people, a problem document (RFC 9457) for programs.
+
+use rocket::http::{ContentType, Status};
+use rocket::outcome::Outcome;
+use rocket::request::FromRequest;
+use rocket::response::{Redirect, Responder};
+use rocket::{Catcher, Request, catch, catchers};
+use serde_json::json;
+
+use super::render::{Answer, Page};
+use crate::portal::Portal;
+use crate::visitor::Visitor;
+
+/// The message that says more than the status does, where a guard left one.
+#[derive(Clone, Copy, Debug)]
+pub struct Detail(pub Option<&'static str>);
+
+/// Statuses with words of their own; all others share some.
+const KNOWN: [u16; 7] = [403, 404, 413, 415, 422, 429, 500];
+
+/// The catchers of the pages.
+pub fn page_catchers() -> Vec<Catcher> {
+    catchers![log_in_first, page]
+}
+
+/// The catchers of the API.
+pub fn api_catchers() -> Vec<Catcher> {
+    catchers![problem]
+}
+
+/// A stranger is sent to the log-in, and from there back to where they wanted to go.
+#[catch(401)]
+fn log_in_first(request: &Request<'_>) -> Redirect {
+    let next = match request.method() {
+        rocket::http::Method::Get => super::local_path(&request.uri().to_string()),
+        _ => "/".to_owned(),
+    };
+    Redirect::to(rocket::uri!(super::login::show(next = Some(next))))
+}
+
+#[catch(default)]
+async fn page(status: Status, request: &Request<'_>) -> Result<Answer, (Status, (ContentType, String))> {
+    let plain = || (status, (ContentType::Plain, format!("{status}\n")));
+    let portal = request.rocket().state::<Portal>().ok_or_else(plain)?;
+    // Without a database there is no visitor; then a plain line is all there is to say.
+    let Outcome::Success(visitor) = <&Visitor>::from_request(request).await else { return Err(plain()) };
+    let kind = match status.code {
+        code if KNOWN.contains(&code) => code.to_string(),
+        code if code < 500 => "other".to_owned(),
+        _ => "500".to_owned(),
+    };
+    let detail = request.local_cache(|| Detail(None)).0;
+    let data = json!({
+        "status": status.code,
+        "title": format!("error.{kind}.title"),
+        "what": detail.map_or_else(|| format!("error.{kind}.what"), |detail| format!("{detail}.what")),
+        "do": detail.map_or_else(|| format!("error.{kind}.do"), |detail| format!("{detail}.do")),
+    });
+    match Page::new(portal, visitor, "error", data) {
+        Ok(page) => Ok(page.with_status(status).into()),
+        Err(error) => {
+            tracing::error!(%error, "no error page");
+            Err(plain())
+        }
+    }
+}
+
+/// An answer for programs that says what is wrong.
+#[derive(Debug)]
+pub struct Problem {
+    /// The status.
+    pub status: Status,
+    /// What is wrong here, in one sentence.
+    pub detail: &'static str,
+}
+
+impl<'r> Responder<'r, 'static> for Problem {
+    fn respond_to(self, request: &'r Request<'_>) -> rocket::response::Result<'static> {
+        let body = json!({
+            "type": "about:blank",
+            "title": self.status.reason_lossy(),
+            "status": self.status.code,
+            "detail": self.detail,
+        });
+        let kind = ContentType::new("application", "problem+json");
+        let mut response = (self.status, (kind, body.to_string())).respond_to(request)?;
+        if self.status == Status::Unauthorized {
+            response.set_raw_header("WWW-Authenticate", "Bearer");
+        }
+        Ok(response)
+    }
+}
+
+#[catch(default)]
+fn problem(status: Status, _: &Request<'_>) -> Problem {
+    let detail = match status.code {
+        401 => "An API token is needed: send `Authorization: Bearer` with one that has not ended.",
+        403 => "The account or the scope of its token does not allow this.",
+        404 => "There is nothing at this address.",
+        code if code < 500 => "The request was not understood.",
+        _ => "Something broke on this side; the portal's log says what.",
+    };
+    Problem { status, detail }
+}

@@ -1,0 +1,142 @@
+//! Everybody's accounts, for administrators.
+
+use rocket::http::Status;
+use rocket::{FromForm, State, get, post};
+use serde_json::{Value, json};
+
+use super::login::Nothing;
+use super::render::{Answer, Failure, Page, Reply, told};
+use crate::accounts::{Reason, Refused, Role, invitations, people};
+use crate::clock::readable;
+use crate::database::DbError;
+use crate::forms::Posted;
+use crate::portal::Portal;
+use crate::visitor::Administrator;
+
+/// What was done just before, for a line at the top. Other words are ignored.
+const DONE: [&str; 4] = ["role", "disabled", "enabled", "withdrawn"];
+
+/// The list of people and invitations.
+#[get("/people?<done>")]
+pub async fn show(me: Administrator<'_>, portal: &State<Portal>, done: Option<String>) -> Reply {
+    let done = done.filter(|done| DONE.contains(&done.as_str())).map(|done| format!("people.done-{done}"));
+    Ok(page(me, portal, done, None, None).await?.into())
+}
+
+/// A role.
+#[derive(Debug, FromForm)]
+pub struct RoleChoice {
+    role: String,
+}
+
+/// Makes an invitation and shows its link, once.
+#[post("/people/invitations", data = "<form>")]
+pub async fn invite(me: Administrator<'_>, portal: &State<Portal>, form: Posted<RoleChoice>) -> Reply {
+    let role: Role = match form.0.role.parse() {
+        Ok(role) => role,
+        Err(reason) => return refused(me, portal, reason).await,
+    };
+    let (secret, by, actor, now) = (portal.secret.clone(), me.account.id, me.actor(), portal.now());
+    let limits = (portal.config.limits.invitations, now + portal.config.invitations.hours * 3600);
+    let made =
+        portal.db.run(move |connection| invitations::create(connection, &secret, role, by, &actor, limits, now)).await;
+    match told(made)? {
+        Ok(token) => Ok(page(me, portal, None, None, Some(format!("/invitation?token={token}"))).await?.into()),
+        Err(reason) => refused(me, portal, reason).await,
+    }
+}
+
+/// Takes an invitation back.
+#[post("/people/invitations/<id>/withdraw", data = "<_form>")]
+pub async fn withdraw(me: Administrator<'_>, portal: &State<Portal>, id: i64, _form: Posted<Nothing>) -> Reply {
+    let (actor, now) = (me.actor(), portal.now());
+    let done = portal.db.run(move |connection| invitations::withdraw(connection, id, &actor, now)).await;
+    finish(me, portal, done, "withdrawn").await
+}
+
+/// Changes what an account may do.
+#[post("/people/<id>/role", data = "<form>")]
+pub async fn set_role(me: Administrator<'_>, portal: &State<Portal>, id: i64, form: Posted<RoleChoice>) -> Reply {
+    let role: Role = match form.0.role.parse() {
+        Ok(role) => role,
+        Err(reason) => return refused(me, portal, reason).await,
+    };
+    let (actor, now) = (me.actor(), portal.now());
+    let done = portal.db.run(move |connection| people::set_role(connection, id, role, &actor, now)).await;
+    finish(me, portal, done, "role").await
+}
+
+/// Shuts an account out.
+#[post("/people/<id>/disable", data = "<_form>")]
+pub async fn disable(me: Administrator<'_>, portal: &State<Portal>, id: i64, _form: Posted<Nothing>) -> Reply {
+    let (actor, now) = (me.actor(), portal.now());
+    let done = portal.db.run(move |connection| people::set_disabled(connection, id, true, &actor, now)).await;
+    finish(me, portal, done, "disabled").await
+}
+
+/// Lets an account in again.
+#[post("/people/<id>/enable", data = "<_form>")]
+pub async fn enable(me: Administrator<'_>, portal: &State<Portal>, id: i64, _form: Posted<Nothing>) -> Reply {
+    let (actor, now) = (me.actor(), portal.now());
+    let done = portal.db.run(move |connection| people::set_disabled(connection, id, false, &actor, now)).await;
+    finish(me, portal, done, "enabled").await
+}
+
+async fn finish(me: Administrator<'_>, portal: &Portal, result: Result<(), Refused>, done: &str) -> Reply {
+    match told(result)? {
+        Ok(()) => Ok(Answer::to(&format!("/people?done={done}"))),
+        Err(reason) => refused(me, portal, reason).await,
+    }
+}
+
+async fn refused(me: Administrator<'_>, portal: &Portal, reason: Reason) -> Reply {
+    let page = page(me, portal, None, Some(reason), None).await?;
+    Ok(page.with_status(Status::UnprocessableEntity).into())
+}
+
+async fn page(
+    me: Administrator<'_>,
+    portal: &Portal,
+    done: Option<String>,
+    error: Option<Reason>,
+    link: Option<String>,
+) -> Result<Page, Failure> {
+    let now = portal.now();
+    let (accounts, waiting) = portal
+        .db
+        .run(move |connection| -> Result<_, DbError> {
+            Ok((people::all(connection)?, invitations::list(connection, now)?))
+        })
+        .await?;
+    let roles = |current: Role| -> Vec<Value> {
+        Role::ALL
+            .into_iter()
+            .map(|role| json!({ "name": role.name(), "key": format!("role.{role}"), "is_current": role == current }))
+            .collect()
+    };
+    let accounts: Vec<Value> = accounts
+        .into_iter()
+        .map(|account| {
+            json!({
+                "id": account.id, "name": account.name, "display_name": account.display_name,
+                "disabled": account.disabled, "created_at": readable(account.created_at),
+                "roles": roles(account.role), "is_me": account.id == me.account.id,
+            })
+        })
+        .collect();
+    let waiting: Vec<Value> = waiting
+        .into_iter()
+        .map(|invitation| {
+            json!({
+                "id": invitation.id, "role": format!("role.{}", invitation.role),
+                "invited_by": invitation.invited_by, "expires_at": readable(invitation.expires_at),
+            })
+        })
+        .collect();
+    let data = json!({
+        "done": done, "error": error.map(|reason| reason.to_string()), "link": link,
+        "hours": portal.config.invitations.hours,
+        "accounts": accounts, "invitations": waiting, "roles": roles(Role::Analyst),
+    });
+    Ok(Page::new(portal, &me, "people", data)?)
+}

@@ -1,0 +1,174 @@
+//! Who asks: the guards in front of every page.
+//!
+//! [`Visitor`] is anybody. [`Viewer`], [`Analyst`] and [`Administrator`] are accounts that are logged in and may do at
+//! least that much: a handler that takes one cannot be reached by anybody else.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
+
+use rocket::Request;
+use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome};
+
+use crate::accounts::{Account, Actor, Role, sessions};
+use crate::database::DbError;
+use crate::pages::{Language, local_path};
+use crate::portal::Portal;
+use crate::secret::random_token;
+
+/// The cookie of a language that was chosen before the log-in.
+pub const LANGUAGE_COOKIE: &str = "veilwatch-language";
+
+/// Longer cookies are none of ours.
+const MAX_COOKIE: usize = 128;
+
+/// Anybody, logged in or not.
+#[derive(Debug)]
+pub struct Visitor {
+    /// What pages are written in.
+    pub language: Language,
+    /// Who they are, once logged in.
+    pub account: Option<Account>,
+    /// The number of their session.
+    pub session: Option<i64>,
+    /// Where they come from.
+    pub address: IpAddr,
+    /// What their browser calls itself.
+    pub agent: String,
+    /// What every form of theirs must carry.
+    pub form_token: String,
+    /// A token to bind forms to, for somebody who has none.
+    pub new_visit: Option<String>,
+    /// The page they are on, to come back to.
+    pub here: String,
+}
+
+impl Visitor {
+    /// Who sends this request.
+    async fn of(request: &Request<'_>) -> Result<Self, DbError> {
+        let Some(portal) = request.rocket().state::<Portal>() else {
+            return Err(DbError::Broken("the portal has no state".to_owned()));
+        };
+        let cookie = |name| {
+            request
+                .cookies()
+                .get(name)
+                .map(|cookie| cookie.value().to_owned())
+                .filter(|value| value.len() <= MAX_COOKIE)
+        };
+        let mut found = None;
+        let session_token = cookie(portal.session_cookie());
+        if let Some(token) = session_token.clone() {
+            let (secret, limits, now) = (portal.secret.clone(), portal.config.sessions.clone(), portal.now());
+            found = portal.db.run(move |connection| sessions::find(connection, &secret, &token, &limits, now)).await?;
+        }
+        let (account, session) = found.unzip();
+        // Forms are bound to the session, or before the log-in to a token of their own.
+        let (holder, new_visit) = match (&account, session_token, cookie(portal.visit_cookie())) {
+            (Some(_), Some(token), _) => (token, None),
+            (_, _, Some(visit)) => (visit, None),
+            _ => {
+                let visit = random_token()?;
+                (visit.clone(), Some(visit))
+            }
+        };
+        let chosen = account
+            .as_ref()
+            .and_then(|account| account.language.clone())
+            .or_else(|| cookie(LANGUAGE_COOKIE))
+            .and_then(|code| Language::from_code(&code));
+        let asked = request.headers().get_one("Accept-Language").unwrap_or_default();
+        let here = match request.method() {
+            rocket::http::Method::Get => local_path(&request.uri().to_string()),
+            _ => "/".to_owned(),
+        };
+        Ok(Self {
+            language: chosen.unwrap_or_else(|| Language::from_header(asked)),
+            account,
+            session,
+            address: request.client_ip().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            agent: request.headers().get_one("User-Agent").unwrap_or_default().to_owned(),
+            form_token: portal.secret.form_token(&holder),
+            new_visit,
+            here,
+        })
+    }
+
+    /// How the audit log names them.
+    pub fn actor(&self) -> Actor {
+        Actor { name: self.account.as_ref().map(|account| account.name.clone()), address: self.address.to_string() }
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for &'r Visitor {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        let visitor = request
+            .local_cache_async(async {
+                Visitor::of(request).await.inspect_err(|error| tracing::error!(%error, "no visitor")).ok()
+            })
+            .await;
+        match visitor {
+            Some(visitor) => Outcome::Success(visitor),
+            None => Outcome::Error((Status::InternalServerError, ())),
+        }
+    }
+}
+
+/// The guard of one role: a visitor who is logged in and may do at least that.
+macro_rules! guard {
+    ($(#[$words:meta])* $name:ident, $role:expr) => {
+        $(#[$words])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name<'r> {
+            /// Who they are.
+            pub account: &'r Account,
+            /// The number of their session.
+            pub session: i64,
+            visitor: &'r Visitor,
+        }
+
+        impl<'r> Deref for $name<'r> {
+            type Target = Visitor;
+
+            fn deref(&self) -> &Visitor {
+                self.visitor
+            }
+        }
+
+        #[rocket::async_trait]
+        impl<'r> FromRequest<'r> for $name<'r> {
+            type Error = ();
+
+            async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+                let visitor = match <&Visitor>::from_request(request).await {
+                    Outcome::Success(visitor) => visitor,
+                    Outcome::Error(error) => return Outcome::Error(error),
+                    Outcome::Forward(status) => return Outcome::Forward(status),
+                };
+                match (&visitor.account, visitor.session) {
+                    (Some(account), Some(session)) if account.role >= $role => {
+                        Outcome::Success(Self { account, session, visitor })
+                    }
+                    (Some(_), Some(_)) => Outcome::Error((Status::Forbidden, ())),
+                    _ => Outcome::Error((Status::Unauthorized, ())),
+                }
+            }
+        }
+    };
+}
+
+guard! {
+    /// Anybody who is logged in.
+    Viewer, Role::Viewer
+}
+guard! {
+    /// Somebody who may upload and mark.
+    Analyst, Role::Analyst
+}
+guard! {
+    /// Somebody who may manage people.
+    Administrator, Role::Administrator
+}

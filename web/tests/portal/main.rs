@@ -1,0 +1,9 @@
+//! The portal as its visitors meet it, without a network.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
+
+mod access;
+mod login;
+mod pages;
+mod people;
+mod support;
