@@ -94,8 +94,8 @@ fn labels_hold() {
             assert!(!line["reasons"].as_array().unwrap().is_empty());
             assert!(!line["packets"].as_array().unwrap().is_empty());
         }
-        if name == "first-run.pcap" {
-            assert!(!called.is_empty(), "the README's first command must find the beacon");
+        if matches!(name, "first-run.pcap" | "malicious-beacon-tls12.pcap") {
+            assert!(called.len() > 20, "{name}: the beacon must be found, not only the odd beat of it");
         }
     }
 }

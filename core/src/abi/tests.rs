@@ -166,7 +166,7 @@ fn flows(templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecor
 #[test]
 fn a_template_writes_the_same_from_across() {
     let (mut here, mut there) = (FieldTable::new(), FieldTable::new());
-    let direct = flows(&wired(Box::new(Template::default()), &mut here), b"hello");
+    let direct = flows(&wired(Box::<Template>::default(), &mut here), b"hello");
     let foreign = flows(&wired(foreign_template(Template::default()), &mut there), b"hello");
     assert_eq!(direct.0.len(), 1);
     assert_eq!(direct.0[0].fields, foreign.0[0].fields);
@@ -188,7 +188,7 @@ fn a_panic_stays_on_its_side() {
 #[test]
 fn an_extractor_computes_the_same_from_across() {
     let mut fields = FieldTable::new();
-    let (mut records, _) = flows(&wired(Box::new(Template::default()), &mut fields), b"hello");
+    let (mut records, _) = flows(&wired(Box::<Template>::default(), &mut fields), b"hello");
     records[0].conversation.gap = 0.1 + 0.2;
     records[0].conversation.earlier = 7;
     let picked: Vec<&FlowRecord> = records.iter().collect();
@@ -201,8 +201,8 @@ fn an_extractor_computes_the_same_from_across() {
         extractor.extract(&FlowBatch::new(&source), &mut RowsMut::new(&mut data, width + 3, 2, width)).unwrap();
         (extractor.columns(), data.into_iter().map(f32::to_bits).collect::<Vec<_>>())
     };
-    let direct = rows(Box::new(Extractor::default()));
-    let Instance::Feature(foreign) = across(Instance::Feature(Box::new(Extractor::default()))) else { unreachable!() };
+    let direct = rows(Box::<Extractor>::default());
+    let Instance::Feature(foreign) = across(Instance::Feature(Box::<Extractor>::default())) else { unreachable!() };
     let foreign = rows(foreign);
     assert_eq!(direct, foreign);
     assert_eq!(f32::from_bits(direct.1[13]), 0.1, "the declared field is read");
@@ -210,7 +210,7 @@ fn an_extractor_computes_the_same_from_across() {
 
 #[test]
 fn a_classifier_learns_and_scores_the_same_from_across() {
-    let Instance::Classifier(mut foreign) = across(Instance::Classifier(Box::new(Sum::default()))) else {
+    let Instance::Classifier(mut foreign) = across(Instance::Classifier(Box::<Sum>::default())) else {
         unreachable!()
     };
     let values = [1.0, 2.0, 3.0, 4.0];

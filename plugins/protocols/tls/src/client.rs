@@ -131,7 +131,11 @@ impl Client {
                 Ok((_, TlsExtension::EllipticCurves(groups))) => self.groups = groups.iter().map(|g| g.0).collect(),
                 Ok((_, TlsExtension::EcPointFormats(formats))) => self.point_formats = formats.to_vec(),
                 Ok((_, TlsExtension::SignatureAlgorithms(list))) => self.signature_algorithms = list,
-                Ok((_, TlsExtension::ALPN(protocols))) => self.alpn = protocols.join(&b','),
+                Ok((_, TlsExtension::ALPN(protocols))) => {
+                    // A comma within a name (none that is registered has one) must not make two names of it.
+                    let whole = |name: &&[u8]| name.iter().map(|b| if *b == b',' { b';' } else { *b }).collect();
+                    self.alpn = protocols.iter().map(whole).collect::<Vec<Vec<u8>>>().join(&b',');
+                }
                 Ok((_, TlsExtension::PskExchangeModes(modes))) => self.psk_modes = modes,
                 _ => {}
             },
