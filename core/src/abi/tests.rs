@@ -210,9 +210,7 @@ fn an_extractor_computes_the_same_from_across() {
 
 #[test]
 fn a_classifier_learns_and_scores_the_same_from_across() {
-    let Instance::Classifier(mut foreign) = across(Instance::Classifier(Box::<Sum>::default())) else {
-        unreachable!()
-    };
+    let Instance::Classifier(mut foreign) = across(Instance::Classifier(Box::<Sum>::default())) else { unreachable!() };
     let values = [1.0, 2.0, 3.0, 4.0];
     let rows = Rows::new(&values, 2);
     foreign.fit(&TrainingSet { rows, labels: &[true, false], weights: &[0.5, 9.0], seed: 3 }).unwrap();
