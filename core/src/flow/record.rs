@@ -58,7 +58,7 @@ pub struct FlowRecord {
     pub first_packet: u64,
     /// Why it ended.
     pub end: EndReason,
-    /// Counts of both directions; index by [`Direction::index`].
+    /// Counts of both directions; index by [`super::Direction::index`].
     pub stats: [DirectionStats; 2],
     /// Lengths and times of the first payload packets.
     pub splt: Splt,

@@ -28,7 +28,7 @@ impl LinkType {
     /// Linux "cooked" capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
 
-    /// Whether [`super::decode`] knows what to do with it.
+    /// Whether [`super::decode()`] knows what to do with it.
     pub fn is_known(self) -> bool {
         self.name().is_some()
     }

@@ -1,6 +1,6 @@
 //! A captured frame becomes addresses, ports and payload.
 //!
-//! [`decode`] never fails: it returns a [`Decoded`] packet or says by [`Skip`] why there is none, so that the caller can
+//! [`decode()`] never fails: it returns a [`Decoded`] packet or says by [`Skip`] why there is none, so that the caller can
 //! count what was passed over.
 
 mod decode;
