@@ -117,7 +117,8 @@ fn a_model_is_trained_judged_used_and_made_again() {
             &config,
         ])
     };
-    assert!(out(&used(&at("one"))).1.contains("\"score\":0."));
+    let first = used(&at("one"));
+    assert!(out(&first).1.contains("\"score\":0."), "{} {}", err(&first).1, out(&first).1);
 
     // A model whose weights were changed is refused.
     let mut weights = std::fs::read(at("one/weights.bin")).unwrap();

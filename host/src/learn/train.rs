@@ -41,7 +41,9 @@ pub fn train(
     );
     let benign = validate::benign_pairs(data, &evaluation.raw);
     let threshold = |rate| calibration.score(tail_threshold(benign.clone(), rate));
-    let thresholds = Thresholds { suspicious: threshold(SUSPICIOUS_RATE), malicious: threshold(MALICIOUS_RATE) };
+    // With few benign pairs the two smoothed tails can cross.
+    let malicious = threshold(MALICIOUS_RATE);
+    let thresholds = Thresholds { suspicious: threshold(SUSPICIOUS_RATE).min(malicious), malicious };
     let fitted = validate::fit(registry, classifier, data, &labelled, seed)?;
     let weights = fitted.save().map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
     let mut captures: Vec<usize> = labelled.iter().map(|row| data.rows[*row].capture).collect();
