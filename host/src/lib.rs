@@ -12,6 +12,7 @@
 //! | [`model`] | models as folders of data |
 //! | [`learn`] | training and evaluation |
 //! | [`output`] | tables, JSON Lines, CSV |
+//! | [`worker`] | one analysis in a confined child process |
 //!
 //! ```no_run
 //! use std::sync::atomic::AtomicBool;
@@ -49,3 +50,4 @@ pub mod model;
 pub mod output;
 pub mod plugins;
 pub mod source;
+pub mod worker;

@@ -1,0 +1,240 @@
+//! What a parent and its worker say to each other: JSON, one line each.
+//!
+//! The parent writes one [`Order`] to the worker's standard input and keeps it open: the line `stop` asks the worker to end with
+//! what it found so far, and the end of the input ends the worker at once. The worker answers with [`Event`]s on standard
+//! output. A worker that read a hostile capture may say anything: the parent believes none of it further than it can
+//! check.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a worker is to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The capture; nothing else of the data folder can be read.
+    pub capture: PathBuf,
+    /// What to do with it.
+    pub task: Task,
+    /// The pipeline's configuration; the one in the box where there is none.
+    pub pipeline: Option<PathBuf>,
+    /// Bounds that the kernel holds the worker to.
+    pub limits: WorkerLimits,
+}
+
+/// What to do with a capture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Task {
+    /// Say what it is, from its first packets.
+    Inspect {
+        /// Packets to look at.
+        packets: u64,
+    },
+    /// Run the pipeline over it.
+    Analyse {
+        /// Stop after so many packets.
+        packets: Option<u64>,
+        /// Threads of the packet stage.
+        workers: u16,
+        /// Where the result goes: an empty file that is there already. No other file can be written or made.
+        result: PathBuf,
+    },
+    /// Write the packets of one flow as a capture of its own.
+    Cut {
+        /// The flow.
+        flow: CutFlow,
+        /// Where the packets go: an empty file that is there already.
+        result: PathBuf,
+        /// Bytes after which writing stops.
+        bytes: u64,
+    },
+}
+
+/// Which packets to cut out: those of a five-tuple, in either direction, from one packet number on up to a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CutFlow {
+    /// One side's address.
+    pub src_ip: std::net::IpAddr,
+    /// Its port.
+    pub src_port: u16,
+    /// The other side's address.
+    pub dest_ip: std::net::IpAddr,
+    /// Its port.
+    pub dest_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The number of the flow's first packet in the capture, from 1.
+    pub first_packet: u64,
+    /// The time of its last packet, in nanoseconds since 1970.
+    pub last_ns: u64,
+}
+
+/// What the kernel holds a worker to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerLimits {
+    /// Bytes of memory, as address space.
+    pub memory_bytes: u64,
+    /// Seconds of processor time.
+    pub cpu_seconds: u64,
+    /// Bytes of the result file.
+    pub file_bytes: u64,
+    /// Files that are open at the same time.
+    pub open_files: u64,
+    /// Run even where the kernel can neither confine files (Landlock) nor calls (seccomp).
+    pub without_sandbox: bool,
+}
+
+impl Default for WorkerLimits {
+    fn default() -> Self {
+        Self { memory_bytes: 3 << 30, cpu_seconds: 1800, file_bytes: 8 << 30, open_files: 64, without_sandbox: false }
+    }
+}
+
+/// What a worker says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// How far it has come; several times a second at most.
+    Progress(WorkerProgress),
+    /// An alert, as soon as it is known; only the first few.
+    Alert(WorkerAlert),
+    /// What the capture is: the end of [`Task::Inspect`].
+    Inspected(Inspection),
+    /// The result is written: the end of [`Task::Analyse`].
+    Analysed(Analysed),
+    /// The packets are written: the end of [`Task::Cut`].
+    Cut {
+        /// How many.
+        packets: u64,
+        /// Whether all of the flow's packets fitted.
+        complete: bool,
+    },
+    /// It cannot be done, and why.
+    Failed(Failed),
+}
+
+/// What a worker is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Loading plugins and the model.
+    Preparing,
+    /// Reading packets.
+    Reading,
+    /// Finishing the result.
+    Writing,
+}
+
+/// How far a worker has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerProgress {
+    /// What it is busy with.
+    pub stage: Stage,
+    /// Bytes of the capture that were read, as they are in the file.
+    pub bytes: u64,
+    /// Bytes of the file.
+    pub total_bytes: Option<u64>,
+    /// Packets read.
+    pub packets: u64,
+    /// Flows that have ended.
+    pub flows: u64,
+    /// Malicious and suspicious flows among them.
+    pub alerts: u64,
+}
+
+/// An alert in short.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerAlert {
+    /// The flow.
+    pub flow_id: u64,
+    /// `malicious` or `suspicious`.
+    pub verdict: String,
+    /// Its score.
+    pub score: f64,
+    /// The originator's address.
+    pub src_ip: String,
+    /// The responder's address.
+    pub dest_ip: String,
+    /// The responder's port.
+    pub dest_port: u16,
+    /// The server name that was asked for: the capture's text.
+    pub sni: Option<String>,
+}
+
+/// What a capture is, as far as its first packets tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Name of the format, such as `pcapng`.
+    pub format: String,
+    /// Name of the compression, if any.
+    pub compression: Option<String>,
+    /// Packets that were looked at.
+    pub packets: u64,
+    /// Whether these are all packets of the capture.
+    pub complete: bool,
+    /// Bytes of the file up to there.
+    pub bytes: u64,
+    /// Earliest time among these packets, in nanoseconds since 1970.
+    pub first_ns: Option<u64>,
+    /// Latest time.
+    pub last_ns: Option<u64>,
+    /// Link types by number, with how many packets.
+    pub links: Vec<(u16, u64)>,
+    /// Packets that decode down to TCP or UDP.
+    pub decoded: u64,
+    /// What ended reading before the capture's end.
+    pub damage: Option<String>,
+}
+
+/// What an analysis came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Analysed {
+    /// Packets looked at.
+    pub packets: u64,
+    /// Flows.
+    pub flows: u64,
+    /// Flows that were scored.
+    pub scored: u64,
+    /// Flows called malicious.
+    pub malicious: u64,
+    /// Flows called suspicious.
+    pub suspicious: u64,
+    /// Whether the result covers less than the capture.
+    pub partial: bool,
+    /// Whether not one packet could be looked into because of its link type.
+    pub blind: bool,
+}
+
+/// Why a worker cannot do it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// What kind of failure.
+    pub why: FailedWhy,
+    /// What, where and what to do, in one line.
+    pub words: String,
+}
+
+/// Kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailedWhy {
+    /// There is not one byte, or not one packet, in the capture.
+    Empty,
+    /// It is no capture.
+    NotACapture,
+    /// It is one, but cannot be read at all: cut inside its header, of an unknown version, nested too deep.
+    Unreadable,
+    /// The pipeline's configuration, its plugins or its model cannot be used.
+    Pipeline,
+    /// A plugin failed in the middle.
+    Plugin,
+    /// The result cannot be written.
+    Output,
+    /// The sandbox cannot be set up.
+    Sandbox,
+    /// The order itself makes no sense.
+    Order,
+}
