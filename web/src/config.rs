@@ -38,6 +38,10 @@ pub struct Config {
     pub login: Login,
     /// How long an invitation can be used.
     pub invitations: Invitations,
+    /// How analyses are run and held down.
+    pub worker: Worker,
+    /// The pipelines that can be chosen, beside the one in the box.
+    pub pipeline: Vec<PipelineChoice>,
 }
 
 impl Default for Config {
@@ -53,6 +57,8 @@ impl Default for Config {
             sessions: Sessions::default(),
             login: Login::default(),
             invitations: Invitations::default(),
+            worker: Worker::default(),
+            pipeline: Vec::new(),
         }
     }
 }
@@ -99,6 +105,22 @@ pub struct Limits {
     pub quota_bytes: u64,
     /// Bytes that stay free on the disk.
     pub free_disk_bytes: u64,
+    /// Uploads that one account may have under way at the same time.
+    pub uploads_at_once: u32,
+    /// Seconds without a byte after which an upload is broken off.
+    pub upload_idle_seconds: i64,
+    /// Seconds after which every upload is broken off.
+    pub upload_seconds: i64,
+    /// Entries of one account.
+    pub entries: u32,
+    /// Entries of one account that wait for their analysis.
+    pub waiting: u32,
+    /// Flows on one page of a table.
+    pub page_rows: u32,
+    /// Milliseconds that one search in a result may take.
+    pub search_milliseconds: u32,
+    /// Bytes of a flow's packets that can be cut out.
+    pub cut_bytes: u64,
     /// Bytes of a posted form.
     pub form_bytes: u64,
     /// API tokens of one account.
@@ -115,6 +137,14 @@ impl Default for Limits {
             upload_bytes: 2 << 30,
             quota_bytes: 20 << 30,
             free_disk_bytes: 1 << 30,
+            uploads_at_once: 24,
+            upload_idle_seconds: 30,
+            upload_seconds: 4 * 3600,
+            entries: 10_000,
+            waiting: 100,
+            page_rows: 50,
+            search_milliseconds: 4000,
+            cut_bytes: 256 << 20,
             form_bytes: 16 << 10,
             api_tokens: 20,
             invitations: 100,
@@ -172,6 +202,62 @@ impl Default for Invitations {
         Self { hours: 72 }
     }
 }
+
+/// How analyses are run and held down.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Worker {
+    /// Analyses that run at the same time.
+    pub at_once: u16,
+    /// Threads of one analysis.
+    pub threads: u16,
+    /// Bytes of memory of one analysis, as address space.
+    pub memory_bytes: u64,
+    /// Seconds of processor time of one analysis.
+    pub cpu_seconds: u64,
+    /// Seconds after which an analysis is ended.
+    pub wall_seconds: u64,
+    /// Bytes of one result.
+    pub result_bytes: u64,
+    /// Files that one analysis may have open.
+    pub open_files: u64,
+    /// Packets that are looked at before the confirmation.
+    pub inspect_packets: u64,
+    /// Seconds that this look may take.
+    pub inspect_seconds: u64,
+    /// Run analyses even where the kernel cannot confine them.
+    pub without_sandbox: bool,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            at_once: 2,
+            threads: 2,
+            memory_bytes: 3 << 30,
+            cpu_seconds: 1800,
+            wall_seconds: 3600,
+            result_bytes: 8 << 30,
+            open_files: 64,
+            inspect_packets: 100_000,
+            inspect_seconds: 20,
+            without_sandbox: false,
+        }
+    }
+}
+
+/// A pipeline that can be chosen for an analysis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineChoice {
+    /// What it is called in forms: letters, digits and hyphens.
+    pub name: String,
+    /// Its TOML file.
+    pub file: PathBuf,
+}
+
+/// The name of the pipeline in the box.
+pub const DEFAULT_PIPELINE: &str = "default";
 
 /// Why a configuration is refused.
 #[derive(Debug, Error)]
