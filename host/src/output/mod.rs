@@ -15,5 +15,6 @@ pub use csv::CsvSink;
 pub use jsonl::{FORMAT, JsonSink};
 pub use selection::Selection;
 pub use table::{TableSink, summary_text};
+pub(crate) use text::bounded;
 pub use text::{plain, timestamp};
 pub use words::reason_words;

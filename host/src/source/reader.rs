@@ -31,7 +31,12 @@ pub struct Source {
 impl Source {
     /// Opens a capture file of any format, compressed or not; only its content counts, never its name.
     pub fn open(path: &Path, limits: &InputLimits) -> Result<Self, SourceError> {
-        let name = shown(&path.to_string_lossy());
+        Self::open_as(path, &path.to_string_lossy(), limits)
+    }
+
+    /// The same with another name in messages, for a file whose own name nobody knows it by.
+    pub fn open_as(path: &Path, name: &str, limits: &InputLimits) -> Result<Self, SourceError> {
+        let name = shown(name);
         let (file, metadata) = File::open(path)
             .and_then(|file| file.metadata().map(|metadata| (file, metadata)))
             .map_err(|why| SourceError::opening(name.clone(), why))?;

@@ -1,5 +1,34 @@
 //! Analyses in a child process that can hurt nothing but itself.
+//!
+//! The parent calls [`supervise`], which starts its own program again with the one argument `worker`; that calls
+//! [`main`] first of all. A worker is confined before it parses a byte of the capture or loads a plugin, so that whatever
+//! a hostile capture makes of it, it can read the capture, write one file, use so much memory and time, and no more.
+//!
+//! | module | story |
+//! |---|---|
+//! | `order` | what the two say to each other |
+//! | `run` | the child: takes an order and carries it out |
+//! | `sandbox` | what the child gives up before |
+//! | `events` | the child's line to its parent |
+//! | `inspect` | what a capture is, from its first packets |
+//! | `analyse` | a pipeline over a capture |
+//! | `cut` | the packets of one flow as a capture of their own |
+//! | `supervise` | the parent: starts a child, listens, and says how it ended |
 
+mod analyse;
+mod cut;
+mod events;
+mod inspect;
 mod order;
+mod run;
+mod sandbox;
+mod supervise;
 
+pub use cut::{Cut, CutError, cut};
+pub use events::MAX_ALERTS;
 pub use order::*;
+pub use run::{OpenResult, ResultSink, main};
+pub use supervise::{Supervised, WorkerEnd, supervise};
+
+/// Bytes of a line of the protocol, either way.
+pub const LINE_BYTES: usize = 64 << 10;

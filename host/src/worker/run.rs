@@ -1,0 +1,181 @@
+//! The child: takes an order and carries it out.
+
+use super::events::{Events, Watched, failed};
+use super::order::{Event, Failed, FailedWhy, Order, Stage, Task};
+use super::{LINE_BYTES, analyse, cut, inspect, sandbox};
+use crate::config::Config;
+use crate::engine::{Pipeline, Sink, Summary};
+use crate::source::{Source, SourceError};
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// Where an analysis goes: gets every flow, and the summary at the end.
+pub trait ResultSink: Sink {
+    /// Writes the summary and everything that is not written yet.
+    fn finish(self: Box<Self>, summary: &Summary) -> std::io::Result<()>;
+}
+
+/// Opens a result: a file that is there, empty, and the only one that can be written. No other file can be made beside it.
+pub type OpenResult = for<'p> fn(&Path, &'p Pipeline) -> std::io::Result<Box<dyn ResultSink + 'p>>;
+
+/// What messages call the capture: its path in the data folder is nobody's business.
+const NAME: &str = "this file";
+
+/// The child's side, for a program that was called with the one argument `worker`; to be called before anything else is
+/// done.
+pub fn main(open: OpenResult) -> ExitCode {
+    sandbox::close_files();
+    let Ok(events) = Events::take() else { return ExitCode::FAILURE };
+    match work(open, &events) {
+        Ok(event) => {
+            events.say(&event);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            events.say(&Event::Failed(failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
+    let order = order()?;
+    sandbox::limit(&order.limits).map_err(|error| failed(FailedWhy::Sandbox, error))?;
+    let config = match &order.pipeline {
+        Some(path) => Config::load(path),
+        None => Config::builtin(),
+    }
+    .map_err(|error| failed(FailedWhy::Pipeline, error))?;
+    if let Err(error) = sandbox::confine(&needs(&order, &config)) {
+        if !order.limits.without_sandbox {
+            return Err(failed(FailedWhy::Sandbox, error));
+        }
+        eprintln!("going on without a sandbox: {error}");
+    }
+    // From here on there are threads, and nothing that is read is trusted.
+    let stop = Arc::new(AtomicBool::new(false));
+    listen(Arc::clone(&stop))?;
+    let watched = Watched::default();
+    watched.telling(events, || carry_out(&order, config, open, events, &watched, &stop))
+}
+
+fn carry_out(
+    order: &Order,
+    config: Config,
+    open: OpenResult,
+    events: &Events,
+    watched: &Watched,
+    stop: &AtomicBool,
+) -> Result<Event, Failed> {
+    let source = Source::open_as(&order.capture, NAME, &config.input).map_err(|error| unreadable(&error))?;
+    watched.total(source.status().total_bytes);
+    match &order.task {
+        Task::Inspect { packets } => {
+            watched.stage(Stage::Reading);
+            inspect::inspect(source, *packets, stop, &watched.progress).map(Event::Inspected)
+        }
+        Task::Analyse { packets, workers, result } => {
+            let task = analyse::Analysis { packets: *packets, workers: *workers, result, open };
+            task.run(source, config, events, watched, stop).map(Event::Analysed)
+        }
+        Task::Cut { flow, result, bytes } => {
+            watched.stage(Stage::Reading);
+            cut::write(source, flow, result, *bytes, stop, &watched.progress)
+        }
+    }
+}
+
+/// The order: the first line of standard input.
+fn order() -> Result<Order, Failed> {
+    let wrong = |what: String| failed(FailedWhy::Order, format!("this is no order for a worker: {what}"));
+    let mut line = Vec::new();
+    let mut input = std::io::stdin().lock().take(LINE_BYTES as u64);
+    input.read_until(b'\n', &mut line).map_err(|error| wrong(error.to_string()))?;
+    if line.last() != Some(&b'\n') {
+        return Err(wrong(format!("no line of at most {LINE_BYTES} bytes")));
+    }
+    let order: Order = serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))?;
+    let result = match &order.task {
+        Task::Inspect { .. } => None,
+        Task::Analyse { result, .. } | Task::Cut { result, .. } => Some(result),
+    };
+    for path in [Some(&order.capture), result, order.pipeline.as_ref()].into_iter().flatten() {
+        if !path.is_absolute() {
+            return Err(wrong(format!("{} is no absolute path", path.display())));
+        }
+    }
+    Ok(order)
+}
+
+/// Which files the order needs.
+fn needs<'a>(order: &'a Order, config: &'a Config) -> sandbox::Needs<'a> {
+    let (analyses, write) = match &order.task {
+        Task::Inspect { .. } => (false, None),
+        Task::Analyse { result, .. } => (true, Some(result.as_path())),
+        Task::Cut { result, .. } => (false, Some(result.as_path())),
+    };
+    let mut read = vec![order.capture.clone()];
+    let mut libraries = Vec::new();
+    if analyses {
+        libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
+        if config.model != "default" {
+            read.push(PathBuf::from(&config.model));
+        }
+    }
+    sandbox::Needs { read, libraries, write }
+}
+
+/// Goes on reading standard input: `stop` asks for the end, and its own end is the parent's.
+fn listen(stop: Arc<AtomicBool>) -> Result<(), Failed> {
+    let hear = move || {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match std::io::stdin().lock().take(LINE_BYTES as u64).read_until(b'\n', &mut line) {
+                Ok(0) => process::exit(1),
+                Ok(_) if line == b"stop\n" => stop.store(true, Ordering::Relaxed),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => process::exit(1),
+            }
+        }
+    };
+    let started = thread::Builder::new().name("parent".into()).spawn(hear);
+    started.map(drop).map_err(|error| {
+        failed(FailedWhy::Sandbox, format!("the worker cannot start a thread: {error}; give it more memory"))
+    })
+}
+
+/// Sorts what is wrong with a capture.
+pub(super) fn unreadable(error: &SourceError) -> Failed {
+    let why = match error {
+        SourceError::Empty { .. } => FailedWhy::Empty,
+        SourceError::NotACapture { .. } => FailedWhy::NotACapture,
+        _ => FailedWhy::Unreadable,
+    };
+    failed(why, error)
+}
+
+/// A capture that can be opened, but without one packet: there is none, or the first one is broken.
+pub(super) fn without_packets(status: &crate::source::SourceStatus) -> Failed {
+    match &status.damage {
+        None => failed(
+            FailedWhy::Empty,
+            format!(
+                "{NAME} is a capture ({}) that holds no packet; check the filter it was recorded with",
+                status.format
+            ),
+        ),
+        Some(damage) => failed(
+            FailedWhy::Unreadable,
+            format!(
+                "{NAME} is a capture ({}) without one whole packet: {damage}; copy or record it again",
+                status.format
+            ),
+        ),
+    }
+}

@@ -1,0 +1,381 @@
+//! What a worker gives up before it looks at a capture.
+//!
+//! * Limits of the kernel on memory, processor time, file size and open files.
+//! * Landlock: the capture, the pipeline's libraries and its model can be read, the result written; every other file can
+//!   neither be opened nor made. No TCP, no signals and no abstract sockets to others.
+//! * seccomp: calls that no analysis has a use for fail, and those that only an attacker has a use for (sockets, other
+//!   programs, other processes, the kernel itself) end the worker, so that the parent learns of it.
+//!
+//! All of it holds for every thread that is started later, and cannot be taken back.
+
+use super::order::WorkerLimits;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Why a worker is not confined.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SandboxError {
+    /// A limit cannot be set.
+    #[error("the limit on {what} cannot be set ({error}); check the limits that the portal itself runs under")]
+    Limit {
+        /// Which.
+        what: &'static str,
+        /// What the system said.
+        error: nix::Error,
+    },
+    /// Files cannot be confined.
+    #[error(
+        "files cannot be confined ({0}); Linux 5.13 or later with Landlock is needed, or `without_sandbox` where there is \
+         none"
+    )]
+    Files(String),
+    /// Calls cannot be confined.
+    #[error(
+        "system calls cannot be confined ({0}); Linux with seccomp is needed, or `without_sandbox` where there is none"
+    )]
+    Calls(String),
+}
+
+/// Which files a worker needs.
+pub(super) struct Needs<'a> {
+    /// Files and folders that are read.
+    pub(super) read: Vec<PathBuf>,
+    /// Libraries that are loaded; where there are any, those of the system can be too.
+    pub(super) libraries: Vec<PathBuf>,
+    /// The file that is written.
+    pub(super) write: Option<&'a Path>,
+}
+
+/// Seconds from the first signal of the processor-time limit to the one that cannot be caught.
+const CPU_GRACE: u64 = 2;
+
+/// Closes what a careless parent left open beside standard input, output and error. No other thread may run yet.
+pub(super) fn close_files() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> =
+        open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|number| *number > 2).collect();
+    for number in numbers {
+        // The folder's own number is among them, and closed by now.
+        let _ = nix::unistd::close(number);
+    }
+}
+
+/// Takes the limits on, and ends with the parent.
+pub(super) fn limit(limits: &WorkerLimits) -> Result<(), SandboxError> {
+    let soft_and_hard = [
+        ("memory", Resource::RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
+        ("processor time", Resource::RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds.saturating_add(CPU_GRACE)),
+        ("file size", Resource::RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes),
+        ("open files", Resource::RLIMIT_NOFILE, limits.open_files, limits.open_files),
+        ("core dumps", Resource::RLIMIT_CORE, 0, 0),
+    ];
+    for (what, resource, soft, hard) in soft_and_hard {
+        let failed = |error| SandboxError::Limit { what, error };
+        // A limit that is lower already stays: raising it is nobody's right.
+        let (_, highest) = getrlimit(resource).map_err(failed)?;
+        let hard = hard.min(highest);
+        setrlimit(resource, soft.min(hard), hard).map_err(failed)?;
+    }
+    let process = |what| move |error| SandboxError::Limit { what, error };
+    // Memory that nobody else may look into, and no files of its own in /proc.
+    prctl::set_dumpable(false).map_err(process("memory dumps"))?;
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(process("the life of the process"))?;
+    prctl::set_no_new_privs().map_err(process("privileges"))
+}
+
+/// Gives up everything that `needs` does not name. Only this thread and those it starts are held to it.
+pub(super) fn confine(needs: &Needs<'_>) -> Result<(), SandboxError> {
+    // Both are tried, whatever becomes of the first.
+    let files = confine_files(needs);
+    let calls = confine_calls().map_err(|error| SandboxError::Calls(error.to_string()));
+    files.and(calls)
+}
+
+/// Where a library's own libraries are, and how the loader finds them.
+const SYSTEM: [&str; 6] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"];
+
+fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
+    let failed = |error: landlock::RulesetError| SandboxError::Files(error.to_string());
+    // Files are what it is for, and the first version of Landlock knows them; what later ones add is taken where it is.
+    let newest = ABI::V6;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))
+        .map_err(failed)?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(newest))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(newest)))
+        .and_then(|rules| rules.scope(Scope::from_all(newest)))
+        .and_then(|rules| rules.create())
+        .map_err(failed)?;
+    let system: &[&str] = if needs.libraries.is_empty() { &[] } else { &SYSTEM };
+    let system = system.iter().map(Path::new);
+    let read = needs.read.iter().chain(&needs.libraries).map(PathBuf::as_path).chain(system);
+    let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
+    let all = read.map(|path| (path, AccessFs::ReadFile.into())).chain(needs.write.map(|path| (path, write)));
+    for (path, access) in all {
+        // What is not there need not be allowed; whoever opens it says so in better words.
+        if let Ok(path) = PathFd::new(path) {
+            rules = rules.add_rule(PathBeneath::new(path, access)).map_err(failed)?;
+        }
+    }
+    let status = rules.restrict_self().map_err(failed)?;
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) | (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => {
+            Err(SandboxError::Files("the kernel has no Landlock, or it is switched off".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn confine_calls() -> Result<(), seccompiler::Error> {
+    let arch: TargetArch = std::env::consts::ARCH.try_into()?;
+    let (allow, no) = (SeccompAction::Allow, SeccompAction::Errno);
+    let always = |calls: &[i64]| -> Rules { calls.iter().map(|call| (*call, Vec::new())).collect() };
+    let mut hostile = always(HOSTILE);
+    hostile.insert(libc::SYS_clone, vec![other_process()?]);
+    let mut useful = always(USEFUL);
+    useful.insert(libc::SYS_clone, vec![own_thread()?]);
+    useful.insert(libc::SYS_prctl, vec![argument(0, SeccompCmpOp::Eq, PR_SET_NAME)?]);
+    useful.insert(libc::SYS_prlimit64, vec![argument(2, SeccompCmpOp::Eq, 0)?]);
+    useful.insert(libc::SYS_tgkill, vec![argument(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?]);
+    // The last one goes last: it forbids to add more. Where filters disagree, the harshest answer counts.
+    for (calls, others, these) in [
+        (hostile, allow.clone(), SeccompAction::KillProcess),
+        // Its arguments cannot be looked at; the C library falls back to `clone`, whose can.
+        (always(&[libc::SYS_clone3]), allow.clone(), no(libc::ENOSYS as u32)),
+        (useful, no(libc::EPERM as u32), allow),
+    ] {
+        let filter = SeccompFilter::new(calls, others, these, arch)?;
+        let program: seccompiler::BpfProgram = filter.try_into()?;
+        seccompiler::apply_filter_all_threads(&program)?;
+    }
+    Ok(())
+}
+
+/// `PR_SET_NAME` of prctl(2): threads have names.
+const PR_SET_NAME: u64 = libc::PR_SET_NAME as u64;
+const THREAD: u64 = (libc::CLONE_THREAD | libc::CLONE_VM) as u64;
+/// Flags for namespaces of its own, which a thread has no use for.
+const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
+
+fn argument(number: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::Error> {
+    let condition = SeccompCondition::new(number, SeccompCmpArgLen::Qword, is, value)?;
+    Ok(SeccompRule::new(vec![condition])?)
+}
+
+/// `clone` for a thread.
+fn own_thread() -> Result<SeccompRule, seccompiler::Error> {
+    argument(0, SeccompCmpOp::MaskedEq(THREAD | NAMESPACES), THREAD)
+}
+
+/// `clone` for a process.
+fn other_process() -> Result<SeccompRule, seccompiler::Error> {
+    argument(0, SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64), 0)
+}
+
+/// Calls that an analysis and its result need; everything else fails with `EPERM`.
+const USEFUL: &[i64] = &[
+    // Files that are open, or that Landlock lets be opened.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_lseek,
+    libc::SYS_openat,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getcwd,
+    libc::SYS_getdents64,
+    libc::SYS_fcntl,
+    libc::SYS_flock,
+    libc::SYS_dup,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fadvise64,
+    libc::SYS_ppoll,
+    // Memory.
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_membarrier,
+    // Threads.
+    libc::SYS_clone3,
+    libc::SYS_futex,
+    libc::SYS_futex_waitv,
+    libc::SYS_set_robust_list,
+    libc::SYS_get_robust_list,
+    libc::SYS_set_tid_address,
+    libc::SYS_rseq,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getcpu,
+    libc::SYS_gettid,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    // Signals that the process sends itself.
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    // Time, chance, and who it is.
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrandom,
+    libc::SYS_getrusage,
+    libc::SYS_times,
+    libc::SYS_sysinfo,
+    libc::SYS_uname,
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    // Older names of calls above.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_time,
+];
+
+/// Calls that only an attacker has a use for; each ends the worker.
+const HOSTILE: &[i64] = &[
+    // The network.
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    // Other programs.
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_fork,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_vfork,
+    // Other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_kcmp,
+    // Who it is, and what it sees.
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+    libc::SYS_capset,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_chroot,
+    libc::SYS_pivot_root,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_personality,
+    // The kernel itself.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+    libc::SYS_syslog,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_vhangup,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_modify_ldt,
+];
