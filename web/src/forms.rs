@@ -18,6 +18,24 @@ use crate::visitor::Visitor;
 #[derive(Debug)]
 pub struct Posted<T>(pub T);
 
+/// A request that the browser says comes from a page of ours. For what is too large to be a [`Posted`] form; the form
+/// token has to be checked all the same.
+#[derive(Clone, Copy, Debug)]
+pub struct FromOurPage;
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for FromOurPage {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Self, ()> {
+        if is_same_origin(request) {
+            return rocket::request::Outcome::Success(Self);
+        }
+        request.local_cache(|| Detail(Some("error.form-token")));
+        rocket::request::Outcome::Error((Status::Forbidden, ()))
+    }
+}
+
 /// The field that every form has.
 #[derive(FromForm)]
 struct Signature {

@@ -27,6 +27,10 @@ enum Asked {
 }
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "worker") && arguments.next().is_none() {
+        return veilwatch_web::worker();
+    }
     match asked(std::env::args_os().skip(1)) {
         Ok(Asked::Serve(file)) => match rocket::execute(serve(file)) {
             Ok(()) => ExitCode::SUCCESS,
@@ -66,7 +70,8 @@ async fn serve(file: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> 
     if config.insecure_plain_http && !config.is_https() {
         tracing::warn!("plain HTTP: everybody on the way reads passwords and captures");
     }
-    let (rocket, token) = veilwatch_web::build(config, Arc::new(SystemClock))?;
+    let program = std::env::current_exe().map_err(|error| format!("this program does not find itself: {error}"))?;
+    let (rocket, token) = veilwatch_web::build(config, Arc::new(SystemClock), program)?;
     // Only a server that has its port invites anybody.
     let rocket = rocket.attach(rocket::fairing::AdHoc::on_liftoff("welcome", move |_| {
         Box::pin(async move {

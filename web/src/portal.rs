@@ -1,5 +1,6 @@
 //! What every request works with, made once at the start.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rocket::http::CookieJar;
@@ -7,13 +8,18 @@ use rocket::http::{Cookie, SameSite};
 use thiserror::Error;
 
 use crate::accounts::password::{HashError, Hasher};
-use crate::accounts::people;
+use crate::accounts::{Refused, people};
 use crate::accounts::throttle::Throttle;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::{Db, DbError};
+use crate::jobs::runner::Runner;
+use crate::jobs::tasks::Looks;
+use crate::jobs::{Bench, queue};
 use crate::pages::{PageError, Templates};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
+use crate::uploads::folders::FileError;
+use crate::uploads::{Folders, UnderWay};
 
 /// Why the portal does not start.
 #[derive(Debug, Error)]
@@ -39,6 +45,35 @@ pub enum StartError {
     /// The templates or messages.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The folders of captures and results.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The captures and results that are there.
+    #[error("what the last run left in the data folder cannot be put in order: {0}")]
+    Sweep(#[from] Refused),
+    /// A pipeline that can be chosen.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The threads of the analyses.
+    #[error("the threads of the analyses cannot be started: {0}")]
+    Threads(std::io::Error),
+}
+
+/// Why a pipeline cannot be offered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// Not a name that goes into forms and addresses.
+    #[error("the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and not `{DEFAULT_PIPELINE}`")]
+    Name(String),
+    /// Its file is wrong.
+    #[error("the pipeline `{name}`: {error}")]
+    Config {
+        /// Which one.
+        name: String,
+        /// What is wrong.
+        error: veilwatch::config::ConfigError,
+    },
 }
 
 /// The portal's state.
@@ -57,6 +92,14 @@ pub struct Portal {
     pub throttle: Throttle,
     /// Renders pages.
     pub templates: Templates,
+    /// Where captures and results lie.
+    pub folders: Folders,
+    /// Uploads that are under way.
+    pub under_way: UnderWay,
+    /// Runs analyses.
+    pub runner: Runner,
+    /// Takes short looks into captures.
+    pub looks: Looks,
     /// The hash of the first administrator's token, while there is no account.
     setup: Option<Vec<u8>>,
 }
@@ -66,9 +109,14 @@ impl Portal {
     /// the operator and kept nowhere.
     ///
     /// # Errors
-    /// Where the data folder, the secret or the database cannot be used.
-    pub fn open(config: Config, clock: Arc<dyn Clock>) -> Result<(Self, Option<String>), StartError> {
+    /// Where the data folder, the secret or the database cannot be used, or a pipeline is wrong.
+    pub fn open(
+        mut config: Config,
+        clock: Arc<dyn Clock>,
+        program: PathBuf,
+    ) -> Result<(Self, Option<String>), StartError> {
         make_private_folder(&config)?;
+        check_pipelines(&mut config)?;
         let secret = match &config.secret {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
             None => Secret::from_file(&config.data.join("secret"))?,
@@ -78,7 +126,18 @@ impl Portal {
             0 => Some(random_token()?),
             _ => None,
         };
+        let folders = Folders::make(&config.data)?;
+        let now = clock.now();
+        let swept = db.run_blocking(|connection| folders.sweep(connection, now))?;
+        let again = db.run_blocking(|connection| queue::restart(connection, now))?;
+        tracing::info!(?swept, again, "what the last run left is in order");
+        let bench =
+            Bench { config: config.clone(), db: db.clone(), clock: Arc::clone(&clock), folders: folders.clone(), program };
         let portal = Self {
+            runner: Runner::start(&bench).map_err(StartError::Threads)?,
+            looks: Looks::new(bench),
+            under_way: UnderWay::default(),
+            folders,
             setup: token.as_deref().map(|token| secret.hash(Purpose::Setup, token)),
             throttle: Throttle::new(config.login.clone()),
             hasher: Hasher::new()?,
@@ -89,6 +148,12 @@ impl Portal {
             secret,
         };
         Ok((portal, token))
+    }
+
+    /// The names of the pipelines that can be chosen, the one in the box first.
+    pub fn pipelines(&self) -> Vec<String> {
+        let own = self.config.pipeline.iter().map(|choice| choice.name.clone());
+        std::iter::once(DEFAULT_PIPELINE.to_owned()).chain(own).collect()
     }
 
     /// Now, in seconds since 1970.
@@ -135,6 +200,26 @@ impl Portal {
     fn take_back(&self, cookies: &CookieJar<'_>, name: &'static str) {
         cookies.remove(self.cookie(name, String::new()));
     }
+}
+
+/// Pipelines are loaded by workers, but what is wrong with a file is said at the start.
+fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
+    let mut names = vec![DEFAULT_PIPELINE.to_owned()];
+    for choice in &mut config.pipeline {
+        let name = choice.name.clone();
+        let fits = (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !fits || names.contains(&name) {
+            return Err(PipelineError::Name(name));
+        }
+        // Workers have another working folder.
+        if let Ok(path) = choice.file.canonicalize() {
+            choice.file = path;
+        }
+        veilwatch::config::Config::load(&choice.file)
+            .map_err(|error| PipelineError::Config { name: name.clone(), error })?;
+        names.push(name);
+    }
+    Ok(())
 }
 
 /// The data folder holds captures and the secret: nobody else on this computer looks into it.

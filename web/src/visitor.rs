@@ -172,3 +172,10 @@ guard! {
     /// Somebody who may manage people.
     Administrator, Role::Administrator
 }
+
+impl<'r> From<Analyst<'r>> for Viewer<'r> {
+    /// Whoever may do more may do this.
+    fn from(analyst: Analyst<'r>) -> Self {
+        Self { account: analyst.account, session: analyst.session, visitor: analyst.visitor }
+    }
+}

@@ -7,7 +7,8 @@ use rocket::response::{Redirect, Responder};
 use rocket::{Catcher, Request, catch, catchers};
 use serde_json::json;
 
-use super::render::{Answer, Page};
+use super::render::{Answer, Failure, Page};
+use crate::accounts::Reason;
 use crate::portal::Portal;
 use crate::visitor::Visitor;
 
@@ -52,6 +53,7 @@ async fn page(status: Status, request: &Request<'_>) -> Result<Answer, (Status, 
     let detail = request.local_cache(|| Detail(None)).0;
     let data = json!({
         "status": status.code,
+        "words": null,
         "title": format!("error.{kind}.title"),
         "what": detail.map_or_else(|| format!("error.{kind}.what"), |detail| format!("{detail}.what")),
         "do": detail.map_or_else(|| format!("error.{kind}.do"), |detail| format!("{detail}.do")),
@@ -63,6 +65,18 @@ async fn page(status: Status, request: &Request<'_>) -> Result<Answer, (Status, 
             Err(plain())
         }
     }
+}
+
+/// The page that says why something was not done, where there is no form to say it above.
+///
+/// # Errors
+/// Where the page cannot be made.
+pub fn refusal(portal: &Portal, visitor: &Visitor, reason: Reason) -> Result<Page, Failure> {
+    let status = Status::UnprocessableEntity;
+    let words = portal.templates.message(visitor.language, &reason.to_string(), &json!({}))?;
+    let data =
+        json!({ "status": status.code, "title": "error.422.title", "words": words, "what": null, "do": null });
+    Ok(Page::new(portal, visitor, "error", data)?.with_status(status))
 }
 
 /// An answer for programs that says what is wrong.

@@ -1,20 +1,117 @@
-//! The first page: what one has uploaded. And the language of all pages.
+//! The first page: what one has uploaded, and the place to upload more. And the language of all pages.
 
 use rocket::http::{Cookie, CookieJar, SameSite};
 use rocket::{FromForm, State, get, post};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::render::{Answer, Failure, Page, Reply};
-use super::{Language, local_path};
-use crate::accounts::people;
+use super::{Language, local_path, words};
+use crate::accounts::{Role, people};
+use crate::clock::readable;
+use crate::database::DbError;
+use crate::entries::{self, Category, Entry, Finding, State as EntryState, categories};
 use crate::forms::Posted;
 use crate::portal::Portal;
+use crate::uploads;
 use crate::visitor::{LANGUAGE_COOKIE, Viewer, Visitor};
 
-/// The entries of an account. There are none: captures cannot be uploaded yet.
-#[get("/")]
-pub async fn show(me: Viewer<'_>, portal: &State<Portal>) -> Reply {
-    Ok(Page::new(portal, &me, "home", json!({ "entries": [] }))?.into())
+/// What was done just before, for a line at the top. Other words are ignored.
+const DONE: [&str; 1] = ["deleted"];
+
+/// Which entries are looked for.
+#[derive(Clone, Debug, Default, FromForm)]
+pub struct Wanted {
+    search: Option<String>,
+    category: Option<String>,
+    state: Option<String>,
+    offset: Option<u32>,
+    done: Option<String>,
+}
+
+/// The entries of an account, newest first.
+#[get("/?<wanted..>")]
+pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Reply {
+    let limits = &portal.config.limits;
+    let state: Option<EntryState> = wanted.state.as_deref().and_then(|state| state.parse().ok());
+    let category: Option<i64> = wanted.category.as_deref().and_then(|category| category.parse().ok());
+    let search = wanted.search.clone().unwrap_or_default();
+    let (offset, account, page_rows) = (wanted.offset.unwrap_or(0), me.account.id, limits.page_rows);
+    let query = entries::Query { search: search.clone(), category, state, verdict: None, offset, limit: page_rows };
+    let (page, categories, kept) = portal
+        .db
+        .run(move |connection| -> Result<_, DbError> {
+            Ok((
+                entries::list(connection, account, &query)?,
+                categories::list(connection)?,
+                uploads::kept_bytes(connection, account)?,
+            ))
+        })
+        .await?;
+    let is_searched = !search.trim().is_empty() || category.is_some() || state.is_some();
+    let link = |offset: u32| {
+        let mut link = format!("/?offset={offset}");
+        for (name, value) in [("search", &wanted.search), ("category", &wanted.category), ("state", &wanted.state)] {
+            if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
+                link.push_str(&format!("&{name}={}", encoded(value)));
+            }
+        }
+        link
+    };
+    let states: Vec<Value> = EntryState::ALL
+        .into_iter()
+        .map(|one| json!({ "name": one.name(), "key": format!("state.{one}"), "is_current": Some(one) == state }))
+        .collect();
+    let done = wanted.done.filter(|done| DONE.contains(&done.as_str())).map(|done| format!("entry.done-{done}"));
+    let shown_up_to = u64::from(offset) + page.entries.len() as u64;
+    let data = json!({
+        "done": done,
+        "can_upload": me.account.role >= Role::Analyst,
+        "limit": words::bytes(limits.upload_bytes), "limit_bytes": limits.upload_bytes,
+        "used": words::bytes(kept), "quota": words::bytes(limits.quota_bytes),
+        "search": search, "is_searched": is_searched,
+        "is_searched_or_filled": is_searched || !page.entries.is_empty() || offset > 0,
+        "categories": choices(&categories, category, true), "states": states,
+        "entries": page.entries.iter().map(row).collect::<Vec<_>>(), "total": words::count(page.total),
+        "newer": (offset > 0).then(|| link(offset.saturating_sub(page_rows))),
+        "older": (shown_up_to < page.total).then(|| link(offset.saturating_add(page_rows))),
+    });
+    Ok(Page::new(portal, &me, "home", data)?.into())
+}
+
+/// One entry in the list.
+fn row(entry: &Entry) -> Value {
+    let (class, badge) = badge(entry);
+    json!({
+        "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "class": class, "badge": badge,
+        "created_at": readable(entry.created_at), "category": entry.category.clone().unwrap_or_default(),
+        "size": words::bytes(entry.bytes),
+    })
+}
+
+/// The class and the message of an entry's state or verdict.
+pub(super) fn badge(entry: &Entry) -> (&'static str, String) {
+    let is_blind = entry.analysed.as_ref().is_some_and(|analysed| analysed.scored == 0);
+    match entry.finding() {
+        Some(Finding::Malicious) => ("malicious", "verdict.malicious".to_owned()),
+        Some(Finding::Suspicious) => ("suspicious", "verdict.suspicious".to_owned()),
+        Some(Finding::Nothing) if is_blind => ("blind", "verdict.blind".to_owned()),
+        Some(Finding::Nothing) => ("clean", "verdict.clean".to_owned()),
+        None => (entry.state.name(), format!("state.{}", entry.state)),
+    }
+}
+
+/// The categories to choose from, with the retired ones where they are wanted or chosen.
+pub(super) fn choices(categories: &[Category], current: Option<i64>, with_retired: bool) -> Vec<Value> {
+    categories
+        .iter()
+        .filter(|category| with_retired || !category.retired || Some(category.id) == current)
+        .map(|category| json!({ "id": category.id, "name": category.name, "is_current": Some(category.id) == current }))
+        .collect()
+}
+
+/// A text as a part of an address.
+pub(super) fn encoded(text: &str) -> String {
+    rocket::http::RawStr::new(text).percent_encode().as_str().replace('&', "%26").replace('+', "%2B").replace('#', "%23")
 }
 
 /// A choice of language.

@@ -27,12 +27,23 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("layout", include_str!("../../templates/layout.hbs")),
     ("account", include_str!("../../templates/account.hbs")),
     ("audit", include_str!("../../templates/audit.hbs")),
+    ("categories", include_str!("../../templates/categories.hbs")),
+    ("confirm", include_str!("../../templates/confirm.hbs")),
+    ("delete", include_str!("../../templates/delete.hbs")),
+    ("entry-actions", include_str!("../../templates/entry-actions.hbs")),
     ("error", include_str!("../../templates/error.hbs")),
+    ("failed", include_str!("../../templates/failed.hbs")),
+    ("flow", include_str!("../../templates/flow.hbs")),
+    ("flows", include_str!("../../templates/flows.hbs")),
     ("home", include_str!("../../templates/home.hbs")),
     ("invitation", include_str!("../../templates/invitation.hbs")),
     ("login", include_str!("../../templates/login.hbs")),
+    ("marks", include_str!("../../templates/marks.hbs")),
     ("people", include_str!("../../templates/people.hbs")),
+    ("result", include_str!("../../templates/result.hbs")),
     ("setup", include_str!("../../templates/setup.hbs")),
+    ("uploaded", include_str!("../../templates/uploaded.hbs")),
+    ("wait", include_str!("../../templates/wait.hbs")),
 ];
 
 /// Why a page cannot be rendered.
@@ -49,7 +60,7 @@ impl From<RenderError> for PageError {
 
 /// All templates, once for every language.
 #[derive(Debug)]
-pub struct Templates(Vec<(Language, Handlebars<'static>)>);
+pub struct Templates(Vec<(Language, Arc<Messages>, Handlebars<'static>)>);
 
 impl Templates {
     /// The templates in the binary.
@@ -66,19 +77,34 @@ impl Templates {
                     .register_template_string(name, text)
                     .map_err(|error| PageError(format!("the template {name}: {error}")))?;
             }
-            templates.register_helper("t", Box::new(Translate(Arc::new(language.messages()?))));
-            all.push((language, templates));
+            let messages = Arc::new(language.messages()?);
+            templates.register_helper("t", Box::new(Translate(Arc::clone(&messages))));
+            all.push((language, messages, templates));
         }
         Ok(Self(all))
     }
 
-    fn render(&self, language: Language, name: &str, data: &Value) -> Result<String, PageError> {
-        let (_, templates) = self
-            .0
-            .iter()
-            .find(|(of, _)| *of == language)
-            .ok_or_else(|| PageError("there are no templates of that language".to_owned()))?;
-        Ok(templates.render(name, data)?)
+    pub(crate) fn render(&self, language: Language, name: &str, data: &Value) -> Result<String, PageError> {
+        Ok(self.of(language)?.1.render(name, data)?)
+    }
+
+    /// A message outside of a template, with values for its placeholders. It is not escaped.
+    ///
+    /// # Errors
+    /// Where there is no such message.
+    pub fn message(&self, language: Language, key: &str, values: &Value) -> Result<String, PageError> {
+        let message =
+            self.of(language)?.0.get(key).ok_or_else(|| PageError(format!("there is no message {key:?}")))?;
+        Ok(fill(message, |name| {
+            values.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        }))
+    }
+
+    fn of(&self, language: Language) -> Result<(&Messages, &Handlebars<'static>), PageError> {
+        let found = self.0.iter().find(|(of, ..)| *of == language);
+        let (_, messages, templates) =
+            found.ok_or_else(|| PageError("there are no templates of that language".to_owned()))?;
+        Ok((messages, templates))
     }
 }
 
@@ -120,6 +146,7 @@ impl Page {
                 "name": account.name,
                 "display_name": account.display_name,
                 "role": account.role.name(),
+                "is_analyst": account.role >= crate::accounts::Role::Analyst,
                 "is_administrator": account.role == crate::accounts::Role::Administrator,
             })
         });
@@ -140,6 +167,8 @@ impl Page {
             "here": visitor.here,
             "version": env!("CARGO_PKG_VERSION"),
             "title": format!("{template}.title"),
+            // Seconds after which a browser without script loads the page again.
+            "refresh": null,
         });
         if let (Some(data), Value::Object(common)) = (data.as_object_mut(), common) {
             for (key, value) in common {

@@ -1,0 +1,60 @@
+//! Analyses: a queue that is fair and survives a restart, and the workers that empty it.
+//!
+//! | module | story |
+//! |---|---|
+//! | [`queue`] | which analysis comes next, and what became of it |
+//! | [`live`] | how far running analyses have come, for whoever looks on |
+//! | [`runner`] | the threads that start workers and look after them |
+//! | [`tasks`] | the short looks into a capture that somebody waits for |
+
+pub mod live;
+pub mod queue;
+pub mod runner;
+pub mod tasks;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use veilwatch::worker::WorkerLimits;
+
+use crate::clock::Clock;
+use crate::config::{Config, DEFAULT_PIPELINE};
+use crate::database::Db;
+use crate::uploads::Folders;
+
+/// What every part of this module works with.
+#[derive(Clone)]
+pub struct Bench {
+    /// What the operator set.
+    pub config: Config,
+    /// The database.
+    pub db: Db,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where captures and results lie.
+    pub folders: Folders,
+    /// The program that workers are: this one.
+    pub program: PathBuf,
+}
+
+impl Bench {
+    /// The configuration of a pipeline by its name; `None` outside for a name that nobody configured, inside for the
+    /// pipeline in the box.
+    fn pipeline(&self, name: &str) -> Option<Option<PathBuf>> {
+        if name == DEFAULT_PIPELINE {
+            return Some(None);
+        }
+        self.config.pipeline.iter().find(|choice| choice.name == name).map(|choice| Some(choice.file.clone()))
+    }
+
+    fn limits(&self) -> WorkerLimits {
+        let worker = &self.config.worker;
+        WorkerLimits {
+            memory_bytes: worker.memory_bytes,
+            cpu_seconds: worker.cpu_seconds,
+            file_bytes: worker.result_bytes,
+            open_files: worker.open_files,
+            without_sandbox: worker.without_sandbox,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The threads that start workers and look after them.
+//!
+//! Each thread takes one analysis after the other. They are plain threads: a worker is a process, and waiting for it
+//! blocks. What a worker leaves is checked before the database says that it is there.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use veilwatch::worker::{Event, FailedWhy, Order, Supervised, Task, WorkerEnd, supervise};
+
+use super::Bench;
+use super::live::{Board, Running};
+use super::queue::{self, Job, Turns, Why};
+use crate::database::DbError;
+use crate::results::ResultFile;
+use crate::uploads::folders::FileError;
+
+/// How long a thread without work sleeps before it looks by itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Characters of a failure's words that are kept.
+const WORDS: usize = 500;
+
+/// The threads, and the way to wake and end them.
+#[derive(Clone)]
+pub struct Runner {
+    shared: Arc<Shared>,
+    /// How far running analyses have come.
+    pub board: Board,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Whether there may be something to do.
+    work: Mutex<bool>,
+    bell: Condvar,
+    ended: AtomicBool,
+    turns: Mutex<Turns>,
+}
+
+impl Runner {
+    /// Starts the threads. They end with [`Runner::end`], or with the program.
+    ///
+    /// # Errors
+    /// Where the system has no thread left.
+    pub fn start(bench: &Bench) -> std::io::Result<Self> {
+        let runner = Self { shared: Arc::new(Shared::default()), board: Board::default() };
+        for at in 0..bench.config.worker.at_once {
+            let (runner, bench) = (runner.clone(), bench.clone());
+            std::thread::Builder::new().name(format!("analyses-{at}")).spawn(move || runner.work(&bench))?;
+        }
+        Ok(runner)
+    }
+
+    /// Says that there is something to do.
+    pub fn wake(&self) {
+        *self.shared.work.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.shared.bell.notify_all();
+    }
+
+    /// Ends all workers and takes no more work. What was running is run again after the next start.
+    pub fn end(&self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        self.board.kill_all();
+        self.wake();
+    }
+
+    fn work(&self, bench: &Bench) {
+        while !self.shared.ended.load(Ordering::Relaxed) {
+            let job = bench.db.run_blocking(|connection| {
+                let mut turns = self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
+                queue::take(connection, &mut turns, bench.clock.now())
+            });
+            match job {
+                Ok(Some(job)) => self.run(bench, &job),
+                Ok(None) => self.sleep(),
+                Err(error) => {
+                    tracing::error!(%error, "the queue cannot be read");
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+            }
+        }
+    }
+
+    fn sleep(&self) {
+        let work = self.shared.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut work, _) =
+            self.shared.bell.wait_timeout_while(work, LOOK_AGAIN, |work| !*work).unwrap_or_else(PoisonError::into_inner);
+        *work = false;
+    }
+
+    fn run(&self, bench: &Bench, job: &Job) {
+        let on_board = self.board.begin(job.entry);
+        // It may have been stopped or deleted before it was on the board.
+        let noted = begin(bench, job, &on_board.running);
+        let outcome = noted.and_then(|()| analyse(bench, job, &on_board.running));
+        if self.shared.ended.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = note(bench, job, outcome) {
+            tracing::error!(entry = job.entry, %error, "the outcome of an analysis cannot be noted");
+            // The entry stays "running" and is run again after a restart.
+        }
+        drop(on_board);
+        // Perhaps it was put back.
+        self.wake();
+    }
+}
+
+fn begin(bench: &Bench, job: &Job, running: &Running) -> Result<(), Outcome> {
+    match bench.db.run_blocking(|connection| queue::is_stop_asked(connection, job.entry)) {
+        Ok(Some(asked)) => {
+            running.stop.store(asked, Ordering::Relaxed);
+            Ok(())
+        }
+        Ok(None) => Err(Outcome::Killed),
+        Err(error) => Err(Outcome::Failed(Why::Worker, Some(error.to_string()))),
+    }
+}
+
+/// What became of an analysis that has no result.
+enum Outcome {
+    /// It is set aside.
+    Failed(Why, Option<String>),
+    /// Its worker died.
+    Crashed(Why, String),
+    /// It was ended from here: by a deletion, or because the portal ends.
+    Killed,
+}
+
+fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<veilwatch::worker::Analysed, Outcome> {
+    let failed = |error: FileError| Outcome::Failed(Why::Output, Some(error.to_string()));
+    let capture = bench.folders.capture(&job.sha256);
+    if !capture.is_file() {
+        return Err(Outcome::Failed(Why::Missing, None));
+    }
+    let Some(pipeline) = bench.pipeline(&job.pipeline) else {
+        let words = format!("there is no pipeline `{}` any more", job.pipeline);
+        return Err(Outcome::Failed(Why::Pipeline, Some(words)));
+    };
+    let (_, result) = bench.folders.new_work_file().map_err(failed)?;
+    let task = Task::Analyse {
+        packets: job.packet_limit,
+        workers: bench.config.worker.threads.max(1),
+        result: result.clone(),
+    };
+    let order = Order { capture, task, pipeline, limits: bench.limits() };
+    let ended = supervise(
+        Supervised {
+            program: &bench.program,
+            order: &order,
+            wall: Duration::from_secs(bench.config.worker.wall_seconds),
+            stop: &running.stop,
+            kill: &running.kill,
+        },
+        &mut |event| running.note(event),
+    );
+    let outcome = match ended {
+        Ok(Event::Analysed(analysed)) => keep(bench, job, &result).map(|()| analysed),
+        Ok(_) => Err(Outcome::Crashed(Why::Worker, "the worker spoke of something else".to_owned())),
+        Err(end) => Err(outcome_of(&end)),
+    };
+    if outcome.is_err() {
+        // What an interrupted worker wrote is of no use.
+        let _ = std::fs::remove_file(&result);
+    }
+    outcome
+}
+
+/// Checks what the worker wrote and puts it where results are.
+fn keep(bench: &Bench, job: &Job, result: &Path) -> Result<(), Outcome> {
+    let broken = |error: &dyn std::fmt::Display| Outcome::Crashed(Why::Output, error.to_string());
+    // A result that is not one of ours was written by a worker that a capture or a plugin has taken over.
+    ResultFile::open(result).and_then(|file| file.summary()).map_err(|error| broken(&error))?;
+    let failed = |error: &dyn std::fmt::Display| Outcome::Failed(Why::Output, Some(error.to_string()));
+    std::fs::File::open(result).and_then(|file| file.sync_all()).map_err(|error| failed(&error))?;
+    bench.folders.place(result, &bench.folders.result(&job.key)).map_err(|error| failed(&error))
+}
+
+fn outcome_of(end: &WorkerEnd) -> Outcome {
+    let words = Some(end.to_string());
+    let why = match end {
+        WorkerEnd::Failed(failed) => {
+            let why = match failed.why {
+                FailedWhy::Empty | FailedWhy::NotACapture | FailedWhy::Unreadable => Why::Capture,
+                FailedWhy::Pipeline => Why::Pipeline,
+                FailedWhy::Plugin => Why::Plugin,
+                FailedWhy::Output => Why::Output,
+                FailedWhy::Sandbox => Why::Sandbox,
+                FailedWhy::Order => Why::Worker,
+            };
+            return Outcome::Failed(why, Some(failed.words.clone()));
+        }
+        WorkerEnd::Killed => return Outcome::Killed,
+        // Limits are reached again as surely as the first time.
+        WorkerEnd::Memory => Why::Memory,
+        WorkerEnd::CpuTime { .. } => Why::CpuTime,
+        WorkerEnd::WallTime { .. } => Why::WallTime,
+        WorkerEnd::FileSize { .. } => Why::ResultSize,
+        WorkerEnd::Forbidden => Why::Forbidden,
+        _ => return Outcome::Crashed(Why::Crashed, end.to_string()),
+    };
+    Outcome::Failed(why, words)
+}
+
+fn note(bench: &Bench, job: &Job, outcome: Result<veilwatch::worker::Analysed, Outcome>) -> Result<(), DbError> {
+    let (entry, now) = (job.entry, bench.clock.now());
+    match outcome {
+        Ok(analysed) => {
+            let is_there = bench.db.run_blocking(|c| queue::done(c, entry, &analysed, now))?;
+            tracing::info!(entry, packets = analysed.packets, flows = analysed.flows, "an analysis is done");
+            if !is_there {
+                // Deleted meanwhile, and with it everything that came from it.
+                if let Err(error) = bench.folders.remove_result(&job.key) {
+                    tracing::warn!(entry, %error, "a result stays behind until the next start");
+                }
+            }
+        }
+        Err(Outcome::Failed(why, words)) => {
+            let words = words.map(|words| clean(&words));
+            tracing::warn!(entry, why = why.name(), words, "an analysis failed");
+            bench.db.run_blocking(|c| queue::failed(c, entry, why, words.as_deref(), now))?;
+        }
+        Err(Outcome::Crashed(why, words)) => {
+            let words = clean(&words);
+            let again = bench.db.run_blocking(|c| queue::crashed(c, entry, why, &words, now))?;
+            tracing::warn!(entry, why = why.name(), words, again, "a worker died");
+        }
+        Err(Outcome::Killed) => {}
+    }
+    Ok(())
+}
+
+/// Words of a worker, which may be a capture's, on one line and without anything that steers.
+fn clean(words: &str) -> String {
+    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    words.chars().map(|c| if steers(c) { ' ' } else { c }).take(WORDS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_on_one_line() {
+        assert_eq!(clean("a\nb\u{1b}[31m\u{202e}c"), "a b [31m c");
+        assert_eq!(clean(&"x".repeat(9999)).len(), WORDS);
+    }
+}

@@ -1,0 +1,294 @@
+//! One entry: confirmed, waited for, described, deleted. What a result looks like is told by [`super::result`].
+
+use rocket::fs::NamedFile;
+use rocket::http::{ContentType, Header, Status};
+use rocket::tokio::time::{Duration, Instant, sleep};
+use rocket::{FromForm, Responder, State, get, post};
+use serde_json::{Value, json};
+
+use super::errors::refusal;
+use super::login::Nothing;
+use super::render::{Answer, Failure, Page, Reply, told};
+use super::{home, result, waiting, words};
+use crate::accounts::{Actor, Reason, Refused, Role};
+use crate::clock::readable;
+use crate::database::DbError;
+use crate::entries::{self, Bounds, Category, Choices, Entry, State as EntryState, Stop, categories};
+use crate::forms::Posted;
+use crate::portal::Portal;
+use crate::uploads;
+use crate::visitor::{Analyst, Viewer};
+
+/// What was done just before, for a line at the top. Other words are ignored.
+const DONE: [&str; 1] = ["saved"];
+/// How long a deletion waits for a worker to end.
+const WORKER_ENDS: Duration = Duration::from_secs(5);
+
+/// An entry of this account, or "not found".
+pub(super) async fn find(portal: &Portal, account: i64, key: &str) -> Result<(Entry, Vec<Category>), Failure> {
+    let key = key.to_owned();
+    let (entry, categories) = portal
+        .db
+        .run(move |connection| -> Result<_, DbError> {
+            Ok((entries::find(connection, account, &key)?, categories::list(connection)?))
+        })
+        .await?;
+    Ok((entry.ok_or(Failure(Status::NotFound))?, categories))
+}
+
+/// Whatever the entry is now: a question, a wait, a result, a failure.
+#[get("/entries/<key>?<done>")]
+pub async fn show(me: Viewer<'_>, portal: &State<Portal>, key: &str, done: Option<&str>) -> Reply {
+    let (entry, categories) = find(portal, me.account.id, key).await?;
+    let page = match entry.state {
+        EntryState::Unconfirmed => confirm_page(&me, portal, &entry, &categories, None).await?,
+        EntryState::Queued | EntryState::Running => waiting::page(&me, portal, &entry).await?,
+        EntryState::Failed => failed_page(&me, portal, &entry, &categories)?,
+        EntryState::Done => {
+            let done = done.filter(|done| DONE.contains(done)).map(|done| format!("entry.done-{done}"));
+            result::page(&me, portal, &entry, &categories, done).await?
+        }
+    };
+    Ok(page.into())
+}
+
+async fn confirm_page(
+    me: &Viewer<'_>,
+    portal: &Portal,
+    entry: &Entry,
+    categories: &[Category],
+    error: Option<Reason>,
+) -> Result<Page, Failure> {
+    let (account, sha256, id) = (me.account.id, entry.sha256.as_str().to_owned(), entry.id);
+    let earlier = portal
+        .db
+        .run(move |connection| -> Result<_, DbError> {
+            let query = entries::Query { search: sha256, limit: 20, ..entries::Query::default() };
+            Ok(entries::list(connection, account, &query)?.entries.into_iter().find(|other| other.id < id))
+        })
+        .await?;
+    let inspection = &entry.inspection;
+    let [first, last, span] = words::times(inspection).map_or([const { None }; 3], |times| times.map(Some));
+    let data = json!({
+        "error": error.map(|reason| reason.to_string()),
+        "earlier": earlier.map(|earlier| earlier.key.as_str().to_owned()),
+        "inspection": inspection, "packets": words::count(inspection.packets),
+        "is_undecoded": inspection.packets > 0 && inspection.decoded == 0,
+        "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "size": words::bytes(entry.bytes),
+        "sha256": entry.sha256.as_str(), "first": first, "last": last, "span": span,
+        "pipelines": portal.pipelines(), "categories": home::choices(categories, entry.category_id, false),
+    });
+    Ok(Page::new(portal, me, "confirm", data)?)
+}
+
+fn failed_page(me: &Viewer<'_>, portal: &Portal, entry: &Entry, categories: &[Category]) -> Result<Page, Failure> {
+    let why = entry.why.as_deref().unwrap_or("worker");
+    let mut data = json!({
+        "why": format!("failure.{why}"), "do": format!("failure.{why}-do"), "words": entry.words,
+        "size": words::bytes(entry.bytes), "pipeline": entry.pipeline, "created_at": readable(entry.created_at),
+    });
+    actions(me, entry, categories, &mut data);
+    Ok(Page::new(portal, me, "failed", data)?)
+}
+
+/// What the partial `entry-actions` needs.
+pub(super) fn actions(me: &Viewer<'_>, entry: &Entry, categories: &[Category], data: &mut Value) {
+    let more = json!({
+        "key": entry.key.as_str(), "name": entry.name, "note": entry.note,
+        "can_change": me.account.role >= Role::Analyst,
+        "categories": home::choices(categories, entry.category_id, false),
+    });
+    if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
+        data.extend(more);
+    }
+}
+
+/// The second confirmation.
+#[derive(Debug, FromForm)]
+pub struct Confirmation {
+    pipeline: String,
+    packets: String,
+    category: String,
+    note: String,
+}
+
+/// An optional number in a form: an empty field is none.
+fn number<T: std::str::FromStr>(text: &str, otherwise: Reason) -> Result<Option<T>, Reason> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| otherwise),
+    }
+}
+
+fn chosen(form: Confirmation) -> Result<Choices, Reason> {
+    Ok(Choices {
+        packet_limit: number(&form.packets, Reason::PacketLimit)?,
+        category: number(&form.category, Reason::Category)?,
+        pipeline: form.pipeline,
+        note: form.note,
+    })
+}
+
+/// Begins the analysis.
+#[post("/entries/<key>/confirm", data = "<form>")]
+pub async fn confirm(me: Analyst<'_>, portal: &State<Portal>, key: &str, form: Posted<Confirmation>) -> Reply {
+    let confirmed = match chosen(form.0) {
+        Ok(choices) => told(begin(portal, me.account.id, key, choices, me.actor()).await)?,
+        Err(reason) => Err(reason),
+    };
+    match confirmed {
+        Ok(()) => Ok(Answer::to(&format!("/entries/{key}"))),
+        Err(Reason::NotThere) => Err(Failure(Status::NotFound)),
+        Err(reason) => {
+            let (entry, categories) = find(portal, me.account.id, key).await?;
+            if entry.state != EntryState::Unconfirmed {
+                return Ok(Answer::to(&format!("/entries/{key}")));
+            }
+            let page = confirm_page(&me.into(), portal, &entry, &categories, Some(reason)).await?;
+            Ok(page.with_status(Status::UnprocessableEntity).into())
+        }
+    }
+}
+
+/// Puts an entry into the queue. The same for the page and for the API.
+pub(crate) async fn begin(
+    portal: &Portal,
+    account: i64,
+    key: &str,
+    choices: Choices,
+    actor: Actor,
+) -> Result<(), Refused> {
+    let (key, now, waiting, pipelines) = (key.to_owned(), portal.now(), portal.config.limits.waiting, portal.pipelines());
+    let confirmed = portal.db.run(move |connection| {
+        let pipelines: Vec<&str> = pipelines.iter().map(String::as_str).collect();
+        let bounds = Bounds { pipelines: &pipelines, waiting };
+        entries::confirm(connection, account, &key, &choices, bounds, &actor, now)
+    });
+    confirmed.await?;
+    portal.runner.wake();
+    Ok(())
+}
+
+/// Stops the analysis; what was found so far is kept.
+#[post("/entries/<key>/stop", data = "<_form>")]
+pub async fn stop(me: Analyst<'_>, portal: &State<Portal>, key: &str, _form: Posted<Nothing>) -> Reply {
+    match told(stop_it(portal, me.account.id, key, me.actor()).await)? {
+        // It may have ended just now.
+        Ok(()) | Err(Reason::State) => Ok(Answer::to(&format!("/entries/{key}"))),
+        Err(_) => Err(Failure(Status::NotFound)),
+    }
+}
+
+/// Stops an analysis. The same for the page and for the API.
+pub(crate) async fn stop_it(portal: &Portal, account: i64, key: &str, actor: Actor) -> Result<(), Refused> {
+    let (key, now) = (key.to_owned(), portal.now());
+    let stopped =
+        portal.db.run(move |connection| entries::ask_stop(connection, account, &key, &actor, now)).await?;
+    if let Stop::Running { id } = stopped
+        && let Some(running) = portal.runner.board.find(id)
+    {
+        running.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// What an entry is called and sorted into.
+#[derive(Debug, FromForm)]
+pub struct Description {
+    note: String,
+    category: String,
+}
+
+/// Sets note and category.
+#[post("/entries/<key>/note", data = "<form>")]
+pub async fn describe(me: Analyst<'_>, portal: &State<Portal>, key: &str, form: Posted<Description>) -> Reply {
+    let Description { note, category } = form.0;
+    let (account, actor, now, key_) = (me.account.id, me.actor(), portal.now(), key.to_owned());
+    let changed = match number(&category, Reason::Category) {
+        Ok(category) => {
+            let change = portal.db.run(move |connection| -> Result<(), Refused> {
+                entries::set_note(connection, account, &key_, &note, &actor, now)?;
+                entries::set_category(connection, account, &key_, category, &actor, now)
+            });
+            told(change.await)?
+        }
+        Err(reason) => Err(reason),
+    };
+    match changed {
+        Ok(()) => Ok(Answer::to(&format!("/entries/{key}?done=saved"))),
+        Err(Reason::NotThere) => Err(Failure(Status::NotFound)),
+        Err(reason) => Ok(refusal(portal, &me, reason)?.into()),
+    }
+}
+
+/// Asks once more before an entry is deleted.
+#[get("/entries/<key>/delete")]
+pub async fn ask_delete(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Reply {
+    let (entry, _) = find(portal, me.account.id, key).await?;
+    let data = json!({ "key": entry.key.as_str(), "name": entry.name });
+    Ok(Page::new(portal, &me, "delete", data)?.into())
+}
+
+/// Deletes an entry, its capture, and all that came from it.
+#[post("/entries/<key>/delete", data = "<_form>")]
+pub async fn delete(me: Analyst<'_>, portal: &State<Portal>, key: &str, _form: Posted<Nothing>) -> Reply {
+    match told(delete_it(portal, me.account.id, key, me.actor()).await)? {
+        Ok(()) => Ok(Answer::to("/?done=deleted")),
+        Err(_) => Err(Failure(Status::NotFound)),
+    }
+}
+
+/// Deletes an entry. The same for the page and for the API.
+pub(crate) async fn delete_it(portal: &Portal, account: i64, key: &str, actor: Actor) -> Result<(), Refused> {
+    let (key, now) = (key.to_owned(), portal.now());
+    let deleted = portal.db.run(move |connection| entries::delete(connection, account, &key, &actor, now)).await?;
+    // Its worker reads the capture and writes the result: it ends first.
+    let until = Instant::now() + WORKER_ENDS;
+    while let Some(running) = portal.runner.board.find(deleted.id).filter(|_| Instant::now() < until) {
+        running.kill.store(true, std::sync::atomic::Ordering::Relaxed);
+        sleep(Duration::from_millis(20)).await;
+    }
+    let folders = portal.folders.clone();
+    portal.db.run(move |connection| uploads::remove(connection, &folders, &deleted)).await
+}
+
+/// A new entry of the same capture, to be confirmed.
+#[post("/entries/<key>/again", data = "<_form>")]
+pub async fn again(me: Analyst<'_>, portal: &State<Portal>, key: &str, _form: Posted<Nothing>) -> Reply {
+    let (account, actor, now, limits) = (me.account.id, me.actor(), portal.now(), portal.config.limits.clone());
+    let old = key.to_owned();
+    let made = portal.db.run(move |c| entries::analyse_again(c, account, &old, &limits, &actor, now)).await;
+    match told(made)? {
+        Ok(new) => Ok(Answer::to(&format!("/entries/{new}"))),
+        Err(Reason::NotThere) => Err(Failure(Status::NotFound)),
+        Err(reason) => Ok(refusal(portal, &me, reason)?.into()),
+    }
+}
+
+/// Something to save under a name.
+#[derive(Responder)]
+pub struct Save<B> {
+    body: B,
+    kind: ContentType,
+    disposition: Header<'static>,
+}
+
+impl<B> Save<B> {
+    /// Bytes to save. The name is one of ours, never one that somebody chose.
+    pub(super) fn new(body: B, kind: ContentType, name: &str) -> Self {
+        let disposition = Header::new("Content-Disposition", format!("attachment; filename=\"{name}\""));
+        Self { body, kind, disposition }
+    }
+}
+
+/// The capture as it was uploaded.
+#[get("/entries/<key>/capture")]
+pub async fn capture(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Result<Save<NamedFile>, Failure> {
+    let (entry, _) = find(portal, me.account.id, key).await?;
+    let file = NamedFile::open(portal.folders.capture(&entry.sha256)).await.map_err(|error| {
+        tracing::error!(entry = entry.id, %error, "a capture cannot be opened");
+        Failure(Status::NotFound)
+    })?;
+    let name = entries::capture_name(&entry);
+    Ok(Save::new(file, ContentType::Binary, &name))
+}

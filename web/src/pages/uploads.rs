@@ -1,0 +1,289 @@
+//! Captures come in: streamed to the disk, recognised, and then confirmed by whoever brought them.
+
+use std::time::Duration;
+
+use multer::{Constraints, Field, Multipart, SizeLimit};
+use rocket::data::{Data, ToByteUnit};
+use rocket::futures::TryStreamExt;
+use rocket::http::{Accept, ContentType, MediaType, Status};
+use rocket::request::FromRequest;
+use rocket::serde::json::Json;
+use rocket::tokio::io::{AsyncRead, AsyncReadExt};
+use rocket::tokio::time::timeout;
+use rocket::{Request, Responder, State, post};
+use serde_json::{Value, json};
+use tokio_util::io::StreamReader;
+use veilwatch::worker::FailedWhy;
+
+use super::render::{Answer, Failure, Page};
+use super::words;
+use crate::accounts::{Actor, Reason, Refused};
+use crate::forms::FromOurPage;
+use crate::jobs::tasks::LookError;
+use crate::portal::Portal;
+use crate::secret::same;
+use crate::uploads::receive::{ReceiveLimits, UploadError, receive};
+use crate::uploads::store::{self, NewUpload};
+use crate::uploads::{Key, name::shown_name};
+use crate::visitor::Analyst;
+
+/// Files of one form.
+pub const FILES: usize = 20;
+/// Bytes of a form beside its files: boundaries, headers, the form token.
+const AROUND: u64 = 1 << 20;
+/// How much of a refused upload is still read, and for how long: a browser that is cut off in the middle shows its own
+/// error and not ours.
+const DRAIN: (u64, Duration) = (64 << 20, Duration::from_secs(5));
+
+/// What became of one file.
+pub(crate) enum Outcome {
+    /// It is kept.
+    Kept(Key),
+    /// It is not, and why: a message with what is put into it, and what a program said, for the message's `{words}`.
+    Refused(Status, Refusal),
+}
+
+/// Why a file was not kept, as a message.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The key of the message.
+    pub(crate) key: String,
+    /// What goes into it.
+    pub(crate) values: Value,
+}
+
+impl Refusal {
+    fn new(key: impl ToString) -> Self {
+        Self { key: key.to_string(), values: json!({}) }
+    }
+}
+
+/// What a browser's script, or the browser itself, gets.
+#[derive(Responder)]
+pub enum UploadReply {
+    /// A page.
+    Page(Answer),
+    /// For the script.
+    Json((Status, Json<Value>)),
+}
+
+/// Whether the visitor's script asks, which wants JSON.
+pub struct ByScript(bool);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for ByScript {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Self, ()> {
+        let json = MediaType::JSON;
+        let wanted = request.accept().map(Accept::preferred).is_some_and(|kind| kind.media_type() == &json);
+        rocket::request::Outcome::Success(Self(wanted))
+    }
+}
+
+/// Takes the files of a form.
+#[post("/uploads", data = "<data>")]
+pub async fn upload(
+    me: Analyst<'_>,
+    portal: &State<Portal>,
+    _ours: FromOurPage,
+    script: ByScript,
+    kind: &ContentType,
+    data: Data<'_>,
+) -> Result<UploadReply, Failure> {
+    let Some(boundary) = kind.param("boundary").filter(|_| kind.is_form_data()) else {
+        return Err(Failure(Status::UnsupportedMediaType));
+    };
+    let most = portal.config.limits.upload_bytes.saturating_mul(FILES as u64).saturating_add(AROUND);
+    let mut stream = data.open(most.bytes());
+    let taken = take_form(portal, &me, boundary, &mut stream).await;
+    let is_whole = taken.as_ref().is_ok_and(|outcomes| outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Kept(_))));
+    if !is_whole {
+        drain(&mut stream).await;
+    }
+    answer(portal, &me, script.0, taken?)
+}
+
+/// Reads the form token first, then every file.
+async fn take_form(
+    portal: &Portal,
+    me: &Analyst<'_>,
+    boundary: &str,
+    stream: &mut (impl AsyncRead + Unpin + Send),
+) -> Result<Vec<(String, Outcome)>, Failure> {
+    // A form that cannot be read is the visitor's, or the connection's.
+    let broken = |_| Failure(Status::UnprocessableEntity);
+    let limits = SizeLimit::new().for_field("csrf", 256);
+    let mut form = Multipart::with_reader_with_constraints(stream, boundary, Constraints::new().size_limit(limits));
+    let idle = Duration::from_secs(portal.config.limits.upload_idle_seconds.unsigned_abs());
+    let next = |form| async move { timeout(idle, next_field(form)).await.map_err(|_| Failure(Status::RequestTimeout))? };
+    let token = match next(&mut form).await? {
+        Some(field) if field.name() == Some("csrf") => {
+            timeout(idle, field.text()).await.map_err(|_| Failure(Status::RequestTimeout))?.map_err(broken)?
+        }
+        _ => String::new(),
+    };
+    if !same(token.as_bytes(), me.form_token.as_bytes()) {
+        return Err(Failure(Status::Forbidden));
+    }
+    let mut outcomes = Vec::new();
+    while let Some(field) = next(&mut form).await? {
+        if field.name() != Some("capture") {
+            continue;
+        }
+        let name = shown_name(field.file_name().unwrap_or_default());
+        if outcomes.len() == FILES {
+            let values = json!({ "n": FILES });
+            outcomes.push((name, refused(Refusal { key: "upload-error.too-many-files".to_owned(), values })));
+            break;
+        }
+        let reader = StreamReader::new(field.map_err(std::io::Error::other));
+        let outcome = take(portal, me.account.id, &me.actor(), &name, None, reader).await;
+        let is_kept = matches!(outcome, Outcome::Kept(_));
+        outcomes.push((name, outcome));
+        if !is_kept {
+            // What follows in the stream may be the rest of this file.
+            break;
+        }
+    }
+    Ok(outcomes)
+}
+
+async fn next_field<'r>(form: &mut Multipart<'r>) -> Result<Option<Field<'r>>, Failure> {
+    form.next_field().await.map_err(|_| Failure(Status::UnprocessableEntity))
+}
+
+fn refused(refusal: Refusal) -> Outcome {
+    Outcome::Refused(Status::UnprocessableEntity, refusal)
+}
+
+/// Takes one file: to the disk, a look into it, an entry. The same for a form and for the API.
+pub(crate) async fn take(
+    portal: &Portal,
+    account: i64,
+    actor: &Actor,
+    name: &str,
+    declared: Option<u64>,
+    reader: impl AsyncRead + Unpin,
+) -> Outcome {
+    match try_take(portal, account, actor, name, declared, reader).await {
+        Ok(key) => Outcome::Kept(key),
+        Err((status, refusal)) => Outcome::Refused(status, refusal),
+    }
+}
+
+async fn try_take(
+    portal: &Portal,
+    account: i64,
+    actor: &Actor,
+    name: &str,
+    declared: Option<u64>,
+    reader: impl AsyncRead + Unpin,
+) -> Result<Key, (Status, Refusal)> {
+    let limits = portal.config.limits.clone();
+    let of_refused = |error: Refused| match error {
+        Refused::Because(reason) => of_reason(portal, reason),
+        Refused::Db(error) => ours(&error),
+    };
+    let kept = {
+        let limits = limits.clone();
+        portal.db.run(move |connection| store::room(connection, account, &limits)).await.map_err(of_refused)?
+    };
+    let upload = portal.under_way.begin(account, kept, &limits).map_err(|reason| of_reason(portal, reason))?;
+    let receiving = ReceiveLimits::from(&limits);
+    let of_upload = |error: UploadError| match error.reason() {
+        Some(reason) => of_reason(portal, reason),
+        None => ours(&error),
+    };
+    if let Some(length) = declared {
+        receiving.check_declared(&portal.folders, length).map_err(of_upload)?;
+    }
+    let received = receive(&portal.folders, reader, receiving, upload).await.map_err(of_upload)?;
+    let inspection = portal.looks.inspect(received.path().to_owned()).await.map_err(|error| of_look(&error))?;
+    let (folders, actor, name, now) = (portal.folders.clone(), actor.clone(), name.to_owned(), portal.now());
+    let kept = portal.db.run(move |connection| {
+        let new = NewUpload { name: &name, inspection: &inspection };
+        store::keep(connection, &folders, received, &new, &limits, &actor, now)
+    });
+    Ok(kept.await.map_err(of_refused)?.key)
+}
+
+fn ours(error: &dyn std::fmt::Display) -> (Status, Refusal) {
+    tracing::error!(%error, "an upload failed");
+    (Status::InternalServerError, Refusal::new("upload-error.ours"))
+}
+
+/// A reason with the limits that its message names.
+fn of_reason(portal: &Portal, reason: Reason) -> (Status, Refusal) {
+    let limits = &portal.config.limits;
+    let status = match reason {
+        Reason::UploadTooLarge => Status::PayloadTooLarge,
+        Reason::TooManyUploads => Status::TooManyRequests,
+        Reason::UploadSlow | Reason::UploadTooLong => Status::RequestTimeout,
+        Reason::DiskFull => Status::InsufficientStorage,
+        _ => Status::UnprocessableEntity,
+    };
+    let values = json!({
+        "limit": words::bytes(limits.upload_bytes), "quota": words::bytes(limits.quota_bytes),
+        "seconds": limits.upload_idle_seconds, "n": limits.entries,
+    });
+    (status, Refusal { key: reason.to_string(), values })
+}
+
+fn of_look(error: &LookError) -> (Status, Refusal) {
+    let (key, said) = match error {
+        LookError::Capture(FailedWhy::Empty, said) => ("upload-error.empty", said),
+        LookError::Capture(FailedWhy::NotACapture, said) => ("upload-error.not-a-capture", said),
+        LookError::Capture(_, said) => ("upload-error.unreadable", said),
+        LookError::Died(said) => ("upload-error.died", said),
+        LookError::Ours(said) => return ours(said),
+    };
+    (Status::UnprocessableEntity, Refusal { key: key.to_owned(), values: json!({ "words": said }) })
+}
+
+/// Reads on for a while, so that the answer is heard.
+async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
+    let (most, time) = DRAIN;
+    let mut rest = stream.take(most);
+    let _ = timeout(time, rocket::tokio::io::copy(&mut rest, &mut rocket::tokio::io::sink())).await;
+}
+
+fn answer(
+    portal: &Portal,
+    me: &Analyst<'_>,
+    by_script: bool,
+    mut outcomes: Vec<(String, Outcome)>,
+) -> Result<UploadReply, Failure> {
+    if outcomes.is_empty() {
+        outcomes.push((String::new(), refused(Refusal::new("upload-error.nothing"))));
+    }
+    let told = |refusal: &Refusal| portal.templates.message(me.language, &refusal.key, &refusal.values);
+    if let [(_, only)] = outcomes.as_slice() {
+        return Ok(match only {
+            Outcome::Kept(key) if by_script => {
+                UploadReply::Json((Status::Created, Json(json!({ "location": format!("/entries/{key}") }))))
+            }
+            Outcome::Kept(key) => UploadReply::Page(Answer::to(&format!("/entries/{key}"))),
+            Outcome::Refused(status, refusal) if by_script => {
+                UploadReply::Json((*status, Json(json!({ "detail": told(refusal)? }))))
+            }
+            Outcome::Refused(status, refusal) => {
+                let data = json!({
+                    "status": status.code, "title": "error.upload.title", "words": told(refusal)?,
+                    "what": null, "do": null,
+                });
+                UploadReply::Page(Page::new(portal, me, "error", data)?.with_status(*status).into())
+            }
+        });
+    }
+    let list = outcomes
+        .iter()
+        .map(|(name, outcome)| {
+            Ok(match outcome {
+                Outcome::Kept(key) => json!({ "name": name, "location": format!("/entries/{key}"), "error": null }),
+                Outcome::Refused(_, refusal) => json!({ "name": name, "location": null, "error": told(refusal)? }),
+            })
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    Ok(UploadReply::Page(Page::new(portal, me, "uploaded", json!({ "outcomes": list }))?.into()))
+}
