@@ -10,6 +10,8 @@
 //! | [`clock`] | what time it is |
 //! | [`database`] | the embedded database and its migrations |
 //! | [`accounts`] | people: who they are, what they may do, how they are let in |
+//! | [`uploads`] | captures arrive and are kept |
+//! | [`entries`] | what people uploaded, and what became of it |
 //! | [`portal`] | what every request works with |
 //! | [`visitor`] | who asks: the guards in front of every page |
 //! | [`forms`] | forms that change something |
@@ -22,11 +24,13 @@ pub mod api;
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod entries;
 pub mod forms;
 pub mod headers;
 pub mod pages;
 pub mod portal;
 pub mod secret;
+pub mod uploads;
 pub mod visitor;
 
 use std::sync::Arc;
