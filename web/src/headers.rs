@@ -7,7 +7,7 @@ use rocket::{Request, Response};
 use crate::portal::Portal;
 
 /// Nothing is loaded from anywhere else, nothing inline is run, nobody frames us.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; \
                                            form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 /// The portal needs none of what a browser could offer.
 pub const PERMISSIONS_POLICY: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \

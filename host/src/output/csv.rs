@@ -85,7 +85,7 @@ impl<W: Write> Sink for CsvSink<W> {
 }
 
 /// A cell that no spreadsheet takes for a formula (OWASP, CSV injection).
-fn harmless(text: String) -> String {
+pub fn harmless(text: String) -> String {
     // Spreadsheets look past spaces and byte-order marks, and some take full-width signs.
     let first = text.trim_start_matches([' ', '\u{feff}', '\u{a0}']).chars().next();
     if first.is_some_and(|c| "=+-@\t\r\n＝＋－＠".contains(c)) { format!("'{text}") } else { text }

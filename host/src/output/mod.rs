@@ -11,7 +11,7 @@ mod table;
 mod text;
 mod words;
 
-pub use csv::CsvSink;
+pub use csv::{CsvSink, harmless};
 pub use jsonl::{FORMAT, JsonSink};
 pub use selection::Selection;
 pub use table::{TableSink, summary_text};

@@ -43,11 +43,31 @@ pub enum Action {
     Enabled,
     /// The audit log was exported.
     AuditExported,
+    /// A capture was uploaded.
+    Uploaded,
+    /// An analysis was confirmed.
+    Confirmed,
+    /// A capture was given a second analysis.
+    Again,
+    /// An analysis was stopped.
+    Stopped,
+    /// An entry was deleted.
+    Deleted,
+    /// An entry got another note or category.
+    Described,
+    /// A flow was marked malicious or harmless.
+    Marked,
+    /// The list of categories was changed.
+    CategoryChanged,
+    /// A report was taken.
+    ReportTaken,
+    /// Flows, packets or marks were exported.
+    Exported,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 25] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -63,6 +83,16 @@ impl Action {
         Self::Disabled,
         Self::Enabled,
         Self::AuditExported,
+        Self::Uploaded,
+        Self::Confirmed,
+        Self::Again,
+        Self::Stopped,
+        Self::Deleted,
+        Self::Described,
+        Self::Marked,
+        Self::CategoryChanged,
+        Self::ReportTaken,
+        Self::Exported,
     ];
 
     /// Its name in the log and in the messages.
@@ -83,6 +113,16 @@ impl Action {
             Self::Disabled => "disabled",
             Self::Enabled => "enabled",
             Self::AuditExported => "audit-exported",
+            Self::Uploaded => "uploaded",
+            Self::Confirmed => "confirmed",
+            Self::Again => "again",
+            Self::Stopped => "stopped",
+            Self::Deleted => "deleted",
+            Self::Described => "described",
+            Self::Marked => "marked",
+            Self::CategoryChanged => "category-changed",
+            Self::ReportTaken => "report-taken",
+            Self::Exported => "exported",
         }
     }
 }

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::database::DbError;
+use crate::uploads::FileError;
 
 /// What an account may do; each role may do everything that those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -143,6 +144,66 @@ pub enum Reason {
     /// A number of days out of range.
     #[error("reason.days")]
     Days,
+    /// The account's captures and uploads fill its quota.
+    #[error("reason.quota")]
+    Quota,
+    /// The disk of the portal is full.
+    #[error("reason.disk-full")]
+    DiskFull,
+    /// An upload is larger than one capture may be.
+    #[error("reason.upload-too-large")]
+    UploadTooLarge,
+    /// An upload has not one byte.
+    #[error("reason.upload-empty")]
+    UploadEmpty,
+    /// An upload stood still.
+    #[error("reason.upload-slow")]
+    UploadSlow,
+    /// An upload took too long.
+    #[error("reason.upload-too-long")]
+    UploadTooLong,
+    /// An upload was cut off.
+    #[error("reason.upload-cut")]
+    UploadCut,
+    /// As many uploads under way as there may be.
+    #[error("reason.too-many-uploads")]
+    TooManyUploads,
+    /// As many entries as there may be.
+    #[error("reason.too-many-entries")]
+    TooManyEntries,
+    /// As many entries wait as may wait.
+    #[error("reason.waiting")]
+    Waiting,
+    /// Not possible in the state that the entry is in.
+    #[error("reason.state")]
+    State,
+    /// No pipeline of that name can be chosen.
+    #[error("reason.pipeline")]
+    Pipeline,
+    /// A number of packets out of range.
+    #[error("reason.packet-limit")]
+    PacketLimit,
+    /// Not a note.
+    #[error("reason.note")]
+    Note,
+    /// No category of that number can be chosen.
+    #[error("reason.category")]
+    Category,
+    /// Not a name of a category.
+    #[error("reason.category-name")]
+    CategoryName,
+    /// There is a category of that name.
+    #[error("reason.category-taken")]
+    CategoryTaken,
+    /// As many categories as there may be.
+    #[error("reason.too-many-categories")]
+    TooManyCategories,
+    /// A mark without a reason that says something.
+    #[error("reason.mark")]
+    Mark,
+    /// As many marks as there may be.
+    #[error("reason.too-many-marks")]
+    TooManyMarks,
     /// The password is not good enough.
     #[error(transparent)]
     Password(#[from] password::PasswordFault),
@@ -158,6 +219,9 @@ pub enum Refused {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// A file failed.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl From<rusqlite::Error> for Refused {
@@ -190,11 +254,19 @@ pub fn display_name(text: &str) -> Result<String, Reason> {
 
 /// A text for people, trimmed; none where it is empty, too long or holds characters that steer.
 fn shown_text(text: &str) -> Option<String> {
+    shown_text_of(text, MAX_TEXT).filter(|text| !text.is_empty())
+}
+
+/// A text for people of so many characters at most, trimmed; none where it is too long or holds characters that steer.
+pub(crate) fn shown_text_of(text: &str, most: usize) -> Option<String> {
     let text = text.trim();
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    (!text.is_empty() && text.chars().count() <= MAX_TEXT && !text.contains(steers)).then(|| text.to_owned())
+    (text.chars().count() <= most && !text.contains(steers)).then(|| text.to_owned())
+}
+
+/// Whether a character steers the terminal, the line or the direction of writing instead of being shown.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

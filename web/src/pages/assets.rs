@@ -1,4 +1,4 @@
-//! The style sheet and the icon: ours, and the same for everybody.
+//! The style sheet, the script and the icon: ours, and the same for everybody.
 
 use rocket::http::{ContentType, Header};
 use rocket::{Responder, get};
@@ -26,4 +26,10 @@ pub fn style() -> Asset {
 #[get("/favicon.svg")]
 pub fn icon() -> Asset {
     asset(include_str!("../../static/favicon.svg"), ContentType::SVG)
+}
+
+/// The script. Every page works without it.
+#[get("/script.js")]
+pub fn script() -> Asset {
+    asset(include_str!("../../static/script.js"), ContentType::JavaScript)
 }

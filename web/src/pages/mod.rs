@@ -10,6 +10,15 @@
 //! | [`login`] | logging in and out |
 //! | [`invitation`] | a new account from a link |
 //! | [`home`] | the entries |
+//! | [`uploads`] | captures come in |
+//! | [`entry`] | one entry: confirmed, described, deleted |
+//! | [`waiting`] | waiting for a result |
+//! | [`result`] | what was found |
+//! | [`flows`] | the table of flows, and one of them |
+//! | [`downloads`] | what can be saved of a result |
+//! | [`marks`] | what people said of flows, as labels |
+//! | [`categories`] | what entries are sorted into, for administrators |
+//! | [`words`] | numbers and times as people read them |
 //! | [`account`] | one's own password, sessions and API tokens |
 //! | [`people`] | everybody's accounts, for administrators |
 //! | [`audit`] | the audit log, for administrators |
@@ -17,14 +26,23 @@
 pub mod account;
 pub mod assets;
 pub mod audit;
+pub mod categories;
+pub mod downloads;
+pub mod entry;
 pub mod errors;
+pub mod flows;
 pub mod home;
 pub mod invitation;
 pub mod language;
 pub mod login;
+pub mod marks;
 pub mod people;
 pub mod render;
+pub mod result;
 pub mod setup;
+pub mod uploads;
+pub mod waiting;
+pub mod words;
 
 pub use language::Language;
 pub use render::{Answer, Failure, Page, PageError, Reply, Templates};
@@ -37,6 +55,7 @@ pub fn routes() -> Vec<Route> {
     rocket::routes![
         assets::style,
         assets::icon,
+        assets::script,
         setup::show,
         setup::create,
         login::show,
@@ -46,6 +65,32 @@ pub fn routes() -> Vec<Route> {
         invitation::accept,
         home::show,
         home::set_language,
+        uploads::upload,
+        entry::show,
+        entry::confirm,
+        entry::stop,
+        entry::describe,
+        entry::ask_delete,
+        entry::delete,
+        entry::again,
+        entry::capture,
+        waiting::events,
+        result::picture,
+        flows::list,
+        flows::show,
+        flows::mark,
+        downloads::report,
+        downloads::json_lines,
+        downloads::csv,
+        downloads::packets,
+        marks::show,
+        marks::captures,
+        marks::flows,
+        categories::show,
+        categories::add,
+        categories::rename,
+        categories::retire,
+        categories::restore,
         account::show,
         account::set_password,
         account::revoke_session,

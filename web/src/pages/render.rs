@@ -20,6 +20,7 @@ use crate::accounts::password::HashError;
 use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
 use crate::portal::Portal;
+use crate::uploads::FileError;
 use crate::visitor::Visitor;
 
 /// The templates by name; `layout` goes around all others.
@@ -258,7 +259,7 @@ macro_rules! failure_from {
         }
     )*};
 }
-failure_from!(DbError, HashError, PageError);
+failure_from!(DbError, FileError, HashError, PageError);
 
 /// Splits what a visitor can do something about from what broke.
 ///
@@ -269,5 +270,6 @@ pub fn told<T>(result: Result<T, Refused>) -> Result<Result<T, Reason>, Failure>
         Ok(value) => Ok(Ok(value)),
         Err(Refused::Because(reason)) => Ok(Err(reason)),
         Err(Refused::Db(error)) => Err(error.into()),
+        Err(Refused::File(error)) => Err(error.into()),
     }
 }

@@ -1,0 +1,339 @@
+//! What people say of flows, and the labels that come of it.
+//!
+//! A mark is never changed: the newest of a flow counts, and those before it stay as its history. The export is what
+//! `veilwatch train --data FOLDER` reads, once the captures lie beside it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
+use veilwatch::output::harmless;
+
+use super::change::begin;
+use super::{Entry, State, owned};
+use crate::accounts::audit::{self, Action};
+use crate::accounts::{Actor, Reason, Refused, shown_text_of};
+use crate::database::DbError;
+
+/// The fewest characters of a mark's reason.
+pub const MIN_REASON: usize = 3;
+/// The most characters of a mark's reason.
+pub const MAX_REASON: usize = 500;
+/// The most characters of a server name that is copied into a mark.
+pub const MAX_SNI: usize = 255;
+/// The most marks of one account.
+pub const MAX_MARKS: u32 = 50_000;
+
+/// What names a flow without the result that it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowFacts {
+    /// The flow in the entry's result.
+    pub flow_id: u64,
+    /// The time of its first packet, in nanoseconds since 1970.
+    pub first_ns: u64,
+    /// Who opened it.
+    pub client: IpAddr,
+    /// Their port.
+    pub client_port: u16,
+    /// Who answered.
+    pub server: IpAddr,
+    /// Their port.
+    pub server_port: u16,
+    /// The server name that was asked for: the capture's text.
+    pub sni: Option<String>,
+}
+
+/// What somebody says of a flow.
+#[derive(Clone, Debug)]
+pub struct NewMark<'a> {
+    /// The flow.
+    pub flow: &'a FlowFacts,
+    /// Whether it is malicious.
+    pub malicious: bool,
+    /// Why, in one line.
+    pub reason: &'a str,
+}
+
+/// What somebody said of a flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    /// Its number; later ones are higher.
+    pub id: i64,
+    /// Whether the flow is malicious.
+    pub malicious: bool,
+    /// Why.
+    pub reason: String,
+    /// The name to show of who said it.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+/// All that was said of one flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FlowMarks {
+    /// The flow.
+    pub flow: FlowFacts,
+    /// What counts.
+    pub latest: Mark,
+    /// What was said before, the newest first.
+    pub history: Vec<Mark>,
+}
+
+/// Labels in the format of a training folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    captures: String,
+    flows: String,
+}
+
+impl Labels {
+    /// The content of `captures.csv`: which files must lie beside it.
+    pub fn captures_csv(&self) -> &str {
+        &self.captures
+    }
+
+    /// The content of `flows.csv`.
+    pub fn flows_csv(&self) -> &str {
+        &self.flows
+    }
+}
+
+/// Marks a flow of an entry that is done.
+///
+/// # Errors
+/// Where the reason says nothing, is too long or steers, the entry is not there, another's or not done, there are too
+/// many marks, or the database fails.
+pub fn mark(
+    connection: &mut Connection,
+    account: i64,
+    key: &str,
+    new: &NewMark<'_>,
+    actor: &Actor,
+    now: i64,
+) -> Result<(), Refused> {
+    let reason = shown_text_of(new.reason, MAX_REASON).filter(|reason| reason.chars().count() >= MIN_REASON);
+    let reason = reason.ok_or(Reason::Mark)?;
+    let flow = new.flow;
+    let signed = |number: u64| i64::try_from(number).map_err(|_| Reason::Form);
+    let (flow_id, first_ns) = (signed(flow.flow_id)?, signed(flow.first_ns)?);
+    let sni: Option<String> = flow.sni.as_ref().map(|sni| sni.chars().take(MAX_SNI).collect());
+    let transaction = begin(connection)?;
+    let entry = owned(&transaction, account, key)?;
+    if entry.state != State::Done {
+        return Err(Reason::State.into());
+    }
+    let there: u32 = transaction.query_row(
+        "SELECT count(*) FROM marks m JOIN entries e ON e.id = m.entry_id WHERE e.account_id = ?1",
+        [account],
+        |row| row.get(0),
+    )?;
+    if there >= MAX_MARKS {
+        return Err(Reason::TooManyMarks.into());
+    }
+    transaction.execute(
+        "INSERT INTO marks (entry_id, flow_id, malicious, reason, account_id, at, first_ns, client, client_port, server,
+            server_port, sni) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            entry.id,
+            flow_id,
+            new.malicious,
+            reason,
+            account,
+            now,
+            first_ns,
+            flow.client.to_string(),
+            flow.client_port,
+            flow.server.to_string(),
+            flow.server_port,
+            sni
+        ],
+    )?;
+    let said = if new.malicious { "malicious" } else { "harmless" };
+    let subject = format!("{key}: flow {flow_id} {said}");
+    audit::record(&transaction, actor, Action::Marked, Some(&subject), now)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// All marks of an entry by flow number.
+///
+/// # Errors
+/// Where the database fails.
+pub fn of_entry(connection: &Connection, entry: &Entry) -> Result<BTreeMap<u64, FlowMarks>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT m.*, a.display_name FROM marks m JOIN accounts a ON a.id = m.account_id
+            WHERE m.entry_id = ?1 ORDER BY m.id DESC",
+    )?;
+    let mut rows = statement.query([entry.id])?;
+    let mut flows: BTreeMap<u64, FlowMarks> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let flow = read_flow(row)?;
+        let mark = Mark {
+            id: row.get("id")?,
+            malicious: row.get("malicious")?,
+            reason: row.get("reason")?,
+            by: row.get("display_name")?,
+            at: row.get("at")?,
+        };
+        match flows.get_mut(&flow.flow_id) {
+            Some(marks) => marks.history.push(mark),
+            None => {
+                flows.insert(flow.flow_id, FlowMarks { flow, latest: mark, history: Vec::new() });
+            }
+        }
+    }
+    Ok(flows)
+}
+
+fn read_flow(row: &Row<'_>) -> Result<FlowFacts, DbError> {
+    let number = |column: &str| -> Result<u64, DbError> {
+        let found: i64 = row.get(column)?;
+        u64::try_from(found).map_err(|_| DbError::Foreign(format!("a mark with the {column} {found}")))
+    };
+    let address = |column: &str| -> Result<IpAddr, DbError> {
+        let found: String = row.get(column)?;
+        found.parse().map_err(|_| DbError::Foreign(format!("a mark with the {column} {found:?}")))
+    };
+    Ok(FlowFacts {
+        flow_id: number("flow_id")?,
+        first_ns: number("first_ns")?,
+        client: address("client")?,
+        client_port: row.get("client_port")?,
+        server: address("server")?,
+        server_port: row.get("server_port")?,
+        sni: row.get("sni")?,
+    })
+}
+
+/// One label of the export.
+struct Label {
+    flow: FlowFacts,
+    malicious: bool,
+    words: String,
+}
+
+/// The marks of all of an account's entries as labels. Of several marks of one flow of one capture, in whatever entry,
+/// the newest counts.
+///
+/// # Errors
+/// Where the database fails.
+pub fn export(connection: &mut Connection, account: i64, actor: &Actor, now: i64) -> Result<Labels, Refused> {
+    let transaction = begin(connection)?;
+    let labels = written(&marked(&transaction, account)?)
+        .map_err(|error| DbError::Foreign(format!("marks that are no table ({error})")))?;
+    audit::record(&transaction, actor, Action::Exported, Some("marks"), now)?;
+    transaction.commit()?;
+    Ok(labels)
+}
+
+/// What tells two flows of a capture apart in every result of it.
+type FlowPlace = (u64, IpAddr, u16, IpAddr, u16);
+
+/// The labels of one capture.
+#[derive(Default)]
+struct Marked {
+    /// The name of its file.
+    path: String,
+    flows: BTreeMap<FlowPlace, Label>,
+}
+
+/// The labels of an account by the captures' hashes.
+fn marked(connection: &Connection, account: i64) -> Result<BTreeMap<String, Marked>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT m.*, e.sha256, e.inspection ->> 'format' AS format, e.inspection ->> 'compression' AS compression
+            FROM marks m JOIN entries e ON e.id = m.entry_id WHERE e.account_id = ?1 ORDER BY m.id",
+    )?;
+    let mut rows = statement.query([account])?;
+    let mut captures: BTreeMap<String, Marked> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let sha256: String = row.get("sha256")?;
+        let format: Option<String> = row.get("format")?;
+        let compression: Option<String> = row.get("compression")?;
+        let path = format!("{sha256}.{}", ending(format.as_deref(), compression.as_deref()));
+        let flow = read_flow(row)?;
+        let place = (flow.first_ns, flow.client, flow.client_port, flow.server, flow.server_port);
+        let label = Label { flow, malicious: row.get("malicious")?, words: row.get("reason")? };
+        let capture = captures.entry(sha256).or_default();
+        capture.path = path;
+        // In the order of time: the newest replaces.
+        capture.flows.insert(place, label);
+    }
+    Ok(captures)
+}
+
+/// The name of an entry's capture in an export: what it holds, and nothing that anybody chose.
+pub fn capture_name(entry: &Entry) -> String {
+    let inspection = &entry.inspection;
+    format!("{}.{}", entry.sha256, ending(Some(&inspection.format), inspection.compression.as_deref()))
+}
+
+/// How many marks an account's flows have, each flow counted once.
+///
+/// # Errors
+/// Where the database fails.
+pub fn count(connection: &Connection, account: i64) -> Result<u64, DbError> {
+    Ok(marked(connection, account)?.values().map(|capture| capture.flows.len() as u64).sum())
+}
+
+/// How the name of a capture's file ends.
+fn ending(format: Option<&str>, compression: Option<&str>) -> String {
+    let format = if format.is_some_and(|name| name.starts_with("pcapng")) { "pcapng" } else { "pcap" };
+    match compression {
+        Some("gzip") => format!("{format}.gz"),
+        Some("zstd") => format!("{format}.zst"),
+        _ => format.to_owned(),
+    }
+}
+
+fn written(captures: &BTreeMap<String, Marked>) -> Result<Labels, csv::Error> {
+    let mut captures_csv = csv::Writer::from_writer(Vec::new());
+    let mut flows_csv = csv::Writer::from_writer(Vec::new());
+    captures_csv.write_record(["path", "kind", "family", "source", "sha256_original"])?;
+    // People's words have a column of their own: in one called `reason`, training looks for the name of a family.
+    flows_csv.write_record([
+        "path",
+        "time",
+        "client",
+        "client_port",
+        "server",
+        "server_port",
+        "label",
+        "confidence",
+        "family",
+        "sni",
+        "words",
+    ])?;
+    for (sha256, Marked { path, flows }) in captures {
+        // Nobody named a family, so each capture is one of its own: training then leaves out one capture at a time.
+        let family = format!("marked-{}", sha256.get(..12).unwrap_or(sha256));
+        let is_malicious = flows.values().any(|label| label.malicious);
+        // Never `benign`, which would speak for all flows of the capture.
+        let (kind, capture_family) = if is_malicious { ("malicious", family.as_str()) } else { ("unlabelled", "") };
+        captures_csv.write_record([path, kind, capture_family, "portal", sha256])?;
+        for Label { flow, malicious, words } in flows.values() {
+            let (label, flow_family) = if *malicious { ("malicious", family.as_str()) } else { ("benign", "") };
+            flows_csv.write_record([
+                path.clone(),
+                format!("{}.{:09}", flow.first_ns / 1_000_000_000, flow.first_ns % 1_000_000_000),
+                flow.client.to_string(),
+                flow.client_port.to_string(),
+                flow.server.to_string(),
+                flow.server_port.to_string(),
+                label.to_owned(),
+                "source".to_owned(),
+                flow_family.to_owned(),
+                harmless(flow.sni.clone().unwrap_or_default()),
+                harmless(words.clone()),
+            ])?;
+        }
+    }
+    let text = |writer: csv::Writer<Vec<u8>>| {
+        writer
+            .into_inner()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .map_err(|error| csv::Error::from(std::io::Error::new(error.error().kind(), error.to_string())))
+    };
+    Ok(Labels { captures: text(captures_csv)?, flows: text(flows_csv)? })
+}

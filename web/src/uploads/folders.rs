@@ -1,0 +1,330 @@
+//! Where files live: four folders in the data folder, for the portal's eyes only.
+//!
+//! | folder | what is in it |
+//! |---|---|
+//! | `incoming` | uploads under way; nothing in it outlives a restart |
+//! | `captures` | what is kept, each content once, under its SHA-256 |
+//! | `work` | what workers are writing; nothing in it outlives a restart |
+//! | `results` | `KEY.sqlite`, the result of the entry with that key |
+//!
+//! A path is made from a [`Key`] or a [`Sha256Hex`] and from nothing else, and both hold hexadecimal digits only.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use serde::Serialize;
+use thiserror::Error;
+use veilwatch::hash::hex;
+
+use crate::accounts::{Reason, Refused};
+use crate::database::DbError;
+use crate::entries::{WHY_CAPTURE_MISSING, WHY_RESULT_MISSING};
+use crate::secret::{SecretError, random_bytes};
+
+/// Random bytes in a key: 128 bits cannot be guessed.
+const KEY_BYTES: usize = 16;
+/// Bytes of a SHA-256.
+const HASH_BYTES: usize = 32;
+/// Files that SQLite puts beside a database.
+const SIDE_FILES: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// A file or folder of the portal's own does not do what it should.
+#[derive(Debug, Error)]
+#[error("{} cannot be {what}: {source}; check the data folder, its disk and its owner", path.display())]
+pub struct FileError {
+    /// What was tried, as in "cannot be written".
+    pub what: &'static str,
+    /// Which file or folder.
+    pub path: PathBuf,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+impl FileError {
+    pub(super) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { what, path: path.to_owned(), source }
+    }
+}
+
+fn is_hex(text: &str, bytes: usize) -> bool {
+    text.len() == 2 * bytes && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+}
+
+macro_rules! hex_name {
+    ($(#[$words:meta])* $name:ident, $bytes:expr) => {
+        $(#[$words])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Its digits.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Reason;
+
+            fn from_str(text: &str) -> Result<Self, Reason> {
+                if is_hex(text, $bytes) { Ok(Self(text.to_owned())) } else { Err(Reason::NotThere) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+hex_name! {
+    /// What names an entry in addresses and files: 32 random hexadecimal digits.
+    Key, KEY_BYTES
+}
+hex_name! {
+    /// The SHA-256 of a capture as 64 lower case hexadecimal digits.
+    Sha256Hex, HASH_BYTES
+}
+
+impl Key {
+    /// A new key.
+    ///
+    /// # Errors
+    /// Where the system gives no random bytes.
+    pub fn random() -> Result<Self, SecretError> {
+        Ok(Self(hex(&random_bytes::<KEY_BYTES>()?)))
+    }
+}
+
+impl Sha256Hex {
+    /// The text of these bytes.
+    pub fn of(bytes: &[u8; HASH_BYTES]) -> Self {
+        Self(hex(bytes))
+    }
+}
+
+/// The portal's folders.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    incoming: PathBuf,
+    captures: PathBuf,
+    work: PathBuf,
+    results: PathBuf,
+}
+
+impl Folders {
+    /// Makes the folders that are not there, and shuts all of them to others.
+    ///
+    /// # Errors
+    /// Where one cannot be made.
+    pub fn make(data: &Path) -> Result<Self, FileError> {
+        let make = |name: &str| {
+            let path = data.join(name);
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(FileError::at("made", &path))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
+                .map_err(FileError::at("shut to others", &path))?;
+            Ok(path)
+        };
+        Ok(Self {
+            incoming: make("incoming")?,
+            captures: make("captures")?,
+            work: make("work")?,
+            results: make("results")?,
+        })
+    }
+
+    /// Where a kept capture is.
+    pub fn capture(&self, sha256: &Sha256Hex) -> PathBuf {
+        self.captures.join(sha256.as_str())
+    }
+
+    /// Where an entry's result is.
+    pub fn result(&self, key: &Key) -> PathBuf {
+        self.results.join(format!("{key}.sqlite"))
+    }
+
+    /// A new, empty, private file for a worker to write.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn new_work_file(&self) -> Result<(File, PathBuf), FileError> {
+        new_file(&self.work)
+    }
+
+    /// A new, empty, private file for an upload.
+    pub(super) fn new_incoming_file(&self) -> Result<(File, PathBuf), FileError> {
+        new_file(&self.incoming)
+    }
+
+    /// Puts a whole file into its place for good: it is there after a power cut. The source must be in the data folder,
+    /// and its content must have reached the disk (`sync_all`).
+    ///
+    /// # Errors
+    /// Where it cannot be moved.
+    pub fn place(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        fs::rename(from, to).map_err(FileError::at("moved into its place", from))?;
+        let folder = to.parent().unwrap_or(to);
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("brought to disk", folder))
+    }
+
+    /// Removes an entry's result and what SQLite put beside it; that there is none is fine.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be removed.
+    pub fn remove_result(&self, key: &Key) -> Result<(), FileError> {
+        remove_file(&self.result(key))?;
+        SIDE_FILES.iter().try_for_each(|end| remove_file(&self.results.join(format!("{key}.sqlite{end}"))))
+    }
+
+    /// Bytes that are free on the disk of the uploads, as far as the portal may use them.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.incoming)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Mends what a crash left. Call it once at the start, before anything is received and before any worker runs:
+    /// uploads and results in the making are taken away, as are captures that no entry names and results whose entry is
+    /// gone or not done. An entry that waits for a capture that is gone fails, and so does one that lost its result.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read or cleaned, or the database fails.
+    pub fn sweep(&self, connection: &mut Connection, now: i64) -> Result<Swept, Refused> {
+        let mut swept = Swept::default();
+        for folder in [&self.incoming, &self.work] {
+            for name in names(folder)? {
+                remove_file(&folder.join(name?))?;
+                swept.unfinished += 1;
+            }
+        }
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM captures WHERE sha256 NOT IN (SELECT sha256 FROM entries)", [])?;
+        self.fail_the_robbed(&transaction, now, &mut swept)?;
+        // Rows first: were the files first, a crash in between would leave entries without their capture.
+        transaction.commit()?;
+        for name in names(&self.captures)? {
+            let name = name?;
+            match name.parse::<Sha256Hex>() {
+                Ok(sha256) if !is_kept(connection, &sha256)? => {
+                    remove_file(&self.capture(&sha256))?;
+                    swept.captures += 1;
+                }
+                Ok(_) => {}
+                Err(_) => swept.foreign.push(self.captures.join(name)),
+            }
+        }
+        for name in names(&self.results)? {
+            let name = name?;
+            match name.split('.').next().unwrap_or_default().parse::<Key>() {
+                Ok(key) if !is_done(connection, &key)? => {
+                    remove_file(&self.results.join(name))?;
+                    swept.results += 1;
+                }
+                Ok(_) => {}
+                Err(_) => swept.foreign.push(self.results.join(name)),
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Entries whose files are gone.
+    fn fail_the_robbed(&self, connection: &Connection, now: i64, swept: &mut Swept) -> Result<(), Refused> {
+        let fail = |state: &str, column: &str| {
+            format!(
+                "UPDATE entries SET state = 'failed', why = ?3, words = NULL, ended_at = ?2
+                    WHERE state IN ({state}) AND {column} = ?1 RETURNING key"
+            )
+        };
+        let mut kept = connection.prepare("SELECT sha256, bytes FROM captures")?;
+        let mut robbed = connection.prepare(&fail("'unconfirmed', 'queued', 'running'", "sha256"))?;
+        let mut rows = kept.query([])?;
+        while let Some(row) = rows.next()? {
+            let (text, bytes): (String, i64) = (row.get(0)?, row.get(1)?);
+            let sha256: Sha256Hex = text.parse().map_err(|_| DbError::Foreign(format!("the capture {text:?}")))?;
+            let there = fs::metadata(self.capture(&sha256)).ok().filter(fs::Metadata::is_file);
+            if there.is_some_and(|there| i64::try_from(there.len()) == Ok(bytes)) {
+                continue;
+            }
+            let keys = robbed.query_map(params![sha256.as_str(), now, WHY_CAPTURE_MISSING], |row| row.get(0))?;
+            for key in keys {
+                swept.failed.push(key?);
+            }
+            swept.captures_missing.push(sha256);
+        }
+        let mut done = connection.prepare("SELECT key FROM entries WHERE state = 'done'")?;
+        let done: Vec<String> = done.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let mut robbed = connection.prepare(&fail("'done'", "key"))?;
+        for text in done {
+            let key: Key = text.parse().map_err(|_| DbError::Foreign(format!("the key {text:?}")))?;
+            if !self.result(&key).is_file() {
+                let key =
+                    robbed.query_row(params![key.as_str(), now, WHY_RESULT_MISSING], |row| row.get(0)).optional()?;
+                swept.failed.extend(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a sweep found, for the operator's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Uploads and results in the making that were taken away.
+    pub unfinished: usize,
+    /// Captures that no entry names.
+    pub captures: usize,
+    /// Results whose entry is gone or not done.
+    pub results: usize,
+    /// Keys of entries that failed because their capture or their result is gone.
+    pub failed: Vec<String>,
+    /// Captures whose file is gone or of another length.
+    pub captures_missing: Vec<Sha256Hex>,
+    /// Files that the portal never put there; they are left alone.
+    pub foreign: Vec<PathBuf>,
+}
+
+/// Whether a capture has a row.
+pub(super) fn is_kept(connection: &Connection, sha256: &Sha256Hex) -> Result<bool, DbError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM captures WHERE sha256 = ?1")?.exists([sha256.as_str()])?)
+}
+
+fn is_done(connection: &Connection, key: &Key) -> Result<bool, DbError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM entries WHERE key = ?1 AND state = 'done'")?.exists([key.as_str()])?)
+}
+
+/// A new file under a random name; never one that is there, never through a link.
+fn new_file(folder: &Path) -> Result<(File, PathBuf), FileError> {
+    let key = Key::random().map_err(|error| FileError::at("written", folder)(io::Error::other(error)))?;
+    let path = folder.join(key.as_str());
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    Ok((file.map_err(FileError::at("made", &path))?, path))
+}
+
+/// Removes a file; that there is none is fine.
+pub(super) fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::at("removed", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The names in a folder.
+fn names(folder: &Path) -> Result<impl Iterator<Item = Result<String, FileError>>, FileError> {
+    let wrong = FileError::at("read", folder);
+    let owner = folder.to_owned();
+    let entries = fs::read_dir(folder).map_err(wrong)?;
+    Ok(entries.map(move |entry| {
+        let entry = entry.map_err(FileError::at("read", &owner))?;
+        Ok(entry.file_name().to_string_lossy().into_owned())
+    }))
+}

@@ -1,0 +1,24 @@
+//! Captures arrive and are kept.
+//!
+//! | module | story |
+//! |---|---|
+//! | [`folders`] | where files live, and the sweep that mends what a crash left |
+//! | [`under_way`] | how much one account may have on its way at the same time |
+//! | [`receive`] | bytes become a private file, within limits |
+//! | [`store`] | the file becomes a kept capture with an entry, and goes with its last entry |
+//! | [`name`] | what is kept of a file's name |
+//!
+//! The order is always: [`store::room`], [`under_way::UnderWay::begin`], [`receive::receive`], a look at the file by a
+//! worker, [`store::keep`]. Whatever is dropped on the way leaves nothing behind.
+
+pub mod folders;
+pub mod name;
+pub mod receive;
+pub mod store;
+pub mod under_way;
+
+pub use folders::{FileError, Folders, Key, Sha256Hex, Swept};
+pub use name::shown_name;
+pub use receive::{ReceiveLimits, Received, UploadError, receive};
+pub use store::{Kept, NewUpload, keep, kept_bytes, remove, room};
+pub use under_way::{UnderWay, Upload};
