@@ -11,6 +11,7 @@
 //! | [`database`] | the embedded database and its migrations |
 //! | [`accounts`] | people: who they are, what they may do, how they are let in |
 //! | [`portal`] | what every request works with |
+//! | [`results`] | what an analysis leaves, and how it is shown |
 //! | [`visitor`] | who asks: the guards in front of every page |
 //! | [`forms`] | forms that change something |
 //! | [`pages`] | the pages |
@@ -26,6 +27,7 @@ pub mod forms;
 pub mod headers;
 pub mod pages;
 pub mod portal;
+pub mod results;
 pub mod secret;
 pub mod visitor;
 
