@@ -92,5 +92,5 @@ pub fn build(
 
 /// What a worker process does: one analysis, confined. See [`veilwatch::worker`].
 pub fn worker() -> ExitCode {
-    veilwatch::worker::main(results::write::open)
+    veilwatch::worker::main(results::open_for_worker)
 }

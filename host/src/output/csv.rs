@@ -2,7 +2,85 @@ use super::Selection;
 use super::text::{bounded, timestamp};
 use crate::engine::{Detection, Sink};
 use std::io::Write;
+use std::net::IpAddr;
 use veilwatch_core::record::{ClientHello, Ja4, Record, ja4};
+
+/// The columns by name.
+pub const CSV_COLUMNS: [&str; 14] = [
+    "capture",
+    "timestamp",
+    "flow_id",
+    "src_ip",
+    "src_port",
+    "dest_ip",
+    "dest_port",
+    "proto",
+    "verdict",
+    "score",
+    "sni",
+    "ja4",
+    "reasons",
+    "packets",
+];
+
+/// A flow as a line of CSV says it.
+#[derive(Debug, Clone, Copy)]
+pub struct CsvFlow<'a> {
+    /// The capture, where a run has several.
+    pub capture: Option<&'a str>,
+    /// Time of the first packet in nanoseconds since 1970.
+    pub first_ns: u64,
+    /// The flow's number.
+    pub flow_id: u64,
+    /// The originator.
+    pub src: (IpAddr, u16),
+    /// The responder.
+    pub dest: (IpAddr, u16),
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The verdict's name, where it was scored.
+    pub verdict: Option<&'a str>,
+    /// The score, where it was scored.
+    pub score: Option<f64>,
+    /// The server name.
+    pub sni: &'a str,
+    /// JA4 of the client.
+    pub ja4: &'a str,
+    /// Names of the features that speak against it.
+    pub reasons: &'a [&'a str],
+    /// Numbers of the packets to look at, in order.
+    pub packets: &'a [u64],
+}
+
+impl CsvFlow<'_> {
+    /// The cells, in the order of [`CSV_COLUMNS`]; none of them is a formula.
+    pub fn cells(&self) -> [String; 14] {
+        let packets: Vec<String> = self.packets.iter().map(u64::to_string).collect();
+        [
+            harmless(self.capture.unwrap_or_default().to_owned()),
+            timestamp(self.first_ns),
+            self.flow_id.to_string(),
+            self.src.0.to_string(),
+            self.src.1.to_string(),
+            self.dest.0.to_string(),
+            self.dest.1.to_string(),
+            if self.protocol == 6 { "TCP" } else { "UDP" }.into(),
+            harmless(self.verdict.unwrap_or_default().to_owned()),
+            self.score.map(|score| format!("{score:.6}")).unwrap_or_default(),
+            harmless(self.sni.to_owned()),
+            harmless(self.ja4.to_owned()),
+            harmless(self.reasons.join(" ")),
+            packets.join(" "),
+        ]
+    }
+}
+
+/// Adds a line of CSV, with its line break, to `out`.
+pub fn csv_line<T: AsRef<[u8]>>(cells: impl IntoIterator<Item = T>, out: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut writer = ::csv::WriterBuilder::new().has_headers(false).from_writer(out);
+    writer.write_record(cells)?;
+    writer.flush()
+}
 
 /// Writes flows as CSV with a header line.
 pub struct CsvSink<W: Write> {
@@ -23,22 +101,7 @@ impl<W: Write> CsvSink<W> {
     ) -> std::io::Result<Self> {
         let mut out = ::csv::WriterBuilder::new().has_headers(false).from_writer(out);
         if header {
-            out.write_record([
-                "capture",
-                "timestamp",
-                "flow_id",
-                "src_ip",
-                "src_port",
-                "dest_ip",
-                "dest_port",
-                "proto",
-                "verdict",
-                "score",
-                "sni",
-                "ja4",
-                "reasons",
-                "packets",
-            ])?;
+            out.write_record(CSV_COLUMNS)?;
         }
         Ok(Self { out, selection, capture, text_bytes: text_bytes as usize })
     }
@@ -62,24 +125,22 @@ impl<W: Write> Sink for CsvSink<W> {
         let mut packets: Vec<u64> = columns.clone().map(|column| flow.packet_of(column.evidence.mark())).collect();
         packets.sort_unstable();
         packets.dedup();
-        let packets: Vec<String> = packets.iter().map(u64::to_string).collect();
         let names: Vec<&str> = columns.map(|column| column.name.as_ref()).collect();
-        self.out.write_record([
-            harmless(self.capture.clone().unwrap_or_default()),
-            timestamp(flow.first_ns),
-            flow.id.to_string(),
-            flow.originator.ip().to_string(),
-            flow.originator.port.to_string(),
-            flow.responder.ip().to_string(),
-            flow.responder.port.to_string(),
-            if flow.protocol == 6 { "TCP" } else { "UDP" }.into(),
-            detection.scored.and_then(|scored| scored.verdict).map(|verdict| verdict.to_string()).unwrap_or_default(),
-            detection.scored.and_then(|scored| scored.score).map(|score| format!("{score:.6}")).unwrap_or_default(),
-            harmless(hello.map(|hello| bounded(hello.sni, self.text_bytes)).unwrap_or_default()),
-            hello.map(|hello| ja4(&hello, Ja4::Tcp)).unwrap_or_default(),
-            names.join(" "),
-            packets.join(" "),
-        ])?;
+        let line = CsvFlow {
+            capture: self.capture.as_deref(),
+            first_ns: flow.first_ns,
+            flow_id: flow.id,
+            src: (flow.originator.ip(), flow.originator.port),
+            dest: (flow.responder.ip(), flow.responder.port),
+            protocol: flow.protocol,
+            verdict: detection.scored.and_then(|scored| scored.verdict).map(|verdict| verdict.name()),
+            score: detection.scored.and_then(|scored| scored.score),
+            sni: &hello.map(|hello| bounded(hello.sni, self.text_bytes)).unwrap_or_default(),
+            ja4: &hello.map(|hello| ja4(&hello, Ja4::Tcp)).unwrap_or_default(),
+            reasons: &names,
+            packets: &packets,
+        };
+        self.out.write_record(line.cells())?;
         Ok(())
     }
 }

@@ -19,6 +19,12 @@ pub const FORMAT: u32 = 1;
 pub struct JsonSink<W> {
     out: W,
     selection: Selection,
+    lines: FlowLines,
+}
+
+/// Makes the lines of the format, for whoever keeps them elsewhere than in a stream.
+#[derive(Debug, Clone)]
+pub struct FlowLines {
     capture: Option<String>,
     text_bytes: usize,
 }
@@ -111,11 +117,33 @@ struct FlowFacts {
 impl<W: Write> JsonSink<W> {
     /// A sink; `capture` names the capture on every line, where a run has several.
     pub fn new(out: W, selection: Selection, capture: Option<String>, text_bytes: u32) -> Self {
-        Self { out, selection, capture, text_bytes: text_bytes as usize }
+        Self { out, selection, lines: FlowLines::new(capture, text_bytes) }
     }
 
     /// Writes the last line.
     pub fn summary(mut self, summary: &Summary) -> std::io::Result<W> {
+        let mut line = Vec::new();
+        self.lines.summary(summary, &mut line)?;
+        self.out.write_all(&line)?;
+        self.out.write_all(b"\n")?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+impl FlowLines {
+    /// Lines with texts of at most `text_bytes` of the capture's bytes; `capture` names the capture on every line.
+    pub fn new(capture: Option<String>, text_bytes: u32) -> Self {
+        Self { capture, text_bytes: text_bytes as usize }
+    }
+
+    /// Adds a flow's line to `out`, without the line break.
+    pub fn flow(&self, detection: &Detection<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
+        Ok(serde_json::to_writer(out, &self.line(detection))?)
+    }
+
+    /// Adds the last line to `out`, without the line break.
+    pub fn summary(&self, summary: &Summary, out: &mut Vec<u8>) -> std::io::Result<()> {
         let line = SummaryLine {
             format: FORMAT,
             event_type: "summary",
@@ -138,11 +166,7 @@ impl<W: Write> JsonSink<W> {
             stopped: summary.packet_limit,
             damage: summary.damage.as_ref().map(|damage| DamageFacts { offset: damage.offset, what: &damage.what }),
         };
-        let line = serde_json::to_vec(&line)?;
-        self.out.write_all(&line)?;
-        self.out.write_all(b"\n")?;
-        self.out.flush()?;
-        Ok(self.out)
+        Ok(serde_json::to_writer(out, &line)?)
     }
 
     fn line<'a>(&'a self, detection: &Detection<'a>) -> FlowLine<'a> {
@@ -261,10 +285,17 @@ impl<W: Write> Sink for JsonSink<W> {
         if !self.selection.takes(detection) {
             return Ok(());
         }
-        let line = serde_json::to_vec(&self.line(detection))?;
-        self.out.write_all(&line)?;
-        self.out.write_all(b"\n")
+        let mut line = Vec::new();
+        self.lines.flow(detection, &mut line)?;
+        line.push(b'\n');
+        self.out.write_all(&line)
     }
+}
+
+/// The server name that a flow asked for, as lines have it, where it asked for one.
+pub fn server_name(flow: &FlowRecord, text_bytes: usize) -> Option<String> {
+    let hello = ClientHello::read(|id| flow.fields.get(id))?;
+    (!hello.sni.is_empty()).then(|| bounded(hello.sni, text_bytes))
 }
 
 /// Six decimals: what a score means, without the noise of its last bits.

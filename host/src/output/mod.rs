@@ -11,10 +11,9 @@ mod table;
 mod text;
 mod words;
 
-pub use csv::{CsvSink, harmless};
-pub use jsonl::{FORMAT, JsonSink};
+pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_line, harmless};
+pub use jsonl::{FORMAT, FlowLines, JsonSink, server_name};
 pub use selection::Selection;
 pub use table::{TableSink, summary_text};
-pub(crate) use text::bounded;
-pub use text::{plain, timestamp};
+pub use text::{bounded, plain, timestamp};
 pub use words::reason_words;

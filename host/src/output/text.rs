@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 /// Text from bytes of a capture: what is not UTF-8 is replaced, what a terminal would obey is escaped, and it is cut to
 /// `limit` bytes.
-pub(crate) fn bounded(bytes: &[u8], limit: usize) -> String {
+pub fn bounded(bytes: &[u8], limit: usize) -> String {
     let cut = bytes.len() > limit;
     let mut text = plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]));
     if cut {

@@ -19,6 +19,8 @@ use crate::uploads::folders::FileError;
 
 /// How long a thread without work sleeps before it looks by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long the first look into a result may take.
+const CHECK_MILLISECONDS: u32 = 10_000;
 /// Characters of a failure's words that are kept.
 const WORDS: usize = 500;
 
@@ -172,7 +174,7 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<veilwatch::wor
 fn keep(bench: &Bench, job: &Job, result: &Path) -> Result<(), Outcome> {
     let broken = |error: &dyn std::fmt::Display| Outcome::Crashed(Why::Output, error.to_string());
     // A result that is not one of ours was written by a worker that a capture or a plugin has taken over.
-    ResultFile::open(result).and_then(|file| file.summary()).map_err(|error| broken(&error))?;
+    ResultFile::open(result, CHECK_MILLISECONDS).and_then(|file| file.summary()).map_err(|error| broken(&error))?;
     let failed = |error: &dyn std::fmt::Display| Outcome::Failed(Why::Output, Some(error.to_string()));
     std::fs::File::open(result).and_then(|file| file.sync_all()).map_err(|error| failed(&error))?;
     bench.folders.place(result, &bench.folders.result(&job.key)).map_err(|error| failed(&error))

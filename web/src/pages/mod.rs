@@ -75,7 +75,7 @@ pub fn routes() -> Vec<Route> {
         entry::again,
         entry::capture,
         waiting::events,
-        result::picture,
+        result::picture_file,
         flows::list,
         flows::show,
         flows::mark,

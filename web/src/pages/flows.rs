@@ -1,0 +1,324 @@
+//! The table of all flows of a result, and one of them.
+
+use std::net::IpAddr;
+
+use rocket::http::Status;
+use rocket::{FromForm, State, get, post};
+use serde_json::{Map, Value, json};
+
+use super::render::{Answer, Failure, Page, Reply, told};
+use super::{entry, home, result, words};
+use crate::accounts::{Reason, Role};
+use crate::clock::readable;
+use crate::entries::{self, Entry, FlowFacts, NewMark};
+use crate::forms::Posted;
+use crate::portal::Portal;
+use crate::results::{FlowDetail, FlowPage, FlowQuery, FlowRow, ResultError, SortKey, VerdictFilter};
+use crate::visitor::{Analyst, Viewer};
+
+/// What was done just before, for a line at the top. Other words are ignored.
+const DONE: [&str; 1] = ["marked"];
+/// Characters of one value on the page of a flow.
+const VALUE: usize = 2000;
+/// Facts of one kind on the page of a flow.
+const FACTS: usize = 200;
+
+/// Which flows, in what order.
+#[derive(Clone, Debug, Default, FromForm)]
+pub struct Wanted {
+    search: Option<String>,
+    verdict: Option<String>,
+    host: Option<String>,
+    sort: Option<String>,
+    down: Option<bool>,
+    offset: Option<u64>,
+}
+
+impl Wanted {
+    /// The query; what reads as nothing we know is left out.
+    pub(crate) fn query(&self, limit: u32) -> FlowQuery {
+        FlowQuery {
+            search: self.search.clone().filter(|search| !search.trim().is_empty()),
+            sort: self.sort.as_deref().and_then(SortKey::from_name).unwrap_or_default(),
+            descending: self.down.unwrap_or_default(),
+            verdict: self.verdict.as_deref().and_then(VerdictFilter::from_name),
+            host: self.host.as_deref().and_then(|host| host.parse::<IpAddr>().ok()),
+            offset: self.offset.unwrap_or_default(),
+            limit,
+        }
+    }
+}
+
+/// The address of the table with this query.
+fn link(key: &str, query: &FlowQuery) -> String {
+    let mut link = format!(
+        "/entries/{key}/flows?sort={}&down={}&offset={}",
+        query.sort.name(),
+        query.descending,
+        query.offset
+    );
+    if let Some(search) = &query.search {
+        link.push_str(&format!("&search={}", home::encoded(search)));
+    }
+    if let Some(verdict) = query.verdict {
+        link.push_str(&format!("&verdict={}", verdict.name()));
+    }
+    if let Some(host) = query.host {
+        link.push_str(&format!("&host={}", home::encoded(&host.to_string())));
+    }
+    link
+}
+
+/// The table.
+#[get("/entries/<key>/flows?<wanted..>")]
+pub async fn list(me: Viewer<'_>, portal: &State<Portal>, key: &str, wanted: Wanted) -> Reply {
+    let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    let query = wanted.query(portal.config.limits.page_rows);
+    let asked = query.clone();
+    let (page, too_slow) = match result::look(portal, &entry, move |file| file.flows(&asked)).await? {
+        Err(ResultError::TooSlow { .. }) => {
+            (FlowPage { rows: Vec::new(), total: 0, total_is_exact: false, is_complete: false }, true)
+        }
+        looked => (result::readable_result(looked)?, false),
+    };
+    let heads: Vec<Value> = [
+        ("field.time", Some(SortKey::First)),
+        ("field.source", Some(SortKey::Source)),
+        ("field.target", Some(SortKey::Server)),
+        ("field.protocol", None),
+        ("field.server-name", Some(SortKey::Sni)),
+        ("field.verdict", None),
+        ("field.score", Some(SortKey::Score)),
+        ("field.packets", Some(SortKey::Packets)),
+        ("field.bytes", Some(SortKey::Bytes)),
+    ]
+    .into_iter()
+    .map(|(label, sort)| {
+        let is_current = sort == Some(query.sort);
+        let order = if query.descending { "descending" } else { "ascending" };
+        let to = sort.map(|sort| {
+            // Numbers begin with the largest; the same column once more turns round.
+            let largest_first = matches!(sort, SortKey::Score | SortKey::Packets | SortKey::Bytes);
+            let descending = if is_current { !query.descending } else { largest_first };
+            link(key, &FlowQuery { sort, descending, offset: 0, ..query.clone() })
+        });
+        json!({ "label": label, "link": to, "order": is_current.then_some(order) })
+    })
+    .collect();
+    let filters = std::iter::once(("", "verdict.any".to_owned()))
+        .chain(VerdictFilter::ALL.into_iter().map(|filter| (filter.name(), filter_key(filter))));
+    let verdicts: Vec<Value> = filters
+        .map(|(name, label)| {
+            json!({ "name": name, "key": label, "is_current": query.verdict.map_or("", VerdictFilter::name) == name })
+        })
+        .collect();
+    let step = u64::from(query.limit);
+    let shown_up_to = query.offset + page.rows.len() as u64;
+    let has_more = shown_up_to < page.total || (!page.total_is_exact && page.rows.len() as u64 == step);
+    let data = json!({
+        "key": entry.key.as_str(), "name": entry.name, "too_slow": too_slow || !page.is_complete,
+        "search": query.search.clone().unwrap_or_default(), "verdicts": verdicts,
+        "host": query.host.map(|host| host.to_string()), "sort": query.sort.name(), "down": query.descending,
+        "total": words::count(page.total), "is_exact": page.total_is_exact, "heads": heads,
+        "rows": page.rows.iter().map(row).collect::<Vec<_>>(),
+        "previous": (query.offset > 0)
+            .then(|| link(key, &FlowQuery { offset: query.offset.saturating_sub(step), ..query.clone() })),
+        "next": has_more.then(|| link(key, &FlowQuery { offset: query.offset + step, ..query.clone() })),
+    });
+    Ok(Page::new(portal, &me, "flows", data)?.into())
+}
+
+fn filter_key(filter: VerdictFilter) -> String {
+    match filter {
+        VerdictFilter::NotScored => "verdict.none".to_owned(),
+        other => format!("verdict.{}", other.name()),
+    }
+}
+
+fn row(flow: &FlowRow) -> Value {
+    let (class, badge) = result::verdict(flow);
+    json!({
+        "flow_id": flow.flow_id.to_string(), "time": words::time(flow.first_ns),
+        "src": result::place(flow.src_ip, flow.src_port), "dest": result::place(flow.dest_ip, flow.dest_port),
+        "app": flow.app.clone().unwrap_or_else(|| flow.transport().to_lowercase()),
+        "sni": flow.sni.clone().unwrap_or_default(), "class": class, "badge": flow.verdict.map(|_| badge),
+        "score": flow.score.map(words::score).unwrap_or_default(),
+        "packets": words::count(flow.packets), "bytes": words::bytes(flow.bytes),
+    })
+}
+
+/// A flow of an entry of this account.
+pub(super) async fn find(portal: &Portal, entry: &Entry, flow: u64) -> Result<FlowDetail, Failure> {
+    let found = result::look(portal, entry, move |file| file.flow(flow)).await?;
+    result::readable_result(found)?.ok_or(Failure(Status::NotFound))
+}
+
+/// Everything that is known of one flow.
+#[get("/entries/<key>/flows/<flow>?<done>")]
+pub async fn show(me: Viewer<'_>, portal: &State<Portal>, key: &str, flow: u64, done: Option<&str>) -> Reply {
+    let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    let detail = find(portal, &entry, flow).await?;
+    let done = done.filter(|done| DONE.contains(done)).map(|done| format!("flow.done-{done}"));
+    Ok(page(&me, portal, &entry, &detail, done, None).await?.into())
+}
+
+async fn page(
+    me: &Viewer<'_>,
+    portal: &Portal,
+    entry: &Entry,
+    detail: &FlowDetail,
+    done: Option<String>,
+    error: Option<Reason>,
+) -> Result<Page, Failure> {
+    let flow = &detail.flow;
+    let summary = result::readable_result(result::look(portal, entry, |file| file.summary()).await?)?;
+    let marks = result::marks_of(portal, entry).await?;
+    let (class, badge) = result::verdict(flow);
+    let message = |key: &str| portal.templates.message(me.language, key, &json!({}));
+    let mut facts = vec![
+        (message("field.source")?, result::place(flow.src_ip, flow.src_port)),
+        (message("field.target")?, result::place(flow.dest_ip, flow.dest_port)),
+        (message("field.protocol")?, match &flow.app {
+            Some(app) => format!("{app} / {}", flow.transport()),
+            None => flow.transport().to_owned(),
+        }),
+        (message("field.time")?, format!("{} ({})", words::time(flow.first_ns), words::span(flow.duration_ns()))),
+        (message("field.packets")?, words::count(flow.packets)),
+        (message("field.bytes")?, words::bytes(flow.bytes)),
+    ];
+    if let Some(counts) = detail.line.get("flow").and_then(Value::as_object) {
+        facts.extend(named(counts, &["pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient", "reason"]));
+    }
+    facts.push(("flow_id".to_owned(), flow.flow_id.to_string()));
+    facts.extend(detail.line.get("community_id").map(|id| ("community_id".to_owned(), text(id))));
+    const CERTIFICATE: [&str; 6] = ["subject", "issuerdn", "serial", "fingerprint_sha256", "notbefore", "notafter"];
+    let tls = detail.line.get("tls").and_then(Value::as_object);
+    let handshake = tls.map(|tls| {
+        let rest = tls.iter().filter(|(name, _)| !CERTIFICATE.contains(&name.as_str()));
+        rest.map(|(name, value)| (format!("tls.{name}"), text(value))).collect::<Vec<_>>()
+    });
+    let certificate = tls.map(|tls| {
+        named(tls, &CERTIFICATE).map(|(name, value)| (format!("tls.{name}"), value)).collect::<Vec<_>>()
+    });
+    let fields = detail.line.get("fields").and_then(Value::as_object);
+    let fields = fields.map(|fields| {
+        fields.iter().take(FACTS).map(|(name, value)| (name.clone(), text(value))).collect::<Vec<_>>()
+    });
+    let sections: Vec<Value> = [
+        ("facts", Some(facts)),
+        ("tls", handshake),
+        ("certificate", certificate),
+        ("fields", fields),
+    ]
+    .into_iter()
+    .filter_map(|(id, facts)| facts.filter(|facts| !facts.is_empty()).map(|facts| (id, facts)))
+    .map(|(id, facts)| {
+        let facts: Vec<Value> =
+            facts.into_iter().map(|(label, value)| json!({ "label": label, "value": value })).collect();
+        json!({ "id": id, "title": format!("flow.{id}"), "facts": facts })
+    })
+    .collect();
+    let marks: Vec<Value> = marks
+        .get(&flow.flow_id)
+        .into_iter()
+        .flat_map(|all| std::iter::once(&all.latest).chain(&all.history))
+        .map(|mark| {
+            json!({
+                "mark": result::mark_key(mark.malicious), "reason": mark.reason, "who": mark.by,
+                "at": readable(mark.at),
+            })
+        })
+        .collect();
+    let features: Vec<Value> = detail
+        .features
+        .iter()
+        .map(|feature| {
+            let value = if feature.value.is_nan() { "–".to_owned() } else { feature.value.to_string() };
+            json!({ "name": feature.name, "value": value, "unit": feature.unit, "words": feature.words })
+        })
+        .collect();
+    let model = summary.pipeline.model.as_ref();
+    let data = json!({
+        "done": done, "error": error.map(|reason| reason.to_string()),
+        "key": entry.key.as_str(), "name": entry.name, "flow_id": flow.flow_id.to_string(),
+        "class": class, "badge": badge, "score": flow.score.map(words::score),
+        "thresholds": model.map(|model| json!({
+            "malicious": words::score(model.malicious), "suspicious": words::score(model.suspicious),
+        })),
+        "reasons": reasons(&detail.line), "packets": packets(&detail.line), "sections": sections,
+        "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),
+        "features_count": features.len(), "features": features,
+    });
+    Ok(Page::new(portal, me, "flow", data)?)
+}
+
+fn reasons(line: &Value) -> Vec<Value> {
+    let reasons = line.get("reasons").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    reasons
+        .iter()
+        .take(FACTS)
+        .map(|reason| {
+            let part = |name| reason.get(name).map(text).unwrap_or_default();
+            json!({ "words": part("words"), "feature": part("feature"), "value": part("value") })
+        })
+        .collect()
+}
+
+fn packets(line: &Value) -> String {
+    let packets = line.get("packets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    result::numbers(&packets.iter().take(FACTS).filter_map(Value::as_u64).collect::<Vec<_>>())
+}
+
+/// These of the facts that are there.
+fn named<'a>(facts: &'a Map<String, Value>, names: &'a [&str]) -> impl Iterator<Item = (String, String)> + 'a {
+    names.iter().filter_map(|name| Some(((*name).to_owned(), text(facts.get(*name)?))))
+}
+
+/// A value of a line as one reads it: what stands in objects of one entry, such as a hash, alone.
+fn text(value: &Value) -> String {
+    let words = match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "–".to_owned(),
+        Value::Object(map) if map.len() == 1 => map.values().next().map(text).unwrap_or_default(),
+        other => other.to_string(),
+    };
+    words.chars().take(VALUE).collect()
+}
+
+/// What somebody knows of a flow.
+#[derive(Debug, FromForm)]
+pub struct Said {
+    malicious: bool,
+    reason: String,
+}
+
+/// Marks a flow.
+#[post("/entries/<key>/flows/<flow>/mark", data = "<form>")]
+pub async fn mark(me: Analyst<'_>, portal: &State<Portal>, key: &str, flow: u64, form: Posted<Said>) -> Reply {
+    let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    let detail = find(portal, &entry, flow).await?;
+    let row = &detail.flow;
+    let facts = FlowFacts {
+        flow_id: row.flow_id,
+        first_ns: row.first_ns,
+        client: row.src_ip,
+        client_port: row.src_port,
+        server: row.dest_ip,
+        server_port: row.dest_port,
+        sni: row.sni.clone(),
+    };
+    let (account, actor, now, own) = (me.account.id, me.actor(), portal.now(), key.to_owned());
+    let said = form.0;
+    let marked = portal.db.run(move |connection| {
+        let new = NewMark { flow: &facts, malicious: said.malicious, reason: &said.reason };
+        entries::mark(connection, account, &own, &new, &actor, now)
+    });
+    match told(marked.await)? {
+        Ok(()) => Ok(Answer::to(&format!("/entries/{key}/flows/{flow}?done=marked"))),
+        Err(Reason::NotThere) => Err(Failure(Status::NotFound)),
+        Err(reason) => {
+            let page = page(&me.into(), portal, &entry, &detail, None, Some(reason)).await?;
+            Ok(page.with_status(Status::UnprocessableEntity).into())
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What was found: one sentence, the computers by risk, the alerts, pictures, and what was not looked at.
+
+use rocket::http::{ContentType, Status};
+use rocket::tokio::task;
+use rocket::{State, get};
+use serde_json::{Value, json};
+
+use super::render::{Failure, Page};
+use super::{entry, home, words};
+use crate::clock::readable;
+use crate::database::DbError;
+use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState};
+use crate::portal::Portal;
+use crate::results::pictures::{PictureKind, picture};
+use crate::results::sentence::sentence;
+use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile, ResultSummary};
+use crate::visitor::Viewer;
+
+/// Computers on the result page.
+const HOSTS: u32 = 20;
+/// Alerts on the result page.
+const ALERTS: u32 = 30;
+
+/// Looks into the result of an entry that is done, on a thread that may block.
+pub(super) async fn look<T: Send + 'static>(
+    portal: &Portal,
+    entry: &Entry,
+    work: impl FnOnce(&ResultFile) -> Result<T, ResultError> + Send + 'static,
+) -> Result<Result<T, ResultError>, Failure> {
+    if entry.state != EntryState::Done {
+        return Err(Failure(Status::NotFound));
+    }
+    let (path, milliseconds) = (portal.folders.result(&entry.key), portal.config.limits.search_milliseconds);
+    let looked = task::spawn_blocking(move || ResultFile::open(&path, milliseconds).and_then(|file| work(&file)));
+    looked.await.map_err(|error| {
+        tracing::error!(%error, "a look into a result broke off");
+        Failure(Status::InternalServerError)
+    })
+}
+
+/// A result that cannot be read is this side's trouble.
+pub(super) fn readable_result<T>(looked: Result<T, ResultError>) -> Result<T, Failure> {
+    looked.map_err(|error| {
+        tracing::error!(%error, "a result cannot be shown");
+        Failure(Status::InternalServerError)
+    })
+}
+
+/// What people said of the flows of an entry.
+pub(super) async fn marks_of(
+    portal: &Portal,
+    entry: &Entry,
+) -> Result<std::collections::BTreeMap<u64, FlowMarks>, Failure> {
+    let entry = entry.clone();
+    Ok(portal.db.run(move |connection| -> Result<_, DbError> { entries::of_entry(connection, &entry) }).await?)
+}
+
+/// The message of a mark.
+pub(super) fn mark_key(is_malicious: bool) -> &'static str {
+    if is_malicious { "mark.true" } else { "mark.false" }
+}
+
+/// The class and the message of a flow's verdict.
+pub(super) fn verdict(flow: &FlowRow) -> (&'static str, String) {
+    let name = flow.verdict.unwrap_or("none");
+    (name, format!("verdict.{name}"))
+}
+
+/// An address with its port; IPv6 in brackets.
+pub(super) fn place(address: std::net::IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(address, port).to_string()
+}
+
+/// The page of a result.
+pub(super) async fn page(
+    me: &Viewer<'_>,
+    portal: &Portal,
+    entry: &Entry,
+    categories: &[Category],
+    done: Option<String>,
+) -> Result<Page, Failure> {
+    let looked = look(portal, entry, |file| {
+        Ok((file.summary()?, file.hosts(HOSTS, 0)?, file.host_count()?, file.alerts(ALERTS, 0)?, file.histograms()?))
+    });
+    let (summary, hosts, host_count, alerts, histograms) = readable_result(looked.await?)?;
+    let marks = marks_of(portal, entry).await?;
+    let alert_count = summary.malicious + summary.suspicious;
+    let (class, _) = home::badge(entry);
+    let span = summary.first_ns.zip(summary.last_ns);
+    let marks_shown: Vec<Value> = marks
+        .values()
+        .map(|all| {
+            json!({
+                "flow_id": all.flow.flow_id.to_string(), "mark": mark_key(all.latest.malicious),
+                "what": format!("{} → {}", place(all.flow.client, all.flow.client_port), place(all.flow.server, all.flow.server_port)),
+                "reason": all.latest.reason, "who": all.latest.by, "at": readable(all.latest.at),
+            })
+        })
+        .collect();
+    let mut data = json!({
+        "done": done, "class": class, "sentence": sentence(&portal.templates, me.language, &summary)?,
+        "size": words::bytes(entry.bytes), "category": entry.category, "pipeline": entry.pipeline,
+        "model": summary.pipeline.model.as_ref().map(|model| model.name.clone()),
+        "first": span.map(|(first, _)| words::time(first)), "last": span.map(|(_, last)| words::time(last)),
+        "span": span.map(|(first, last)| words::span(last.saturating_sub(first))),
+        "packets": words::count(summary.packets), "flows": words::count(summary.flows),
+        "scored": words::count(summary.scored),
+        "hosts": hosts.iter().map(|host| host_row(entry, host)).collect::<Vec<_>>(),
+        "more_hosts": host_count.checked_sub(hosts.len() as u64).filter(|more| *more > 0).map(words::count),
+        "alerts": alerts.iter().map(|alert| alert_row(alert, marks.get(&alert.flow.flow_id))).collect::<Vec<_>>(),
+        "more_alerts": alert_count.checked_sub(alerts.len() as u64).filter(|more| *more > 0).map(words::count),
+        "pictures": pictures(portal, me, &histograms)?, "unseen": unseen(portal, me, &summary)?, "marks": marks_shown,
+    });
+    entry::actions(me, entry, categories, &mut data);
+    Ok(Page::new(portal, me, "result", data)?)
+}
+
+fn host_row(entry: &Entry, host: &HostRow) -> Value {
+    json!({
+        "host": host.address.to_string(), "score": host.score.map(words::score).unwrap_or_default(),
+        "link": format!("/entries/{}/flows?host={}&sort=score&down=true", entry.key, home::encoded(&host.address.to_string())),
+        "malicious": words::count(host.malicious), "suspicious": words::count(host.suspicious),
+        "flows": words::count(host.flows), "servers": words::count(host.servers),
+    })
+}
+
+fn alert_row(alert: &AlertRow, marks: Option<&FlowMarks>) -> Value {
+    let flow = &alert.flow;
+    let (class, badge) = verdict(flow);
+    json!({
+        "flow_id": flow.flow_id.to_string(), "class": class, "badge": badge,
+        "score": flow.score.map(words::score).unwrap_or_default(), "category": alert.category,
+        "mark": marks.map(|marks| mark_key(marks.latest.malicious)),
+        "src": place(flow.src_ip, flow.src_port), "dest": place(flow.dest_ip, flow.dest_port), "sni": flow.sni,
+        "time": words::time(flow.first_ns),
+        "reasons": alert.reasons.iter().map(|reason| reason.words.clone()).collect::<Vec<_>>(),
+        "packets": numbers(&alert.evidence),
+    })
+}
+
+/// Packet numbers in a row.
+pub(super) fn numbers(packets: &[u64]) -> String {
+    packets.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn pictures(portal: &Portal, me: &Viewer<'_>, histograms: &Histograms) -> Result<Vec<Value>, Failure> {
+    let mut all = Vec::new();
+    for kind in PictureKind::ALL {
+        if let Some(picture) = picture(kind, histograms, &portal.templates, me.language)? {
+            all.push(json!({
+                "kind": kind.name(), "title": picture.title, "alternative": picture.alternative,
+                "head": picture.head, "rows": picture.rows,
+            }));
+        }
+    }
+    Ok(all)
+}
+
+/// What was not looked at, in lines.
+fn unseen(portal: &Portal, me: &Viewer<'_>, summary: &ResultSummary) -> Result<Vec<String>, Failure> {
+    Ok(crate::results::sentence::unseen(&portal.templates, me.language, summary)?)
+}
+
+/// A picture of a result.
+#[get("/entries/<key>/pictures/<file>")]
+pub async fn picture_file(
+    me: Viewer<'_>,
+    portal: &State<Portal>,
+    key: &str,
+    file: &str,
+) -> Result<(ContentType, String), Failure> {
+    let kind = file.strip_suffix(".svg").and_then(PictureKind::from_name).ok_or(Failure(Status::NotFound))?;
+    let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    let histograms = readable_result(look(portal, &entry, ResultFile::histograms).await?)?;
+    let made = picture(kind, &histograms, &portal.templates, me.language)?;
+    Ok((ContentType::SVG, made.ok_or(Failure(Status::NotFound))?.svg))
+}
