@@ -28,7 +28,7 @@ for row in open(sys.argv[1]):
 ' "$here/LABELS.csv" "$1"; }
 shark() { tshark -n -r "$@" 2>/dev/null; }
 
-for f in benign-office.pcapng benign-odd.pcap malicious-beacon-tls12.pcap malicious-beacon-tls13.pcap first-run.pcap; do
+for f in benign-office.pcapng benign-odd.pcap malicious-beacon-tls12.pcap malicious-beacon-tls13.pcap first-run.pcap ssh-greeting.pcap; do
   echo "== $f ($(stat -c %s "$in/$f") bytes)"
   # One line for each (client, server, port): flows, names, hello versions.
   shark "$in/$f" -Y 'tls.handshake.type == 1' -T fields -E separator='|' \
@@ -43,6 +43,12 @@ for f in benign-office.pcapng benign-odd.pcap malicious-beacon-tls12.pcap malici
   if ! diff <(cut -d, -f1-3 "$list" | sort) <(awk -F, -v f="$f" '$1 == f { print $2 "," $3 "," $4 }' "$here/LABELS.csv" | sort); then
     echo "   NOT as in LABELS.csv"; fail=1
   fi
+  shark "$in/$f" -Y ssh.protocol -T fields -e ip.src -e ssh.protocol | sed 's/^/   SSH greeting of /'
   [ -z "${VEILWATCH:-}" ] || { "$VEILWATCH" detect "$in/$f" --all --format jsonl || true; } | verdicts "$f"
 done
+# Written, not recorded: the script gives the same bytes everywhere.
+written=$(mktemp)
+python3 "$here/ssh.py" "$written"
+cmp "$written" "$in/ssh-greeting.pcap" || { echo "   ssh-greeting.pcap is NOT what ssh.py writes"; fail=1; }
+rm -f "$written"
 exit $fail

@@ -4,15 +4,24 @@
 #
 #   sudo ./make.sh [OUTPUT_FOLDER [SCENE...]]
 #
-# A scene is office, odd, tls12, tls13 or first; without one, all are made.
+# A scene is office, odd, tls12, tls13, first or ssh; without one, all are made.
+# `ssh` is written and not recorded: alone, it needs neither root nor time.
 set -euo pipefail
 export PYTHONWARNINGS=ignore   # Python warns about the old TLS of the malicious servers
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "${1:-$here}" && cd "${1:-$here}" && pwd)
 scenes=("${@:2}")
-[ ${#scenes[@]} != 0 ] || scenes=(office odd tls12 tls13 first)
+[ ${#scenes[@]} != 0 ] || scenes=(office odd tls12 tls13 first ssh)
 wanted() { [[ " ${scenes[*]} " == *" $1 "* ]]; }
+
+if wanted ssh; then
+  python3 "$here/ssh.py" "$out/ssh-greeting.pcap"
+  recorded=()
+  for s in "${scenes[@]}"; do [ "$s" = ssh ] || recorded+=("$s"); done
+  scenes=("${recorded[@]}")
+  [ ${#scenes[@]} != 0 ] || { echo "make.sh: wrote ssh-greeting.pcap"; exit 0; }
+fi
 
 [ "$(id -u)" = 0 ] || { echo "make.sh: must be run as root (network namespaces need it)" >&2; exit 1; }
 missing=()

@@ -91,7 +91,7 @@ pub struct Portal {
     /// Counts log-ins that fail.
     pub throttle: Throttle,
     /// Renders pages.
-    pub templates: Templates,
+    pub templates: Arc<Templates>,
     /// Where captures and results lie.
     pub folders: Folders,
     /// Uploads that are under way.
@@ -141,7 +141,7 @@ impl Portal {
             setup: token.as_deref().map(|token| secret.hash(Purpose::Setup, token)),
             throttle: Throttle::new(config.login.clone()),
             hasher: Hasher::new()?,
-            templates: Templates::embedded()?,
+            templates: Arc::new(Templates::embedded()?),
             config,
             db,
             clock,

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use veilwatch::worker::Analysed;
 
 use crate::database::DbError;
@@ -158,16 +158,9 @@ pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<
             "SELECT id, key, sha256, pipeline, packet_limit FROM entries
              WHERE state = 'queued' AND account_id = ?1 ORDER BY confirmed_at, id LIMIT 1",
         )?
-        .query_row([account], |row| {
-            Ok(Job {
-                entry: row.get(0)?,
-                key: row.get(1)?,
-                sha256: row.get(2)?,
-                pipeline: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
-                packet_limit: row.get::<_, Option<i64>>(4)?.and_then(|limit| u64::try_from(limit).ok()),
-            })
-        })
-        .optional()?;
+        .query_and_then([account], read)?
+        .next()
+        .transpose()?;
     if let Some(job) = &job {
         transaction.execute(
             "UPDATE entries SET state = 'running', started_at = ?2, starts = starts + 1 WHERE id = ?1",
@@ -178,6 +171,17 @@ pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<
     turns.now += 1;
     turns.last.insert(*account, turns.now);
     Ok(job)
+}
+
+fn read(row: &Row<'_>) -> Result<Job, DbError> {
+    let (key, sha256): (String, String) = (row.get(1)?, row.get(2)?);
+    Ok(Job {
+        entry: row.get(0)?,
+        key: key.parse().map_err(|_| DbError::Foreign(format!("the key {key:?}")))?,
+        sha256: sha256.parse().map_err(|_| DbError::Foreign(format!("the hash {sha256:?}")))?,
+        pipeline: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+        packet_limit: row.get::<_, Option<i64>>(4)?.and_then(|limit| u64::try_from(limit).ok()),
+    })
 }
 
 /// Whether a running analysis was asked to stop; `None` where its entry was deleted meanwhile.
@@ -275,12 +279,13 @@ mod tests {
                     params![account, format!("a{account}")],
                 )?;
             }
-            c.execute("INSERT INTO captures VALUES ('aa', 1, 0)", [])?;
+            let sha256 = "a".repeat(64);
+            c.execute("INSERT INTO captures VALUES (?1, 1, 0)", [&sha256])?;
             for (at, (account, confirmed)) in entries.iter().enumerate() {
                 c.execute(
                     "INSERT INTO entries (key, account_id, sha256, name, created_at, inspection, state, pipeline, confirmed_at)
-                     VALUES (?1, ?2, 'aa', 'n', 0, '{}', 'queued', 'default', ?3)",
-                    params![format!("k{at}"), account, confirmed],
+                     VALUES (?1, ?2, ?4, 'n', 0, '{}', 'queued', 'default', ?3)",
+                    params![key(at), account, confirmed, sha256],
                 )?;
             }
             Ok(())
@@ -289,8 +294,14 @@ mod tests {
         (folder, db)
     }
 
-    fn keys(db: &Db, turns: &mut Turns, most: usize) -> Vec<String> {
-        (0..most).map_while(|_| db.run_blocking(|c| take(c, turns, 7)).unwrap().map(|job| job.key)).collect()
+    fn key(at: usize) -> String {
+        format!("{at:032x}")
+    }
+
+    /// The next entries, as the numbers they were made with.
+    fn keys(db: &Db, turns: &mut Turns, most: usize) -> Vec<usize> {
+        let next = |_| db.run_blocking(|c| take(c, turns, 7)).unwrap();
+        (0..most).map_while(next).map(|job| usize::from_str_radix(job.key.as_str(), 16).unwrap()).collect()
     }
 
     #[test]
@@ -298,20 +309,20 @@ mod tests {
         // One account has filled the queue before the others came.
         let (_folder, db) = database(&[(1, 10), (1, 10), (1, 10), (1, 11), (2, 20), (2, 21), (3, 30)]);
         let mut turns = Turns::default();
-        assert_eq!(keys(&db, &mut turns, 3), ["k0", "k4", "k6"]);
+        assert_eq!(keys(&db, &mut turns, 3), [0, 4, 6]);
         // Two of them are ready: they get the next turns, not the one whose analysis still runs.
-        db.run_blocking(|c| c.execute("UPDATE entries SET state = 'done' WHERE key IN ('k4', 'k0')", [])).unwrap();
-        assert_eq!(keys(&db, &mut turns, 9), ["k1", "k5", "k2", "k3"]);
+        db.run_blocking(|c| c.execute("UPDATE entries SET state = 'done' WHERE key IN (?1, ?2)", [key(4), key(0)])).unwrap();
+        assert_eq!(keys(&db, &mut turns, 9), [1, 5, 2, 3]);
     }
 
     #[test]
     fn what_was_running_is_run_again_but_not_for_ever() {
         let (_folder, db) = database(&[(1, 10)]);
         for _ in 1..STARTS {
-            assert_eq!(keys(&db, &mut Turns::default(), 2), ["k0"]);
+            assert_eq!(keys(&db, &mut Turns::default(), 2), [0]);
             assert_eq!(db.run_blocking(|c| restart(c, 9)).unwrap(), 1);
         }
-        assert_eq!(keys(&db, &mut Turns::default(), 2), ["k0"]);
+        assert_eq!(keys(&db, &mut Turns::default(), 2), [0]);
         assert_eq!(db.run_blocking(|c| restart(c, 9)).unwrap(), 0);
         let why: String =
             db.run_blocking(|c| c.query_row("SELECT why FROM entries WHERE state = 'failed'", [], |r| r.get(0))).unwrap();
@@ -322,11 +333,11 @@ mod tests {
     fn who_kills_two_workers_is_set_aside() {
         let (_folder, db) = database(&[(1, 10)]);
         let mut turns = Turns::default();
-        assert_eq!(keys(&db, &mut turns, 2), ["k0"]);
+        assert_eq!(keys(&db, &mut turns, 2), [0]);
         assert!(db.run_blocking(|c| crashed(c, 1, Why::Crashed, "signal 11", 5)).unwrap());
-        assert_eq!(keys(&db, &mut turns, 2), ["k0"]);
+        assert_eq!(keys(&db, &mut turns, 2), [0]);
         assert!(!db.run_blocking(|c| crashed(c, 1, Why::Crashed, "signal 11", 5)).unwrap());
-        assert_eq!(keys(&db, &mut turns, 2), [""; 0]);
+        assert_eq!(keys(&db, &mut turns, 2), [0; 0]);
         let words: String =
             db.run_blocking(|c| c.query_row("SELECT words FROM entries WHERE state = 'failed'", [], |r| r.get(0))).unwrap();
         assert_eq!(words, "signal 11");
@@ -335,7 +346,7 @@ mod tests {
     #[test]
     fn a_deleted_entry_gets_no_result() {
         let (_folder, db) = database(&[(1, 10)]);
-        assert_eq!(keys(&db, &mut Turns::default(), 1), ["k0"]);
+        assert_eq!(keys(&db, &mut Turns::default(), 1), [0]);
         let nothing = Analysed { packets: 0, flows: 0, scored: 0, malicious: 0, suspicious: 0, partial: false, blind: false };
         db.run_blocking(|c| -> Result<(), DbError> {
             assert_eq!(is_stop_asked(c, 1)?, Some(false));

@@ -116,8 +116,7 @@ async fn take_form(
     let limits = SizeLimit::new().for_field("csrf", 256);
     let mut form = Multipart::with_reader_with_constraints(stream, boundary, Constraints::new().size_limit(limits));
     let idle = Duration::from_secs(portal.config.limits.upload_idle_seconds.unsigned_abs());
-    let next = |form| async move { timeout(idle, next_field(form)).await.map_err(|_| Failure(Status::RequestTimeout))? };
-    let token = match next(&mut form).await? {
+    let token = match next_field(&mut form, idle).await? {
         Some(field) if field.name() == Some("csrf") => {
             timeout(idle, field.text()).await.map_err(|_| Failure(Status::RequestTimeout))?.map_err(broken)?
         }
@@ -127,7 +126,7 @@ async fn take_form(
         return Err(Failure(Status::Forbidden));
     }
     let mut outcomes = Vec::new();
-    while let Some(field) = next(&mut form).await? {
+    while let Some(field) = next_field(&mut form, idle).await? {
         if field.name() != Some("capture") {
             continue;
         }
@@ -149,8 +148,9 @@ async fn take_form(
     Ok(outcomes)
 }
 
-async fn next_field<'r>(form: &mut Multipart<'r>) -> Result<Option<Field<'r>>, Failure> {
-    form.next_field().await.map_err(|_| Failure(Status::UnprocessableEntity))
+async fn next_field<'r>(form: &mut Multipart<'r>, idle: Duration) -> Result<Option<Field<'r>>, Failure> {
+    let field = timeout(idle, form.next_field()).await.map_err(|_| Failure(Status::RequestTimeout))?;
+    field.map_err(|_| Failure(Status::UnprocessableEntity))
 }
 
 fn refused(refusal: Refusal) -> Outcome {
@@ -184,6 +184,7 @@ async fn try_take(
     let of_refused = |error: Refused| match error {
         Refused::Because(reason) => of_reason(portal, reason),
         Refused::Db(error) => ours(&error),
+        Refused::File(error) => ours(&error),
     };
     let kept = {
         let limits = limits.clone();

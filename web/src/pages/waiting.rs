@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 use veilwatch::worker::{Stage, WorkerAlert};
 
 use super::render::{Failure, Page};
-use super::{Language, words};
+use super::{Language, entry, words};
 use crate::accounts::Role;
 use crate::entries::{Entry, State as EntryState, list};
 use crate::jobs::{live::Live, queue};
 use crate::portal::Portal;
-use crate::uploads::Key;
 use crate::visitor::Viewer;
 
 /// Time between two events.
@@ -100,8 +99,8 @@ enum Next {
     Over,
 }
 
-async fn next(portal: &Portal, account: i64, key: &Key) -> Result<Next, Failure> {
-    let key = key.clone();
+async fn next(portal: &Portal, account: i64, key: &str) -> Result<Next, Failure> {
+    let key = key.to_owned();
     let entry = portal.db.run(move |connection| list::find(connection, account, &key)).await?;
     let Some(entry) = entry else { return Ok(Next::Over) };
     match entry.state {
@@ -119,21 +118,15 @@ async fn next(portal: &Portal, account: i64, key: &Key) -> Result<Next, Failure>
 pub async fn events<'r>(
     me: Viewer<'r>,
     portal: &'r State<Portal>,
-    key: Key,
+    key: &'r str,
     mut shutdown: Shutdown,
 ) -> Result<EventStream![Event + 'r], Failure> {
     let (account, language) = (me.account.id, me.language);
-    let entry = {
-        let key = key.clone();
-        portal.db.run(move |connection| list::find(connection, account, &key)).await?
-    };
-    if entry.is_none() {
-        return Err(Failure(rocket::http::Status::NotFound));
-    }
+    entry::find(portal, account, key).await?;
     let until = Instant::now() + LONGEST;
     Ok(EventStream! {
         while Instant::now() < until {
-            let event = match next(portal, account, &key).await {
+            let event = match next(portal, account, key).await {
                 Ok(Next::Queued(ahead)) => {
                     let words = portal.templates.message(language, "wait.queued", &json!({ "n": ahead }));
                     words.ok().map(|words| Event::json(&json!({ "words": words })).event("queued"))

@@ -1,0 +1,9 @@
+//! The library: the plugin itself stands in `nearest_mean.rs`, which could be in the box as it is.
+
+mod nearest_mean;
+#[cfg(test)]
+mod tests;
+
+pub use nearest_mean::{NearestMean, NearestMeanSettings, declarations};
+
+veilwatch_core::export_plugins!(declarations);
