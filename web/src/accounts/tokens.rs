@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::audit::{self, Action};
 use super::{Account, Actor, Reason, Refused, people, shown_text};
@@ -16,7 +17,7 @@ pub const MAX_DAYS: i64 = 365;
 const DAY: i64 = 24 * 3600;
 
 /// What a token may be used for, at most; the account's role counts too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Reads.

@@ -20,6 +20,7 @@ use std::str::FromStr;
 
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use veilwatch::worker::{Analysed, Inspection};
 
 pub use categories::Category;
@@ -42,7 +43,7 @@ pub const WHY_RESULT_MISSING: &str = "result-missing";
 pub const MAX_NOTE: usize = 500;
 
 /// How far an entry has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It was uploaded; its owner has not said what to do.
@@ -88,7 +89,7 @@ impl FromStr for State {
 }
 
 /// The worst that was found in a capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Finding {
     /// A malicious flow.

@@ -25,7 +25,7 @@ const DONE: [&str; 1] = ["saved"];
 const WORKER_ENDS: Duration = Duration::from_secs(5);
 
 /// An entry of this account, or "not found".
-pub(super) async fn find(portal: &Portal, account: i64, key: &str) -> Result<(Entry, Vec<Category>), Failure> {
+pub(crate) async fn find(portal: &Portal, account: i64, key: &str) -> Result<(Entry, Vec<Category>), Failure> {
     let key = key.to_owned();
     let (entry, categories) = portal
         .db

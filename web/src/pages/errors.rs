@@ -1,11 +1,15 @@
 //! What is wrong and what to do: a page for people, a problem document (RFC 9457) for programs.
 
+use std::borrow::Cow;
+
 use rocket::http::{ContentType, Status};
 use rocket::outcome::Outcome;
 use rocket::request::FromRequest;
 use rocket::response::{Redirect, Responder};
 use rocket::{Catcher, Request, catch, catchers};
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::render::{Answer, Failure, Page};
 use crate::accounts::Reason;
@@ -84,17 +88,57 @@ pub fn refusal(portal: &Portal, visitor: &Visitor, reason: Reason) -> Result<Pag
 pub struct Problem {
     /// The status.
     pub status: Status,
-    /// What is wrong here, in one sentence.
-    pub detail: &'static str,
+    /// What is wrong here, in a sentence or two.
+    pub detail: Cow<'static, str>,
+}
+
+/// A problem document as programs get it (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProblemDocument {
+    /// Always `about:blank`: the status says what kind of problem it is.
+    r#type: &'static str,
+    /// The name of the status.
+    title: &'static str,
+    /// The status.
+    status: u16,
+    /// What is wrong here, in a sentence or two.
+    detail: String,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(status: Status, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+}
+
+impl From<Status> for Problem {
+    /// A problem that the status says enough of.
+    fn from(status: Status) -> Self {
+        let detail = match status.code {
+            401 => "An API token is needed: send `Authorization: Bearer` with one that has not ended.",
+            403 => "The account or the scope of its token does not allow this.",
+            404 => "There is nothing at this address.",
+            code if code < 500 => "The request was not understood.",
+            _ => "Something broke on this side; the portal's log says what.",
+        };
+        Self::new(status, detail)
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        failure.0.into()
+    }
 }
 
 impl<'r> Responder<'r, 'static> for Problem {
     fn respond_to(self, request: &'r Request<'_>) -> rocket::response::Result<'static> {
-        let body = json!({
-            "type": "about:blank",
-            "title": self.status.reason_lossy(),
-            "status": self.status.code,
-            "detail": self.detail,
+        let body = json!(ProblemDocument {
+            r#type: "about:blank",
+            title: self.status.reason_lossy(),
+            status: self.status.code,
+            detail: self.detail.into_owned(),
         });
         let kind = ContentType::new("application", "problem+json");
         let mut response = (self.status, (kind, body.to_string())).respond_to(request)?;
@@ -107,12 +151,5 @@ impl<'r> Responder<'r, 'static> for Problem {
 
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Problem {
-    let detail = match status.code {
-        401 => "An API token is needed: send `Authorization: Bearer` with one that has not ended.",
-        403 => "The account or the scope of its token does not allow this.",
-        404 => "There is nothing at this address.",
-        code if code < 500 => "The request was not understood.",
-        _ => "Something broke on this side; the portal's log says what.",
-    };
-    Problem { status, detail }
+    status.into()
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use rocket::http::Status;
 use rocket::{FromForm, State, get, post};
 use serde_json::{Map, Value, json};
+use utoipa::IntoParams;
 
 use super::render::{Answer, Failure, Page, Reply, told};
 use super::{entry, home, result, words};
@@ -24,13 +25,20 @@ const VALUE: usize = 2000;
 const FACTS: usize = 200;
 
 /// Which flows, in what order.
-#[derive(Clone, Debug, Default, FromForm)]
+#[derive(Clone, Debug, Default, FromForm, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Wanted {
+    /// A part of an address, a server name or a protocol, or a port.
     search: Option<String>,
+    /// Only these: `alerts`, `malicious`, `suspicious`, `benign`, `unknown`, `not-scored`.
     verdict: Option<String>,
+    /// Only flows that this address opened.
     host: Option<String>,
+    /// What they are ordered by: `order`, `time`, `score`, `bytes`, `packets`, `source`, `server`, `sni`.
     sort: Option<String>,
+    /// The largest first.
     down: Option<bool>,
+    /// Flows to pass over.
     offset: Option<u64>,
 }
 

@@ -22,7 +22,7 @@ const HOSTS: u32 = 20;
 const ALERTS: u32 = 30;
 
 /// Looks into the result of an entry that is done, on a thread that may block.
-pub(super) async fn look<T: Send + 'static>(
+pub(crate) async fn look<T: Send + 'static>(
     portal: &Portal,
     entry: &Entry,
     work: impl FnOnce(&ResultFile) -> Result<T, ResultError> + Send + 'static,
@@ -39,7 +39,7 @@ pub(super) async fn look<T: Send + 'static>(
 }
 
 /// A result that cannot be read is this side's trouble.
-pub(super) fn readable_result<T>(looked: Result<T, ResultError>) -> Result<T, Failure> {
+pub(crate) fn readable_result<T>(looked: Result<T, ResultError>) -> Result<T, Failure> {
     looked.map_err(|error| {
         tracing::error!(%error, "a result cannot be shown");
         Failure(Status::InternalServerError)

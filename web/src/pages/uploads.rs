@@ -243,7 +243,7 @@ fn of_look(error: &LookError) -> (Status, Refusal) {
 }
 
 /// Reads on for a while, so that the answer is heard.
-async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
+pub(crate) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
     let (most, time) = DRAIN;
     let mut rest = stream.take(most);
     let _ = timeout(time, rocket::tokio::io::copy(&mut rest, &mut rocket::tokio::io::sink())).await;

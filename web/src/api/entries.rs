@@ -1,0 +1,353 @@
+//! Captures come in, and what becomes of them.
+
+use rocket::data::{Data, ToByteUnit};
+use rocket::http::{Header, Status};
+use rocket::request::{FromRequest, Outcome};
+use rocket::serde::json::Json;
+use rocket::{FromForm, Request, Responder, State, delete, get, patch, post};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Address, Answer, Caller, Writer};
+use crate::accounts::{Reason, Refused};
+use crate::config::DEFAULT_PIPELINE;
+use crate::entries::{self, Choices, Entry, Finding, State as EntryState};
+use crate::jobs::live::Live;
+use crate::pages::errors::{Problem, ProblemDocument};
+use crate::pages::uploads::{Outcome as Upload, drain, take};
+use crate::pages::{Language, entry};
+use crate::portal::Portal;
+use crate::uploads::shown_name;
+
+/// Entries of one answer where nobody says how many.
+const PAGE: u32 = 50;
+
+/// An entry.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntryView {
+    /// What names it in addresses.
+    key: String,
+    /// What its file was called.
+    name: String,
+    /// What its owner says of it.
+    note: String,
+    /// What it is sorted into.
+    category: Option<String>,
+    /// SHA-256 of the capture, hexadecimal.
+    sha256: String,
+    /// Bytes of the capture.
+    bytes: u64,
+    /// When it was uploaded, in seconds since 1970.
+    created_at: i64,
+    /// How far it has come.
+    state: EntryState,
+    /// What was recognised before the confirmation.
+    #[schema(value_type = Object)]
+    inspection: Value,
+    /// The pipeline that was chosen.
+    pipeline: Option<String>,
+    /// Packets after which the analysis stops.
+    packet_limit: Option<u64>,
+    /// When it was done or failed, in seconds since 1970.
+    ended_at: Option<i64>,
+    /// The worst that was found, once it is done.
+    verdict: Option<Finding>,
+    /// What the analysis came to, once it is done.
+    #[schema(value_type = Option<Object>)]
+    analysed: Option<Value>,
+    /// Why there is no result, where it failed: the kind, and the words for it.
+    failure: Option<FailureView>,
+    /// How far it has come, while it runs.
+    #[schema(value_type = Option<Object>)]
+    progress: Option<Live>,
+}
+
+/// Why there is no result.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FailureView {
+    /// The kind, such as `crashed`, `memory`, `pipeline`.
+    why: String,
+    /// What happened, as the worker or the system says it.
+    words: Option<String>,
+}
+
+/// Some entries of many.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntryList {
+    /// The entries, newest first.
+    entries: Vec<EntryView>,
+    /// How many there are in all.
+    total: u64,
+}
+
+fn view(portal: &Portal, entry: Entry) -> EntryView {
+    let verdict = entry.finding();
+    let progress = portal.runner.board.find(entry.id).map(|running| running.now());
+    EntryView {
+        verdict,
+        progress: progress.filter(|_| entry.state == EntryState::Running),
+        key: entry.key.to_string(),
+        name: entry.name,
+        note: entry.note,
+        category: entry.category,
+        sha256: entry.sha256.to_string(),
+        bytes: entry.bytes,
+        created_at: entry.created_at,
+        state: entry.state,
+        inspection: json!(entry.inspection),
+        pipeline: entry.pipeline,
+        packet_limit: entry.packet_limit,
+        ended_at: entry.ended_at,
+        analysed: entry.analysed.filter(|_| verdict.is_some()).map(|analysed| json!(analysed)),
+        failure: entry.why.filter(|_| entry.state == EntryState::Failed).map(|why| FailureView { why, words: entry.words }),
+    }
+}
+
+/// The problem document of what was refused: its words are English, as all of the API.
+pub(super) fn refused(portal: &Portal, error: Refused) -> Problem {
+    match error {
+        Refused::Because(Reason::NotThere) => Status::NotFound.into(),
+        Refused::Because(reason) => said(portal, Status::UnprocessableEntity, &reason.to_string(), &json!({})),
+        broken => {
+            tracing::error!(error = %broken, "an API request failed");
+            Status::InternalServerError.into()
+        }
+    }
+}
+
+fn said(portal: &Portal, status: Status, key: &str, values: &Value) -> Problem {
+    match portal.templates.message(Language::English, key, values) {
+        Ok(words) => Problem::new(status, words),
+        Err(_) => status.into(),
+    }
+}
+
+/// The length that a request says its body has.
+pub struct Declared(Option<u64>);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Declared {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        Outcome::Success(Self(request.headers().get_one("Content-Length").and_then(|length| length.parse().ok())))
+    }
+}
+
+/// What to do with an upload.
+#[derive(Debug, FromForm, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UploadOptions {
+    /// What its file is called.
+    name: Option<String>,
+    /// Confirm it at once: it is then analysed without another call.
+    #[field(default = false)]
+    confirm: bool,
+    /// The pipeline to confirm it with; `default` where none is named.
+    pipeline: Option<String>,
+    /// Packets after which the analysis stops.
+    packets: Option<u64>,
+    /// What to say of it.
+    note: Option<String>,
+}
+
+/// A new entry, and where it is.
+#[derive(Responder)]
+#[response(status = 201)]
+pub struct Created {
+    body: Json<EntryView>,
+    location: Header<'static>,
+}
+
+/// Upload a capture: the body is the file itself.
+///
+/// It may be pcap or pcapng, also packed with gzip or zstd; what counts is its content.
+#[utoipa::path(
+    post, path = "/api/v1/entries", tag = "entries", params(UploadOptions),
+    request_body(content_type = "application/octet-stream", content = Vec<u8>),
+    responses(
+        (status = 201, body = EntryView), (status = 408, body = ProblemDocument), (status = 413, body = ProblemDocument),
+        (status = 422, body = ProblemDocument), (status = 429, body = ProblemDocument), (status = 507, body = ProblemDocument),
+    ),
+)]
+#[post("/entries?<options..>", data = "<data>")]
+pub async fn upload(
+    caller: Writer,
+    address: Address,
+    portal: &State<Portal>,
+    declared: Declared,
+    options: UploadOptions,
+    data: Data<'_>,
+) -> Result<Created, Problem> {
+    let account = caller.0.account.id;
+    let name = shown_name(options.name.as_deref().unwrap_or_default());
+    // One byte more tells a file of just the limit from a longer one.
+    let mut body = data.open((portal.config.limits.upload_bytes.saturating_add(1)).bytes());
+    let taken = take(portal, account, &caller.0.actor(&address), &name, declared.0, &mut body).await;
+    let key = match taken {
+        Upload::Kept(key) => key,
+        Upload::Refused(status, refusal) => {
+            drain(&mut body).await;
+            return Err(said(portal, status, &refusal.key, &refusal.values));
+        }
+    };
+    if options.confirm {
+        let choices = Choices {
+            pipeline: options.pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned()),
+            packet_limit: options.packets,
+            note: options.note.unwrap_or_default(),
+            category: None,
+        };
+        let begun = entry::begin(portal, account, key.as_str(), choices, caller.0.actor(&address)).await;
+        begun.map_err(|error| refused(portal, error))?;
+    }
+    let (entry, _) = entry::find(portal, account, key.as_str()).await?;
+    let location = Header::new("Location", format!("/api/v1/entries/{key}"));
+    Ok(Created { body: Json(view(portal, entry)), location })
+}
+
+/// Which entries are looked for.
+#[derive(Debug, FromForm, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// A part of a name, a note or a hash.
+    search: Option<String>,
+    /// Only entries of this state: `unconfirmed`, `queued`, `running`, `done`, `failed`.
+    state: Option<String>,
+    /// Only entries that are done, of this verdict: `malicious`, `suspicious`, `nothing`.
+    verdict: Option<String>,
+    /// Entries to pass over.
+    offset: Option<u32>,
+    /// Entries to list, at most 200.
+    limit: Option<u32>,
+}
+
+/// The account's entries, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/entries", tag = "entries", params(Wanted),
+    responses((status = 200, body = EntryList), (status = 422, body = ProblemDocument)),
+)]
+#[get("/entries?<wanted..>")]
+pub async fn list(caller: Caller, portal: &State<Portal>, wanted: Wanted) -> Answer<EntryList> {
+    let unknown = |reason: Reason| refused(portal, reason.into());
+    let query = entries::Query {
+        search: wanted.search.unwrap_or_default(),
+        category: None,
+        state: wanted.state.map(|state| state.parse()).transpose().map_err(unknown)?,
+        verdict: wanted.verdict.map(|verdict| verdict.parse()).transpose().map_err(unknown)?,
+        offset: wanted.offset.unwrap_or_default(),
+        limit: wanted.limit.unwrap_or(PAGE),
+    };
+    let account = caller.account.id;
+    let page = portal.db.run(move |connection| entries::list(connection, account, &query)).await;
+    let page = page.map_err(|error| refused(portal, error.into()))?;
+    let entries = page.entries.into_iter().map(|entry| view(portal, entry)).collect();
+    Ok(Json(EntryList { entries, total: page.total }))
+}
+
+/// One entry: its state, how far it has come, what it came to.
+#[utoipa::path(
+    get, path = "/api/v1/entries/{key}", tag = "entries", params(("key" = String, Path, description = "The entry.")),
+    responses((status = 200, body = EntryView), (status = 404, body = ProblemDocument)),
+)]
+#[get("/entries/<key>")]
+pub async fn show(caller: Caller, portal: &State<Portal>, key: &str) -> Answer<EntryView> {
+    let (entry, _) = entry::find(portal, caller.account.id, key).await?;
+    Ok(Json(view(portal, entry)))
+}
+
+/// What to say of an entry.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// A line of at most 500 characters.
+    note: String,
+}
+
+/// Change the note.
+#[utoipa::path(
+    patch, path = "/api/v1/entries/{key}", tag = "entries", params(("key" = String, Path, description = "The entry.")),
+    request_body = Description,
+    responses((status = 200, body = EntryView), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument)),
+)]
+#[patch("/entries/<key>", data = "<description>")]
+pub async fn describe(
+    caller: Writer,
+    address: Address,
+    portal: &State<Portal>,
+    key: &str,
+    description: Json<Description>,
+) -> Answer<EntryView> {
+    let (account, actor, now, own) = (caller.0.account.id, caller.0.actor(&address), portal.now(), key.to_owned());
+    let note = description.into_inner().note;
+    let changed = portal.db.run(move |c| entries::set_note(c, account, &own, &note, &actor, now)).await;
+    changed.map_err(|error| refused(portal, error))?;
+    show(caller.0, portal, key).await
+}
+
+/// Delete an entry, its capture, and all that came from it.
+#[utoipa::path(
+    delete, path = "/api/v1/entries/{key}", tag = "entries", params(("key" = String, Path, description = "The entry.")),
+    responses((status = 204), (status = 404, body = ProblemDocument)),
+)]
+#[delete("/entries/<key>")]
+pub async fn delete(caller: Writer, address: Address, portal: &State<Portal>, key: &str) -> Result<Status, Problem> {
+    let deleted = entry::delete_it(portal, caller.0.account.id, key, caller.0.actor(&address)).await;
+    deleted.map_err(|error| refused(portal, error))?;
+    Ok(Status::NoContent)
+}
+
+/// How to analyse.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Confirmation {
+    /// The pipeline; `default` where none is named.
+    pipeline: Option<String>,
+    /// Packets after which the analysis stops.
+    packets: Option<u64>,
+    /// A line of at most 500 characters.
+    note: String,
+}
+
+/// Confirm an upload: it is then analysed.
+#[utoipa::path(
+    post, path = "/api/v1/entries/{key}/confirm", tag = "entries",
+    params(("key" = String, Path, description = "The entry.")), request_body = Confirmation,
+    responses((status = 200, body = EntryView), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument)),
+)]
+#[post("/entries/<key>/confirm", data = "<choices>")]
+pub async fn confirm(
+    caller: Writer,
+    address: Address,
+    portal: &State<Portal>,
+    key: &str,
+    choices: Json<Confirmation>,
+) -> Answer<EntryView> {
+    let Confirmation { pipeline, packets, note } = choices.into_inner();
+    let pipeline = pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned());
+    let choices = Choices { pipeline, packet_limit: packets, note, category: None };
+    let begun = entry::begin(portal, caller.0.account.id, key, choices, caller.0.actor(&address)).await;
+    begun.map_err(|error| refused(portal, error))?;
+    show(caller.0, portal, key).await
+}
+
+/// Stop an analysis; what was found so far is kept.
+#[utoipa::path(
+    post, path = "/api/v1/entries/{key}/stop", tag = "entries",
+    params(("key" = String, Path, description = "The entry.")),
+    responses((status = 200, body = EntryView), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument)),
+)]
+#[post("/entries/<key>/stop")]
+pub async fn stop(caller: Writer, address: Address, portal: &State<Portal>, key: &str) -> Answer<EntryView> {
+    let stopped = entry::stop_it(portal, caller.0.account.id, key, caller.0.actor(&address)).await;
+    stopped.map_err(|error| refused(portal, error))?;
+    show(caller.0, portal, key).await
+}
+
+/// The pipelines that can be chosen.
+#[utoipa::path(get, path = "/api/v1/pipelines", tag = "entries", responses((status = 200, body = Vec<String>)))]
+#[get("/pipelines")]
+pub fn pipelines(_caller: Caller, portal: &State<Portal>) -> Json<Vec<String>> {
+    Json(portal.pipelines())
+}

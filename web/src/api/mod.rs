@@ -1,0 +1,170 @@
+//! What programs talk to.
+//!
+//! An API token is the only key to it. A browser never sends one by itself, so no form of another site can use it. The
+//! rights are those of the pages; a token of the scope `read` changes nothing, whatever its owner may do.
+//!
+//! | module | story |
+//! |---|---|
+//! | [`entries`] | captures come in, and what becomes of them |
+//! | [`results`] | what was found |
+//! | [`openapi`] | the description of it all, made from the code |
+
+pub mod entries;
+pub mod openapi;
+pub mod results;
+
+use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome};
+use rocket::serde::json::Json;
+use rocket::{Request, Route, State, get, routes};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::accounts::tokens::{self, Scope};
+use crate::accounts::{Account, Actor, Role};
+use crate::pages::errors::{Problem, ProblemDocument};
+use crate::portal::Portal;
+
+/// The routes below `/api/v1`.
+pub fn routes() -> Vec<Route> {
+    routes![
+        me,
+        openapi::document,
+        entries::upload,
+        entries::list,
+        entries::show,
+        entries::describe,
+        entries::delete,
+        entries::confirm,
+        entries::stop,
+        entries::pipelines,
+        results::summary,
+        results::alerts,
+        results::flows,
+        results::json_lines,
+    ]
+}
+
+/// A program with an API token that has not ended.
+#[derive(Debug)]
+pub struct Caller {
+    /// Whose program.
+    pub account: Account,
+    /// What its token may be used for.
+    pub scope: Scope,
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Caller {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        let Some(portal) = request.rocket().state::<Portal>() else {
+            return Outcome::Error((Status::InternalServerError, ()));
+        };
+        let given = request.headers().get_one("Authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let Some(token) = given.map(str::trim).filter(|token| token.len() <= 128) else {
+            return Outcome::Error((Status::Unauthorized, ()));
+        };
+        let (secret, token, now) = (portal.secret.clone(), token.to_owned(), portal.now());
+        match portal.db.run(move |connection| tokens::find(connection, &secret, &token, now)).await {
+            Ok(Some((account, scope))) => Outcome::Success(Self { account, scope }),
+            Ok(None) => Outcome::Error((Status::Unauthorized, ())),
+            Err(error) => {
+                tracing::error!(%error, "an API request failed");
+                Outcome::Error((Status::InternalServerError, ()))
+            }
+        }
+    }
+}
+
+impl Caller {
+    /// How the audit log names them.
+    pub fn actor(&self, request: &Address) -> Actor {
+        Actor { name: Some(self.account.name.clone()), address: request.0.clone() }
+    }
+}
+
+/// Where a request comes from.
+#[derive(Debug)]
+pub struct Address(String);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Address {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        Outcome::Success(Self(request.client_ip().map(|address| address.to_string()).unwrap_or_default()))
+    }
+}
+
+/// A program that may change something: its token's scope is `write`, and its owner an analyst or more.
+#[derive(Debug)]
+pub struct Writer(pub Caller);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Writer {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        match Caller::from_request(request).await {
+            Outcome::Success(caller) if caller.scope == Scope::Write && caller.account.role >= Role::Analyst => {
+                Outcome::Success(Self(caller))
+            }
+            Outcome::Success(_) => Outcome::Error((Status::Forbidden, ())),
+            Outcome::Error(error) => Outcome::Error(error),
+            Outcome::Forward(status) => Outcome::Forward(status),
+        }
+    }
+}
+
+/// What a handler gives, or the problem document that says why not.
+pub type Answer<T> = Result<Json<T>, Problem>;
+
+/// Who a token belongs to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Me {
+    name: String,
+    display_name: String,
+    role: Role,
+    scope: Scope,
+}
+
+/// Who am I, and what may I do?
+#[utoipa::path(get, path = "/api/v1/me", tag = "account", responses((status = 200, body = Me)))]
+#[get("/me")]
+pub fn me(caller: Caller) -> Json<Me> {
+    let Caller { account: Account { name, display_name, role, .. }, scope } = caller;
+    Json(Me { name, display_name, role, scope })
+}
+
+/// Whether the portal lives.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    status: &'static str,
+    version: &'static str,
+    /// Plugins that the host has in the box.
+    plugins: usize,
+}
+
+/// Whether the portal lives, with its database, and what it would analyse with.
+///
+/// # Errors
+/// Where the database does not answer.
+#[utoipa::path(
+    get, path = "/healthz", tag = "portal", security(()),
+    responses((status = 200, body = Health), (status = 503, body = ProblemDocument)),
+)]
+#[get("/healthz")]
+pub async fn healthz(portal: &State<Portal>) -> Result<Json<Health>, Problem> {
+    let alive = portal.db.run(|connection| crate::accounts::people::count(connection)).await;
+    alive.map_err(|error| {
+        tracing::error!(%error, "the health check failed");
+        Problem::new(Status::ServiceUnavailable, "The database does not answer.")
+    })?;
+    Ok(Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        plugins: veilwatch::builtin::declarations().len(),
+    }))
+}
