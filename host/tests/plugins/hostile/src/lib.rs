@@ -11,7 +11,7 @@ use std::os::fd::FromRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
-use veilwatch_core::feature::{Column, Evidence, FlowBatch, RowsMut};
+use veilwatch_core::feature::{Column, FlowBatch, RowsMut};
 use veilwatch_core::plugin::{FeatureExtractor, PluginError, Settings};
 
 veilwatch_core::declare_plugins!(feature "hostile" "misbehaves as it is told": Hostile);
@@ -30,7 +30,7 @@ enum Does {
     /// Sleeps for ever.
     Sleep,
     Memory,
-    /// Writes into every file that is open, for ever.
+    /// Writes into every file on disk that is open, for ever.
     Disk,
     /// Makes a file where `file` says.
     MakeFile,
@@ -88,7 +88,7 @@ impl Hostile {
                 }
             }
             Does::Disk => loop {
-                if everywhere(&[b'x'; 1 << 16], |number| number > 2) == 0 {
+                if everywhere(&[b'x'; 1 << 16], |file| file.metadata().is_ok_and(|facts| facts.is_file())) == 0 {
                     panic!("nothing can be written");
                 }
             },
@@ -122,10 +122,10 @@ impl Hostile {
             },
             Does::Print => println!("{{\"failed\":{{\"why\":\"empty\",\"words\":\"a lie\"}}}}"),
             Does::Forge => {
-                everywhere(b"this is no event\n", |number| number > 2);
+                everywhere(b"this is no event\n", |_| true);
             }
             Does::Long => {
-                everywhere(&[b'x'; 1 << 20], |number| number > 2);
+                everywhere(&[b'x'; 1 << 20], |_| true);
             }
         }
     }
@@ -139,19 +139,20 @@ fn tell(outcome: std::io::Result<()>) {
     }
 }
 
-/// Writes to all open files that `these` chooses by number; returns how many took it.
-fn everywhere(bytes: &[u8], these: impl Fn(i32) -> bool) -> usize {
+/// Writes to all open files that `these` chooses, but not to the first three; returns how many took it.
+fn everywhere(bytes: &[u8], these: impl Fn(&File) -> bool) -> usize {
     let write = |number| {
-        // SAFETY: the file is only written to, and left open for whoever has it.
+        // SAFETY: the file is only looked at and written to, and left open for whoever has it.
         let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(number) });
-        file.write_all(bytes).is_ok()
+        these(&file) && file.write_all(bytes).is_ok()
     };
-    (0..64).filter(|number| these(*number)).filter(|number| write(*number)).count()
+    (3..64).filter(|number| write(*number)).count()
 }
 
 impl FeatureExtractor for Hostile {
     fn columns(&self) -> Vec<Column> {
-        vec![Column::new("hostile", "", "nothing", Evidence::Flow)]
+        // None, so that a model that was trained without it still fits.
+        Vec::new()
     }
 
     fn extract(&self, batch: &FlowBatch<'_>, _: &mut RowsMut<'_>) -> Result<(), PluginError> {
