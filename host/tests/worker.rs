@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         a_stop_that_is_not_heard_becomes_a_kill
         memory_without_end_is_told_as_such
         a_file_without_end_is_told_as_such
+        files_that_a_parent_left_open_are_closed
         no_other_file_can_be_touched
         nobody_gets_a_signal
         the_network_other_programs_and_processes_are_out_of_reach
@@ -524,6 +525,10 @@ fn an_endless_loop_meets_the_processor_limit() {
     let order = Order { limits: WorkerLimits { cpu_seconds: 2, ..order.limits }, ..order };
     let end = go(&order).unwrap_err();
     assert!(matches!(end, WorkerEnd::CpuTime { seconds: 2 }), "{end:?}");
+    let order = bench.hostile("hang-on", "");
+    let order = Order { limits: WorkerLimits { cpu_seconds: 1, ..order.limits }, ..order };
+    let end = go(&order).unwrap_err();
+    assert!(matches!(end, WorkerEnd::CpuTime { seconds: 1 }), "{end:?}");
 }
 
 fn an_endless_sleep_meets_the_wall() {
@@ -537,12 +542,17 @@ fn an_endless_sleep_meets_the_wall() {
 fn a_stop_that_is_not_heard_becomes_a_kill() {
     let bench = Bench::new();
     let order = bench.hostile("sleep", "");
-    let (stop, never) = (AtomicBool::new(true), AtomicBool::new(false));
+    let (stop, never) = (AtomicBool::new(false), AtomicBool::new(false));
     let program = std::env::current_exe().unwrap();
-    let what = Supervised { program: &program, order: &order, wall: WALL, stop: &stop, kill: &never };
-    let outcome = supervise(what, &mut |_| {});
-    // It may hear of it before its first block.
-    assert!(matches!(outcome, Err(WorkerEnd::Killed) | Ok(Event::Analysed(_))), "{outcome:?}");
+    // The wall comes before the time that a stop has, and leaves time to come to the plugin.
+    let wall = Duration::from_secs(8);
+    let what = Supervised { program: &program, order: &order, wall, stop: &stop, kill: &never };
+    let mut words = 0;
+    let end = supervise(what, &mut |_| {
+        words += 1;
+        stop.store(words >= 20, Ordering::Relaxed);
+    });
+    assert!(matches!(end, Err(WorkerEnd::Killed)), "{end:?}");
 }
 
 fn memory_without_end_is_told_as_such() {
@@ -561,6 +571,17 @@ fn a_file_without_end_is_told_as_such() {
     let end = go(&order).unwrap_err();
     assert!(matches!(end, WorkerEnd::FileSize { bytes: MOST }), "{end:?}");
     assert_eq!(bench.result().metadata().unwrap().len(), MOST);
+}
+
+fn files_that_a_parent_left_open_are_closed() {
+    let bench = Bench::new();
+    let leak = File::create(bench.path("leak")).unwrap();
+    // Unlike the standard library's, this one is passed on to children.
+    let leak = nix::unistd::dup(leak).unwrap();
+    let order = bench.hostile("disk", "");
+    let order = Order { limits: WorkerLimits { file_bytes: 1 << 20, ..order.limits }, ..order };
+    assert!(matches!(go(&order), Err(WorkerEnd::FileSize { .. })));
+    assert_eq!(File::from(leak).metadata().unwrap().len(), 0);
 }
 
 fn no_other_file_can_be_touched() {
@@ -588,8 +609,10 @@ fn no_other_file_can_be_touched() {
 }
 
 fn nobody_gets_a_signal() {
-    let failed = failure(&Bench::new().hostile("kill", ""));
-    assert!(failed.words.contains("Operation not permitted"), "{}", failed.words);
+    for does in ["kill", "kill-by-file"] {
+        let failed = failure(&Bench::new().hostile(does, ""));
+        assert!(failed.words.contains("Operation not permitted"), "{does}: {}", failed.words);
+    }
 }
 
 fn the_network_other_programs_and_processes_are_out_of_reach() {

@@ -27,6 +27,8 @@ enum Does {
     Abort,
     /// Uses the processor for ever.
     Hang,
+    /// The same, deaf to the signal that says that it is enough.
+    HangOn,
     /// Sleeps for ever.
     Sleep,
     Memory,
@@ -45,6 +47,8 @@ enum Does {
     Fork,
     /// Sends the parent a signal.
     Kill,
+    /// Has the kernel send the parent a signal.
+    KillByFile,
     /// Starts a thread and waits for it, as an honest plugin may.
     Thread,
     /// Prints for ever.
@@ -75,9 +79,12 @@ impl Hostile {
             Does::Nothing => {}
             Does::Panic => panic!("told to"),
             Does::Abort => std::process::abort(),
-            Does::Hang => loop {
-                std::hint::spin_loop();
-            },
+            Does::Hang => hang(),
+            Does::HangOn => {
+                // SAFETY: a call with two numbers.
+                unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
+                hang();
+            }
             Does::Sleep => loop {
                 std::thread::sleep(std::time::Duration::from_secs(1));
             },
@@ -112,6 +119,11 @@ impl Hostile {
                 let killed = unsafe { libc::kill(libc::getppid(), 0) };
                 tell(if killed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) });
             }
+            Does::KillByFile => {
+                // SAFETY: a call with numbers, on standard output.
+                let set = unsafe { libc::fcntl(1, libc::F_SETOWN, libc::getppid()) };
+                tell(if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) });
+            }
             Does::Thread => {
                 if std::thread::spawn(|| 42).join().ok() != Some(42) {
                     panic!("the thread went wrong");
@@ -128,6 +140,12 @@ impl Hostile {
                 everywhere(&[b'x'; 1 << 20], |_| true);
             }
         }
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::hint::spin_loop();
     }
 }
 
