@@ -409,13 +409,13 @@ impl Watch<'_> {
                 }
             }
             last => {
-                let answers = match (last, task) {
+                let answers = matches!(
+                    (last, task),
                     (Event::Inspected(_), Task::Inspect { .. })
-                    | (Event::Analysed(_), Task::Analyse { .. })
-                    | (Event::Cut { .. }, Task::Cut { .. })
-                    | (Event::Failed(_), _) => true,
-                    _ => false,
-                };
+                        | (Event::Analysed(_), Task::Analyse { .. })
+                        | (Event::Cut { .. }, Task::Cut { .. })
+                        | (Event::Failed(_), _)
+                );
                 if !answers {
                     return babble("an answer to another question");
                 }
