@@ -26,7 +26,9 @@ use veilwatch::worker::{
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("worker") {
-        return veilwatch::worker::main(open);
+        let name = PathBuf::from(std::env::args().next().unwrap());
+        let name = name.file_name().unwrap().to_str().unwrap();
+        return name.strip_prefix("liar-").map_or_else(|| veilwatch::worker::main(open), lie);
     }
     macro_rules! tests {
         ($($name:ident)*) => {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         says_what_is_no_capture
         analyses_like_the_engine_itself
         analyses_with_a_library
+        analyses_with_a_model_of_its_own
         a_pipeline_that_cannot_be_used_is_said_so
         a_library_out_of_reach_is_said_so
         cuts_a_flow_out
@@ -66,6 +69,8 @@ fn main() -> ExitCode {
         babble_is_cut_off
         what_is_no_order_is_refused
         what_is_no_worker_is_no_trouble
+        what_makes_no_sense_is_not_believed
+        last_words_are_cleaned_and_cut
     };
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -317,6 +322,21 @@ fn analyses_with_a_library() {
     let bench = Bench::new();
     let Event::Analysed(found) = go(&bench.hostile("nothing", "")).unwrap() else { panic!() };
     assert_eq!(found.flows, in_process(&example("first-run.pcap"), &mut Flows::default()).flows);
+}
+
+fn analyses_with_a_model_of_its_own() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path("mine")).unwrap();
+    for file in ["card.json", "weights.bin"] {
+        std::fs::copy(common::root().join("models/default").join(file), bench.path("mine").join(file)).unwrap();
+    }
+    let text = veilwatch::config::EXAMPLE.replace("model = \"default\"", "model = \"mine\"");
+    let pipeline = bench.file("pipeline.toml", text.as_bytes());
+    let order = Order { pipeline: Some(pipeline), ..bench.analyse(&example("first-run.pcap")) };
+    let Event::Analysed(found) = go(&order).unwrap() else { panic!() };
+    assert!(found.malicious > 0);
+    std::fs::remove_file(bench.path("mine/weights.bin")).unwrap();
+    assert_eq!(failure(&order).why, FailedWhy::Pipeline);
 }
 
 fn a_pipeline_that_cannot_be_used_is_said_so() {
@@ -672,4 +692,85 @@ fn what_is_no_worker_is_no_trouble() {
     assert!(matches!(with("/bin/false"), WorkerEnd::Crashed { signal: None, code: Some(1), .. }));
     assert!(matches!(with("/bin/echo"), WorkerEnd::Babble { .. }));
     assert!(matches!(with("/nowhere/at/all"), WorkerEnd::Start(_)));
+}
+
+const INSPECTED: &str = r#"{"inspected":{"format":"pcap","compression":null,"packets":1,"complete":true,"bytes":1,"first_ns":1,"last_ns":1,"links":[[1,1]],"decoded":1,"damage":null}}"#;
+const CUT: &str = r#"{"cut":{"packets":1,"complete":true}}"#;
+const ALERT: &str = r#"{"alert":{"flow_id":1,"verdict":"malicious","score":0.5,"src_ip":"::","dest_ip":"::","dest_port":1,"sni":null}}"#;
+const PROGRESS: &str =
+    r#"{"progress":{"stage":"reading","bytes":1,"total_bytes":null,"packets":1,"flows":1,"alerts":1}}"#;
+
+/// A worker that somebody has taken over.
+fn lie(how: &str) -> ExitCode {
+    let say = |line: &str| std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+    match how {
+        "truth" => say(INSPECTED),
+        "twice" => [INSPECTED, INSPECTED].map(say).into_iter().collect(),
+        "after" => [INSPECTED, PROGRESS].map(say).into_iter().collect(),
+        "other" => say(CUT),
+        "alert" => say(ALERT),
+        "alerts" => (0..=100).for_each(|_| say(ALERT)),
+        "verdict" => say(&ALERT.replace("malicious", "<b>")),
+        "score" => say(&ALERT.replace("0.5", "1.5")),
+        "flood" => (0..1 << 20).for_each(|_| say(PROGRESS)),
+        "lingers" => {
+            say(INSPECTED);
+            std::thread::sleep(WALL);
+        }
+        "half" => std::io::stdout().write_all(&INSPECTED.as_bytes()[..20]).unwrap(),
+        "words" => {
+            let words = format!("{}\x1b[31m\u{202e}first\nlast", "x".repeat(100_000));
+            std::io::stderr().write_all(words.as_bytes()).unwrap();
+        }
+        _ => {}
+    }
+    if how == "status" {
+        say(INSPECTED);
+    }
+    ExitCode::from(if matches!(how, "status" | "words") { 3 } else { 0 })
+}
+
+/// What becomes of a liar, within two seconds where it does not end by itself.
+fn ask_a_liar(how: &str, order: &Order) -> Result<Event, WorkerEnd> {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join(format!("liar-{how}"));
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &program).unwrap();
+    let never = AtomicBool::new(false);
+    let wall = if how == "lingers" { Duration::from_secs(2) } else { WALL };
+    supervise(Supervised { program: &program, order, wall, stop: &never, kill: &never }, &mut |_| {})
+}
+
+fn what_makes_no_sense_is_not_believed() {
+    let bench = Bench::new();
+    let (inspect, analyse) = (bench.inspect(Path::new("/x"), 1), bench.analyse(Path::new("/x")));
+    assert!(matches!(ask_a_liar("truth", &inspect), Ok(Event::Inspected(_))));
+    for (how, order) in [
+        ("twice", &inspect),
+        ("after", &inspect),
+        ("other", &inspect),
+        ("truth", &analyse),
+        ("alert", &inspect),
+        ("alerts", &analyse),
+        ("verdict", &analyse),
+        ("score", &analyse),
+        ("flood", &inspect),
+    ] {
+        let end = ask_a_liar(how, order);
+        assert!(matches!(end, Err(WorkerEnd::Babble { .. })), "{how}: {end:?}");
+    }
+    for (how, status) in [("status", 3), ("silence", 0), ("half", 0)] {
+        let end = ask_a_liar(how, &inspect);
+        let died = matches!(&end, Err(WorkerEnd::Crashed { signal: None, code, .. }) if *code == Some(status));
+        assert!(died, "{how}: {end:?}");
+    }
+    let end = ask_a_liar("lingers", &inspect);
+    assert!(matches!(end, Err(WorkerEnd::WallTime { .. })), "{end:?}");
+}
+
+fn last_words_are_cleaned_and_cut() {
+    let bench = Bench::new();
+    let end = ask_a_liar("words", &bench.inspect(Path::new("/x"), 1)).unwrap_err();
+    let WorkerEnd::Crashed { words, code: Some(3), .. } = end else { panic!("{end:?}") };
+    assert!(words.ends_with("x\\u{1b}[31m\\u{202e}first\\nlast"), "{words}");
+    assert!(words.len() < 8 << 10, "{}", words.len());
 }
