@@ -78,6 +78,7 @@ pub(super) fn unpack(
             codec,
             produced: 0,
             ratio: u64::from(limits.expansion_ratio),
+            most: limits.unpacked_bytes,
             meter: Arc::clone(meter),
         });
     }
@@ -186,6 +187,8 @@ struct Unpacking {
     codec: Codec,
     produced: u64,
     ratio: u64,
+    /// Bytes that may be produced.
+    most: u64,
     meter: Arc<AtomicU64>,
 }
 
@@ -199,7 +202,16 @@ impl Read for Unpacking {
             );
             return Err(io::Error::other(Failure { device: false, what }));
         }
-        let room = buffer.len().min(PIECE_OUT);
+        let left = self.most - self.produced;
+        if left == 0 && !buffer.is_empty() {
+            // Whether this is its very end, only one byte more can tell.
+            if self.inner.read(&mut [0]).map_err(|error| self.explain(error))? == 0 {
+                return Ok(0);
+            }
+            let what = format!("it unpacks to more than {} bytes (limit unpacked_bytes)", self.most);
+            return Err(io::Error::other(Failure { device: false, what }));
+        }
+        let room = buffer.len().min(PIECE_OUT).min(usize::try_from(left).unwrap_or(usize::MAX));
         let bytes = self.inner.read(&mut buffer[..room]).map_err(|error| self.explain(error))?;
         self.produced += bytes as u64;
         Ok(bytes)
@@ -326,6 +338,28 @@ mod tests {
         let damage = status.damage.unwrap();
         assert!(damage.what.contains("(limit expansion_ratio)"), "{damage}");
         assert!(damage.offset >= super::FREE_BYTES && damage.offset < super::FREE_BYTES + (1 << 20));
+    }
+
+    #[test]
+    fn unpacking_ends_at_the_limit_and_not_before() {
+        let (packets, bytes) = noise();
+        let read = |packed: &[u8], unpacked_bytes| {
+            let limits = InputLimits { unpacked_bytes, ..InputLimits::default() };
+            drain(Source::from_reader(String::new(), Cursor::new(packed.to_vec()), &limits).unwrap())
+        };
+        let size = bytes.len() as u64;
+        for packed in [gzip(&bytes), zstd(&bytes), gzip(&zstd(&bytes))] {
+            let (got, status) = read(&packed, size);
+            assert_eq!((got, status.damage), (packets.clone(), None));
+            // A header and 100 packets fit.
+            let (got, status) = read(&packed, 24 + 100 * 1016);
+            assert_eq!(got, packets[..100]);
+            let damage = status.damage.unwrap();
+            assert_eq!(damage.what, "it unpacks to more than 101624 bytes (limit unpacked_bytes)");
+            assert_eq!((damage.offset, status.unpacked_bytes), (101_624, 101_624));
+        }
+        // Nothing is unpacked of a plain file.
+        assert_eq!(read(&bytes, 1000).0, packets);
     }
 
     /// Like [`drain`], for more packets than anybody wants to keep.

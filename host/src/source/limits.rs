@@ -10,13 +10,21 @@ pub struct InputLimits {
     pub interfaces: u32,
     /// How many times its size on disk a capture may unpack to; applied after the first 64 MiB unpacked.
     pub expansion_ratio: u32,
+    /// Bytes that a compressed capture may unpack to, whatever its size on disk.
+    pub unpacked_bytes: u64,
     /// Size of one read in bytes, and so of a [`Block`](super::Block) that holds no larger packet.
     pub block_bytes: u32,
 }
 
 impl Default for InputLimits {
     fn default() -> Self {
-        Self { packet_bytes: 256 << 10, interfaces: 65_536, expansion_ratio: 1000, block_bytes: 256 << 10 }
+        Self {
+            packet_bytes: 256 << 10,
+            interfaces: 65_536,
+            expansion_ratio: 1000,
+            unpacked_bytes: 64 << 30,
+            block_bytes: 256 << 10,
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 //! * seccomp: calls that no analysis has a use for fail, and those that only an attacker has a use for (sockets, other
 //!   programs, other processes, the kernel itself) end the worker, so that the parent learns of it.
 //!
+//! What is left: a worker can learn whether a file of a given name exists, and how large it is.
+//!
 //! All of it holds for every thread that is started later, and cannot be taken back.
 
 use super::order::WorkerLimits;
@@ -148,6 +150,8 @@ fn confine_calls() -> Result<(), seccompiler::Error> {
     hostile.insert(libc::SYS_clone, vec![other_process()?]);
     let mut useful = always(USEFUL);
     useful.insert(libc::SYS_clone, vec![own_thread()?]);
+    let fcntl = FCNTL.iter().map(|command| argument(1, SeccompCmpOp::Eq, *command as u64));
+    useful.insert(libc::SYS_fcntl, fcntl.collect::<Result<_, _>>()?);
     useful.insert(libc::SYS_prctl, vec![argument(0, SeccompCmpOp::Eq, PR_SET_NAME)?]);
     useful.insert(libc::SYS_prlimit64, vec![argument(2, SeccompCmpOp::Eq, 0)?]);
     useful.insert(libc::SYS_tgkill, vec![argument(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?]);
@@ -165,6 +169,20 @@ fn confine_calls() -> Result<(), seccompiler::Error> {
     Ok(())
 }
 
+/// Copies, flags and locks of files. Other commands of `fcntl` can have signals sent to whom one likes.
+const FCNTL: &[i32] = &[
+    libc::F_DUPFD,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_GETLK,
+    libc::F_SETLK,
+    libc::F_SETLKW,
+    libc::F_OFD_GETLK,
+    libc::F_OFD_SETLK,
+    libc::F_OFD_SETLKW,
+];
 /// `PR_SET_NAME` of prctl(2): threads have names.
 const PR_SET_NAME: u64 = libc::PR_SET_NAME as u64;
 const THREAD: u64 = (libc::CLONE_THREAD | libc::CLONE_VM) as u64;
@@ -216,7 +234,6 @@ const USEFUL: &[i64] = &[
     libc::SYS_readlinkat,
     libc::SYS_getcwd,
     libc::SYS_getdents64,
-    libc::SYS_fcntl,
     libc::SYS_flock,
     libc::SYS_dup,
     libc::SYS_fsync,

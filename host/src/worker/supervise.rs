@@ -121,6 +121,8 @@ const TAIL_BYTES: usize = 4 << 10;
 
 /// Starts a worker and stays with it to its end, which is never later than `wall` and a few seconds. `on_event` hears of
 /// everything but the final event. The process is always reaped.
+///
+/// It blocks the calling thread, and the worker's life hangs on that thread: it must not be a short-lived one of a pool.
 pub fn supervise(what: Supervised<'_>, on_event: &mut dyn FnMut(&Event)) -> Result<Event, WorkerEnd> {
     let mut line = serde_json::to_vec(what.order).map_err(io::Error::other)?;
     line.push(b'\n');
@@ -130,7 +132,7 @@ pub fn supervise(what: Supervised<'_>, on_event: &mut dyn FnMut(&Event)) -> Resu
     let mut process = Process::start(what.program)?;
     let ears = process.listen(line)?;
     let mut watch =
-        Watch { what, deadline: Instant::now() + what.wall, told_to_stop: false, gone: false, alerts: 0, last: None };
+        Watch { what, deadline: deadline(what.wall), told_to_stop: false, gone: false, alerts: 0, last: None };
     let outcome = watch.follow(&process, &ears, on_event);
     // Whatever it did, it does no more, and neither does what it may have started.
     let (status, cpu_seconds) = process.end()?;
@@ -152,6 +154,13 @@ pub fn supervise(what: Supervised<'_>, on_event: &mut dyn FnMut(&Event)) -> Resu
             _ => Err(WorkerEnd::Crashed { signal, code: status.code(), words }),
         },
     }
+}
+
+/// When a time from now is over; one that no clock can show is a century.
+fn deadline(wall: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    let now = Instant::now();
+    now + wall.min(CENTURY)
 }
 
 /// A child that does not outlive this.
@@ -400,13 +409,13 @@ impl Watch<'_> {
                 }
             }
             last => {
-                let answers = match (last, task) {
+                let answers = matches!(
+                    (last, task),
                     (Event::Inspected(_), Task::Inspect { .. })
-                    | (Event::Analysed(_), Task::Analyse { .. })
-                    | (Event::Cut { .. }, Task::Cut { .. })
-                    | (Event::Failed(_), _) => true,
-                    _ => false,
-                };
+                        | (Event::Analysed(_), Task::Analyse { .. })
+                        | (Event::Cut { .. }, Task::Cut { .. })
+                        | (Event::Failed(_), _)
+                );
                 if !answers {
                     return babble("an answer to another question");
                 }

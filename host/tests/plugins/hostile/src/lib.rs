@@ -11,7 +11,7 @@ use std::os::fd::FromRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
-use veilwatch_core::feature::{Column, Evidence, FlowBatch, RowsMut};
+use veilwatch_core::feature::{Column, FlowBatch, RowsMut};
 use veilwatch_core::plugin::{FeatureExtractor, PluginError, Settings};
 
 veilwatch_core::declare_plugins!(feature "hostile" "misbehaves as it is told": Hostile);
@@ -27,10 +27,12 @@ enum Does {
     Abort,
     /// Uses the processor for ever.
     Hang,
+    /// The same, deaf to the signal that says that it is enough.
+    HangOn,
     /// Sleeps for ever.
     Sleep,
     Memory,
-    /// Writes into every file that is open, for ever.
+    /// Writes into every file on disk that is open, for ever.
     Disk,
     /// Makes a file where `file` says.
     MakeFile,
@@ -45,6 +47,8 @@ enum Does {
     Fork,
     /// Sends the parent a signal.
     Kill,
+    /// Has the kernel send the parent a signal.
+    KillByFile,
     /// Starts a thread and waits for it, as an honest plugin may.
     Thread,
     /// Prints for ever.
@@ -75,9 +79,12 @@ impl Hostile {
             Does::Nothing => {}
             Does::Panic => panic!("told to"),
             Does::Abort => std::process::abort(),
-            Does::Hang => loop {
-                std::hint::spin_loop();
-            },
+            Does::Hang => hang(),
+            Does::HangOn => {
+                // SAFETY: a call with two numbers.
+                unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
+                hang();
+            }
             Does::Sleep => loop {
                 std::thread::sleep(std::time::Duration::from_secs(1));
             },
@@ -88,7 +95,7 @@ impl Hostile {
                 }
             }
             Does::Disk => loop {
-                if everywhere(&[b'x'; 1 << 16], |number| number > 2) == 0 {
+                if everywhere(&[b'x'; 1 << 16], |file| file.metadata().is_ok_and(|facts| facts.is_file())) == 0 {
                     panic!("nothing can be written");
                 }
             },
@@ -112,6 +119,11 @@ impl Hostile {
                 let killed = unsafe { libc::kill(libc::getppid(), 0) };
                 tell(if killed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) });
             }
+            Does::KillByFile => {
+                // SAFETY: a call with numbers, on standard output.
+                let set = unsafe { libc::fcntl(1, libc::F_SETOWN, libc::getppid()) };
+                tell(if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) });
+            }
             Does::Thread => {
                 if std::thread::spawn(|| 42).join().ok() != Some(42) {
                     panic!("the thread went wrong");
@@ -122,12 +134,18 @@ impl Hostile {
             },
             Does::Print => println!("{{\"failed\":{{\"why\":\"empty\",\"words\":\"a lie\"}}}}"),
             Does::Forge => {
-                everywhere(b"this is no event\n", |number| number > 2);
+                everywhere(b"this is no event\n", |_| true);
             }
             Does::Long => {
-                everywhere(&[b'x'; 1 << 20], |number| number > 2);
+                everywhere(&[b'x'; 1 << 20], |_| true);
             }
         }
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::hint::spin_loop();
     }
 }
 
@@ -139,19 +157,20 @@ fn tell(outcome: std::io::Result<()>) {
     }
 }
 
-/// Writes to all open files that `these` chooses by number; returns how many took it.
-fn everywhere(bytes: &[u8], these: impl Fn(i32) -> bool) -> usize {
+/// Writes to all open files that `these` chooses, but not to the first three; returns how many took it.
+fn everywhere(bytes: &[u8], these: impl Fn(&File) -> bool) -> usize {
     let write = |number| {
-        // SAFETY: the file is only written to, and left open for whoever has it.
+        // SAFETY: the file is only looked at and written to, and left open for whoever has it.
         let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(number) });
-        file.write_all(bytes).is_ok()
+        these(&file) && file.write_all(bytes).is_ok()
     };
-    (0..64).filter(|number| these(*number)).filter(|number| write(*number)).count()
+    (3..64).filter(|number| write(*number)).count()
 }
 
 impl FeatureExtractor for Hostile {
     fn columns(&self) -> Vec<Column> {
-        vec![Column::new("hostile", "", "nothing", Evidence::Flow)]
+        // None, so that a model that was trained without it still fits.
+        Vec::new()
     }
 
     fn extract(&self, batch: &FlowBatch<'_>, _: &mut RowsMut<'_>) -> Result<(), PluginError> {
