@@ -15,6 +15,8 @@ pub mod folders;
 pub mod name;
 pub mod receive;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod under_way;
 
 pub use folders::{FileError, Folders, Key, Sha256Hex, Swept};
