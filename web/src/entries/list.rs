@@ -122,6 +122,11 @@ mod tests {
         page.entries.into_iter().map(|entry| entry.key).collect()
     }
 
+    #[track_caller]
+    fn is(found: &[Key], expected: &[&Key]) {
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn a_page_is_a_part_of_the_whole_newest_first() {
         let mut place = Place::new();
@@ -144,17 +149,17 @@ mod tests {
         place.set(&slash, r"name = 'a\b.pcap'");
         place.set(&plain, "name = 'axb.pcap', note = '100 flows'");
         let found = |search: &str| keys(&place, ada, &Query { search: search.to_owned(), ..Query::default() });
-        assert_eq!(found("%"), [percent.clone()]);
-        assert_eq!(found("_"), [line.clone()]);
-        assert_eq!(found("\\"), [slash.clone()]);
-        assert_eq!(found("a_b"), [line.clone()]);
-        assert_eq!(found("100"), [plain.clone(), percent.clone()]);
-        assert_eq!(found(" oFFice "), [line.clone()]);
-        assert_eq!(found("' OR 1=1 --"), []);
+        is(&found("%"), &[&percent]);
+        is(&found("_"), &[&line]);
+        is(&found("\\"), &[&slash]);
+        is(&found("a_b"), &[&line]);
+        is(&found("100"), &[&plain, &percent]);
+        is(&found(" oFFice "), &[&line]);
+        is(&found("' OR 1=1 --"), &[]);
         assert_eq!(found("").len(), 4);
-        assert_eq!(found(&"%".repeat(100_000)), []);
+        is(&found(&"%".repeat(100_000)), &[]);
         let hash = find(&place.connection, ada, plain.as_str()).unwrap().unwrap().sha256;
-        assert_eq!(found(&hash.as_str()[3..20]), [plain]);
+        is(&found(&hash.as_str()[3..20]), &[&plain]);
     }
 
     #[test]
@@ -169,12 +174,13 @@ mod tests {
         place.set(&odd, "suspicious = 1, category_id = 2");
         let by = |query: Query| keys(&place, ada, &query);
         let verdict = |verdict| Query { verdict: Some(verdict), ..Query::default() };
-        assert_eq!(by(verdict(Finding::Malicious)), [bad.clone()]);
-        assert_eq!(by(verdict(Finding::Suspicious)), [odd.clone()]);
-        assert_eq!(by(verdict(Finding::Nothing)), [fine.clone()], "one that is not done has no verdict");
-        assert_eq!(by(Query { state: Some(State::Unconfirmed), ..Query::default() }), [waits.clone()]);
-        assert_eq!(by(Query { category: Some(2), ..Query::default() }), [odd.clone(), bad.clone()]);
-        assert_eq!(by(Query { category: Some(2), ..verdict(Finding::Suspicious) }), [odd.clone()]);
+        is(&by(verdict(Finding::Malicious)), &[&bad]);
+        is(&by(verdict(Finding::Suspicious)), &[&odd]);
+        // One that is not done has no verdict.
+        is(&by(verdict(Finding::Nothing)), &[&fine]);
+        is(&by(Query { state: Some(State::Unconfirmed), ..Query::default() }), &[&waits]);
+        is(&by(Query { category: Some(2), ..Query::default() }), &[&odd, &bad]);
+        is(&by(Query { category: Some(2), ..verdict(Finding::Suspicious) }), &[&odd]);
         // What the query calls a finding is what the entry does.
         for (key, finding) in [
             (&bad, Some(Finding::Malicious)),
@@ -196,7 +202,7 @@ mod tests {
         assert!(find(&place.connection, bob, key.as_str()).unwrap().is_some());
         assert_eq!(find(&place.connection, admin, key.as_str()).unwrap(), None);
         assert!(matches!(owned(&place.connection, admin, key.as_str()), Err(Refused::Because(Reason::NotThere))));
-        assert_eq!(keys(&place, admin, &Query::default()), []);
+        is(&keys(&place, admin, &Query::default()), &[]);
         for odd in ["", "%", "' OR 1=1 --", "../x"] {
             assert_eq!(find(&place.connection, bob, odd).unwrap(), None, "{odd}");
         }
