@@ -223,18 +223,19 @@ mod tests {
         place.limits.quota_bytes = 10;
         let (ada, bob) = (place.account("ada"), place.account("bob"));
         place.keep(ada, b"sixsix");
-        // A second upload that was let in before the first was kept.
-        let upload = place.under_way.begin(ada, 0, &place.limits).unwrap();
-        let late = rocket::execute(crate::uploads::receive(
-            &place.folders,
-            b"five5".as_slice(),
-            (&place.limits).into(),
-            upload,
-        ));
-        let refused = place.try_keep(late.unwrap());
-        assert!(matches!(refused, Err(Refused::Because(Reason::Quota))));
+        // Uploads that were let in before the first was kept.
+        let late = |place: &Place, bytes: &'static [u8]| {
+            let upload = place.under_way.begin(ada, 0, &place.limits).unwrap();
+            let limits = (&place.limits).into();
+            rocket::execute(crate::uploads::receive(&place.folders, bytes, limits, upload)).unwrap()
+        };
+        let more = late(&place, b"five5");
+        assert!(matches!(place.try_keep(more), Err(Refused::Because(Reason::Quota))));
+        let same = late(&place, b"sixsix");
+        let again = place.try_keep(same).unwrap();
+        assert!(again.earlier.is_some());
         assert_eq!((place.files("incoming").len(), place.files("captures").len()), (0, 1));
-        assert_eq!(place.number("SELECT count(*) FROM entries"), 1);
+        assert_eq!(place.number("SELECT count(*) FROM entries"), 2);
         place.keep(ada, b"four");
         assert!(matches!(room(&place.connection, ada, &place.limits), Err(Refused::Because(Reason::Quota))));
         assert_eq!(room(&place.connection, bob, &place.limits).unwrap(), 0);
