@@ -294,4 +294,23 @@ mod tests {
         }
         assert!("root".parse::<Role>().is_err());
     }
+
+    #[test]
+    fn every_reason_and_every_action_has_words() {
+        let english: toml::Table = toml::from_str(include_str!("../../messages/en.toml")).unwrap();
+        let known = |table: &str, key: &str| english[table].as_table().unwrap().contains_key(key);
+        // The reasons stand in this file, so none can be forgotten.
+        let reasons: Vec<&str> = include_str!("mod.rs")
+            .split("#[error(\"reason.")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("\")]").map(|(key, _)| key))
+            .collect();
+        assert!(reasons.len() > 30);
+        for key in reasons.into_iter().filter(|key| !key.contains(char::is_whitespace)) {
+            assert!(known("reason", key), "reason.{key}");
+        }
+        for action in audit::Action::ALL {
+            assert!(known("action", action.name()), "action.{}", action.name());
+        }
+    }
 }

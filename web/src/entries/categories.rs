@@ -122,3 +122,66 @@ fn free(all: &[Category], name: &str, own: Option<i64>) -> Result<(), Reason> {
     let same = |other: &Category| Some(other.id) != own && other.name.to_lowercase() == name.to_lowercase();
     if all.iter().any(same) { Err(Reason::CategoryTaken) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uploads::testing::{NOW, Place, actor};
+
+    fn names(place: &Place) -> Vec<(String, bool)> {
+        list(&place.connection).unwrap().into_iter().map(|category| (category.name, category.retired)).collect()
+    }
+
+    fn because<T: std::fmt::Debug>(result: Result<T, Refused>) -> Reason {
+        match result {
+            Err(Refused::Because(reason)) => reason,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_list_grows_changes_and_retires() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        let id = add(&mut place.connection, " 演练 <b> ", &actor(), NOW).unwrap();
+        place.set(&key, &format!("category_id = {id}"));
+        rename(&mut place.connection, id, "Drill", &actor(), NOW).unwrap();
+        rename(&mut place.connection, id, "Drill", &actor(), NOW).unwrap();
+        let entry = crate::entries::find(&place.connection, ada, key.as_str()).unwrap().unwrap();
+        assert_eq!(entry.category.as_deref(), Some("Drill"));
+        set_retired(&mut place.connection, 1, true, &actor(), NOW).unwrap();
+        set_retired(&mut place.connection, 1, true, &actor(), NOW).unwrap();
+        let expected = [("Drill", false), ("Malware sample", false), ("Routine check", false), ("Incident", true)];
+        assert_eq!(names(&place), expected.map(|(name, retired)| (name.to_owned(), retired)));
+        set_retired(&mut place.connection, 1, false, &actor(), NOW).unwrap();
+        assert!(names(&place).iter().all(|(_, retired)| !retired));
+        let changes = place.actions().iter().filter(|action| *action == "category-changed").count();
+        assert_eq!(changes, 4, "what changes nothing is not logged");
+    }
+
+    #[test]
+    fn names_have_a_form_and_are_there_once() {
+        let mut place = Place::new();
+        for bad in ["", "  ", &"x".repeat(MAX_NAME + 1), "a\u{202e}b", "a\nb"] {
+            assert_eq!(because(add(&mut place.connection, bad, &actor(), NOW)), Reason::CategoryName, "{bad:?}");
+            assert_eq!(because(rename(&mut place.connection, 1, bad, &actor(), NOW)), Reason::CategoryName);
+        }
+        assert_eq!(because(add(&mut place.connection, "INCIDENT", &actor(), NOW)), Reason::CategoryTaken);
+        assert_eq!(because(rename(&mut place.connection, 2, "incident", &actor(), NOW)), Reason::CategoryTaken);
+        rename(&mut place.connection, 1, "INCIDENT", &actor(), NOW).unwrap();
+        assert_eq!(because(rename(&mut place.connection, 99, "New", &actor(), NOW)), Reason::NotThere);
+        assert_eq!(because(set_retired(&mut place.connection, 99, true, &actor(), NOW)), Reason::NotThere);
+        add(&mut place.connection, &"类".repeat(MAX_NAME), &actor(), NOW).unwrap();
+    }
+
+    #[test]
+    fn there_are_so_many_at_most() {
+        let mut place = Place::new();
+        for n in list(&place.connection).unwrap().len()..MAX_CATEGORIES as usize {
+            add(&mut place.connection, &format!("c{n}"), &actor(), NOW).unwrap();
+        }
+        assert_eq!(because(add(&mut place.connection, "more", &actor(), NOW)), Reason::TooManyCategories);
+        assert_eq!(list(&place.connection).unwrap().len(), MAX_CATEGORIES as usize);
+    }
+}

@@ -249,3 +249,228 @@ pub fn analyse_again(
     transaction.commit()?;
     Ok(new)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entries::{FlowFacts, NewMark, find, mark, of_entry};
+    use crate::uploads::testing::{NOW, Place, actor};
+
+    const BOUNDS: Bounds<'_> = Bounds { pipelines: &["default", "thorough"], waiting: 2 };
+
+    fn choices() -> Choices {
+        Choices { pipeline: "thorough".to_owned(), packet_limit: Some(5), note: " why ".to_owned(), category: Some(1) }
+    }
+
+    fn confirm_it(place: &mut Place, account: i64, key: &Key, choices: &Choices) -> Result<(), Refused> {
+        confirm(&mut place.connection, account, key.as_str(), choices, BOUNDS, &actor(), NOW + 5)
+    }
+
+    fn entry(place: &Place, account: i64, key: &Key) -> Entry {
+        find(&place.connection, account, key.as_str()).unwrap().unwrap()
+    }
+
+    fn because<T: std::fmt::Debug>(result: Result<T, Refused>) -> Reason {
+        match result {
+            Err(Refused::Because(reason)) => reason,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_confirmed_entry_waits_with_what_was_chosen() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        confirm_it(&mut place, ada, &key, &choices()).unwrap();
+        let entry = entry(&place, ada, &key);
+        assert_eq!((entry.state, entry.confirmed_at), (State::Queued, Some(NOW + 5)));
+        assert_eq!((entry.pipeline.as_deref(), entry.packet_limit), (Some("thorough"), Some(5)));
+        assert_eq!((entry.note.as_str(), entry.category.as_deref()), ("why", Some("Incident")));
+        assert_eq!(because(confirm_it(&mut place, ada, &key, &choices())), Reason::State);
+        assert_eq!(place.actions().iter().filter(|action| *action == "confirmed").count(), 1);
+    }
+
+    #[test]
+    fn a_choice_that_was_not_offered_changes_nothing() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        place.connection.execute("UPDATE categories SET retired = 1 WHERE id = 2", []).unwrap();
+        let before = entry(&place, ada, &key);
+        let cases = [
+            (Choices { pipeline: "../evil".to_owned(), ..choices() }, Reason::Pipeline),
+            (Choices { pipeline: String::new(), ..choices() }, Reason::Pipeline),
+            (Choices { packet_limit: Some(0), ..choices() }, Reason::PacketLimit),
+            (Choices { packet_limit: Some(u64::MAX), ..choices() }, Reason::PacketLimit),
+            (Choices { note: "x".repeat(MAX_NOTE + 1), ..choices() }, Reason::Note),
+            (Choices { note: "a\u{202e}b".to_owned(), ..choices() }, Reason::Note),
+            (Choices { category: Some(2), ..choices() }, Reason::Category),
+            (Choices { category: Some(99), ..choices() }, Reason::Category),
+        ];
+        for (choices, reason) in cases {
+            assert_eq!(because(confirm_it(&mut place, ada, &key, &choices)), reason);
+        }
+        assert_eq!(entry(&place, ada, &key), before);
+        let plain = Choices { packet_limit: None, note: String::new(), category: None, ..choices() };
+        confirm_it(&mut place, ada, &key, &plain).unwrap();
+    }
+
+    #[test]
+    fn only_so_many_of_one_account_wait() {
+        let mut place = Place::new();
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let keys = [b"1", b"2", b"3"].map(|bytes| place.keep(ada, bytes).key);
+        let others = place.keep(bob, b"4").key;
+        confirm_it(&mut place, ada, &keys[0], &choices()).unwrap();
+        confirm_it(&mut place, ada, &keys[1], &choices()).unwrap();
+        assert_eq!(because(confirm_it(&mut place, ada, &keys[2], &choices())), Reason::Waiting);
+        confirm_it(&mut place, bob, &others, &choices()).unwrap();
+        place.set(&keys[0], "state = 'running'");
+        confirm_it(&mut place, ada, &keys[2], &choices()).unwrap();
+    }
+
+    #[test]
+    fn one_that_waits_stops_at_once_and_one_that_runs_is_asked() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        let stop = |place: &mut Place| ask_stop(&mut place.connection, ada, key.as_str(), &actor(), NOW + 9);
+        assert_eq!(because(stop(&mut place)), Reason::State);
+        confirm_it(&mut place, ada, &key, &choices()).unwrap();
+        assert_eq!(stop(&mut place).unwrap(), Stop::AtOnce);
+        let stopped = entry(&place, ada, &key);
+        assert_eq!((stopped.state, stopped.why.as_deref()), (State::Failed, Some(WHY_STOPPED)));
+        assert_eq!((stopped.ended_at, stopped.stop_asked), (Some(NOW + 9), true));
+        assert_eq!(because(stop(&mut place)), Reason::State);
+
+        place.set(&key, "state = 'running', stop_asked = 0, why = NULL, ended_at = NULL");
+        for _ in 0..2 {
+            assert_eq!(stop(&mut place).unwrap(), Stop::Running { id: stopped.id });
+        }
+        let asked = entry(&place, ada, &key);
+        assert_eq!((asked.state, asked.stop_asked, asked.ended_at), (State::Running, true, None));
+        assert_eq!(place.actions().iter().filter(|action| *action == "stopped").count(), 2);
+    }
+
+    #[test]
+    fn a_deleted_entry_takes_its_marks_and_leaves_what_others_have() {
+        let mut place = Place::new();
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let (mine, others) = (place.keep(ada, b"x").key, place.keep(bob, b"x").key);
+        let again = place.keep(ada, b"y").key;
+        place.done(&mine);
+        let flow = FlowFacts {
+            flow_id: 1,
+            first_ns: 1,
+            client: [192, 0, 2, 1].into(),
+            client_port: 1,
+            server: [192, 0, 2, 2].into(),
+            server_port: 443,
+            sni: None,
+        };
+        let new = NewMark { flow: &flow, malicious: true, reason: "beacon" };
+        mark(&mut place.connection, ada, mine.as_str(), &new, &actor(), NOW).unwrap();
+        let done = entry(&place, ada, &mine);
+        let deleted = delete(&mut place.connection, ada, mine.as_str(), &actor(), NOW).unwrap();
+        assert_eq!(deleted, Deleted { id: done.id, key: mine.clone(), sha256: done.sha256, was_running: false });
+        assert_eq!(place.number("SELECT count(*) FROM marks"), 0);
+        assert_eq!(place.number("SELECT count(*) FROM captures"), 2);
+        assert_eq!(because(delete(&mut place.connection, ada, mine.as_str(), &actor(), NOW)), Reason::NotThere);
+        assert_eq!(entry(&place, bob, &others).state, State::Unconfirmed);
+        place.set(&again, "state = 'running'");
+        assert!(delete(&mut place.connection, ada, again.as_str(), &actor(), NOW).unwrap().was_running);
+        assert_eq!(place.number("SELECT count(*) FROM captures"), 1);
+        // The log still tells of it.
+        assert_eq!(place.actions().iter().filter(|action| *action == "deleted").count(), 2);
+    }
+
+    #[test]
+    fn the_same_capture_can_be_analysed_again() {
+        let mut place = Place::new();
+        place.limits.entries = 2;
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        let again = |place: &mut Place| {
+            analyse_again(&mut place.connection, ada, key.as_str(), &place.limits, &actor(), NOW + 1)
+        };
+        assert_eq!(because(again(&mut place)), Reason::State);
+        confirm_it(&mut place, ada, &key, &choices()).unwrap();
+        place.done(&key);
+        let new = again(&mut place).unwrap();
+        let (old, new) = (entry(&place, ada, &key), entry(&place, ada, &new));
+        assert_eq!((new.state, new.pipeline, new.confirmed_at), (State::Unconfirmed, None, None));
+        assert_eq!((new.created_at, new.analysed), (NOW + 1, None));
+        assert_eq!(
+            (new.sha256, new.name, new.note, new.category_id, new.inspection),
+            (old.sha256, old.name, old.note, old.category_id, old.inspection)
+        );
+        assert_eq!(because(again(&mut place)), Reason::TooManyEntries);
+        place.limits.entries = 9;
+        place.set(&key, &format!("state = 'failed', why = '{WHY_CAPTURE_MISSING}'"));
+        assert_eq!(because(again(&mut place)), Reason::State);
+    }
+
+    #[test]
+    fn notes_and_categories_change() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        let note =
+            |place: &mut Place, text: &str| set_note(&mut place.connection, ada, key.as_str(), text, &actor(), NOW);
+        let category =
+            |place: &mut Place, id| set_category(&mut place.connection, ada, key.as_str(), id, &actor(), NOW);
+        note(&mut place, " <b>seen</b> ").unwrap();
+        note(&mut place, "<b>seen</b>").unwrap();
+        assert_eq!(because(note(&mut place, "two\nlines")), Reason::Note);
+        category(&mut place, Some(2)).unwrap();
+        place.connection.execute("UPDATE categories SET retired = 1", []).unwrap();
+        category(&mut place, Some(2)).unwrap();
+        assert_eq!(because(category(&mut place, Some(1))), Reason::Category);
+        let now = entry(&place, ada, &key);
+        assert_eq!((now.note.as_str(), now.category.as_deref()), ("<b>seen</b>", Some("Malware sample")));
+        category(&mut place, None).unwrap();
+        note(&mut place, "").unwrap();
+        let now = entry(&place, ada, &key);
+        assert_eq!((now.note.as_str(), now.category), ("", None));
+        // What changed nothing is not logged.
+        assert_eq!(place.actions().iter().filter(|action| *action == "described").count(), 4);
+    }
+
+    #[test]
+    fn nobody_changes_what_is_another_s() {
+        let mut place = Place::new();
+        let (admin, bob) = (place.account("admin"), place.account("bob"));
+        for state in State::ALL {
+            let key = place.keep(bob, state.name().as_bytes()).key;
+            place.set(&key, &format!("state = '{state}'"));
+            let (before, log, limits) = (entry(&place, bob, &key), place.actions(), place.limits.clone());
+            let connection = &mut place.connection;
+            let (key, by) = (key.as_str(), &actor());
+            let flow = FlowFacts {
+                flow_id: 1,
+                first_ns: 1,
+                client: [192, 0, 2, 1].into(),
+                client_port: 1,
+                server: [192, 0, 2, 2].into(),
+                server_port: 443,
+                sni: None,
+            };
+            let new = NewMark { flow: &flow, malicious: true, reason: "beacon" };
+            for refused in [
+                because(confirm(connection, admin, key, &choices(), BOUNDS, by, NOW)),
+                because(set_note(connection, admin, key, "mine", by, NOW)),
+                because(set_category(connection, admin, key, Some(1), by, NOW)),
+                because(ask_stop(connection, admin, key, by, NOW)),
+                because(delete(connection, admin, key, by, NOW)),
+                because(analyse_again(connection, admin, key, &limits, by, NOW)),
+                because(mark(connection, admin, key, &new, by, NOW)),
+            ] {
+                assert_eq!(refused, Reason::NotThere, "{state}");
+            }
+            let after = find(&place.connection, bob, key).unwrap().unwrap();
+            assert_eq!((&after, place.actions()), (&before, log));
+            assert!(of_entry(&place.connection, &after).unwrap().is_empty());
+        }
+    }
+}

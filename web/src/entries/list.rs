@@ -108,3 +108,103 @@ pub fn find(connection: &Connection, account: i64, key: &str) -> Result<Option<E
 pub fn owned(connection: &Connection, account: i64, key: &str) -> Result<Entry, Refused> {
     Ok(find(connection, account, key)?.ok_or(Reason::NotThere)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uploads::Key;
+    use crate::uploads::testing::Place;
+
+    fn keys(place: &Place, account: i64, query: &Query) -> Vec<Key> {
+        let query = Query { limit: 50, ..query.clone() };
+        let page = list(&place.connection, account, &query).unwrap();
+        assert_eq!(page.total, page.entries.len() as u64);
+        page.entries.into_iter().map(|entry| entry.key).collect()
+    }
+
+    #[track_caller]
+    fn is(found: &[Key], expected: &[&Key]) {
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_page_is_a_part_of_the_whole_newest_first() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let all: Vec<Key> = (0..5u8).map(|n| place.keep(ada, &[n]).key).collect();
+        let page = list(&place.connection, ada, &Query { offset: 1, limit: 2, ..Query::default() }).unwrap();
+        let shown: Vec<_> = page.entries.iter().map(|entry| &entry.key).collect();
+        assert_eq!((shown, page.total), (vec![&all[3], &all[2]], 5));
+        let past = list(&place.connection, ada, &Query { offset: 9, limit: u32::MAX, ..Query::default() }).unwrap();
+        assert_eq!((past.entries.len(), past.total), (0, 5));
+    }
+
+    #[test]
+    fn a_search_means_what_it_says() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let [percent, line, slash, plain] = [b"1", b"2", b"3", b"4"].map(|bytes| place.keep(ada, bytes).key);
+        place.set(&percent, "name = '100%.pcap'");
+        place.set(&line, "name = 'a_b.pcap', note = 'Office \u{201c}north\u{201d}'");
+        place.set(&slash, r"name = 'a\b.pcap'");
+        place.set(&plain, "name = 'axb.pcap', note = '100 flows'");
+        let found = |search: &str| keys(&place, ada, &Query { search: search.to_owned(), ..Query::default() });
+        is(&found("%"), &[&percent]);
+        is(&found("_"), &[&line]);
+        is(&found("\\"), &[&slash]);
+        is(&found("a_b"), &[&line]);
+        is(&found("100"), &[&plain, &percent]);
+        is(&found(" oFFice "), &[&line]);
+        is(&found("' OR 1=1 --"), &[]);
+        assert_eq!(found("").len(), 4);
+        is(&found(&"%".repeat(100_000)), &[]);
+        let hash = find(&place.connection, ada, plain.as_str()).unwrap().unwrap().sha256;
+        is(&found(&hash.as_str()[3..20]), &[&plain]);
+    }
+
+    #[test]
+    fn filters_narrow_and_join() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let [bad, odd, fine, waits] = [b"1", b"2", b"3", b"4"].map(|bytes| place.keep(ada, bytes).key);
+        for key in [&bad, &odd, &fine] {
+            place.done(key);
+        }
+        place.set(&bad, "malicious = 1, suspicious = 5, category_id = 2");
+        place.set(&odd, "suspicious = 1, category_id = 2");
+        let by = |query: Query| keys(&place, ada, &query);
+        let verdict = |verdict| Query { verdict: Some(verdict), ..Query::default() };
+        is(&by(verdict(Finding::Malicious)), &[&bad]);
+        is(&by(verdict(Finding::Suspicious)), &[&odd]);
+        // One that is not done has no verdict.
+        is(&by(verdict(Finding::Nothing)), &[&fine]);
+        is(&by(Query { state: Some(State::Unconfirmed), ..Query::default() }), &[&waits]);
+        is(&by(Query { category: Some(2), ..Query::default() }), &[&odd, &bad]);
+        is(&by(Query { category: Some(2), ..verdict(Finding::Suspicious) }), &[&odd]);
+        // What the query calls a finding is what the entry does.
+        for (key, finding) in [
+            (&bad, Some(Finding::Malicious)),
+            (&odd, Some(Finding::Suspicious)),
+            (&fine, Some(Finding::Nothing)),
+            (&waits, None),
+        ] {
+            let entry = find(&place.connection, ada, key.as_str()).unwrap().unwrap();
+            assert_eq!(entry.finding(), finding);
+        }
+    }
+
+    #[test]
+    fn nobody_finds_what_is_another_s() {
+        let mut place = Place::new();
+        // The first account is an administrator, and sees no more than others.
+        let (admin, bob) = (place.account("admin"), place.account("bob"));
+        let key = place.keep(bob, b"bob's").key;
+        assert!(find(&place.connection, bob, key.as_str()).unwrap().is_some());
+        assert_eq!(find(&place.connection, admin, key.as_str()).unwrap(), None);
+        assert!(matches!(owned(&place.connection, admin, key.as_str()), Err(Refused::Because(Reason::NotThere))));
+        is(&keys(&place, admin, &Query::default()), &[]);
+        for odd in ["", "%", "' OR 1=1 --", "../x"] {
+            assert_eq!(find(&place.connection, bob, odd).unwrap(), None, "{odd}");
+        }
+    }
+}

@@ -337,3 +337,224 @@ fn written(captures: &BTreeMap<String, Marked>) -> Result<Labels, csv::Error> {
     };
     Ok(Labels { captures: text(captures_csv)?, flows: text(flows_csv)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::AtomicBool;
+
+    use veilwatch::config::Config;
+    use veilwatch::engine::{self, Detection, Pipeline, Progress, RunOptions, Sink};
+    use veilwatch::learn::{self, Loading, Truth};
+    use veilwatch::plugins::Registry;
+    use veilwatch::source::Source;
+
+    use super::*;
+    use crate::entries::find;
+    use crate::uploads::Key;
+    use crate::uploads::testing::{NOW, Place, actor};
+
+    fn flow(flow_id: u64) -> FlowFacts {
+        FlowFacts {
+            flow_id,
+            first_ns: 1_700_000_000_000_000_007 + flow_id * 1_000_000_000,
+            client: [192, 0, 2, 1].into(),
+            client_port: 50_000,
+            server: "2001:db8::1".parse().unwrap(),
+            server_port: 443,
+            sni: Some("a.example".to_owned()),
+        }
+    }
+
+    fn say(
+        place: &mut Place,
+        account: i64,
+        key: &Key,
+        flow: &FlowFacts,
+        malicious: bool,
+        reason: &str,
+    ) -> Result<(), Refused> {
+        let new = NewMark { flow, malicious, reason };
+        mark(&mut place.connection, account, key.as_str(), &new, &actor(), NOW)
+    }
+
+    #[test]
+    fn the_newest_mark_counts_and_the_older_ones_stay() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        place.done(&key);
+        say(&mut place, ada, &key, &flow(1), true, "looks bad").unwrap();
+        say(&mut place, ada, &key, &flow(2), false, "our own scanner").unwrap();
+        say(&mut place, ada, &key, &flow(1), false, " asked the owner ").unwrap();
+        let entry = find(&place.connection, ada, key.as_str()).unwrap().unwrap();
+        let marks = of_entry(&place.connection, &entry).unwrap();
+        assert_eq!(marks.len(), 2);
+        let first = &marks[&1];
+        assert_eq!(first.flow, flow(1));
+        assert_eq!((first.latest.malicious, first.latest.reason.as_str()), (false, "asked the owner"));
+        assert_eq!((first.latest.by.as_str(), first.latest.at), ("ada", NOW));
+        let history: Vec<_> = first.history.iter().map(|mark| (mark.malicious, mark.reason.as_str())).collect();
+        assert_eq!(history, [(true, "looks bad")]);
+        assert!(marks[&2].history.is_empty());
+        assert_eq!(place.actions().iter().filter(|action| *action == "marked").count(), 3);
+    }
+
+    #[test]
+    fn a_mark_needs_a_result_and_a_reason() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        assert!(matches!(say(&mut place, ada, &key, &flow(1), true, "bad"), Err(Refused::Because(Reason::State))));
+        place.done(&key);
+        for reason in ["", "no", "  no  ", "two\nlines", "a\u{202e}bc", &"x".repeat(MAX_REASON + 1)] {
+            let refused = say(&mut place, ada, &key, &flow(1), true, reason);
+            assert!(matches!(refused, Err(Refused::Because(Reason::Mark))), "{reason:?}");
+        }
+        let huge = FlowFacts { flow_id: u64::MAX, ..flow(1) };
+        assert!(matches!(say(&mut place, ada, &key, &huge, true, "bad"), Err(Refused::Because(Reason::Form))));
+        let long = FlowFacts { sni: Some("ä".repeat(10_000)), ..flow(1) };
+        say(&mut place, ada, &key, &long, true, &"因".repeat(MAX_REASON)).unwrap();
+        assert_eq!(place.number("SELECT length(sni) FROM marks"), MAX_SNI as i64);
+    }
+
+    #[test]
+    fn marks_are_counted() {
+        let mut place = Place::new();
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let (key, others) = (place.keep(ada, b"x").key, place.keep(bob, b"x").key);
+        place.done(&key);
+        place.done(&others);
+        say(&mut place, ada, &key, &flow(1), true, "bad").unwrap();
+        place
+            .connection
+            .execute(
+                "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                    INSERT INTO marks (entry_id, flow_id, malicious, reason, account_id, at, first_ns, client,
+                        client_port, server, server_port)
+                    SELECT entry_id, i, malicious, reason, account_id, at, first_ns, client, client_port, server,
+                        server_port FROM n, marks",
+                [MAX_MARKS],
+            )
+            .unwrap();
+        let refused = say(&mut place, ada, &key, &flow(1), true, "bad");
+        assert!(matches!(refused, Err(Refused::Because(Reason::TooManyMarks))));
+        say(&mut place, bob, &others, &flow(1), true, "bad").unwrap();
+    }
+
+    #[test]
+    fn labels_are_one_account_s_and_the_newest_of_each_flow() {
+        let mut place = Place::new();
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let [first, second, plain] = [b"x", b"x", b"y"].map(|bytes| place.keep(ada, bytes).key);
+        let others = place.keep(bob, b"x").key;
+        for key in [&first, &second, &plain, &others] {
+            place.done(key);
+        }
+        place.set(&plain, r#"inspection = json_set(inspection, '$.format', 'pcapng', '$.compression', 'zstd')"#);
+        say(&mut place, ada, &second, &flow(1), true, "=cmd|' /C calc'!A0, \"quoted\" = Zeus C&C").unwrap();
+        let odd = FlowFacts { sni: Some("@evil\nexample".to_owned()), ..flow(2) };
+        say(&mut place, ada, &first, &odd, true, "was wrong").unwrap();
+        // The same flow in another entry of the same capture.
+        say(&mut place, ada, &second, &FlowFacts { flow_id: 99, ..odd }, false, "harmless").unwrap();
+        say(&mut place, ada, &plain, &flow(3), false, "a printer").unwrap();
+        say(&mut place, bob, &others, &flow(4), true, "bob's own").unwrap();
+
+        let labels = export(&mut place.connection, ada, &actor(), NOW).unwrap();
+        let hash = |key: &Key| find(&place.connection, ada, key.as_str()).unwrap().unwrap().sha256;
+        let (x, y) = (hash(&first), hash(&plain));
+        let rows = |text: &str| -> Vec<Vec<String>> {
+            let mut reader = csv::Reader::from_reader(text.as_bytes());
+            reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+        };
+        let family = format!("marked-{}", &x.as_str()[..12]);
+        let mut captures = vec![
+            vec![format!("{x}.pcap"), "malicious".to_owned(), family.clone(), "portal".to_owned(), x.to_string()],
+            vec![format!("{y}.pcapng.zst"), "unlabelled".to_owned(), String::new(), "portal".to_owned(), y.to_string()],
+        ];
+        captures.sort();
+        assert_eq!(rows(labels.captures_csv()), captures);
+        let mut flows = rows(labels.flows_csv());
+        flows.sort_by(|a, b| a[1].cmp(&b[1]));
+        let ends = ["192.0.2.1", "50000", "2001:db8::1", "443"];
+        assert_eq!(flows.len(), 3);
+        assert_eq!(flows[0][..2], [format!("{x}.pcap"), "1700000001.000000007".to_owned()]);
+        assert_eq!(flows[0][2..6], ends);
+        assert_eq!(flows[0][6..9], ["malicious", "source", &family]);
+        assert_eq!(flows[0][9..], ["a.example", "'=cmd|' /C calc'!A0, \"quoted\" = Zeus C&C"]);
+        assert_eq!(flows[1][6..], ["benign", "source", "", "'@evil\nexample", "harmless"]);
+        assert_eq!(flows[2][0], format!("{y}.pcapng.zst"));
+        assert!(!labels.flows_csv().contains("bob's own"));
+        assert_eq!(place.actions().last().map(String::as_str), Some("exported"));
+
+        let none = export(&mut place.connection, 999, &actor(), NOW).unwrap();
+        assert_eq!((rows(none.captures_csv()).len(), rows(none.flows_csv()).len()), (0, 0));
+        assert!(none.flows_csv().starts_with("path,time,client,"), "a table without rows is still a table");
+    }
+
+    /// The flows of a capture that training looks at, with the number of their first packet.
+    #[derive(Default)]
+    struct Seen(Vec<(FlowFacts, u64)>);
+
+    impl Sink for Seen {
+        fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+            let flow = detection.flow;
+            if detection.scored.is_some() {
+                let facts = FlowFacts {
+                    flow_id: flow.id,
+                    first_ns: flow.first_ns,
+                    client: flow.originator.ip(),
+                    client_port: flow.originator.port,
+                    server: flow.responder.ip(),
+                    server_port: flow.responder.port,
+                    sni: None,
+                };
+                self.0.push((facts, flow.first_packet));
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn training_reads_the_labels_as_they_were_meant() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/captures/malicious-beacon-tls12.pcap");
+        let config = Config::builtin().unwrap();
+        let pipeline = Pipeline::untrained(config.clone(), &mut Registry::with_builtins().unwrap()).unwrap();
+        let (stop, progress, mut seen) = (AtomicBool::new(false), Progress::default(), Seen::default());
+        let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+        engine::run(&pipeline, Source::open(&example, &config.input).unwrap(), options, &mut seen).unwrap();
+        assert!(seen.0.len() > 4, "too few flows to tell anything");
+
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, &std::fs::read(&example).unwrap()).key;
+        place.done(&key);
+        let mut expected = BTreeMap::new();
+        for (at, (facts, packet)) in seen.0.iter().enumerate() {
+            let truth = match at % 3 {
+                0 => Truth::Malicious,
+                1 => Truth::Background,
+                _ => Truth::Unlabelled,
+            };
+            if truth != Truth::Unlabelled {
+                say(&mut place, ada, &key, facts, truth == Truth::Malicious, "benign, or = not; \"\u{201c}").unwrap();
+            }
+            expected.insert(*packet, truth);
+        }
+        let labels = export(&mut place.connection, ada, &actor(), NOW).unwrap();
+        let training = tempfile::tempdir().unwrap();
+        std::fs::write(training.path().join("captures.csv"), labels.captures_csv()).unwrap();
+        std::fs::write(training.path().join("flows.csv"), labels.flows_csv()).unwrap();
+        let sha256 = find(&place.connection, ada, key.as_str()).unwrap().unwrap().sha256;
+        std::fs::copy(place.folders.capture(&sha256), training.path().join(format!("{sha256}.pcap"))).unwrap();
+
+        let data = learn::load(training.path(), &pipeline, 1, &Loading::default()).unwrap();
+        assert!(data.unreadable.is_empty() && data.duplicates.is_empty());
+        let read: BTreeMap<u64, Truth> = data.rows.iter().map(|row| (row.packet, row.truth)).collect();
+        assert_eq!(read, expected);
+        let family = format!("marked-{}", &sha256.as_str()[..12]);
+        assert_eq!(data.captures[0].family, family);
+        let malicious = data.rows.iter().find(|row| row.truth == Truth::Malicious).unwrap();
+        assert_eq!(malicious.kin[0], format!("family {family}"));
+    }
+}

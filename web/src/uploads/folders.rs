@@ -9,6 +9,7 @@
 //!
 //! A path is made from a [`Key`] or a [`Sha256Hex`] and from nothing else, and both hold hexadecimal digits only.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -203,8 +204,13 @@ impl Folders {
         let mut swept = Swept::default();
         for folder in [&self.incoming, &self.work] {
             for name in names(folder)? {
-                remove_file(&folder.join(name?))?;
-                swept.unfinished += 1;
+                let path = folder.join(name?);
+                if path.is_dir() {
+                    swept.foreign.push(path);
+                } else {
+                    remove_file(&path)?;
+                    swept.unfinished += 1;
+                }
             }
         }
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -214,24 +220,24 @@ impl Folders {
         transaction.commit()?;
         for name in names(&self.captures)? {
             let name = name?;
-            match name.parse::<Sha256Hex>() {
-                Ok(sha256) if !is_kept(connection, &sha256)? => {
+            match name.to_str().map(str::parse::<Sha256Hex>) {
+                Some(Ok(sha256)) if is_kept(connection, &sha256)? => {}
+                Some(Ok(sha256)) => {
                     remove_file(&self.capture(&sha256))?;
                     swept.captures += 1;
                 }
-                Ok(_) => {}
-                Err(_) => swept.foreign.push(self.captures.join(name)),
+                _ => swept.foreign.push(self.captures.join(name)),
             }
         }
         for name in names(&self.results)? {
             let name = name?;
-            match name.split('.').next().unwrap_or_default().parse::<Key>() {
-                Ok(key) if !is_done(connection, &key)? => {
+            match name.to_str().and_then(|name| name.split('.').next()).map(str::parse::<Key>) {
+                Some(Ok(key)) if is_done(connection, &key)? => {}
+                Some(Ok(_)) => {
                     remove_file(&self.results.join(name))?;
                     swept.results += 1;
                 }
-                Ok(_) => {}
-                Err(_) => swept.foreign.push(self.results.join(name)),
+                _ => swept.foreign.push(self.results.join(name)),
             }
         }
         Ok(swept)
@@ -319,12 +325,118 @@ pub(super) fn remove_file(path: &Path) -> Result<(), FileError> {
 }
 
 /// The names in a folder.
-fn names(folder: &Path) -> Result<impl Iterator<Item = Result<String, FileError>>, FileError> {
-    let wrong = FileError::at("read", folder);
+fn names(folder: &Path) -> Result<impl Iterator<Item = Result<OsString, FileError>>, FileError> {
     let owner = folder.to_owned();
-    let entries = fs::read_dir(folder).map_err(wrong)?;
-    Ok(entries.map(move |entry| {
-        let entry = entry.map_err(FileError::at("read", &owner))?;
-        Ok(entry.file_name().to_string_lossy().into_owned())
-    }))
+    let entries = fs::read_dir(folder).map_err(FileError::at("read", folder))?;
+    Ok(entries.map(move |entry| entry.map(|entry| entry.file_name()).map_err(FileError::at("read", &owner))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entries::{State, find};
+    use crate::uploads::testing::Place;
+
+    #[test]
+    fn the_folders_are_shut_to_others_even_if_they_were_open() {
+        let data = tempfile::tempdir().unwrap();
+        let open = data.path().join("captures");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        Folders::make(data.path()).unwrap();
+        for name in ["incoming", "captures", "work", "results"] {
+            let mode = fs::metadata(data.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_are_made_from_hexadecimal_digits_only() {
+        let good = "0123456789abcdef0123456789abcdef";
+        assert!(good.parse::<Key>().is_ok() && format!("{good}{good}").parse::<Sha256Hex>().is_ok());
+        for bad in ["", "..", "../../etc/passwd", &good.to_uppercase(), &good[1..], &format!("{}/", &good[1..])] {
+            assert!(bad.parse::<Key>().is_err(), "{bad}");
+            assert!(bad.parse::<Sha256Hex>().is_err(), "{bad}");
+        }
+        assert!(format!("{}\n", &good[1..]).parse::<Key>().is_err());
+        assert_ne!(Key::random().unwrap(), Key::random().unwrap());
+        assert!(Key::random().unwrap().as_str().parse::<Key>().is_ok());
+    }
+
+    #[test]
+    fn a_new_file_is_private() {
+        let place = Place::new();
+        let (_, path) = place.folders.new_work_file().unwrap();
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_sweep_takes_away_what_nothing_names_and_nothing_else() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let waits = place.keep(ada, b"one").key;
+        let done = place.keep(ada, b"two").key;
+        place.done(&done);
+        let gone = Key::random().unwrap();
+        let data = place.folder.path().to_owned();
+        let stray = [
+            data.join("incoming/half"),
+            data.join("work/half"),
+            place.folders.capture(&Sha256Hex::of(&[7; 32])),
+            place.folders.result(&gone),
+            data.join(format!("results/{gone}.sqlite-wal")),
+            place.folders.result(&waits),
+        ];
+        let foreign = [data.join("incoming/sub"), data.join("captures/README"), data.join("results/README")];
+        stray.iter().chain(&foreign[1..]).for_each(|path| fs::write(path, "x").unwrap());
+        fs::create_dir(&foreign[0]).unwrap();
+
+        let swept = place.folders.sweep(&mut place.connection, 50).unwrap();
+        assert_eq!((swept.unfinished, swept.captures, swept.results), (2, 1, 3));
+        assert_eq!(swept.foreign, foreign);
+        assert_eq!((swept.failed, swept.captures_missing), (vec![], vec![]));
+        assert!(stray.iter().all(|path| !path.exists()) && foreign.iter().all(|path| path.exists()));
+        for (key, state) in [(&waits, State::Unconfirmed), (&done, State::Done)] {
+            let entry = find(&place.connection, ada, key.as_str()).unwrap().unwrap();
+            assert_eq!(entry.state, state);
+            assert!(place.folders.capture(&entry.sha256).exists());
+        }
+        assert!(place.folders.result(&done).exists());
+        let again = place.folders.sweep(&mut place.connection, 51).unwrap();
+        assert_eq!(again, Swept { foreign: foreign.to_vec(), ..Swept::default() });
+    }
+
+    #[test]
+    fn an_entry_whose_capture_or_result_is_gone_fails_and_says_why() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let keys = [b"lost", b"cut!", b"done", b"robb", b"well"].map(|bytes| place.keep(ada, bytes).key);
+        let entry = |place: &Place, at: usize| find(&place.connection, ada, keys[at].as_str()).unwrap().unwrap();
+        let capture = |place: &Place, at: usize| place.folders.capture(&entry(place, at).sha256);
+        fs::remove_file(capture(&place, 0)).unwrap();
+        fs::write(capture(&place, 1), "cut").unwrap();
+        place.done(&keys[2]);
+        fs::remove_file(capture(&place, 2)).unwrap();
+        place.done(&keys[3]);
+        fs::remove_file(place.folders.result(&keys[3])).unwrap();
+
+        let mut swept = place.folders.sweep(&mut place.connection, 77).unwrap();
+        let mut lost: Vec<_> = [0, 1, 2].map(|at| entry(&place, at).sha256).into();
+        lost.sort();
+        swept.captures_missing.sort();
+        assert_eq!(swept.captures_missing, lost);
+        let mut failed: Vec<_> = [0, 1, 3].map(|at| keys[at].to_string()).into();
+        failed.sort();
+        swept.failed.sort();
+        assert_eq!(swept.failed, failed);
+        let fate = |at| {
+            let entry = entry(&place, at);
+            (entry.state, entry.why, entry.ended_at)
+        };
+        let missing = |why: &str| (State::Failed, Some(why.to_owned()), Some(77));
+        assert_eq!([fate(0), fate(1)], [missing(WHY_CAPTURE_MISSING), missing(WHY_CAPTURE_MISSING)]);
+        assert_eq!(fate(2).0, State::Done, "its result is there");
+        assert_eq!(fate(3), missing(WHY_RESULT_MISSING));
+        assert_eq!(fate(4).0, State::Unconfirmed);
+    }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`folders`] | where files live, and the sweep that mends what a crash left |
 //! | [`under_way`] | how much one account may have on its way at the same time |
-//! | [`receive`] | bytes become a private file, within limits |
+//! | [`receive`](mod@receive) | bytes become a private file, within limits |
 //! | [`store`] | the file becomes a kept capture with an entry, and goes with its last entry |
 //! | [`name`] | what is kept of a file's name |
 //!
@@ -15,6 +15,8 @@ pub mod folders;
 pub mod name;
 pub mod receive;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod under_way;
 
 pub use folders::{FileError, Folders, Key, Sha256Hex, Swept};

@@ -122,9 +122,9 @@ impl UploadError {
 
 impl From<FileError> for UploadError {
     fn from(error: FileError) -> Self {
-        match Self::of_file(io::Error::new(error.source.kind(), error.to_string())) {
-            Self::Io(_) => Self::Io(io::Error::other(error)),
-            other => other,
+        match Self::of_file(io::Error::from(error.source.kind())) {
+            Self::DiskFull => Self::DiskFull,
+            _ => Self::Io(io::Error::other(error)),
         }
     }
 }
@@ -174,7 +174,8 @@ impl Drop for Scrap {
     }
 }
 
-/// Receives an upload: all of `reader` into a private file.
+/// Receives an upload: all of `reader` into a private file. The reader must not be cut off silently at a limit of its
+/// own that is not above [`ReceiveLimits::bytes`]: what comes is taken for the whole file.
 ///
 /// # Errors
 /// Where it is too large, empty, too slow, cut off, or there is no room for it. Nothing of it stays then.
@@ -287,5 +288,200 @@ impl Sink {
     fn finish(self) -> Result<Sha256Hex, UploadError> {
         self.file.sync_all().map_err(UploadError::of_file)?;
         Ok(Sha256Hex::of(&self.hasher.finalize().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use rocket::tokio::io::{AsyncWriteExt, ReadBuf, duplex, repeat};
+    use rocket::tokio::time::{sleep, timeout};
+    use rocket::tokio::{self, task};
+
+    use super::*;
+    use crate::uploads::UnderWay;
+
+    struct Yard {
+        data: tempfile::TempDir,
+        folders: Folders,
+        under_way: UnderWay,
+        limits: ReceiveLimits,
+    }
+
+    impl Yard {
+        fn new() -> Self {
+            let data = tempfile::tempdir().unwrap();
+            let folders = Folders::make(data.path()).unwrap();
+            let limits = ReceiveLimits {
+                bytes: 1 << 20,
+                idle: Duration::from_secs(20),
+                whole: Duration::from_secs(60),
+                free_disk_bytes: 0,
+            };
+            Self { data, folders, under_way: UnderWay::default(), limits }
+        }
+
+        async fn receive(&self, reader: impl AsyncRead + Unpin) -> Result<Received, UploadError> {
+            let upload = self.under_way.begin(1, 0, &Limits::default()).unwrap();
+            receive(&self.folders, reader, self.limits, upload).await
+        }
+
+        /// Nothing is left: no file, no share of the quota.
+        fn is_clean(&self) -> bool {
+            let files = std::fs::read_dir(self.data.path().join("incoming")).unwrap().count();
+            files == 0 && self.under_way.count(1) == 0
+        }
+    }
+
+    /// Gives some bytes and then an error.
+    struct Broken(usize);
+
+    impl AsyncRead for Broken {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if self.0 == 0 {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            let more = self.0.min(out.remaining());
+            out.put_slice(&vec![7; more]);
+            self.0 -= more;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[rocket::async_test]
+    async fn all_bytes_come_in_once_and_for_nobody_else() {
+        let yard = Yard::new();
+        for length in [1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 17] {
+            let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let received = yard.receive(bytes.as_slice()).await.unwrap();
+            assert_eq!(std::fs::read(received.path()).unwrap(), bytes);
+            assert_eq!(received.bytes(), length as u64);
+            assert_eq!(received.sha256().as_str(), veilwatch::hash::hex(&Sha256::digest(&bytes)));
+            assert_eq!(std::fs::metadata(received.path()).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(yard.under_way.count(1), 1, "it counts until it is kept or dropped");
+            drop(received);
+            assert!(yard.is_clean());
+        }
+    }
+
+    #[rocket::async_test]
+    async fn the_limit_is_counted_and_not_believed() {
+        let mut yard = Yard::new();
+        yard.limits.bytes = PIECE as u64 + 5;
+        assert!(yard.receive(vec![1; PIECE + 5].as_slice()).await.is_ok());
+        for bytes in [PIECE + 6, 10 * PIECE] {
+            let refused = yard.receive(vec![1; bytes].as_slice()).await;
+            assert!(matches!(refused, Err(UploadError::TooLarge { limit }) if limit == PIECE as u64 + 5), "{bytes}");
+            assert!(yard.is_clean());
+        }
+        // One that never ends.
+        assert!(matches!(yard.receive(repeat(1)).await, Err(UploadError::TooLarge { .. })));
+        assert!(matches!(yard.receive([].as_slice()).await, Err(UploadError::Empty)));
+        assert!(yard.is_clean());
+    }
+
+    #[rocket::async_test]
+    async fn a_declared_length_is_refused_early() {
+        let mut yard = Yard::new();
+        let limits = yard.limits;
+        assert!(limits.check_declared(&yard.folders, limits.bytes).is_ok());
+        let refused = limits.check_declared(&yard.folders, limits.bytes + 1);
+        assert!(matches!(refused, Err(UploadError::TooLarge { .. })));
+        yard.limits.free_disk_bytes = u64::MAX;
+        assert!(matches!(yard.limits.check_declared(&yard.folders, 1), Err(UploadError::DiskFull)));
+    }
+
+    #[rocket::async_test]
+    async fn the_disk_keeps_its_free_space() {
+        let mut yard = Yard::new();
+        yard.limits.free_disk_bytes = u64::MAX;
+        assert!(matches!(yard.receive([1].as_slice()).await, Err(UploadError::DiskFull)));
+        assert!(yard.is_clean());
+        // The disk fills while the upload is under way: others take all that was free above the limit.
+        let (file, path) = yard.folders.new_incoming_file().unwrap();
+        let folders = yard.folders.clone();
+        let sink = Sink { folders, file, hasher: Sha256::new(), free_disk_bytes: u64::MAX, unseen: 0 };
+        let (sink, empty) = sink.write(vec![1; LOOK_AGAIN as usize - 1]).unwrap_or_else(|error| panic!("{error}"));
+        assert!(empty.is_empty());
+        assert!(matches!(sink.write(vec![1]), Err(UploadError::DiskFull)));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[rocket::async_test]
+    async fn one_that_stands_still_is_broken_off() {
+        let mut yard = Yard::new();
+        yard.limits.idle = Duration::from_millis(40);
+        let (mut ours, theirs) = duplex(1024);
+        ours.write_all(b"some").await.unwrap();
+        assert!(matches!(yard.receive(theirs).await, Err(UploadError::Slow)));
+        assert!(yard.is_clean());
+    }
+
+    #[rocket::async_test]
+    async fn one_that_drips_for_ever_is_broken_off() {
+        let mut yard = Yard::new();
+        yard.limits.whole = Duration::from_millis(120);
+        let (mut ours, theirs) = duplex(1024);
+        let drips = task::spawn(async move {
+            while ours.write_all(b"x").await.is_ok() {
+                sleep(Duration::from_millis(5)).await
+            }
+        });
+        assert!(matches!(yard.receive(theirs).await, Err(UploadError::TooLong)));
+        assert!(yard.is_clean());
+        drips.await.unwrap();
+        // One that is always ready is broken off as well.
+        yard.limits = ReceiveLimits { bytes: u64::MAX, whole: Duration::from_millis(30), ..yard.limits };
+        assert!(matches!(yard.receive(repeat(1)).await, Err(UploadError::TooLong)));
+    }
+
+    #[rocket::async_test]
+    async fn a_connection_that_breaks_leaves_nothing() {
+        let yard = Yard::new();
+        for bytes in [0, 5, 2 * PIECE + 5] {
+            assert!(matches!(yard.receive(Broken(bytes)).await, Err(UploadError::Cut(_))), "{bytes}");
+            assert!(yard.is_clean());
+        }
+    }
+
+    #[rocket::async_test]
+    async fn a_request_that_is_dropped_leaves_nothing() {
+        let yard = Yard::new();
+        let (mut ours, theirs) = duplex(4 * PIECE);
+        ours.write_all(&vec![1; PIECE + 9]).await.unwrap();
+        assert!(timeout(Duration::from_millis(60), yard.receive(theirs)).await.is_err());
+        assert!(yard.is_clean());
+    }
+
+    #[rocket::async_test]
+    async fn uploads_at_once_share_the_quota_while_they_come() {
+        let yard = Yard::new();
+        let limits = Limits { quota_bytes: 3 * PIECE as u64, ..Limits::default() };
+        let begin = || yard.under_way.begin(1, 0, &limits).unwrap();
+        let bytes = vec![1; 2 * PIECE];
+        let (one, two) = tokio::join!(
+            receive(&yard.folders, bytes.as_slice(), yard.limits, begin()),
+            receive(&yard.folders, bytes.as_slice(), yard.limits, begin()),
+        );
+        let (good, bad): (Vec<_>, Vec<_>) = [one, two].into_iter().partition(Result::is_ok);
+        assert_eq!(good.len(), 1);
+        assert!(matches!(bad[0], Err(UploadError::Quota)));
+        drop(good);
+        assert!(yard.is_clean());
+    }
+
+    #[test]
+    fn what_a_visitor_can_mend_has_a_reason() {
+        assert_eq!(UploadError::TooLarge { limit: 1 }.reason(), Some(Reason::UploadTooLarge));
+        assert_eq!(UploadError::Io(io::ErrorKind::Other.into()).reason(), None);
+        let full = FileError::at("made", Path::new("x"))(io::ErrorKind::StorageFull.into());
+        assert!(matches!(UploadError::from(full), UploadError::DiskFull));
+        let denied = FileError::at("made", Path::new("x"))(io::ErrorKind::PermissionDenied.into());
+        assert!(
+            matches!(UploadError::from(denied), UploadError::Io(error) if error.to_string().contains("x cannot be made"))
+        );
     }
 }

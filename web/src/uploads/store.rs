@@ -174,3 +174,211 @@ fn bounded(inspection: &Inspection) -> Inspection {
         ..*inspection
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::entries::{delete, find};
+    use crate::uploads::testing::{NOW, Place, actor, inspection};
+
+    #[test]
+    fn an_upload_becomes_a_capture_and_an_entry() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let received = place.received(ada, b"a capture");
+        let sha256 = received.sha256().clone();
+        let new = NewUpload { name: "../../etc/pass\u{202e}wd", inspection: &inspection() };
+        let kept = keep(&mut place.connection, &place.folders, received, &new, &place.limits, &actor(), NOW).unwrap();
+        assert_eq!(kept.earlier, None);
+        let entry = find(&place.connection, ada, kept.key.as_str()).unwrap().unwrap();
+        assert_eq!((entry.name.as_str(), entry.bytes, entry.sha256.clone()), ("passwd", 9, sha256.clone()));
+        assert_eq!((entry.inspection, entry.created_at), (inspection(), NOW));
+        assert_eq!(place.files("captures"), [place.folders.capture(&sha256)]);
+        assert_eq!(fs::read(place.folders.capture(&sha256)).unwrap(), b"a capture");
+        assert!(place.files("incoming").is_empty() && place.under_way.count(ada) == 0);
+        assert_eq!(place.actions().last().map(String::as_str), Some("uploaded"));
+    }
+
+    #[test]
+    fn the_same_content_is_kept_once_and_tells_nobody_of_others() {
+        let mut place = Place::new();
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let first = place.keep(ada, b"same");
+        let others = place.keep(bob, b"same");
+        let again = place.keep(ada, b"same");
+        assert_eq!((first.earlier, others.earlier, again.earlier), (None, None, Some(first.key)));
+        assert_eq!(place.files("captures").len(), 1);
+        assert_eq!(
+            (place.number("SELECT count(*) FROM entries"), place.number("SELECT count(*) FROM captures")),
+            (3, 1)
+        );
+        assert_eq!((kept_bytes(&place.connection, ada).unwrap(), kept_bytes(&place.connection, bob).unwrap()), (4, 4));
+    }
+
+    #[test]
+    fn a_quota_counts_each_content_once() {
+        let mut place = Place::new();
+        place.limits.quota_bytes = 10;
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        place.keep(ada, b"sixsix");
+        // Uploads that were let in before the first was kept.
+        let late = |place: &Place, bytes: &'static [u8]| {
+            let upload = place.under_way.begin(ada, 0, &place.limits).unwrap();
+            let limits = (&place.limits).into();
+            rocket::execute(crate::uploads::receive(&place.folders, bytes, limits, upload)).unwrap()
+        };
+        let more = late(&place, b"five5");
+        assert!(matches!(place.try_keep(more), Err(Refused::Because(Reason::Quota))));
+        let same = late(&place, b"sixsix");
+        let again = place.try_keep(same).unwrap();
+        assert!(again.earlier.is_some());
+        assert_eq!((place.files("incoming").len(), place.files("captures").len()), (0, 1));
+        assert_eq!(place.number("SELECT count(*) FROM entries"), 2);
+        place.keep(ada, b"four");
+        assert!(matches!(room(&place.connection, ada, &place.limits), Err(Refused::Because(Reason::Quota))));
+        assert_eq!(room(&place.connection, bob, &place.limits).unwrap(), 0);
+        place.keep(bob, b"five5");
+    }
+
+    #[test]
+    fn entries_are_counted() {
+        let mut place = Place::new();
+        place.limits.entries = 2;
+        let ada = place.account("ada");
+        place.keep(ada, b"1");
+        let third = place.received(ada, b"1");
+        place.keep(ada, b"1");
+        assert!(matches!(place.try_keep(third), Err(Refused::Because(Reason::TooManyEntries))));
+        assert!(matches!(room(&place.connection, ada, &place.limits), Err(Refused::Because(Reason::TooManyEntries))));
+        assert_eq!((place.number("SELECT count(*) FROM entries"), place.files("captures").len()), (2, 1));
+    }
+
+    #[test]
+    fn no_row_is_there_before_its_file() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let received = place.received(ada, b"x");
+        fs::remove_dir(place.folder.path().join("captures")).unwrap();
+        assert!(matches!(place.try_keep(received), Err(Refused::File(_))));
+        assert_eq!(place.number("SELECT count(*) FROM entries") + place.number("SELECT count(*) FROM captures"), 0);
+        assert!(place.files("incoming").is_empty());
+    }
+
+    #[test]
+    fn a_database_that_fails_leaves_no_file() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let received = place.received(ada, b"x");
+        place
+            .connection
+            .execute_batch("CREATE TRIGGER no BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'no'); END")
+            .unwrap();
+        assert!(matches!(place.try_keep(received), Err(Refused::Db(_))));
+        assert!(place.files("captures").is_empty() && place.files("incoming").is_empty());
+        // Somebody else's capture of the same content stays.
+        place.connection.execute_batch("DROP TRIGGER no").unwrap();
+        place.keep(ada, b"x");
+        place.limits.entries = 1;
+        let received = place.received(ada, b"x");
+        assert!(place.try_keep(received).is_err());
+        assert_eq!(place.files("captures").len(), 1);
+    }
+
+    #[test]
+    fn a_crash_between_file_and_row_is_mended() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        // The file was placed, and the portal was killed.
+        let received = place.received(ada, b"x");
+        let capture = place.folders.capture(received.sha256());
+        place.folders.place(received.path(), &capture).unwrap();
+        drop(received);
+        assert!(capture.exists());
+        assert_eq!(place.folders.sweep(&mut place.connection, NOW).unwrap().captures, 1);
+        assert!(!capture.exists());
+        // A row whose file was lost gets it back when somebody brings it again.
+        place.keep(ada, b"x");
+        fs::remove_file(&capture).unwrap();
+        place.keep(ada, b"x");
+        assert_eq!(fs::read(&capture).unwrap(), b"x");
+        // The rows were deleted, and the portal was killed.
+        let other = place.keep(ada, b"y").key;
+        delete(&mut place.connection, ada, other.as_str(), &actor(), NOW).unwrap();
+        assert_eq!(place.files("captures").len(), 2);
+        assert_eq!(place.folders.sweep(&mut place.connection, NOW).unwrap().captures, 1);
+        assert_eq!(place.files("captures"), [capture]);
+    }
+
+    #[test]
+    fn a_capture_goes_with_its_last_entry() {
+        let mut place = Place::new();
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let keys = [place.keep(ada, b"x").key, place.keep(bob, b"x").key];
+        place.done(&keys[0]);
+        fs::write(place.folder.path().join(format!("results/{}.sqlite-wal", keys[0])), "x").unwrap();
+        let gone = delete(&mut place.connection, ada, keys[0].as_str(), &actor(), NOW).unwrap();
+        remove(&mut place.connection, &place.folders, &gone).unwrap();
+        assert_eq!((place.files("captures").len(), place.files("results").len()), (1, 0));
+        let gone = delete(&mut place.connection, bob, keys[1].as_str(), &actor(), NOW).unwrap();
+        assert_eq!(place.number("SELECT count(*) FROM captures"), 0);
+        remove(&mut place.connection, &place.folders, &gone).unwrap();
+        remove(&mut place.connection, &place.folders, &gone).unwrap();
+        assert!(place.files("captures").is_empty());
+    }
+
+    #[test]
+    fn a_capture_that_comes_again_before_its_file_went_stays() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"x").key;
+        let gone = delete(&mut place.connection, ada, key.as_str(), &actor(), NOW).unwrap();
+        place.keep(ada, b"x");
+        remove(&mut place.connection, &place.folders, &gone).unwrap();
+        assert_eq!(place.files("captures").len(), 1);
+    }
+
+    #[test]
+    fn many_who_bring_and_delete_the_same_capture_never_lose_it() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let uploads: Vec<_> = (0..8).map(|_| place.received(ada, b"same")).collect();
+        std::thread::scope(|scope| {
+            for (at, received) in uploads.into_iter().enumerate() {
+                let (mut connection, folders, limits) =
+                    (place.another_connection(), place.folders.clone(), place.limits.clone());
+                scope.spawn(move || {
+                    let new = NewUpload { name: "x", inspection: &inspection() };
+                    let kept = keep(&mut connection, &folders, received, &new, &limits, &actor(), NOW).unwrap();
+                    if at % 2 == 0 {
+                        let gone = delete(&mut connection, ada, kept.key.as_str(), &actor(), NOW).unwrap();
+                        remove(&mut connection, &folders, &gone).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(
+            (place.number("SELECT count(*) FROM entries"), place.number("SELECT count(*) FROM captures")),
+            (4, 1)
+        );
+        assert_eq!(fs::read(&place.files("captures")[0]).unwrap(), b"same");
+        assert!(place.files("incoming").is_empty());
+    }
+
+    #[test]
+    fn what_a_worker_says_is_cut() {
+        let said = Inspection {
+            format: "f".repeat(10_000),
+            compression: Some("\u{1b}[2Jgzip".to_owned()),
+            links: vec![(1, 1); 10_000],
+            damage: Some("d\n".repeat(10_000)),
+            ..inspection()
+        };
+        let kept = bounded(&said);
+        assert_eq!((kept.format.len(), kept.links.len()), (MAX_FORMAT, MAX_LINKS));
+        assert_eq!(kept.compression.as_deref(), Some("[2Jgzip"));
+        assert_eq!(kept.damage, Some("d".repeat(MAX_DAMAGE)));
+        assert_eq!(bounded(&inspection()), inspection());
+    }
+}
