@@ -8,8 +8,8 @@ use rocket::http::{Cookie, SameSite};
 use thiserror::Error;
 
 use crate::accounts::password::{HashError, Hasher};
-use crate::accounts::{Refused, people};
 use crate::accounts::throttle::Throttle;
+use crate::accounts::{Refused, people};
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::{Db, DbError};
@@ -64,7 +64,9 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum PipelineError {
     /// Not a name that goes into forms and addresses.
-    #[error("the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and not `{DEFAULT_PIPELINE}`")]
+    #[error(
+        "the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and not `{DEFAULT_PIPELINE}`"
+    )]
     Name(String),
     /// Its file is wrong.
     #[error("the pipeline `{name}`: {error}")]
@@ -131,8 +133,13 @@ impl Portal {
         let swept = db.run_blocking(|connection| folders.sweep(connection, now))?;
         let again = db.run_blocking(|connection| queue::restart(connection, now))?;
         tracing::info!(?swept, again, "what the last run left is in order");
-        let bench =
-            Bench { config: config.clone(), db: db.clone(), clock: Arc::clone(&clock), folders: folders.clone(), program };
+        let bench = Bench {
+            config: config.clone(),
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+            folders: folders.clone(),
+            program,
+        };
         let portal = Self {
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
             looks: Looks::new(bench),

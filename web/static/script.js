@@ -112,7 +112,7 @@
       const now = JSON.parse(event.data);
       set("stage", at("stage").dataset[now.stopping ? "stopping" : now.stage] || "");
       for (const id of ["bytes", "packets", "rate", "flows", "alerts", "left"]) set(id, now[id]);
-      if (now.percent === null) at("bar").removeAttribute("value"); else at("bar").value = now.percent;
+      at("bar").value = now.percent;
       for (const alert of now.found.slice(at("sofar").children.length)) {
         const item = document.createElement("li");
         const tag = document.createElement("span");

@@ -25,8 +25,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::database::DbError;
 use crate::uploads::FileError;

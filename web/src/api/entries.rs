@@ -100,7 +100,10 @@ fn view(portal: &Portal, entry: Entry) -> EntryView {
         packet_limit: entry.packet_limit,
         ended_at: entry.ended_at,
         analysed: entry.analysed.filter(|_| verdict.is_some()).map(|analysed| json!(analysed)),
-        failure: entry.why.filter(|_| entry.state == EntryState::Failed).map(|why| FailureView { why, words: entry.words }),
+        failure: entry
+            .why
+            .filter(|_| entry.state == EntryState::Failed)
+            .map(|why| FailureView { why, words: entry.words }),
     }
 }
 

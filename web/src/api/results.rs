@@ -176,12 +176,7 @@ pub async fn summary(caller: Caller, portal: &State<Portal>, key: &str) -> Answe
     ),
 )]
 #[get("/entries/<key>/alerts?<offset>")]
-pub async fn alerts(
-    caller: Caller,
-    portal: &State<Portal>,
-    key: &str,
-    offset: Option<u64>,
-) -> Answer<Vec<AlertView>> {
+pub async fn alerts(caller: Caller, portal: &State<Portal>, key: &str, offset: Option<u64>) -> Answer<Vec<AlertView>> {
     let entry = done(&caller, portal, key).await?;
     let offset = offset.unwrap_or_default();
     let alerts = look(portal, &entry, move |file| file.alerts(ALERTS, offset)).await?;

@@ -42,8 +42,7 @@ impl Running {
     fn new() -> Self {
         let progress =
             WorkerProgress { stage: Stage::Preparing, bytes: 0, total_bytes: None, packets: 0, flows: 0, alerts: 0 };
-        let live =
-            Live { progress, alerts: Vec::new(), packets_per_second: 0, seconds_left: None, stopping: false };
+        let live = Live { progress, alerts: Vec::new(), packets_per_second: 0, seconds_left: None, stopping: false };
         Self { stop: AtomicBool::new(false), kill: AtomicBool::new(false), seen: Mutex::new((live, Instant::now())) }
     }
 

@@ -145,9 +145,9 @@ pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<
         )?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    let next = accounts.iter().min_by_key(|(account, running)| {
-        (*running, turns.last.get(account).copied().unwrap_or_default(), *account)
-    });
+    let next = accounts
+        .iter()
+        .min_by_key(|(account, running)| (*running, turns.last.get(account).copied().unwrap_or_default(), *account));
     let Some((account, _)) = next else {
         // Nobody waits: who had the last turn no longer matters.
         turns.last.clear();
@@ -243,9 +243,8 @@ pub fn crashed(connection: &Connection, entry: i64, why: Why, words: &str, now: 
          WHERE id = ?1 AND state = 'running'",
         params![entry, CRASHES, now, why.name(), words],
     )?;
-    let state: Option<String> = connection
-        .query_row("SELECT state FROM entries WHERE id = ?1", [entry], |row| row.get(0))
-        .optional()?;
+    let state: Option<String> =
+        connection.query_row("SELECT state FROM entries WHERE id = ?1", [entry], |row| row.get(0)).optional()?;
     Ok(state.as_deref() == Some("queued"))
 }
 
@@ -311,7 +310,8 @@ mod tests {
         let mut turns = Turns::default();
         assert_eq!(keys(&db, &mut turns, 3), [0, 4, 6]);
         // Two of them are ready: they get the next turns, not the one whose analysis still runs.
-        db.run_blocking(|c| c.execute("UPDATE entries SET state = 'done' WHERE key IN (?1, ?2)", [key(4), key(0)])).unwrap();
+        db.run_blocking(|c| c.execute("UPDATE entries SET state = 'done' WHERE key IN (?1, ?2)", [key(4), key(0)]))
+            .unwrap();
         assert_eq!(keys(&db, &mut turns, 9), [1, 5, 2, 3]);
     }
 
@@ -324,8 +324,9 @@ mod tests {
         }
         assert_eq!(keys(&db, &mut Turns::default(), 2), [0]);
         assert_eq!(db.run_blocking(|c| restart(c, 9)).unwrap(), 0);
-        let why: String =
-            db.run_blocking(|c| c.query_row("SELECT why FROM entries WHERE state = 'failed'", [], |r| r.get(0))).unwrap();
+        let why: String = db
+            .run_blocking(|c| c.query_row("SELECT why FROM entries WHERE state = 'failed'", [], |r| r.get(0)))
+            .unwrap();
         assert_eq!(why, "restarts");
     }
 
@@ -338,8 +339,9 @@ mod tests {
         assert_eq!(keys(&db, &mut turns, 2), [0]);
         assert!(!db.run_blocking(|c| crashed(c, 1, Why::Crashed, "signal 11", 5)).unwrap());
         assert_eq!(keys(&db, &mut turns, 2), [0; 0]);
-        let words: String =
-            db.run_blocking(|c| c.query_row("SELECT words FROM entries WHERE state = 'failed'", [], |r| r.get(0))).unwrap();
+        let words: String = db
+            .run_blocking(|c| c.query_row("SELECT words FROM entries WHERE state = 'failed'", [], |r| r.get(0)))
+            .unwrap();
         assert_eq!(words, "signal 11");
     }
 
@@ -347,7 +349,8 @@ mod tests {
     fn a_deleted_entry_gets_no_result() {
         let (_folder, db) = database(&[(1, 10)]);
         assert_eq!(keys(&db, &mut Turns::default(), 1), [0]);
-        let nothing = Analysed { packets: 0, flows: 0, scored: 0, malicious: 0, suspicious: 0, partial: false, blind: false };
+        let nothing =
+            Analysed { packets: 0, flows: 0, scored: 0, malicious: 0, suspicious: 0, partial: false, blind: false };
         db.run_blocking(|c| -> Result<(), DbError> {
             assert_eq!(is_stop_asked(c, 1)?, Some(false));
             c.execute("DELETE FROM entries", [])?;

@@ -87,8 +87,11 @@ impl Runner {
 
     fn sleep(&self) {
         let work = self.shared.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut work, _) =
-            self.shared.bell.wait_timeout_while(work, LOOK_AGAIN, |work| !*work).unwrap_or_else(PoisonError::into_inner);
+        let (mut work, _) = self
+            .shared
+            .bell
+            .wait_timeout_while(work, LOOK_AGAIN, |work| !*work)
+            .unwrap_or_else(PoisonError::into_inner);
         *work = false;
     }
 
@@ -236,7 +239,9 @@ fn note(bench: &Bench, job: &Job, outcome: Result<veilwatch::worker::Analysed, O
 
 /// Words of a worker, which may be a capture's, on one line and without anything that steers.
 fn clean(words: &str) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     words.chars().map(|c| if steers(c) { ' ' } else { c }).take(WORDS).collect()
 }
 

@@ -63,9 +63,7 @@ pub async fn restore(me: Administrator<'_>, portal: &State<Portal>, id: i64, _fo
 async fn finish(me: Administrator<'_>, portal: &Portal, result: Result<(), Refused>, done: &str) -> Reply {
     match told(result)? {
         Ok(()) => Ok(Answer::to(&format!("/categories?done={done}"))),
-        Err(reason) => {
-            Ok(page(me, portal, None, Some(reason)).await?.with_status(Status::UnprocessableEntity).into())
-        }
+        Err(reason) => Ok(page(me, portal, None, Some(reason)).await?.with_status(Status::UnprocessableEntity).into()),
     }
 }
 

@@ -57,13 +57,7 @@ pub async fn report(me: Viewer<'_>, portal: &State<Portal>, key: &str) -> Result
 
 /// A stream of pieces of a result. Where reading fails, the connection ends in the middle: whoever reads must not take
 /// the part for the whole.
-fn pieces<F>(
-    portal: &Portal,
-    entry: &Entry,
-    head: Vec<u8>,
-    tail: bool,
-    read: F,
-) -> impl Stream<Item = Vec<u8>> + use<F>
+fn pieces<F>(portal: &Portal, entry: &Entry, head: Vec<u8>, tail: bool, read: F) -> impl Stream<Item = Vec<u8>> + use<F>
 where
     F: Fn(&ResultFile, i64) -> Result<Option<(i64, Vec<u8>)>, ResultError> + Copy + Send + 'static,
 {

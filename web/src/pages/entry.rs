@@ -158,7 +158,8 @@ pub(crate) async fn begin(
     choices: Choices,
     actor: Actor,
 ) -> Result<(), Refused> {
-    let (key, now, waiting, pipelines) = (key.to_owned(), portal.now(), portal.config.limits.waiting, portal.pipelines());
+    let (key, now, waiting, pipelines) =
+        (key.to_owned(), portal.now(), portal.config.limits.waiting, portal.pipelines());
     let confirmed = portal.db.run(move |connection| {
         let pipelines: Vec<&str> = pipelines.iter().map(String::as_str).collect();
         let bounds = Bounds { pipelines: &pipelines, waiting };
@@ -182,8 +183,7 @@ pub async fn stop(me: Analyst<'_>, portal: &State<Portal>, key: &str, _form: Pos
 /// Stops an analysis. The same for the page and for the API.
 pub(crate) async fn stop_it(portal: &Portal, account: i64, key: &str, actor: Actor) -> Result<(), Refused> {
     let (key, now) = (key.to_owned(), portal.now());
-    let stopped =
-        portal.db.run(move |connection| entries::ask_stop(connection, account, &key, &actor, now)).await?;
+    let stopped = portal.db.run(move |connection| entries::ask_stop(connection, account, &key, &actor, now)).await?;
     if let Stop::Running { id } = stopped
         && let Some(running) = portal.runner.board.find(id)
     {

@@ -78,8 +78,7 @@ async fn page(status: Status, request: &Request<'_>) -> Result<Answer, (Status, 
 pub fn refusal(portal: &Portal, visitor: &Visitor, reason: Reason) -> Result<Page, Failure> {
     let status = Status::UnprocessableEntity;
     let words = portal.templates.message(visitor.language, &reason.to_string(), &json!({}))?;
-    let data =
-        json!({ "status": status.code, "title": "error.422.title", "words": words, "what": null, "do": null });
+    let data = json!({ "status": status.code, "title": "error.422.title", "words": words, "what": null, "do": null });
     Ok(Page::new(portal, visitor, "error", data)?.with_status(status))
 }
 

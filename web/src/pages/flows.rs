@@ -59,12 +59,8 @@ impl Wanted {
 
 /// The address of the table with this query.
 fn link(key: &str, query: &FlowQuery) -> String {
-    let mut link = format!(
-        "/entries/{key}/flows?sort={}&down={}&offset={}",
-        query.sort.name(),
-        query.descending,
-        query.offset
-    );
+    let mut link =
+        format!("/entries/{key}/flows?sort={}&down={}&offset={}", query.sort.name(), query.descending, query.offset);
     if let Some(search) = &query.search {
         link.push_str(&format!("&search={}", home::encoded(search)));
     }
@@ -186,10 +182,13 @@ async fn page(
     let mut facts = vec![
         (message("field.source")?, result::place(flow.src_ip, flow.src_port)),
         (message("field.target")?, result::place(flow.dest_ip, flow.dest_port)),
-        (message("field.protocol")?, match &flow.app {
-            Some(app) => format!("{app} / {}", flow.transport()),
-            None => flow.transport().to_owned(),
-        }),
+        (
+            message("field.protocol")?,
+            match &flow.app {
+                Some(app) => format!("{app} / {}", flow.transport()),
+                None => flow.transport().to_owned(),
+            },
+        ),
         (message("field.time")?, format!("{} ({})", words::time(flow.first_ns), words::span(flow.duration_ns()))),
         (message("field.packets")?, words::count(flow.packets)),
         (message("field.bytes")?, words::bytes(flow.bytes)),
@@ -205,27 +204,21 @@ async fn page(
         let rest = tls.iter().filter(|(name, _)| !CERTIFICATE.contains(&name.as_str()));
         rest.map(|(name, value)| (format!("tls.{name}"), text(value))).collect::<Vec<_>>()
     });
-    let certificate = tls.map(|tls| {
-        named(tls, &CERTIFICATE).map(|(name, value)| (format!("tls.{name}"), value)).collect::<Vec<_>>()
-    });
+    let certificate =
+        tls.map(|tls| named(tls, &CERTIFICATE).map(|(name, value)| (format!("tls.{name}"), value)).collect::<Vec<_>>());
     let fields = detail.line.get("fields").and_then(Value::as_object);
-    let fields = fields.map(|fields| {
-        fields.iter().take(FACTS).map(|(name, value)| (name.clone(), text(value))).collect::<Vec<_>>()
-    });
-    let sections: Vec<Value> = [
-        ("facts", Some(facts)),
-        ("tls", handshake),
-        ("certificate", certificate),
-        ("fields", fields),
-    ]
-    .into_iter()
-    .filter_map(|(id, facts)| facts.filter(|facts| !facts.is_empty()).map(|facts| (id, facts)))
-    .map(|(id, facts)| {
-        let facts: Vec<Value> =
-            facts.into_iter().map(|(label, value)| json!({ "label": label, "value": value })).collect();
-        json!({ "id": id, "title": format!("flow.{id}"), "facts": facts })
-    })
-    .collect();
+    let fields = fields
+        .map(|fields| fields.iter().take(FACTS).map(|(name, value)| (name.clone(), text(value))).collect::<Vec<_>>());
+    let sections: Vec<Value> =
+        [("facts", Some(facts)), ("tls", handshake), ("certificate", certificate), ("fields", fields)]
+            .into_iter()
+            .filter_map(|(id, facts)| facts.filter(|facts| !facts.is_empty()).map(|facts| (id, facts)))
+            .map(|(id, facts)| {
+                let facts: Vec<Value> =
+                    facts.into_iter().map(|(label, value)| json!({ "label": label, "value": value })).collect();
+                json!({ "id": id, "title": format!("flow.{id}"), "facts": facts })
+            })
+            .collect();
     let marks: Vec<Value> = marks
         .get(&flow.flow_id)
         .into_iter()

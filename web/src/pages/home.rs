@@ -111,7 +111,12 @@ pub(super) fn choices(categories: &[Category], current: Option<i64>, with_retire
 
 /// A text as a part of an address.
 pub(super) fn encoded(text: &str) -> String {
-    rocket::http::RawStr::new(text).percent_encode().as_str().replace('&', "%26").replace('+', "%2B").replace('#', "%23")
+    rocket::http::RawStr::new(text)
+        .percent_encode()
+        .as_str()
+        .replace('&', "%26")
+        .replace('+', "%2B")
+        .replace('#', "%23")
 }
 
 /// A choice of language.

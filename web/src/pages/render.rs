@@ -94,11 +94,18 @@ impl Templates {
     /// # Errors
     /// Where there is no such message.
     pub fn message(&self, language: Language, key: &str, values: &Value) -> Result<String, PageError> {
-        let message =
-            self.of(language)?.0.get(key).ok_or_else(|| PageError(format!("there is no message {key:?}")))?;
+        let message = self.of(language)?.0.get(key).ok_or_else(|| PageError(format!("there is no message {key:?}")))?;
         Ok(fill(message, |name| {
             values.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
         }))
+    }
+
+    /// All messages of a language.
+    ///
+    /// # Errors
+    /// Where there is no such language.
+    pub fn messages(&self, language: Language) -> Result<&Messages, PageError> {
+        Ok(self.of(language)?.0)
     }
 
     fn of(&self, language: Language) -> Result<(&Messages, &Handlebars<'static>), PageError> {

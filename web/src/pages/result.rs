@@ -12,8 +12,8 @@ use crate::database::DbError;
 use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState};
 use crate::portal::Portal;
 use crate::results::pictures::{PictureKind, picture};
-use crate::results::sentence::sentence;
-use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile, ResultSummary};
+use crate::results::sentence::{Counts, sentence, warnings};
+use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile};
 use crate::visitor::Viewer;
 
 /// Computers on the result page.
@@ -98,7 +98,7 @@ pub(super) async fn page(
         })
         .collect();
     let mut data = json!({
-        "done": done, "class": class, "sentence": sentence(&portal.templates, me.language, &summary)?,
+        "title": "outcome.title", "done": done, "class": class, "sentence": sentence(&Counts::from(&summary)).text(portal.templates.messages(me.language)?),
         "size": words::bytes(entry.bytes), "category": entry.category, "pipeline": entry.pipeline,
         "model": summary.pipeline.model.as_ref().map(|model| model.name.clone()),
         "first": span.map(|(first, _)| words::time(first)), "last": span.map(|(_, last)| words::time(last)),
@@ -109,7 +109,7 @@ pub(super) async fn page(
         "more_hosts": host_count.checked_sub(hosts.len() as u64).filter(|more| *more > 0).map(words::count),
         "alerts": alerts.iter().map(|alert| alert_row(alert, marks.get(&alert.flow.flow_id))).collect::<Vec<_>>(),
         "more_alerts": alert_count.checked_sub(alerts.len() as u64).filter(|more| *more > 0).map(words::count),
-        "pictures": pictures(portal, me, &histograms)?, "unseen": unseen(portal, me, &summary)?, "marks": marks_shown,
+        "pictures": pictures(portal, me, &histograms)?, "unseen": warnings(&summary, portal.templates.messages(me.language)?), "marks": marks_shown,
     });
     entry::actions(me, entry, categories, &mut data);
     Ok(Page::new(portal, me, "result", data)?)
@@ -154,11 +154,6 @@ fn pictures(portal: &Portal, me: &Viewer<'_>, histograms: &Histograms) -> Result
         }
     }
     Ok(all)
-}
-
-/// What was not looked at, in lines.
-fn unseen(portal: &Portal, me: &Viewer<'_>, summary: &ResultSummary) -> Result<Vec<String>, Failure> {
-    Ok(crate::results::sentence::unseen(&portal.templates, me.language, summary)?)
 }
 
 /// A picture of a result.

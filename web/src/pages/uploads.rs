@@ -97,7 +97,8 @@ pub async fn upload(
     let most = portal.config.limits.upload_bytes.saturating_mul(FILES as u64).saturating_add(AROUND);
     let mut stream = data.open(most.bytes());
     let taken = take_form(portal, &me, boundary, &mut stream).await;
-    let is_whole = taken.as_ref().is_ok_and(|outcomes| outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Kept(_))));
+    let is_whole =
+        taken.as_ref().is_ok_and(|outcomes| outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Kept(_))));
     if !is_whole {
         drain(&mut stream).await;
     }

@@ -60,7 +60,7 @@ fn shown(portal: &Portal, language: Language, live: &Live) -> Result<Value, Fail
         None => words::bytes(progress.bytes),
     };
     let percent = progress.total_bytes.filter(|total| *total > 0);
-    let percent = percent.map(|total| (progress.bytes.saturating_mul(100) / total).min(100));
+    let percent = percent.map(|total| (progress.bytes.saturating_mul(100) / total).min(100)).unwrap_or_default();
     let left = match live.seconds_left {
         Some(seconds) if progress.stage == Stage::Reading => {
             let left = words::span(seconds.saturating_mul(1_000_000_000));

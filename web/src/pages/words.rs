@@ -7,7 +7,7 @@ pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut words = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             words.push(',');
         }
         words.push(digit);
@@ -68,10 +68,19 @@ mod tests {
 
     #[test]
     fn numbers_can_be_read() {
-        assert_eq!(["0", "999", "1,000", "12,345", "1,234,567"], [0, 999, 1000, 12_345, 1_234_567].map(count).each_ref().map(String::as_str));
-        assert_eq!([0, 999, 1000, 999_949, 999_950, 248_428_336, u64::MAX].map(bytes), ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "248.4 MB", "18446.7 PB"]);
+        assert_eq!(
+            ["0", "999", "1,000", "12,345", "1,234,567"],
+            [0, 999, 1000, 12_345, 1_234_567].map(count).each_ref().map(String::as_str)
+        );
+        assert_eq!(
+            [0, 999, 1000, 999_949, 999_950, 248_428_336, u64::MAX].map(bytes),
+            ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "248.4 MB", "18446.7 PB"]
+        );
         let second = 1_000_000_000;
-        assert_eq!([5_000_000, 1_500_000_000, 250 * second, 11_220 * second, 1_051_200 * second].map(span), ["5 ms", "1.5 s", "4 min 10 s", "3 h 7 min", "12 d 4 h"]);
+        assert_eq!(
+            [5_000_000, 1_500_000_000, 250 * second, 11_220 * second, 1_051_200 * second].map(span),
+            ["5 ms", "1.5 s", "4 min 10 s", "3 h 7 min", "12 d 4 h"]
+        );
         assert_eq!([0.9999, 0.8119999, 1.0, 0.0].map(score), ["0.999", "0.811", "1.000", "0.000"]);
     }
 }

@@ -20,8 +20,12 @@ use veilwatch::engine::{Pipeline, Summary};
 
 pub mod facts;
 pub mod histograms;
+pub mod human;
+pub mod pictures;
 pub mod read;
+pub mod report;
 pub mod schema;
+pub mod sentence;
 pub mod tally;
 pub mod write;
 

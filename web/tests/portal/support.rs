@@ -66,7 +66,8 @@ impl Site {
         let mut config = Config { data: folder.path().join("data"), ..Config::default() };
         change(&mut config);
         let clock = Arc::new(ManualClock::at(START));
-        let (rocket, setup_token) = veilwatch_web::build(config, clock.clone()).unwrap();
+        let program = std::path::PathBuf::from(env!("CARGO_BIN_EXE_veilwatch-web"));
+        let (rocket, setup_token) = veilwatch_web::build(config, clock.clone(), program).unwrap();
         Self { client: Client::untracked(rocket).unwrap(), clock, setup_token, folder }
     }
 
