@@ -173,7 +173,7 @@ pub async fn packets(
 ) -> Result<Save<ByteStream<impl Stream<Item = Vec<u8>> + use<>>>, Failure> {
     let entry = done(&me, portal, key).await?;
     let detail = flows::find(portal, &entry, flow).await?;
-    let cut = portal.looks.cut(&entry.sha256, detail.flow.cut()).await;
+    let cut = portal.looks.cut(&entry.sha256, entry.pipeline.as_deref().unwrap_or_default(), detail.flow.cut()).await;
     let (temporary, complete) = cut.map_err(|error| {
         tracing::error!(entry = entry.id, ?error, "a flow cannot be cut out");
         match error {
