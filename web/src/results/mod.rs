@@ -13,19 +13,27 @@
 //! | [`tally`] | hosts, added up while flows go by |
 //! | [`write`] | flows into the file, in the worker |
 //! | [`read`] | the file, opened by the portal |
+//! | [`human`] | numbers as people read them |
+//! | [`sentence`] | the verdict on a capture in one sentence |
+//! | [`pictures`] | pictures, drawn on the server |
 
 pub mod facts;
 pub mod histograms;
+pub mod human;
+pub mod pictures;
 pub mod read;
 pub mod schema;
+pub mod sentence;
 pub mod tally;
 pub mod write;
 
 pub use facts::{Found, PipelineFacts, ResultSummary};
 pub use histograms::Histograms;
+pub use pictures::{Ink, Picture, PictureError, PictureKind, picture};
 pub use read::{
     AlertRow, FlowDetail, FlowPage, FlowQuery, FlowRow, HostRow, ResultError, ResultFile, SortKey, VerdictFilter,
 };
+pub use sentence::{Counts, Gap, Sentence, Tone, sentence, warnings};
 pub use write::ResultWriter;
 
 #[cfg(test)]
