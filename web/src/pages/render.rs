@@ -32,6 +32,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("invitation", include_str!("../../templates/invitation.hbs")),
     ("login", include_str!("../../templates/login.hbs")),
     ("people", include_str!("../../templates/people.hbs")),
+    ("report", include_str!("../../templates/report.hbs")),
     ("setup", include_str!("../../templates/setup.hbs")),
 ];
 
@@ -49,7 +50,7 @@ impl From<RenderError> for PageError {
 
 /// All templates, once for every language.
 #[derive(Debug)]
-pub struct Templates(Vec<(Language, Handlebars<'static>)>);
+pub struct Templates(Vec<(Language, Handlebars<'static>, Arc<Messages>)>);
 
 impl Templates {
     /// The templates in the binary.
@@ -66,18 +67,29 @@ impl Templates {
                     .register_template_string(name, text)
                     .map_err(|error| PageError(format!("the template {name}: {error}")))?;
             }
-            templates.register_helper("t", Box::new(Translate(Arc::new(language.messages()?))));
-            all.push((language, templates));
+            let messages = Arc::new(language.messages()?);
+            templates.register_helper("t", Box::new(Translate(Arc::clone(&messages))));
+            all.push((language, templates, messages));
         }
         Ok(Self(all))
     }
 
-    fn render(&self, language: Language, name: &str, data: &Value) -> Result<String, PageError> {
-        let (_, templates) = self
-            .0
-            .iter()
-            .find(|(of, _)| *of == language)
-            .ok_or_else(|| PageError("there are no templates of that language".to_owned()))?;
+    /// The messages of a language.
+    ///
+    /// # Errors
+    /// Where there are none.
+    pub fn messages(&self, language: Language) -> Result<&Messages, PageError> {
+        Ok(&self.of(language)?.2)
+    }
+
+    fn of(&self, language: Language) -> Result<&(Language, Handlebars<'static>, Arc<Messages>), PageError> {
+        let missing = || PageError("there are no templates of that language".to_owned());
+        self.0.iter().find(|(of, ..)| *of == language).ok_or_else(missing)
+    }
+
+    /// What a template makes of some data, without the layout.
+    pub(crate) fn render(&self, language: Language, name: &str, data: &Value) -> Result<String, PageError> {
+        let (_, templates, _) = self.of(language)?;
         Ok(templates.render(name, data)?)
     }
 }

@@ -16,12 +16,14 @@
 //! | [`human`] | numbers as people read them |
 //! | [`sentence`] | the verdict on a capture in one sentence |
 //! | [`pictures`] | pictures, drawn on the server |
+//! | [`report`](mod@report) | one page that stands alone |
 
 pub mod facts;
 pub mod histograms;
 pub mod human;
 pub mod pictures;
 pub mod read;
+pub mod report;
 pub mod schema;
 pub mod sentence;
 pub mod tally;
@@ -33,6 +35,7 @@ pub use pictures::{Ink, Picture, PictureError, PictureKind, picture};
 pub use read::{
     AlertRow, FlowDetail, FlowPage, FlowQuery, FlowRow, HostRow, ResultError, ResultFile, SortKey, VerdictFilter,
 };
+pub use report::{ReportError, ReportFacts, ReportMark, report};
 pub use sentence::{Counts, Gap, Sentence, Tone, sentence, warnings};
 pub use write::ResultWriter;
 
