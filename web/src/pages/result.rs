@@ -1,5 +1,7 @@
 //! What was found: one sentence, the computers by risk, the alerts, pictures, and what was not looked at.
 
+use std::collections::HashMap;
+
 use rocket::http::{ContentType, Status};
 use rocket::tokio::task;
 use rocket::{State, get};
@@ -18,8 +20,10 @@ use crate::visitor::Viewer;
 
 /// Computers on the result page.
 const HOSTS: u32 = 20;
-/// Alerts on the result page.
-const ALERTS: u32 = 30;
+/// Alerts that are looked at for the result page.
+const ALERTS: u32 = 1000;
+/// Groups of alerts on it: those of one computer and one server stand together.
+const GROUPS: usize = 30;
 
 /// Looks into the result of an entry that is done, on a thread that may block.
 pub(crate) async fn look<T: Send + 'static>(
@@ -84,7 +88,10 @@ pub(super) async fn page(
     });
     let (summary, hosts, host_count, alerts, histograms) = readable_result(looked.await?)?;
     let marks = marks_of(portal, entry).await?;
-    let alert_count = summary.malicious + summary.suspicious;
+    let alert_count = summary.malicious.saturating_add(summary.suspicious);
+    let mut groups = grouped(&alerts);
+    groups.truncate(GROUPS);
+    let shown: u64 = groups.iter().map(|group| group.flows).sum();
     let (class, _) = home::badge(entry);
     let span = summary.first_ns.zip(summary.last_ns);
     let marks_shown: Vec<Value> = marks
@@ -107,8 +114,11 @@ pub(super) async fn page(
         "scored": human::grouped(summary.scored),
         "hosts": hosts.iter().map(|host| host_row(entry, host)).collect::<Vec<_>>(),
         "more_hosts": host_count.checked_sub(hosts.len() as u64).filter(|more| *more > 0).map(human::grouped),
-        "alerts": alerts.iter().map(|alert| alert_row(alert, marks.get(&alert.flow.flow_id))).collect::<Vec<_>>(),
-        "more_alerts": alert_count.checked_sub(alerts.len() as u64).filter(|more| *more > 0).map(human::grouped),
+        "alerts": groups
+            .iter()
+            .map(|group| alert_row(entry, group, marks.get(&group.worst.flow.flow_id)))
+            .collect::<Vec<_>>(),
+        "more_alerts": alert_count.checked_sub(shown).filter(|more| *more > 0).map(human::grouped),
         "pictures": pictures(portal, me, &histograms)?, "unseen": warnings(&summary, portal.templates.messages(me.language)?), "marks": marks_shown,
     });
     entry::actions(me, entry, categories, &mut data);
@@ -124,17 +134,45 @@ fn host_row(entry: &Entry, host: &HostRow) -> Value {
     })
 }
 
-fn alert_row(alert: &AlertRow, marks: Option<&FlowMarks>) -> Value {
-    let flow = &alert.flow;
+/// Alerts of one computer and one server: a beacon is one finding, however often it calls.
+struct Group<'a> {
+    worst: &'a AlertRow,
+    flows: u64,
+}
+
+/// The alerts, which come with the worst first, by computer and server.
+fn grouped(alerts: &[AlertRow]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut places = HashMap::new();
+    for alert in alerts {
+        let flow = &alert.flow;
+        let place = *places.entry((flow.src_ip, flow.dest_ip, flow.dest_port, &flow.sni)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.flows += 1,
+            None => groups.push(Group { worst: alert, flows: 1 }),
+        }
+    }
+    groups
+}
+
+fn alert_row(entry: &Entry, group: &Group<'_>, marks: Option<&FlowMarks>) -> Value {
+    let flow = &group.worst.flow;
     let (class, badge) = verdict(flow);
+    let same = format!(
+        "/entries/{}/flows?host={}&search={}&verdict=alerts&sort=score&down=true",
+        entry.key,
+        home::encoded(&flow.src_ip.to_string()),
+        home::encoded(&flow.dest_ip.to_string())
+    );
     json!({
         "flow_id": flow.flow_id.to_string(), "class": class, "badge": badge,
-        "score": flow.score.map(human::score).unwrap_or_default(), "category": alert.category,
+        "score": flow.score.map(human::score).unwrap_or_default(), "category": group.worst.category,
         "mark": marks.map(|marks| mark_key(marks.latest.malicious)),
-        "src": place(flow.src_ip, flow.src_port), "dest": place(flow.dest_ip, flow.dest_port), "sni": flow.sni,
+        "src": flow.src_ip.to_string(), "dest": place(flow.dest_ip, flow.dest_port), "sni": flow.sni,
         "time": human::time(flow.first_ns),
-        "reasons": alert.reasons.iter().map(|reason| reason.words.clone()).collect::<Vec<_>>(),
-        "packets": numbers(&alert.evidence),
+        "reasons": group.worst.reasons.iter().map(|reason| reason.words.clone()).collect::<Vec<_>>(),
+        "packets": numbers(&group.worst.evidence),
+        "more": (group.flows > 1).then(|| human::grouped(group.flows)), "same": same,
     })
 }
 
