@@ -202,7 +202,7 @@ fn escaped(text: &str) -> String {
 }
 
 fn label(area: &Area<'_>, text: &str, at: (i32, i32), side: HPos) -> Drawn {
-    let style = TextStyle::from(("sans-serif", 13).into_font()).color(&INK).pos(Pos::new(side, VPos::Center));
+    let style = TextStyle::from(("sans-serif", 15).into_font()).color(&INK).pos(Pos::new(side, VPos::Center));
     area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
 }
 
@@ -218,7 +218,7 @@ fn line(area: &Area<'_>, from: (i32, i32), to: (i32, i32), strength: f64) -> Dra
 fn key(area: &Area<'_>, text: &str, at: (i32, i32), colour: RGBColor) -> Result<i32, PictureError> {
     bar(area, (at.0, at.1 - 5), (at.0 + 10, at.1 + 5), colour)?;
     label(area, text, (at.0 + 16, at.1), HPos::Left)?;
-    let wide: i32 = text.chars().map(|c| if c.is_ascii() { 8 } else { 14 }).sum();
+    let wide: i32 = text.chars().map(|c| if c.is_ascii() { 8 } else { 13 }).sum();
     Ok(at.0 + 40 + wide)
 }
 
@@ -232,13 +232,13 @@ fn pixels(part: f64, whole: f64, most: i32) -> i32 {
     }
 }
 
-/// The upper end of an axis: the next of 1, 2, 5, 10, …
+/// The upper end of an axis: the next of 1, 2, 4, 6, 8, 10, …, whose halves are round as well.
 fn round_up(most: f64) -> f64 {
     if most.is_nan() || most <= 0.0 {
         return 1.0;
     }
     let size = 10f64.powf(most.log10().floor());
-    [1.0, 2.0, 5.0].into_iter().map(|step| step * size).find(|end| *end >= most).unwrap_or(10.0 * size)
+    [1.0, 2.0, 4.0, 6.0, 8.0].into_iter().map(|step| step * size).find(|end| *end >= most).unwrap_or(10.0 * size)
 }
 
 /// Where bars stand: left and right, top and bottom.

@@ -9,7 +9,7 @@ use super::facts::ResultSummary;
 use super::human::{bytes, duration, grouped, percent, time};
 use super::pictures::{Ink, PictureError, PictureKind, picture};
 use super::read::{AlertRow, HostRow, ResultError, ResultFile};
-use super::sentence::{Counts, sentence, warnings};
+use super::sentence::{Counts, said, sentence, warnings};
 use crate::clock::readable;
 use crate::pages::language::Messages;
 use crate::pages::{Language, PageError, Templates};
@@ -118,7 +118,9 @@ pub fn report(
         "alerts": alerts.iter().map(alert).collect::<Vec<_>>(),
         "alerts_left_out": left_out(all_alerts, alerts.len()),
         "pictures": pictures,
-        "skipped": summary.skipped.iter().map(|(name, n)| json!({"name": name, "n": grouped(*n)})).collect::<Vec<_>>(),
+        "skipped": summary.skipped.iter().map(|(name, n)| {
+            json!({"name": messages.get(&format!("result.skip-{name}")).unwrap_or(name), "n": grouped(*n)})
+        }).collect::<Vec<_>>(),
         "pipeline": pipeline(&summary),
         "marks": marks.collect::<Vec<_>>(),
         "marks_left_out": left_out(facts.marks.len() as u64, facts.marks.len().min(REPORT_MARKS)),
@@ -158,6 +160,7 @@ fn facts_list(facts: &ReportFacts, summary: &ResultSummary, messages: &Messages)
     add("wire-bytes", bytes(summary.wire_bytes));
     add("flows", grouped(summary.flows));
     for (name, count) in &summary.recognised {
+        let name = said(messages, "report.recognised", |_| Some(name.clone()));
         list.push(json!({"name": name, "value": grouped(*count)}));
     }
     let mut add = |key: &str, value: u64| {

@@ -101,13 +101,13 @@ fn downloads_are_what_the_command_writes() {
 
 /// What the engine says of each flow, for comparison.
 #[derive(Default)]
-struct Seen(Vec<(u64, u64, u64, u64, Option<Vec<f32>>)>);
+struct Seen(Vec<(u64, [u64; 3], Option<Vec<f32>>)>);
 
 impl Sink for Seen {
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
         let flow = detection.flow;
         let row = detection.scored.map(|scored| scored.row.to_vec());
-        self.0.push((flow.id, flow.first_ns, flow.last_ns, flow.first_packet, row));
+        self.0.push((flow.id, [flow.first_ns, flow.last_ns, flow.first_packet], row));
         Ok(())
     }
 }
@@ -132,7 +132,7 @@ fn what_goes_in_comes_out() {
     assert_eq!(model.name, pipeline.card().unwrap().name);
     assert!(model.suspicious <= model.malicious && model.recall > 0.0);
 
-    for (id, first_ns, last_ns, first_packet, row) in &seen.0 {
+    for (id, [first_ns, last_ns, first_packet], row) in &seen.0 {
         let detail = file.flow(*id).unwrap().unwrap();
         assert_eq!((detail.flow.first_ns, detail.flow.last_ns), (*first_ns, *last_ns));
         assert_eq!(detail.flow.first_packet, *first_packet);
@@ -306,7 +306,7 @@ fn odd_values_are_refused() {
         ("rows", "UPDATE rows SET row = x'00000000'"),
         ("rows", "UPDATE rows SET row = zeroblob(200000)"),
         ("rows", "UPDATE rows SET row = 'text'"),
-        ("columns", "UPDATE columns SET name = 7"),
+        ("columns", "UPDATE columns SET name = x'07'"),
         ("columns", "DELETE FROM columns WHERE n > 3"),
         ("hosts", "UPDATE hosts SET address = 'x'"),
         ("hosts", "UPDATE hosts SET flows = 'x'"),
@@ -389,7 +389,12 @@ fn a_report_stands_alone_and_runs_nothing() {
             UPDATE meta SET value = json_set(value, '$.damage', json('{\"offset\": 1, \"what\": \"<script>\"}')) WHERE n = 1";
         for file in [open(&good), forged(folder.path(), &good, evil).unwrap()] {
             let summary = file.summary().unwrap();
+            let line: serde_json::Value = serde_json::from_str(&summary.line).unwrap();
             for language in crate::pages::Language::ALL {
+                let messages = templates.messages(language).unwrap();
+                for reason in line["skipped"].as_object().unwrap().keys() {
+                    assert!(messages.contains_key(&format!("result.skip-{reason}")), "{reason}");
+                }
                 let html = report(&templates, language, &facts(), &file).unwrap();
                 assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<b>"), "{html}");
                 assert!(!html.contains(" style="), "{html}");
@@ -400,7 +405,7 @@ fn a_report_stands_alone_and_runs_nothing() {
                 assert_eq!(html.matches("<article").count() as u64, summary.malicious + summary.suspicious);
                 assert_eq!(html.matches("<svg").count(), 4);
                 assert!(html.contains(&"ab".repeat(32)) && html.contains("ana &amp; bob"));
-                let sentence = sentence(&Counts::from(&summary)).text(templates.messages(language).unwrap());
+                let sentence = sentence(&Counts::from(&summary)).text(messages);
                 assert!(html.contains(&sentence), "{sentence}");
                 if summary.malicious > 0 {
                     assert!(html.contains(&format!("{}</th>", file.hosts(1, 0).unwrap()[0].address)));
