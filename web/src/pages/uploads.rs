@@ -194,12 +194,12 @@ async fn take_form(
         }
         let progress = Arc::clone(&ahead);
         let pieces = field.map_err(std::io::Error::other).inspect_ok(move |_| progress.store(0, Ordering::Relaxed));
-        let reader = StreamReader::new(pieces);
-        let outcome = take(portal, me.account.id, &me.actor(), &name, None, reader).await;
+        let mut reader = StreamReader::new(pieces);
+        let outcome = take(portal, me.account.id, &me.actor(), &name, None, &mut reader).await;
         let is_kept = matches!(outcome, Outcome::Kept(_));
         outcomes.push((name, outcome));
-        if !is_kept {
-            // What follows in the stream may be the rest of this file.
+        // What follows may be the rest of a file that was refused; the next file comes after it.
+        if !is_kept && !drain(&mut reader).await {
             break;
         }
     }
@@ -300,11 +300,12 @@ fn of_look(error: &LookError) -> (Status, Refusal) {
     (Status::UnprocessableEntity, Refusal { key: key.to_owned(), values: json!({ "words": said }) })
 }
 
-/// Reads on for a while, so that the answer is heard.
-pub(crate) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
+/// Reads on for a while, so that the answer is heard. Says whether that was all.
+pub(crate) async fn drain(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let (most, time) = DRAIN;
     let mut rest = stream.take(most);
-    let _ = timeout(time, rocket::tokio::io::copy(&mut rest, &mut rocket::tokio::io::sink())).await;
+    let read = timeout(time, rocket::tokio::io::copy(&mut rest, &mut rocket::tokio::io::sink())).await;
+    matches!(read, Ok(Ok(read)) if read < most)
 }
 
 fn answer(
