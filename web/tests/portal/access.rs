@@ -100,7 +100,7 @@ const TABLE: &[Row] = &[
     post("/entries/<key>/again", "/entries/{done}/again", &[], CHANGE),
     get("/entries/<key>/capture", "/entries/{done}/capture", READ_TO_CHANGE),
     get("/entries/<key>/events", "/entries/{done}/events", READ),
-    get("/entries/<key>/pictures/<file>", "/entries/{done}/pictures/timeline.svg", READ),
+    get("/entries/<key>/pictures/<file>?<dark>", "/entries/{done}/pictures/timeline.svg", READ),
     get("/entries/<key>/flows?<wanted..>", "/entries/{done}/flows?search=beacon&sort=score", READ),
     get("/entries/<key>/flows/<flow>?<done>", "/entries/{done}/flows/{flow}", READ),
     post(
