@@ -15,7 +15,7 @@ use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState};
 use crate::portal::Portal;
 use crate::results::pictures::{Ink, PictureKind, picture};
 use crate::results::sentence::{Counts, sentence, warnings};
-use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile, human};
+use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile, ResultSummary, human};
 use crate::visitor::Viewer;
 
 /// Computers on the result page.
@@ -119,7 +119,7 @@ pub(super) async fn page(
             .map(|group| alert_row(entry, group, marks.get(&group.worst.flow.flow_id)))
             .collect::<Vec<_>>(),
         "more_alerts": alert_count.checked_sub(shown).filter(|more| *more > 0).map(human::grouped),
-        "pictures": pictures(portal, me, &histograms)?, "unseen": warnings(&summary, portal.templates.messages(me.language)?), "marks": marks_shown,
+        "pictures": pictures(portal, me, &histograms)?, "unseen": unseen(portal, me, &summary)?, "marks": marks_shown,
     });
     entry::actions(me, entry, categories, &mut data);
     Ok(Page::new(portal, me, "result", data)?)
@@ -194,6 +194,23 @@ fn pictures(portal: &Portal, me: &Viewer<'_>, histograms: &Histograms) -> Result
         }));
     }
     Ok(all)
+}
+
+/// What was not looked at, or not judged, a line each.
+fn unseen(portal: &Portal, me: &Viewer<'_>, summary: &ResultSummary) -> Result<Vec<String>, Failure> {
+    let messages = portal.templates.messages(me.language)?;
+    let mut lines = warnings(summary, messages);
+    for (reason, count) in &summary.skipped {
+        // A reason that this version does not know is named as the result names it.
+        let reason = messages.get(&format!("result.skip-{reason}")).unwrap_or(reason);
+        let values = json!({ "reason": reason, "n": human::grouped(*count) });
+        lines.push(portal.templates.message(me.language, "outcome.skipped", &values)?);
+    }
+    if let Some(unjudged) = summary.flows.checked_sub(summary.scored).filter(|unjudged| *unjudged > 0) {
+        let values = json!({ "n": human::grouped(unjudged) });
+        lines.push(portal.templates.message(me.language, "outcome.unjudged", &values)?);
+    }
+    Ok(lines)
 }
 
 /// A picture of a result, for a light ground or a dark one.
