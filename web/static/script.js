@@ -56,7 +56,13 @@
       cancel.textContent = form.dataset.cancel;
       item.append(name, bar, words, cancel);
       list.append(item);
-      return { file, item, bar, words, cancel };
+      const one = { file, item, bar, words, cancel, stop: null };
+      cancel.addEventListener("click", () => {
+        if (one.stop) return one.stop();
+        queue.splice(queue.indexOf(one), 1);
+        item.remove();
+      });
+      return one;
     }
 
     function send(one, done) {
@@ -97,7 +103,7 @@
       };
       request.onerror = () => fail(form.dataset.failed);
       request.onabort = () => { one.item.remove(); done(); };
-      one.cancel.addEventListener("click", () => request.abort());
+      one.stop = () => request.abort();
       request.send(body);
     }
   }
@@ -113,6 +119,7 @@
       set("stage", at("stage").dataset[now.stopping ? "stopping" : now.stage] || "");
       for (const id of ["bytes", "packets", "rate", "flows", "alerts", "left"]) set(id, now[id]);
       at("bar").value = now.percent;
+      at("none").hidden = now.found.length > 0;
       for (const alert of now.found.slice(at("sofar").children.length)) {
         const item = document.createElement("li");
         const tag = document.createElement("span");
@@ -121,6 +128,10 @@
         item.append(tag, " " + alert.text);
         at("sofar").append(item);
       }
+    });
+    // Where the server says no for good (the log-in has ended, say), the page itself says why.
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);
     });
     events.addEventListener("end", () => { events.close(); window.location.reload(); });
   }

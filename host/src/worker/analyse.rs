@@ -51,7 +51,8 @@ impl Analysis<'_> {
         Ok(Analysed {
             packets: summary.packets,
             flows: summary.flows,
-            scored: summary.scored,
+            // Without a model there are rows, but nothing is judged.
+            scored: if pipeline.card().is_some() { summary.scored } else { 0 },
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             partial: summary.is_partial(),

@@ -85,7 +85,7 @@ pub(super) fn write(
     stop: &AtomicBool,
     progress: &Progress,
 ) -> Result<Event, Failed> {
-    let file = OpenOptions::new().write(true).truncate(true).open(result);
+    let file = OpenOptions::new().write(true).open(result);
     let file = file.map_err(|error| failed(FailedWhy::Output, CutError::Output(error)))?;
     match cut(source, flow, BufWriter::new(file), limit, stop, progress) {
         Ok(Cut { packets, complete }) => Ok(Event::Cut { packets, complete }),

@@ -155,6 +155,10 @@ fn confine_calls() -> Result<(), seccompiler::Error> {
     useful.insert(libc::SYS_prctl, vec![argument(0, SeccompCmpOp::Eq, PR_SET_NAME)?]);
     useful.insert(libc::SYS_prlimit64, vec![argument(2, SeccompCmpOp::Eq, 0)?]);
     useful.insert(libc::SYS_tgkill, vec![argument(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?]);
+    // Landlock before Linux 6.2 lets a file that can only be read be emptied.
+    useful.insert(libc::SYS_openat, vec![argument(2, SeccompCmpOp::MaskedEq(libc::O_TRUNC as u64), 0)?]);
+    #[cfg(target_arch = "x86_64")]
+    useful.insert(libc::SYS_open, vec![argument(1, SeccompCmpOp::MaskedEq(libc::O_TRUNC as u64), 0)?]);
     // The last one goes last: it forbids to add more. Where filters disagree, the harshest answer counts.
     for (calls, others, these) in [
         (hostile, allow.clone(), SeccompAction::KillProcess),
@@ -222,7 +226,6 @@ const USEFUL: &[i64] = &[
     libc::SYS_preadv,
     libc::SYS_pwritev,
     libc::SYS_lseek,
-    libc::SYS_openat,
     libc::SYS_close,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
@@ -288,8 +291,6 @@ const USEFUL: &[i64] = &[
     libc::SYS_getgid,
     libc::SYS_getegid,
     // Older names of calls above.
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_open,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_stat,
     #[cfg(target_arch = "x86_64")]

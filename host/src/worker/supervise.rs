@@ -361,6 +361,9 @@ impl Watch<'_> {
             if now >= self.deadline {
                 return match (self.gone, self.told_to_stop) {
                     (true, _) => Ok(()),
+                    (false, _) if self.last.is_some() => {
+                        Err(WorkerEnd::Babble { what: "it did not end after its last word" })
+                    }
                     (false, true) => Err(WorkerEnd::Killed),
                     (false, false) => Err(WorkerEnd::WallTime { seconds: self.what.wall.as_secs() }),
                 };

@@ -55,7 +55,7 @@ pub enum Action {
     Deleted,
     /// An entry got another note or category.
     Described,
-    /// A flow was marked malicious or harmless.
+    /// A flow was marked malicious or benign.
     Marked,
     /// The list of categories was changed.
     CategoryChanged,

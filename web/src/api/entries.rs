@@ -144,7 +144,8 @@ impl<'r> FromRequest<'r> for Declared {
 pub struct UploadOptions {
     /// What its file is called.
     name: Option<String>,
-    /// Confirm it at once: it is then analysed without another call.
+    /// Confirm it at once: it is then analysed without another call. Where the queue is full, the entry stays
+    /// `unconfirmed`.
     #[field(default = false)]
     confirm: bool,
     /// The pipeline to confirm it with; `default` where none is named.
@@ -184,6 +185,17 @@ pub async fn upload(
     data: Data<'_>,
 ) -> Result<Created, Problem> {
     let account = caller.0.account.id;
+    // What can be said before the file comes is said before.
+    if options.pipeline.as_ref().is_some_and(|name| !portal.pipelines().contains(name)) {
+        return Err(refused(portal, Reason::Pipeline.into()));
+    }
+    if options.packets == Some(0) {
+        return Err(refused(portal, Reason::PacketLimit.into()));
+    }
+    let note = options.note.unwrap_or_default();
+    if !entries::is_note(&note) {
+        return Err(refused(portal, Reason::Note.into()));
+    }
     let name = shown_name(options.name.as_deref().unwrap_or_default());
     // One byte more tells a file of just the limit from a longer one.
     let mut body = data.open((portal.config.limits.upload_bytes.saturating_add(1)).bytes());
@@ -199,11 +211,14 @@ pub async fn upload(
         let choices = Choices {
             pipeline: options.pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned()),
             packet_limit: options.packets,
-            note: options.note.unwrap_or_default(),
+            note,
             category: None,
         };
-        let begun = entry::begin(portal, account, key.as_str(), choices, caller.0.actor(&address)).await;
-        begun.map_err(|error| refused(portal, error))?;
+        match entry::begin(portal, account, key.as_str(), choices, caller.0.actor(&address)).await {
+            // The queue may be full: the capture is kept, and the answer's state says that it waits for a confirmation.
+            Ok(()) | Err(Refused::Because(_)) => {}
+            Err(error) => return Err(refused(portal, error)),
+        }
     }
     let (entry, _) = entry::find(portal, account, key.as_str()).await?;
     let location = Header::new("Location", format!("/api/v1/entries/{key}"));
@@ -346,6 +361,21 @@ pub async fn stop(caller: Writer, address: Address, portal: &State<Portal>, key:
     let stopped = entry::stop_it(portal, caller.0.account.id, key, caller.0.actor(&address)).await;
     stopped.map_err(|error| refused(portal, error))?;
     show(caller.0, portal, key).await
+}
+
+/// Analyse the same capture once more: a new entry, to be confirmed.
+#[utoipa::path(
+    post, path = "/api/v1/entries/{key}/again", tag = "entries",
+    params(("key" = String, Path, description = "The entry.")),
+    responses((status = 200, body = EntryView), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument)),
+)]
+#[post("/entries/<key>/again")]
+pub async fn again(caller: Writer, address: Address, portal: &State<Portal>, key: &str) -> Answer<EntryView> {
+    let (account, actor, now) = (caller.0.account.id, caller.0.actor(&address), portal.now());
+    let (limits, old) = (portal.config.limits.clone(), key.to_owned());
+    let made = portal.db.run(move |c| entries::analyse_again(c, account, &old, &limits, &actor, now)).await;
+    let new = made.map_err(|error| refused(portal, error))?;
+    show(caller.0, portal, new.as_str()).await
 }
 
 /// The pipelines that can be chosen.

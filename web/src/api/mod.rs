@@ -37,6 +37,7 @@ pub fn routes() -> Vec<Route> {
         entries::delete,
         entries::confirm,
         entries::stop,
+        entries::again,
         entries::pipelines,
         results::summary,
         results::alerts,

@@ -2,8 +2,8 @@
 
 use rocket::get;
 use rocket::serde::json::Json;
-use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 /// The name of the token in the description.
@@ -15,6 +15,31 @@ impl Modify for WithToken {
     fn modify(&self, document: &mut Document) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         document.components.get_or_insert_default().add_security_scheme(TOKEN, scheme);
+    }
+}
+
+/// What any call that needs a token may answer.
+struct WithRefusals;
+
+impl Modify for WithRefusals {
+    fn modify(&self, document: &mut Document) {
+        let refusals = [
+            ("401", "There is no token, or it has ended."),
+            ("403", "The account, or the scope of its token, does not allow this."),
+            ("429", "Too much is under way for this account."),
+            ("500", "Something broke on the portal's side."),
+        ];
+        for item in document.paths.paths.values_mut() {
+            let calls = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+            for call in calls.into_iter().flatten().filter(|call| call.security.is_none()) {
+                for (status, words) in refusals {
+                    let content = Content::new(Some(Ref::from_schema_name("ProblemDocument")));
+                    let response =
+                        ResponseBuilder::new().description(words).content("application/problem+json", content);
+                    call.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
+                }
+            }
+        }
     }
 }
 
@@ -33,13 +58,14 @@ impl Modify for WithToken {
         super::entries::delete,
         super::entries::confirm,
         super::entries::stop,
+        super::entries::again,
         super::entries::pipelines,
         super::results::summary,
         super::results::alerts,
         super::results::flows,
         super::results::json_lines,
     ),
-    modifiers(&WithToken),
+    modifiers(&WithToken, &WithRefusals),
     security(("token" = [])),
 )]
 pub struct Api;

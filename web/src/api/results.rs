@@ -31,8 +31,10 @@ pub struct ResultView {
     summary: Value,
     /// What a person must know beside the flows.
     warnings: Vec<String>,
-    /// The computers that opened flows, by risk; at most 200.
+    /// The computers that opened flows, by risk; at most 200 from the offset on.
     hosts: Vec<HostView>,
+    /// How many there are.
+    host_count: u64,
 }
 
 /// A computer that opened flows.
@@ -87,7 +89,10 @@ pub struct FlowList {
     flows: Vec<FlowView>,
     /// How many there are, as far as they were counted.
     total: u64,
+    /// Whether all were counted in time.
     total_is_exact: bool,
+    /// Whether the list is whole: a search that takes too long ends in the middle.
+    is_complete: bool,
 }
 
 impl From<FlowRow> for FlowView {
@@ -136,6 +141,7 @@ async fn look<T: Send + 'static>(
 ) -> Result<T, Problem> {
     match result::look(portal, entry, work).await? {
         Err(error @ ResultError::TooSlow { .. }) => Err(Problem::new(Status::UnprocessableEntity, error.to_string())),
+        Err(error @ ResultError::OtherVersion { .. }) => Err(Problem::new(Status::Conflict, error.to_string())),
         looked => Ok(result::readable_result(looked)?),
     }
 }
@@ -143,13 +149,19 @@ async fn look<T: Send + 'static>(
 /// What an analysis came to, and the computers by risk.
 #[utoipa::path(
     get, path = "/api/v1/entries/{key}/result", tag = "results",
-    params(("key" = String, Path, description = "The entry.")),
+    params(
+        ("key" = String, Path, description = "The entry."),
+        ("offset" = Option<u64>, Query, description = "Computers to pass over."),
+    ),
     responses((status = 200, body = ResultView), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)),
 )]
-#[get("/entries/<key>/result")]
-pub async fn summary(caller: Caller, portal: &State<Portal>, key: &str) -> Answer<ResultView> {
+#[get("/entries/<key>/result?<offset>")]
+pub async fn summary(caller: Caller, portal: &State<Portal>, key: &str, offset: Option<u64>) -> Answer<ResultView> {
     let entry = done(&caller, portal, key).await?;
-    let (summary, hosts) = look(portal, &entry, |file| Ok((file.summary()?, file.hosts(HOSTS, 0)?))).await?;
+    let offset = offset.unwrap_or_default();
+    let looked =
+        look(portal, &entry, move |file| Ok((file.summary()?, file.hosts(HOSTS, offset)?, file.host_count()?))).await?;
+    let (summary, hosts, host_count) = looked;
     let hosts = hosts
         .into_iter()
         .map(|host| HostView {
@@ -162,7 +174,7 @@ pub async fn summary(caller: Caller, portal: &State<Portal>, key: &str) -> Answe
         })
         .collect();
     let line = serde_json::from_str(&summary.line).unwrap_or_else(|_| json!({}));
-    Ok(Json(ResultView { summary: line, warnings: summary.warnings, hosts }))
+    Ok(Json(ResultView { summary: line, warnings: summary.warnings, hosts, host_count }))
 }
 
 /// The alerts, the highest score first; at most 200 of them.
@@ -197,11 +209,15 @@ pub async fn alerts(caller: Caller, portal: &State<Portal>, key: &str, offset: O
 pub async fn flows(caller: Caller, portal: &State<Portal>, key: &str, wanted: Wanted) -> Answer<FlowList> {
     let entry = done(&caller, portal, key).await?;
     let query = wanted.query(portal.config.limits.page_rows);
+    if let Some(unknown) = wanted.unknown() {
+        return Err(Problem::new(Status::UnprocessableEntity, format!("`{unknown}` has a value that is not offered.")));
+    }
     let page = look(portal, &entry, move |file| file.flows(&query)).await?;
     Ok(Json(FlowList {
         flows: page.rows.into_iter().map(FlowView::from).collect(),
         total: page.total,
         total_is_exact: page.total_is_exact,
+        is_complete: page.is_complete,
     }))
 }
 

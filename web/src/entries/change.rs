@@ -61,6 +61,11 @@ pub struct Deleted {
     pub was_running: bool,
 }
 
+/// Whether a text may be an entry's note.
+pub fn is_note(text: &str) -> bool {
+    shown_text_of(text, MAX_NOTE).is_some()
+}
+
 /// Begins a change: nobody else changes anything until it is committed.
 pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, DbError> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)

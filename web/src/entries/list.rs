@@ -44,7 +44,8 @@ const WHERE: &str = r"WHERE e.account_id = :account
     AND (:category IS NULL OR e.category_id = :category)
     AND (:state IS NULL OR e.state = :state)
     AND (:verdict IS NULL OR (e.state = 'done' AND :verdict =
-        CASE WHEN e.malicious > 0 THEN 'malicious' WHEN e.suspicious > 0 THEN 'suspicious' ELSE 'nothing' END))";
+        CASE WHEN e.malicious > 0 THEN 'malicious' WHEN e.suspicious > 0 THEN 'suspicious'
+            WHEN e.scored = 0 THEN 'unclear' ELSE 'nothing' END))";
 
 /// The entries of an account, the newest first.
 ///

@@ -22,6 +22,8 @@ pub const MIN_REASON: usize = 3;
 pub const MAX_REASON: usize = 500;
 /// The most characters of a server name that is copied into a mark.
 pub const MAX_SNI: usize = 255;
+/// The most marks that are shown at once.
+pub const MARKS_SHOWN: u32 = 1000;
 /// The most marks of one account.
 pub const MAX_MARKS: u32 = 50_000;
 
@@ -150,23 +152,35 @@ pub fn mark(
             sni
         ],
     )?;
-    let said = if new.malicious { "malicious" } else { "harmless" };
+    let said = if new.malicious { "malicious" } else { "benign" };
     let subject = format!("{key}: flow {flow_id} {said}");
     audit::record(&transaction, actor, Action::Marked, Some(&subject), now)?;
     transaction.commit()?;
     Ok(())
 }
 
-/// All marks of an entry by flow number.
+/// The marks of an entry by flow number: the newest [`MARKS_SHOWN`].
 ///
 /// # Errors
 /// Where the database fails.
 pub fn of_entry(connection: &Connection, entry: &Entry) -> Result<BTreeMap<u64, FlowMarks>, DbError> {
+    of(connection, entry, None)
+}
+
+/// The marks of one flow of an entry.
+///
+/// # Errors
+/// Where the database fails.
+pub fn of_flow(connection: &Connection, entry: &Entry, flow: u64) -> Result<Option<FlowMarks>, DbError> {
+    Ok(of(connection, entry, Some(flow))?.remove(&flow))
+}
+
+fn of(connection: &Connection, entry: &Entry, flow: Option<u64>) -> Result<BTreeMap<u64, FlowMarks>, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT m.*, a.display_name FROM marks m JOIN accounts a ON a.id = m.account_id
-            WHERE m.entry_id = ?1 ORDER BY m.id DESC",
+            WHERE m.entry_id = ?1 AND (?2 IS NULL OR m.flow_id = ?2) ORDER BY m.id DESC LIMIT ?3",
     )?;
-    let mut rows = statement.query([entry.id])?;
+    let mut rows = statement.query(params![entry.id, flow.map(u64::cast_signed), MARKS_SHOWN])?;
     let mut flows: BTreeMap<u64, FlowMarks> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let flow = read_flow(row)?;
@@ -269,12 +283,18 @@ pub fn capture_name(entry: &Entry) -> String {
     format!("{}.{}", entry.sha256, ending(Some(&inspection.format), inspection.compression.as_deref()))
 }
 
-/// How many marks an account's flows have, each flow counted once.
+/// How many flows of an account's entries are marked.
 ///
 /// # Errors
 /// Where the database fails.
 pub fn count(connection: &Connection, account: i64) -> Result<u64, DbError> {
-    Ok(marked(connection, account)?.values().map(|capture| capture.flows.len() as u64).sum())
+    let count: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT DISTINCT m.entry_id, m.flow_id FROM marks m
+                JOIN entries e ON e.id = m.entry_id WHERE e.account_id = ?1)",
+        )?
+        .query_row([account], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// How the name of a capture's file ends.

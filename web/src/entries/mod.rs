@@ -24,9 +24,11 @@ use utoipa::ToSchema;
 use veilwatch::worker::{Analysed, Inspection};
 
 pub use categories::Category;
-pub use change::{Bounds, Choices, Deleted, Stop, analyse_again, ask_stop, confirm, delete, set_category, set_note};
+pub use change::{
+    Bounds, Choices, Deleted, Stop, analyse_again, ask_stop, confirm, delete, is_note, set_category, set_note,
+};
 pub use list::{Page, Query, find, list, owned};
-pub use marks::{FlowFacts, FlowMarks, Labels, Mark, NewMark, capture_name, export, mark, of_entry};
+pub use marks::{FlowFacts, FlowMarks, Labels, Mark, NewMark, capture_name, export, mark, of_entry, of_flow};
 
 use crate::accounts::Reason;
 use crate::database::DbError;
@@ -96,13 +98,15 @@ pub enum Finding {
     Malicious,
     /// A suspicious flow, and none that is malicious.
     Suspicious,
-    /// Neither.
+    /// Neither, among flows that were judged.
     Nothing,
+    /// Nothing could be judged.
+    Unclear,
 }
 
 impl Finding {
     /// All findings, the worst first.
-    pub const ALL: [Self; 3] = [Self::Malicious, Self::Suspicious, Self::Nothing];
+    pub const ALL: [Self; 4] = [Self::Malicious, Self::Suspicious, Self::Nothing, Self::Unclear];
 
     /// Its name in addresses and in the API.
     pub fn name(self) -> &'static str {
@@ -110,6 +114,7 @@ impl Finding {
             Self::Malicious => "malicious",
             Self::Suspicious => "suspicious",
             Self::Nothing => "nothing",
+            Self::Unclear => "unclear",
         }
     }
 }
@@ -180,6 +185,7 @@ impl Entry {
         Some(match analysed {
             Analysed { malicious: 1.., .. } => Finding::Malicious,
             Analysed { suspicious: 1.., .. } => Finding::Suspicious,
+            Analysed { scored: 0, .. } => Finding::Unclear,
             _ => Finding::Nothing,
         })
     }

@@ -44,7 +44,7 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, key: &str, done: Optio
     let page = match entry.state {
         EntryState::Unconfirmed => confirm_page(&me, portal, &entry, &categories, None).await?,
         EntryState::Queued | EntryState::Running => waiting::page(&me, portal, &entry).await?,
-        EntryState::Failed => failed_page(&me, portal, &entry, &categories)?,
+        EntryState::Failed => failed_page(&me, portal, &entry, &categories, entry.why.as_deref().unwrap_or("worker"))?,
         EntryState::Done => {
             let done = done.filter(|done| DONE.contains(done)).map(|done| format!("entry.done-{done}"));
             result::page(&me, portal, &entry, &categories, done).await?
@@ -82,8 +82,14 @@ async fn confirm_page(
     Ok(Page::new(portal, me, "confirm", data)?)
 }
 
-fn failed_page(me: &Viewer<'_>, portal: &Portal, entry: &Entry, categories: &[Category]) -> Result<Page, Failure> {
-    let why = entry.why.as_deref().unwrap_or("worker");
+/// The page of an entry without a result, and why.
+pub(super) fn failed_page(
+    me: &Viewer<'_>,
+    portal: &Portal,
+    entry: &Entry,
+    categories: &[Category],
+    why: &str,
+) -> Result<Page, Failure> {
     let mut data = json!({
         "why": format!("failure.{why}"), "do": format!("failure.{why}-do"), "words": entry.words,
         "size": human::bytes(entry.bytes), "pipeline": entry.pipeline, "created_at": readable(entry.created_at),

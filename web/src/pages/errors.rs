@@ -21,7 +21,7 @@ use crate::visitor::Visitor;
 pub struct Detail(pub Option<&'static str>);
 
 /// Statuses with words of their own; all others share some.
-const KNOWN: [u16; 7] = [403, 404, 413, 415, 422, 429, 500];
+const KNOWN: [u16; 8] = [403, 404, 413, 415, 422, 429, 500, 503];
 
 /// The catchers of the pages.
 pub fn page_catchers() -> Vec<Catcher> {

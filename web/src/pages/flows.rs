@@ -57,6 +57,23 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// The name of a part that holds what is not offered: a page leaves it out, a program is told.
+    pub(crate) fn unknown(&self) -> Option<&'static str> {
+        let is_unknown =
+            |text: &Option<String>, known: fn(&str) -> bool| text.as_deref().is_some_and(|text| !known(text));
+        if is_unknown(&self.verdict, |name| VerdictFilter::from_name(name).is_some()) {
+            Some("verdict")
+        } else if is_unknown(&self.sort, |name| SortKey::from_name(name).is_some()) {
+            Some("sort")
+        } else if is_unknown(&self.host, |host| host.parse::<IpAddr>().is_ok()) {
+            Some("host")
+        } else {
+            None
+        }
+    }
+}
+
 /// The address of the table with this query.
 fn link(key: &str, query: &FlowQuery) -> String {
     let mut link =
@@ -176,7 +193,8 @@ async fn page(
 ) -> Result<Page, Failure> {
     let flow = &detail.flow;
     let summary = result::readable_result(result::look(portal, entry, |file| file.summary()).await?)?;
-    let marks = result::marks_of(portal, entry).await?;
+    let (of, id) = (entry.clone(), flow.flow_id);
+    let marks = portal.db.run(move |connection| entries::of_flow(connection, &of, id)).await?;
     let (class, badge) = result::verdict(flow);
     let message = |key: &str| portal.templates.message(me.language, key, &json!({}));
     let mut facts = vec![
@@ -223,8 +241,7 @@ async fn page(
             })
             .collect();
     let marks: Vec<Value> = marks
-        .get(&flow.flow_id)
-        .into_iter()
+        .iter()
         .flat_map(|all| std::iter::once(&all.latest).chain(&all.history))
         .map(|mark| {
             json!({

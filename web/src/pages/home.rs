@@ -25,6 +25,7 @@ pub struct Wanted {
     search: Option<String>,
     category: Option<String>,
     state: Option<String>,
+    verdict: Option<String>,
     offset: Option<u32>,
     done: Option<String>,
 }
@@ -35,9 +36,10 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
     let limits = &portal.config.limits;
     let state: Option<EntryState> = wanted.state.as_deref().and_then(|state| state.parse().ok());
     let category: Option<i64> = wanted.category.as_deref().and_then(|category| category.parse().ok());
+    let verdict: Option<Finding> = wanted.verdict.as_deref().and_then(|verdict| verdict.parse().ok());
     let search = wanted.search.clone().unwrap_or_default();
     let (offset, account, page_rows) = (wanted.offset.unwrap_or(0), me.account.id, limits.page_rows);
-    let query = entries::Query { search: search.clone(), category, state, verdict: None, offset, limit: page_rows };
+    let query = entries::Query { search: search.clone(), category, state, verdict, offset, limit: page_rows };
     let (page, categories, kept) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
@@ -48,10 +50,16 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
             ))
         })
         .await?;
-    let is_searched = !search.trim().is_empty() || category.is_some() || state.is_some();
+    let is_searched = !search.trim().is_empty() || category.is_some() || state.is_some() || verdict.is_some();
     let link = |offset: u32| {
         let mut link = format!("/?offset={offset}");
-        for (name, value) in [("search", &wanted.search), ("category", &wanted.category), ("state", &wanted.state)] {
+        let parts = [
+            ("search", &wanted.search),
+            ("category", &wanted.category),
+            ("state", &wanted.state),
+            ("verdict", &wanted.verdict),
+        ];
+        for (name, value) in parts {
             if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
                 link.push_str(&format!("&{name}={}", encoded(value)));
             }
@@ -62,6 +70,10 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
         .into_iter()
         .map(|one| json!({ "name": one.name(), "key": format!("state.{one}"), "is_current": Some(one) == state }))
         .collect();
+    let verdicts: Vec<Value> = Finding::ALL
+        .into_iter()
+        .map(|one| json!({ "name": one.name(), "key": finding_key(one), "is_current": Some(one) == verdict }))
+        .collect();
     let done = wanted.done.filter(|done| DONE.contains(&done.as_str())).map(|done| format!("entry.done-{done}"));
     let shown_up_to = u64::from(offset) + page.entries.len() as u64;
     let data = json!({
@@ -71,7 +83,7 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
         "used": human::bytes(kept), "quota": human::bytes(limits.quota_bytes),
         "search": search, "is_searched": is_searched,
         "is_searched_or_filled": is_searched || !page.entries.is_empty() || offset > 0,
-        "categories": choices(&categories, category, true), "states": states,
+        "categories": choices(&categories, category, true), "states": states, "verdicts": verdicts,
         "entries": page.entries.iter().map(row).collect::<Vec<_>>(), "total": human::grouped(page.total),
         "newer": (offset > 0).then(|| link(offset.saturating_sub(page_rows))),
         "older": (shown_up_to < page.total).then(|| link(offset.saturating_add(page_rows))),
@@ -89,14 +101,21 @@ fn row(entry: &Entry) -> Value {
     })
 }
 
+/// The message of a finding.
+fn finding_key(finding: Finding) -> &'static str {
+    match finding {
+        Finding::Malicious => "verdict.malicious",
+        Finding::Suspicious => "verdict.suspicious",
+        Finding::Nothing => "verdict.clean",
+        Finding::Unclear => "verdict.unclear",
+    }
+}
+
 /// The class and the message of an entry's state or verdict.
 pub(super) fn badge(entry: &Entry) -> (&'static str, String) {
-    let is_blind = entry.analysed.as_ref().is_some_and(|analysed| analysed.scored == 0);
     match entry.finding() {
-        Some(Finding::Malicious) => ("malicious", "verdict.malicious".to_owned()),
-        Some(Finding::Suspicious) => ("suspicious", "verdict.suspicious".to_owned()),
-        Some(Finding::Nothing) if is_blind => ("blind", "verdict.blind".to_owned()),
-        Some(Finding::Nothing) => ("clean", "verdict.clean".to_owned()),
+        Some(Finding::Nothing) => ("clean", finding_key(Finding::Nothing).to_owned()),
+        Some(finding) => (finding.name(), finding_key(finding).to_owned()),
         None => (entry.state.name(), format!("state.{}", entry.state)),
     }
 }

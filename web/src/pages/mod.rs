@@ -74,6 +74,7 @@ pub fn routes() -> Vec<Route> {
         entry::capture,
         waiting::events,
         result::picture_file,
+        result::hosts,
         flows::list,
         flows::show,
         flows::mark,

@@ -37,6 +37,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("failed", include_str!("../../templates/failed.hbs")),
     ("flow", include_str!("../../templates/flow.hbs")),
     ("flows", include_str!("../../templates/flows.hbs")),
+    ("host-table", include_str!("../../templates/host-table.hbs")),
+    ("hosts", include_str!("../../templates/hosts.hbs")),
     ("home", include_str!("../../templates/home.hbs")),
     ("invitation", include_str!("../../templates/invitation.hbs")),
     ("login", include_str!("../../templates/login.hbs")),

@@ -7,7 +7,7 @@ use rocket::tokio::task;
 use rocket::{State, get};
 use serde_json::{Value, json};
 
-use super::render::{Failure, Page};
+use super::render::{Failure, Page, Reply};
 use super::{entry, home};
 use crate::clock::readable;
 use crate::database::DbError;
@@ -22,6 +22,8 @@ use crate::visitor::Viewer;
 const HOSTS: u32 = 20;
 /// Alerts that are looked at for the result page.
 const ALERTS: u32 = 1000;
+/// Marked flows on it.
+const MARKS: usize = 100;
 /// Groups of alerts on it: those of one computer and one server stand together.
 const GROUPS: usize = 30;
 
@@ -51,8 +53,29 @@ pub(crate) async fn look<T: Send + 'static>(
 pub(crate) fn readable_result<T>(looked: Result<T, ResultError>) -> Result<T, Failure> {
     looked.map_err(|error| {
         tracing::error!(%error, "a result cannot be shown");
-        Failure(Status::InternalServerError)
+        match error {
+            ResultError::TooSlow { .. } => Failure(Status::ServiceUnavailable),
+            _ => Failure(Status::InternalServerError),
+        }
     })
+}
+
+/// All computers of a result, by risk.
+#[get("/entries/<key>/hosts?<offset>")]
+pub async fn hosts(me: Viewer<'_>, portal: &State<Portal>, key: &str, offset: Option<u64>) -> Reply {
+    let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    let (offset, step) = (offset.unwrap_or_default(), portal.config.limits.page_rows);
+    let looked = look(portal, &entry, move |file| Ok((file.hosts(step, offset)?, file.host_count()?))).await?;
+    let (hosts, count) = readable_result(looked)?;
+    let link = |offset: u64| format!("/entries/{}/hosts?offset={offset}", entry.key);
+    let shown_up_to = offset.saturating_add(hosts.len() as u64);
+    let data = json!({
+        "key": entry.key.as_str(), "name": entry.name, "total": human::grouped(count),
+        "hosts": hosts.iter().map(|host| host_row(&entry, host)).collect::<Vec<_>>(),
+        "previous": (offset > 0).then(|| link(offset.saturating_sub(step.into()))),
+        "next": (shown_up_to < count && !hosts.is_empty()).then(|| link(shown_up_to)),
+    });
+    Ok(Page::new(portal, &me, "hosts", data)?.into())
 }
 
 /// What people said of the flows of an entry.
@@ -91,16 +114,25 @@ pub(super) async fn page(
     let looked = look(portal, entry, |file| {
         Ok((file.summary()?, file.hosts(HOSTS, 0)?, file.host_count()?, file.alerts(ALERTS, 0)?, file.histograms()?))
     });
-    let (summary, hosts, host_count, alerts, histograms) = readable_result(looked.await?)?;
+    let (summary, hosts, host_count, alerts, histograms) = match looked.await? {
+        // Another version's, or damaged: there is a way on, and the page shows it.
+        Err(error) if !matches!(error, ResultError::TooSlow { .. }) => {
+            tracing::error!(entry = entry.id, %error, "a result cannot be shown");
+            return entry::failed_page(me, portal, entry, categories, "result-unreadable");
+        }
+        looked => readable_result(looked)?,
+    };
     let marks = marks_of(portal, entry).await?;
     let alert_count = summary.malicious.saturating_add(summary.suspicious);
     let mut groups = grouped(&alerts);
     groups.truncate(GROUPS);
     let shown: u64 = groups.iter().map(|group| group.flows).sum();
-    let (class, _) = home::badge(entry);
+    let messages = portal.templates.messages(me.language)?;
+    let verdict = sentence(&Counts::from(&summary));
     let span = summary.first_ns.zip(summary.last_ns);
     let marks_shown: Vec<Value> = marks
         .values()
+        .take(MARKS)
         .map(|all| {
             json!({
                 "flow_id": all.flow.flow_id.to_string(), "mark": mark_key(all.latest.malicious),
@@ -110,13 +142,14 @@ pub(super) async fn page(
         })
         .collect();
     let mut data = json!({
-        "title": "outcome.title", "done": done, "class": class, "sentence": sentence(&Counts::from(&summary)).text(portal.templates.messages(me.language)?),
+        "title": "outcome.title", "done": done, "class": verdict.tone.name(), "sentence": verdict.text(messages),
         "size": human::bytes(entry.bytes), "category": entry.category, "pipeline": entry.pipeline,
         "model": summary.pipeline.model.as_ref().map(|model| model.name.clone()),
         "first": span.map(|(first, _)| human::time(first)), "last": span.map(|(_, last)| human::time(last)),
         "span": span.map(|(first, last)| human::duration(last.saturating_sub(first) as f64)),
         "packets": human::grouped(summary.packets), "flows": human::grouped(summary.flows),
         "scored": human::grouped(summary.scored),
+        "all_hosts": format!("/entries/{}/hosts", entry.key),
         "hosts": hosts.iter().map(|host| host_row(entry, host)).collect::<Vec<_>>(),
         "more_hosts": host_count.checked_sub(hosts.len() as u64).filter(|more| *more > 0).map(human::grouped),
         "alerts": groups

@@ -574,7 +574,8 @@ impl ResultFile {
     /// # Errors
     /// Where the file holds something else, or it takes too long.
     pub fn host_count(&self) -> Result<u64, ResultError> {
-        self.one("SELECT count(*) FROM hosts", &[])
+        // Without a condition SQLite counts pages, and no deadline is looked at meanwhile.
+        self.one("SELECT count(*) FROM hosts WHERE rowid >= 0", &[])
     }
 
     /// Malicious and suspicious flows, the highest scores first; about [`ALERT_BYTES`] of them at once.
@@ -603,6 +604,8 @@ impl ResultFile {
         let (sql, values) = query.page();
         let (rows, is_complete) = self.rows_in_time(&sql, &values, flow_row)?;
         let (conditions, values) = query.conditions();
+        // Without a condition SQLite counts pages, and no deadline is looked at meanwhile.
+        let conditions = if conditions.is_empty() { " WHERE n >= 0".to_owned() } else { conditions };
         let counted = self.one(&format!("SELECT count(*) FROM flows{conditions}"), &values);
         let (total, total_is_exact) = match counted {
             Ok(total) => (total, true),
@@ -645,7 +648,7 @@ impl ResultFile {
     }
 
     /// JSON lines of flows with a greater number than `after`, in order and without line breaks: at most `most`, and
-    /// about [`PAGE_BYTES`]. None are left where the list is empty. Begin with -1.
+    /// about [`PAGE_BYTES`]. None are left where the list is empty. Begin with a negative number.
     ///
     /// # Errors
     /// Where the file holds something else, or it takes too long.

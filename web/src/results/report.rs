@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::facts::ResultSummary;
+use super::human;
 use super::human::{bytes, duration, grouped, percent, time};
 use super::pictures::{Ink, PictureError, PictureKind, picture};
 use super::read::{AlertRow, HostRow, ResultError, ResultFile};
@@ -55,7 +56,7 @@ pub struct ReportFacts {
     pub sha256: String,
     /// Its bytes.
     pub bytes: u64,
-    /// What people say of its alerts, the newest last.
+    /// What people say of its alerts.
     pub marks: Vec<ReportMark>,
 }
 
@@ -173,7 +174,7 @@ fn facts_list(facts: &ReportFacts, summary: &ResultSummary, messages: &Messages)
 }
 
 fn score(score: Option<f64>) -> String {
-    score.map_or_else(|| "–".to_owned(), |score| format!("{score:.3}"))
+    score.map_or_else(|| "–".to_owned(), human::score)
 }
 
 fn host(host: &HostRow) -> Value {

@@ -30,7 +30,7 @@ pub struct Counts {
 pub enum Gap {
     /// The capture is damaged.
     Damaged,
-    /// Somebody stopped the analysis, or it ran into a limit of time.
+    /// Somebody stopped the analysis.
     Stopped,
     /// It was to stop after so many packets.
     Limited,

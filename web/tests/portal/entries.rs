@@ -253,7 +253,8 @@ fn what_is_gone_from_the_disk_is_said_and_no_path_is_shown() {
     let gone = again.strip_prefix("/entries/").map(str::to_owned);
     let mut answers = vec![
         me.get(&format!("{page}/capture")).is(404),
-        me.get(&page).is(500),
+        // The way on is there: analysing again, and deleting.
+        me.get(&page).is(200).says("The result cannot be shown").says("Analyse again"),
         me.get(&format!("{page}/flows")).is(500),
         me.get(&format!("{page}/report.html")).is(500),
         site.program_of(&account, Scope::Read).get(&format!("/api/v1/entries/{key}/result")).is(500),
