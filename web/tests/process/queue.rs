@@ -75,11 +75,12 @@ fn two_that_come_at_once_run_at_once() {
         let created = ada.upload(&portal, "", &long).is(201).json();
         created["key"].as_str().unwrap().to_owned()
     });
+    let (ada, portal) = (&ada, &portal);
     std::thread::scope(|scope| {
         for key in &keys {
-            scope.spawn(|| ada.call(&portal, "POST", &format!("/entries/{key}/confirm"), b"{}").is(200));
+            scope.spawn(move || ada.call(portal, "POST", &format!("/entries/{key}/confirm"), b"{}").is(200));
         }
     });
     // Neither waits until a thread looks by itself.
-    within(Duration::from_secs(3), "both run", || keys.iter().all(|key| ada.entry(&portal, key)["state"] == "running"));
+    within(Duration::from_secs(3), "both run", || keys.iter().all(|key| ada.entry(portal, key)["state"] == "running"));
 }
