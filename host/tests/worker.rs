@@ -20,8 +20,8 @@ use veilwatch::output::{JsonSink, Selection};
 use veilwatch::plugins::Registry;
 use veilwatch::source::Source;
 use veilwatch::worker::{
-    CutFlow, Event, Failed, FailedWhy, LINE_BYTES, Order, ResultSink, Supervised, Task, WorkerEnd, WorkerLimits, cut,
-    supervise,
+    CutFlow, Event, Failed, FailedWhy, LINE_BYTES, Order, ResultSink, Supervised, Task, Unpacking, WorkerEnd,
+    WorkerLimits, cut, supervise,
 };
 
 fn main() -> ExitCode {
@@ -126,7 +126,8 @@ impl Bench {
     }
 
     fn order(&self, capture: &Path, task: Task) -> Order {
-        Order { capture: capture.to_owned(), task, pipeline: None, limits: WorkerLimits::default() }
+        let (unpacking, limits) = (Unpacking::default(), WorkerLimits::default());
+        Order { capture: capture.to_owned(), task, pipeline: None, unpacking, limits }
     }
 
     fn inspect(&self, capture: &Path, packets: u64) -> Order {

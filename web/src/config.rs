@@ -105,6 +105,10 @@ pub struct Limits {
     pub quota_bytes: u64,
     /// Bytes that stay free on the disk.
     pub free_disk_bytes: u64,
+    /// Bytes that a compressed capture may unpack to; the pipeline's own limit holds as well.
+    pub unpacked_bytes: u64,
+    /// How many times its size a capture may unpack to, after the first 64 MiB; the pipeline's own limit holds as well.
+    pub expansion_ratio: u32,
     /// Uploads that one account may have under way at the same time.
     pub uploads_at_once: u32,
     /// Seconds without a byte after which an upload is broken off.
@@ -137,6 +141,8 @@ impl Default for Limits {
             upload_bytes: 2 << 30,
             quota_bytes: 20 << 30,
             free_disk_bytes: 1 << 30,
+            unpacked_bytes: 64 << 30,
+            expansion_ratio: 1000,
             uploads_at_once: 24,
             upload_idle_seconds: 30,
             upload_seconds: 4 * 3600,

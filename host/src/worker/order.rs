@@ -18,8 +18,27 @@ pub struct Order {
     pub task: Task,
     /// The pipeline's configuration; the one in the box where there is none.
     pub pipeline: Option<PathBuf>,
+    /// Bounds on unpacking, however generous the pipeline is.
+    #[serde(default)]
+    pub unpacking: Unpacking,
     /// Bounds that the kernel holds the worker to.
     pub limits: WorkerLimits,
+}
+
+/// How far a compressed capture may unpack; the pipeline's own bounds hold as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Unpacking {
+    /// Bytes it may unpack to.
+    pub bytes: u64,
+    /// How many times its size on disk.
+    pub ratio: u32,
+}
+
+impl Default for Unpacking {
+    fn default() -> Self {
+        Self { bytes: u64::MAX, ratio: u32::MAX }
+    }
 }
 
 /// What to do with a capture.

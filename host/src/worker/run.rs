@@ -45,11 +45,14 @@ pub fn main(open: OpenResult) -> ExitCode {
 fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     let order = order()?;
     sandbox::limit(&order.limits).map_err(|error| failed(FailedWhy::Sandbox, error))?;
-    let config = match &order.pipeline {
+    let mut config = match &order.pipeline {
         Some(path) => Config::load(path),
         None => Config::builtin(),
     }
     .map_err(|error| failed(FailedWhy::Pipeline, error))?;
+    let (input, most) = (&mut config.input, order.unpacking);
+    input.unpacked_bytes = input.unpacked_bytes.min(most.bytes);
+    input.expansion_ratio = input.expansion_ratio.min(most.ratio);
     if let Err(error) = sandbox::confine(&needs(&order, &config)) {
         if !order.limits.without_sandbox {
             return Err(failed(FailedWhy::Sandbox, error));

@@ -15,7 +15,7 @@ pub mod tasks;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use veilwatch::worker::WorkerLimits;
+use veilwatch::worker::{Order, Task, Unpacking, WorkerLimits};
 
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
@@ -40,21 +40,28 @@ pub struct Bench {
 impl Bench {
     /// The configuration of a pipeline by its name; `None` outside for a name that nobody configured, inside for the
     /// pipeline in the box.
-    fn pipeline(&self, name: &str) -> Option<Option<PathBuf>> {
+    pub(crate) fn pipeline(&self, name: &str) -> Option<Option<PathBuf>> {
         if name == DEFAULT_PIPELINE {
             return Some(None);
         }
         self.config.pipeline.iter().find(|choice| choice.name == name).map(|choice| Some(choice.file.clone()))
     }
 
-    fn limits(&self) -> WorkerLimits {
-        let worker = &self.config.worker;
-        WorkerLimits {
-            memory_bytes: worker.memory_bytes,
-            cpu_seconds: worker.cpu_seconds,
-            file_bytes: worker.result_bytes,
-            open_files: worker.open_files,
-            without_sandbox: worker.without_sandbox,
+    /// An order within the operator's limits.
+    fn order(&self, capture: PathBuf, task: Task, pipeline: Option<PathBuf>) -> Order {
+        let (worker, limits) = (&self.config.worker, &self.config.limits);
+        Order {
+            capture,
+            task,
+            pipeline,
+            unpacking: Unpacking { bytes: limits.unpacked_bytes, ratio: limits.expansion_ratio },
+            limits: WorkerLimits {
+                memory_bytes: worker.memory_bytes,
+                cpu_seconds: worker.cpu_seconds,
+                file_bytes: worker.result_bytes,
+                open_files: worker.open_files,
+                without_sandbox: worker.without_sandbox,
+            },
         }
     }
 }

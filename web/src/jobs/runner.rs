@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use veilwatch::worker::{Event, FailedWhy, Order, Supervised, Task, WorkerEnd, supervise};
+use veilwatch::worker::{Event, FailedWhy, Supervised, Task, WorkerEnd, supervise};
 
 use super::Bench;
 use super::live::{Board, Running};
@@ -150,7 +150,7 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<veilwatch::wor
         workers: bench.config.worker.threads.max(1),
         result: result.clone(),
     };
-    let order = Order { capture, task, pipeline, limits: bench.limits() };
+    let order = bench.order(capture, task, pipeline);
     let ended = supervise(
         Supervised {
             program: &bench.program,

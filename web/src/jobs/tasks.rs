@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rocket::tokio::sync::Semaphore;
 use rocket::tokio::task;
-use veilwatch::worker::{CutFlow, Event, FailedWhy, Inspection, Order, Supervised, Task, WorkerEnd, supervise};
+use veilwatch::worker::{CutFlow, Event, FailedWhy, Inspection, Supervised, Task, WorkerEnd, supervise};
 
 use super::Bench;
 use crate::uploads::Sha256Hex;
@@ -47,34 +47,36 @@ impl Looks {
     /// Where it is nothing that can be analysed.
     pub async fn inspect(&self, capture: PathBuf) -> Result<Inspection, LookError> {
         let task = Task::Inspect { packets: self.bench.config.worker.inspect_packets };
-        match self.look(capture, task).await? {
+        match self.look(capture, task, None).await? {
             Event::Inspected(inspection) => Ok(inspection),
             _ => Err(LookError::Died("the worker spoke of something else".to_owned())),
         }
     }
 
-    /// Cuts the packets of a flow out of a capture, into a file that ends with the answer; says whether all fitted.
+    /// Cuts the packets of a flow out of a capture that this pipeline has read, into a file that ends with the answer; says whether all fitted.
     ///
     /// # Errors
     /// Where they cannot be cut out.
-    pub async fn cut(&self, sha256: &Sha256Hex, flow: CutFlow) -> Result<(Temporary, bool), LookError> {
+    pub async fn cut(&self, sha256: &Sha256Hex, pipeline: &str, flow: CutFlow) -> Result<(Temporary, bool), LookError> {
         let (_, path) = self.bench.folders.new_work_file().map_err(|error| LookError::Ours(error.to_string()))?;
         let result = Temporary(path);
         let task = Task::Cut { flow, result: result.0.clone(), bytes: self.bench.config.limits.cut_bytes };
-        match self.look(self.bench.folders.capture(sha256), task).await? {
+        // Its limits on what is read, not its plugins.
+        let pipeline = self.bench.pipeline(pipeline).flatten();
+        match self.look(self.bench.folders.capture(sha256), task, pipeline).await? {
             Event::Cut { complete, .. } => Ok((result, complete)),
             _ => Err(LookError::Died("the worker spoke of something else".to_owned())),
         }
     }
 
-    async fn look(&self, capture: PathBuf, task: Task) -> Result<Event, LookError> {
+    async fn look(&self, capture: PathBuf, task: Task, pipeline: Option<PathBuf>) -> Result<Event, LookError> {
         // Held until the worker has ended, even where whoever waits has gone.
         let turn = Arc::clone(&self.free).acquire_owned().await;
         let turn = turn.map_err(|error| LookError::Ours(error.to_string()))?;
         let bench = self.bench.clone();
         let looked = task::spawn_blocking(move || {
             let _turn = turn;
-            let order = Order { capture, task, pipeline: None, limits: bench.limits() };
+            let order = bench.order(capture, task, pipeline);
             let never = AtomicBool::new(false);
             let what = Supervised {
                 program: &bench.program,

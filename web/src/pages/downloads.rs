@@ -17,7 +17,7 @@ use crate::accounts::audit::{self, Action};
 use crate::entries::{Entry, State as EntryState};
 use crate::jobs::tasks::{LookError, Temporary};
 use crate::portal::Portal;
-use crate::results::report::{ReportFacts, report as write_report};
+use crate::results::report::{ReportFacts, ReportMark, report as write_report};
 use crate::results::{ResultError, ResultFile};
 use crate::visitor::Viewer;
 
@@ -39,7 +39,24 @@ pub async fn report(me: Viewer<'_>, portal: &State<Portal>, key: &str) -> Result
         return Err(Failure(Status::NotFound));
     }
     let marks = result::marks_of(portal, &entry).await?;
-    let facts = ReportFacts::of(&entry, &me.account.display_name, marks.into_values().collect());
+    let marks = marks.into_values().map(|all| ReportMark {
+        flow_id: all.flow.flow_id,
+        malicious: all.latest.malicious,
+        reason: all.latest.reason,
+        by: all.latest.by,
+        at: all.latest.at,
+    });
+    let facts = ReportFacts {
+        name: entry.name.clone(),
+        note: entry.note.clone(),
+        category: entry.category.clone(),
+        owner: me.account.display_name.clone(),
+        uploaded_at: entry.created_at,
+        analysed_at: entry.ended_at.unwrap_or_default(),
+        sha256: entry.sha256.to_string(),
+        bytes: entry.bytes,
+        marks: marks.collect(),
+    };
     let (templates, language) = (std::sync::Arc::clone(&portal.templates), me.language);
     let path = portal.folders.result(&entry.key);
     let milliseconds = portal.config.limits.search_milliseconds;
@@ -173,7 +190,7 @@ pub async fn packets(
 ) -> Result<Save<ByteStream<impl Stream<Item = Vec<u8>> + use<>>>, Failure> {
     let entry = done(&me, portal, key).await?;
     let detail = flows::find(portal, &entry, flow).await?;
-    let cut = portal.looks.cut(&entry.sha256, detail.flow.cut()).await;
+    let cut = portal.looks.cut(&entry.sha256, entry.pipeline.as_deref().unwrap_or_default(), detail.flow.cut()).await;
     let (temporary, complete) = cut.map_err(|error| {
         tracing::error!(entry = entry.id, ?error, "a flow cannot be cut out");
         match error {

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use super::errors::refusal;
 use super::login::Nothing;
 use super::render::{Answer, Failure, Page, Reply, told};
-use super::{home, result, waiting, words};
+use super::{home, result, waiting};
 use crate::accounts::{Actor, Reason, Refused, Role};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::entries::{self, Bounds, Category, Choices, Entry, State as EntryState, Stop, categories};
 use crate::forms::Posted;
 use crate::portal::Portal;
+use crate::results::human;
 use crate::uploads;
 use crate::visitor::{Analyst, Viewer};
 
@@ -68,13 +69,13 @@ async fn confirm_page(
         })
         .await?;
     let inspection = &entry.inspection;
-    let [first, last, span] = words::times(inspection).map_or([const { None }; 3], |times| times.map(Some));
+    let [first, last, span] = human::times(inspection).map_or([const { None }; 3], |times| times.map(Some));
     let data = json!({
         "error": error.map(|reason| reason.to_string()),
         "earlier": earlier.map(|earlier| earlier.key.as_str().to_owned()),
-        "inspection": inspection, "packets": words::count(inspection.packets),
+        "inspection": inspection, "packets": human::grouped(inspection.packets),
         "is_undecoded": inspection.packets > 0 && inspection.decoded == 0,
-        "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "size": words::bytes(entry.bytes),
+        "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "size": human::bytes(entry.bytes),
         "sha256": entry.sha256.as_str(), "first": first, "last": last, "span": span,
         "pipelines": portal.pipelines(), "categories": home::choices(categories, entry.category_id, false),
     });
@@ -85,7 +86,7 @@ fn failed_page(me: &Viewer<'_>, portal: &Portal, entry: &Entry, categories: &[Ca
     let why = entry.why.as_deref().unwrap_or("worker");
     let mut data = json!({
         "why": format!("failure.{why}"), "do": format!("failure.{why}-do"), "words": entry.words,
-        "size": words::bytes(entry.bytes), "pipeline": entry.pipeline, "created_at": readable(entry.created_at),
+        "size": human::bytes(entry.bytes), "pipeline": entry.pipeline, "created_at": readable(entry.created_at),
     });
     actions(me, entry, categories, &mut data);
     Ok(Page::new(portal, me, "failed", data)?)

@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
 use super::render::{Answer, Failure, Page, Reply, told};
-use super::{entry, home, result, words};
+use super::{entry, home, result};
 use crate::accounts::{Reason, Role};
 use crate::clock::readable;
 use crate::entries::{self, Entry, FlowFacts, NewMark};
 use crate::forms::Posted;
 use crate::portal::Portal;
-use crate::results::{FlowDetail, FlowPage, FlowQuery, FlowRow, ResultError, SortKey, VerdictFilter};
+use crate::results::{FlowDetail, FlowPage, FlowQuery, FlowRow, ResultError, SortKey, VerdictFilter, human};
 use crate::visitor::{Analyst, Viewer};
 
 /// What was done just before, for a line at the top. Other words are ignored.
@@ -123,7 +123,7 @@ pub async fn list(me: Viewer<'_>, portal: &State<Portal>, key: &str, wanted: Wan
         "key": entry.key.as_str(), "name": entry.name, "too_slow": too_slow || !page.is_complete,
         "search": query.search.clone().unwrap_or_default(), "verdicts": verdicts,
         "host": query.host.map(|host| host.to_string()), "sort": query.sort.name(), "down": query.descending,
-        "total": words::count(page.total), "is_exact": page.total_is_exact, "heads": heads,
+        "total": human::grouped(page.total), "is_exact": page.total_is_exact, "heads": heads,
         "rows": page.rows.iter().map(row).collect::<Vec<_>>(),
         "previous": (query.offset > 0)
             .then(|| link(key, &FlowQuery { offset: query.offset.saturating_sub(step), ..query.clone() })),
@@ -142,12 +142,12 @@ fn filter_key(filter: VerdictFilter) -> String {
 fn row(flow: &FlowRow) -> Value {
     let (class, badge) = result::verdict(flow);
     json!({
-        "flow_id": flow.flow_id.to_string(), "time": words::time(flow.first_ns),
+        "flow_id": flow.flow_id.to_string(), "time": human::time(flow.first_ns),
         "src": result::place(flow.src_ip, flow.src_port), "dest": result::place(flow.dest_ip, flow.dest_port),
         "app": flow.app.clone().unwrap_or_else(|| flow.transport().to_lowercase()),
         "sni": flow.sni.clone().unwrap_or_default(), "class": class, "badge": flow.verdict.map(|_| badge),
-        "score": flow.score.map(words::score).unwrap_or_default(),
-        "packets": words::count(flow.packets), "bytes": words::bytes(flow.bytes),
+        "score": flow.score.map(human::score).unwrap_or_default(),
+        "packets": human::grouped(flow.packets), "bytes": human::bytes(flow.bytes),
     })
 }
 
@@ -189,9 +189,12 @@ async fn page(
                 None => flow.transport().to_owned(),
             },
         ),
-        (message("field.time")?, format!("{} ({})", words::time(flow.first_ns), words::span(flow.duration_ns()))),
-        (message("field.packets")?, words::count(flow.packets)),
-        (message("field.bytes")?, words::bytes(flow.bytes)),
+        (
+            message("field.time")?,
+            format!("{} ({})", human::time(flow.first_ns), human::duration(flow.duration_ns() as f64)),
+        ),
+        (message("field.packets")?, human::grouped(flow.packets)),
+        (message("field.bytes")?, human::bytes(flow.bytes)),
     ];
     if let Some(counts) = detail.line.get("flow").and_then(Value::as_object) {
         facts.extend(named(counts, &["pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient", "reason"]));
@@ -242,9 +245,9 @@ async fn page(
     let data = json!({
         "done": done, "error": error.map(|reason| reason.to_string()),
         "key": entry.key.as_str(), "name": entry.name, "flow_id": flow.flow_id.to_string(),
-        "class": class, "badge": badge, "score": flow.score.map(words::score),
+        "class": class, "badge": badge, "score": flow.score.map(human::score),
         "thresholds": model.map(|model| json!({
-            "malicious": words::score(model.malicious), "suspicious": words::score(model.suspicious),
+            "malicious": human::score(model.malicious), "suspicious": human::score(model.suspicious),
         })),
         "reasons": reasons(&detail.line), "packets": packets(&detail.line), "sections": sections,
         "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),

@@ -5,13 +5,14 @@ use rocket::{FromForm, State, get, post};
 use serde_json::{Value, json};
 
 use super::render::{Answer, Failure, Page, Reply};
-use super::{Language, local_path, words};
+use super::{Language, local_path};
 use crate::accounts::{Role, people};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::entries::{self, Category, Entry, Finding, State as EntryState, categories};
 use crate::forms::Posted;
 use crate::portal::Portal;
+use crate::results::human;
 use crate::uploads;
 use crate::visitor::{LANGUAGE_COOKIE, Viewer, Visitor};
 
@@ -66,12 +67,12 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
     let data = json!({
         "done": done,
         "can_upload": me.account.role >= Role::Analyst,
-        "limit": words::bytes(limits.upload_bytes), "limit_bytes": limits.upload_bytes,
-        "used": words::bytes(kept), "quota": words::bytes(limits.quota_bytes),
+        "limit": human::bytes(limits.upload_bytes), "limit_bytes": limits.upload_bytes,
+        "used": human::bytes(kept), "quota": human::bytes(limits.quota_bytes),
         "search": search, "is_searched": is_searched,
         "is_searched_or_filled": is_searched || !page.entries.is_empty() || offset > 0,
         "categories": choices(&categories, category, true), "states": states,
-        "entries": page.entries.iter().map(row).collect::<Vec<_>>(), "total": words::count(page.total),
+        "entries": page.entries.iter().map(row).collect::<Vec<_>>(), "total": human::grouped(page.total),
         "newer": (offset > 0).then(|| link(offset.saturating_sub(page_rows))),
         "older": (shown_up_to < page.total).then(|| link(offset.saturating_add(page_rows))),
     });
@@ -84,7 +85,7 @@ fn row(entry: &Entry) -> Value {
     json!({
         "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "class": class, "badge": badge,
         "created_at": readable(entry.created_at), "category": entry.category.clone().unwrap_or_default(),
-        "size": words::bytes(entry.bytes),
+        "size": human::bytes(entry.bytes),
     })
 }
 

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::entry::Save;
 use super::render::{Failure, Page, Reply, told};
-use super::words;
 use crate::entries::{self, Labels, marks};
 use crate::portal::Portal;
+use crate::results::human;
 use crate::visitor::Analyst;
 
 /// What there is, and how to train with it.
@@ -16,7 +16,7 @@ use crate::visitor::Analyst;
 pub async fn show(me: Analyst<'_>, portal: &State<Portal>) -> Reply {
     let account = me.account.id;
     let count = portal.db.run(move |connection| marks::count(connection, account)).await?;
-    Ok(Page::new(portal, &me, "marks", json!({ "count": words::count(count) }))?.into())
+    Ok(Page::new(portal, &me, "marks", json!({ "count": human::grouped(count) }))?.into())
 }
 
 async fn labels(me: &Analyst<'_>, portal: &Portal) -> Result<Labels, Failure> {

@@ -18,7 +18,6 @@
 //! | [`downloads`] | what can be saved of a result |
 //! | [`marks`] | what people said of flows, as labels |
 //! | [`categories`] | what entries are sorted into, for administrators |
-//! | [`words`] | numbers and times as people read them |
 //! | [`account`] | one's own password, sessions and API tokens |
 //! | [`people`] | everybody's accounts, for administrators |
 //! | [`audit`] | the audit log, for administrators |
@@ -42,7 +41,6 @@ pub mod result;
 pub mod setup;
 pub mod uploads;
 pub mod waiting;
-pub mod words;
 
 pub use language::Language;
 pub use render::{Answer, Failure, Page, PageError, Reply, Templates};

@@ -20,6 +20,7 @@ use crate::accounts::password::HashError;
 use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
 use crate::portal::Portal;
+use crate::results::pictures::PictureError;
 use crate::uploads::FileError;
 use crate::visitor::Visitor;
 
@@ -41,6 +42,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("login", include_str!("../../templates/login.hbs")),
     ("marks", include_str!("../../templates/marks.hbs")),
     ("people", include_str!("../../templates/people.hbs")),
+    ("report", include_str!("../../templates/report.hbs")),
     ("result", include_str!("../../templates/result.hbs")),
     ("setup", include_str!("../../templates/setup.hbs")),
     ("uploaded", include_str!("../../templates/uploaded.hbs")),
@@ -266,7 +268,7 @@ macro_rules! failure_from {
         }
     )*};
 }
-failure_from!(DbError, FileError, HashError, PageError);
+failure_from!(DbError, FileError, HashError, PageError, PictureError);
 
 /// Splits what a visitor can do something about from what broke.
 ///

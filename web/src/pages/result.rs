@@ -1,25 +1,29 @@
 //! What was found: one sentence, the computers by risk, the alerts, pictures, and what was not looked at.
 
+use std::collections::HashMap;
+
 use rocket::http::{ContentType, Status};
 use rocket::tokio::task;
 use rocket::{State, get};
 use serde_json::{Value, json};
 
 use super::render::{Failure, Page};
-use super::{entry, home, words};
+use super::{entry, home};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState};
 use crate::portal::Portal;
-use crate::results::pictures::{PictureKind, picture};
+use crate::results::pictures::{Ink, PictureKind, picture};
 use crate::results::sentence::{Counts, sentence, warnings};
-use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile};
+use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile, ResultSummary, human};
 use crate::visitor::Viewer;
 
 /// Computers on the result page.
 const HOSTS: u32 = 20;
-/// Alerts on the result page.
-const ALERTS: u32 = 30;
+/// Alerts that are looked at for the result page.
+const ALERTS: u32 = 1000;
+/// Groups of alerts on it: those of one computer and one server stand together.
+const GROUPS: usize = 30;
 
 /// Looks into the result of an entry that is done, on a thread that may block.
 pub(crate) async fn look<T: Send + 'static>(
@@ -84,7 +88,10 @@ pub(super) async fn page(
     });
     let (summary, hosts, host_count, alerts, histograms) = readable_result(looked.await?)?;
     let marks = marks_of(portal, entry).await?;
-    let alert_count = summary.malicious + summary.suspicious;
+    let alert_count = summary.malicious.saturating_add(summary.suspicious);
+    let mut groups = grouped(&alerts);
+    groups.truncate(GROUPS);
+    let shown: u64 = groups.iter().map(|group| group.flows).sum();
     let (class, _) = home::badge(entry);
     let span = summary.first_ns.zip(summary.last_ns);
     let marks_shown: Vec<Value> = marks
@@ -99,17 +106,20 @@ pub(super) async fn page(
         .collect();
     let mut data = json!({
         "title": "outcome.title", "done": done, "class": class, "sentence": sentence(&Counts::from(&summary)).text(portal.templates.messages(me.language)?),
-        "size": words::bytes(entry.bytes), "category": entry.category, "pipeline": entry.pipeline,
+        "size": human::bytes(entry.bytes), "category": entry.category, "pipeline": entry.pipeline,
         "model": summary.pipeline.model.as_ref().map(|model| model.name.clone()),
-        "first": span.map(|(first, _)| words::time(first)), "last": span.map(|(_, last)| words::time(last)),
-        "span": span.map(|(first, last)| words::span(last.saturating_sub(first))),
-        "packets": words::count(summary.packets), "flows": words::count(summary.flows),
-        "scored": words::count(summary.scored),
+        "first": span.map(|(first, _)| human::time(first)), "last": span.map(|(_, last)| human::time(last)),
+        "span": span.map(|(first, last)| human::duration(last.saturating_sub(first) as f64)),
+        "packets": human::grouped(summary.packets), "flows": human::grouped(summary.flows),
+        "scored": human::grouped(summary.scored),
         "hosts": hosts.iter().map(|host| host_row(entry, host)).collect::<Vec<_>>(),
-        "more_hosts": host_count.checked_sub(hosts.len() as u64).filter(|more| *more > 0).map(words::count),
-        "alerts": alerts.iter().map(|alert| alert_row(alert, marks.get(&alert.flow.flow_id))).collect::<Vec<_>>(),
-        "more_alerts": alert_count.checked_sub(alerts.len() as u64).filter(|more| *more > 0).map(words::count),
-        "pictures": pictures(portal, me, &histograms)?, "unseen": warnings(&summary, portal.templates.messages(me.language)?), "marks": marks_shown,
+        "more_hosts": host_count.checked_sub(hosts.len() as u64).filter(|more| *more > 0).map(human::grouped),
+        "alerts": groups
+            .iter()
+            .map(|group| alert_row(entry, group, marks.get(&group.worst.flow.flow_id)))
+            .collect::<Vec<_>>(),
+        "more_alerts": alert_count.checked_sub(shown).filter(|more| *more > 0).map(human::grouped),
+        "pictures": pictures(portal, me, &histograms)?, "unseen": unseen(portal, me, &summary)?, "marks": marks_shown,
     });
     entry::actions(me, entry, categories, &mut data);
     Ok(Page::new(portal, me, "result", data)?)
@@ -117,24 +127,52 @@ pub(super) async fn page(
 
 fn host_row(entry: &Entry, host: &HostRow) -> Value {
     json!({
-        "host": host.address.to_string(), "score": host.score.map(words::score).unwrap_or_default(),
+        "host": host.address.to_string(), "score": host.score.map(human::score).unwrap_or_default(),
         "link": format!("/entries/{}/flows?host={}&sort=score&down=true", entry.key, home::encoded(&host.address.to_string())),
-        "malicious": words::count(host.malicious), "suspicious": words::count(host.suspicious),
-        "flows": words::count(host.flows), "servers": words::count(host.servers),
+        "malicious": human::grouped(host.malicious), "suspicious": human::grouped(host.suspicious),
+        "flows": human::grouped(host.flows), "servers": human::grouped(host.servers),
     })
 }
 
-fn alert_row(alert: &AlertRow, marks: Option<&FlowMarks>) -> Value {
-    let flow = &alert.flow;
+/// Alerts of one computer and one server: a beacon is one finding, however often it calls.
+struct Group<'a> {
+    worst: &'a AlertRow,
+    flows: u64,
+}
+
+/// The alerts, which come with the worst first, by computer and server.
+fn grouped(alerts: &[AlertRow]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut places = HashMap::new();
+    for alert in alerts {
+        let flow = &alert.flow;
+        let place = *places.entry((flow.src_ip, flow.dest_ip, flow.dest_port, &flow.sni)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.flows += 1,
+            None => groups.push(Group { worst: alert, flows: 1 }),
+        }
+    }
+    groups
+}
+
+fn alert_row(entry: &Entry, group: &Group<'_>, marks: Option<&FlowMarks>) -> Value {
+    let flow = &group.worst.flow;
     let (class, badge) = verdict(flow);
+    let same = format!(
+        "/entries/{}/flows?host={}&search={}&verdict=alerts&sort=score&down=true",
+        entry.key,
+        home::encoded(&flow.src_ip.to_string()),
+        home::encoded(&flow.dest_ip.to_string())
+    );
     json!({
         "flow_id": flow.flow_id.to_string(), "class": class, "badge": badge,
-        "score": flow.score.map(words::score).unwrap_or_default(), "category": alert.category,
+        "score": flow.score.map(human::score).unwrap_or_default(), "category": group.worst.category,
         "mark": marks.map(|marks| mark_key(marks.latest.malicious)),
-        "src": place(flow.src_ip, flow.src_port), "dest": place(flow.dest_ip, flow.dest_port), "sni": flow.sni,
-        "time": words::time(flow.first_ns),
-        "reasons": alert.reasons.iter().map(|reason| reason.words.clone()).collect::<Vec<_>>(),
-        "packets": numbers(&alert.evidence),
+        "src": flow.src_ip.to_string(), "dest": place(flow.dest_ip, flow.dest_port), "sni": flow.sni,
+        "time": human::time(flow.first_ns),
+        "reasons": group.worst.reasons.iter().map(|reason| reason.words.clone()).collect::<Vec<_>>(),
+        "packets": numbers(&group.worst.evidence),
+        "more": (group.flows > 1).then(|| human::grouped(group.flows)), "same": same,
     })
 }
 
@@ -144,29 +182,49 @@ pub(super) fn numbers(packets: &[u64]) -> String {
 }
 
 fn pictures(portal: &Portal, me: &Viewer<'_>, histograms: &Histograms) -> Result<Vec<Value>, Failure> {
+    let messages = portal.templates.messages(me.language)?;
     let mut all = Vec::new();
     for kind in PictureKind::ALL {
-        if let Some(picture) = picture(kind, histograms, &portal.templates, me.language)? {
-            all.push(json!({
-                "kind": kind.name(), "title": picture.title, "alternative": picture.alternative,
-                "head": picture.head, "rows": picture.rows,
-            }));
-        }
+        let picture = picture(kind, histograms, messages, Ink::OnLight)?;
+        let rows: Vec<Vec<String>> =
+            picture.rows.into_iter().map(|(name, cells)| std::iter::once(name).chain(cells).collect()).collect();
+        all.push(json!({
+            "kind": kind.name(), "title": picture.title, "alternative": picture.alternative,
+            "head": picture.columns, "rows": rows,
+        }));
     }
     Ok(all)
 }
 
-/// A picture of a result.
-#[get("/entries/<key>/pictures/<file>")]
+/// What was not looked at, or not judged, a line each.
+fn unseen(portal: &Portal, me: &Viewer<'_>, summary: &ResultSummary) -> Result<Vec<String>, Failure> {
+    let messages = portal.templates.messages(me.language)?;
+    let mut lines = warnings(summary, messages);
+    for (reason, count) in &summary.skipped {
+        // A reason that this version does not know is named as the result names it.
+        let reason = messages.get(&format!("result.skip-{reason}")).unwrap_or(reason);
+        let values = json!({ "reason": reason, "n": human::grouped(*count) });
+        lines.push(portal.templates.message(me.language, "outcome.skipped", &values)?);
+    }
+    if let Some(unjudged) = summary.flows.checked_sub(summary.scored).filter(|unjudged| *unjudged > 0) {
+        let values = json!({ "n": human::grouped(unjudged) });
+        lines.push(portal.templates.message(me.language, "outcome.unjudged", &values)?);
+    }
+    Ok(lines)
+}
+
+/// A picture of a result, for a light ground or a dark one.
+#[get("/entries/<key>/pictures/<file>?<dark>")]
 pub async fn picture_file(
     me: Viewer<'_>,
     portal: &State<Portal>,
     key: &str,
     file: &str,
+    dark: Option<bool>,
 ) -> Result<(ContentType, String), Failure> {
     let kind = file.strip_suffix(".svg").and_then(PictureKind::from_name).ok_or(Failure(Status::NotFound))?;
     let (entry, _) = entry::find(portal, me.account.id, key).await?;
     let histograms = readable_result(look(portal, &entry, ResultFile::histograms).await?)?;
-    let made = picture(kind, &histograms, &portal.templates, me.language)?;
-    Ok((ContentType::SVG, made.ok_or(Failure(Status::NotFound))?.svg))
+    let ink = if dark == Some(true) { Ink::OnDark } else { Ink::OnLight };
+    Ok((ContentType::SVG, picture(kind, &histograms, portal.templates.messages(me.language)?, ink)?.svg))
 }

@@ -16,11 +16,11 @@ use tokio_util::io::StreamReader;
 use veilwatch::worker::FailedWhy;
 
 use super::render::{Answer, Failure, Page};
-use super::words;
 use crate::accounts::{Actor, Reason, Refused};
 use crate::forms::FromOurPage;
 use crate::jobs::tasks::LookError;
 use crate::portal::Portal;
+use crate::results::human;
 use crate::secret::same;
 use crate::uploads::receive::{ReceiveLimits, UploadError, receive};
 use crate::uploads::store::{self, NewUpload};
@@ -226,7 +226,7 @@ fn of_reason(portal: &Portal, reason: Reason) -> (Status, Refusal) {
         _ => Status::UnprocessableEntity,
     };
     let values = json!({
-        "limit": words::bytes(limits.upload_bytes), "quota": words::bytes(limits.quota_bytes),
+        "limit": human::bytes(limits.upload_bytes), "quota": human::bytes(limits.quota_bytes),
         "seconds": limits.upload_idle_seconds, "n": limits.entries,
     });
     (status, Refusal { key: reason.to_string(), values })

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use veilwatch::worker::{Stage, WorkerAlert};
 
 use super::render::{Failure, Page};
-use super::{Language, entry, words};
+use super::{Language, entry};
 use crate::accounts::Role;
 use crate::entries::{Entry, State as EntryState, list};
 use crate::jobs::{live::Live, queue};
 use crate::portal::Portal;
+use crate::results::human;
 use crate::visitor::Viewer;
 
 /// Time between two events.
@@ -39,7 +40,7 @@ pub(super) async fn page(me: &Viewer<'_>, portal: &Portal, entry: &Entry) -> Res
         data.insert("stage".into(), format!("wait.{}", if stopping { "stopping" } else { &stage }).into());
         data.insert("key".into(), entry.key.as_str().into());
         data.insert("name".into(), entry.name.clone().into());
-        data.insert("size".into(), words::bytes(entry.bytes).into());
+        data.insert("size".into(), human::bytes(entry.bytes).into());
         data.insert("is_queued".into(), is_queued.into());
         data.insert("ahead".into(), ahead.into());
         data.insert("can_change".into(), (me.account.role >= Role::Analyst).into());
@@ -56,14 +57,14 @@ async fn ahead(portal: &Portal, entry: i64) -> Result<u32, Failure> {
 fn shown(portal: &Portal, language: Language, live: &Live) -> Result<Value, Failure> {
     let progress = &live.progress;
     let bytes = match progress.total_bytes {
-        Some(total) => format!("{} / {}", words::bytes(progress.bytes), words::bytes(total)),
-        None => words::bytes(progress.bytes),
+        Some(total) => format!("{} / {}", human::bytes(progress.bytes), human::bytes(total)),
+        None => human::bytes(progress.bytes),
     };
     let percent = progress.total_bytes.filter(|total| *total > 0);
     let percent = percent.map(|total| (progress.bytes.saturating_mul(100) / total).min(100)).unwrap_or_default();
     let left = match live.seconds_left {
         Some(seconds) if progress.stage == Stage::Reading => {
-            let left = words::span(seconds.saturating_mul(1_000_000_000));
+            let left = human::duration(seconds as f64 * 1e9);
             portal.templates.message(language, "wait.left-words", &json!({ "left": left }))?
         }
         _ => String::new(),
@@ -75,9 +76,9 @@ fn shown(portal: &Portal, language: Language, live: &Live) -> Result<Value, Fail
             Stage::Reading => "reading",
             Stage::Writing => "writing",
         },
-        "stopping": live.stopping, "bytes": bytes, "percent": percent, "packets": words::count(progress.packets),
-        "rate": words::count(live.packets_per_second), "flows": words::count(progress.flows),
-        "alerts": words::count(progress.alerts), "left": left, "found": found,
+        "stopping": live.stopping, "bytes": bytes, "percent": percent, "packets": human::grouped(progress.packets),
+        "rate": human::grouped(live.packets_per_second), "flows": human::grouped(progress.flows),
+        "alerts": human::grouped(progress.alerts), "left": left, "found": found,
     }))
 }
 

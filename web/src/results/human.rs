@@ -1,6 +1,7 @@
 //! Numbers as people read them.
 
 use veilwatch::output::timestamp;
+use veilwatch::worker::Inspection;
 
 /// `1,234,567`.
 pub fn grouped(number: u64) -> String {
@@ -51,6 +52,17 @@ fn three_digits(number: f64) -> String {
     let places = if number.abs() >= 99.95 { 0 } else { 1 };
     let text = format!("{number:.places$}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+/// Begin, end and length of what was looked at of a capture.
+pub fn times(inspection: &Inspection) -> Option<[String; 3]> {
+    let (first, last) = (inspection.first_ns?, inspection.last_ns?);
+    Some([time(first), time(last), duration(last.saturating_sub(first) as f64)])
+}
+
+/// A score with three digits, rounded down: what is not over a threshold must not look as if it were.
+pub fn score(score: f64) -> String {
+    format!("{:.3}", (score * 1000.0).floor() / 1000.0)
 }
 
 #[cfg(test)]

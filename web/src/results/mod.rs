@@ -13,6 +13,10 @@
 //! | [`tally`] | hosts, added up while flows go by |
 //! | [`write`] | flows into the file, in the worker |
 //! | [`read`] | the file, opened by the portal |
+//! | [`human`] | numbers as people read them |
+//! | [`sentence`] | the verdict on a capture in one sentence |
+//! | [`pictures`] | pictures, drawn on the server |
+//! | [`report`](mod@report) | one page that stands alone |
 
 use std::path::Path;
 
@@ -31,9 +35,12 @@ pub mod write;
 
 pub use facts::{Found, PipelineFacts, ResultSummary};
 pub use histograms::Histograms;
+pub use pictures::{Ink, Picture, PictureError, PictureKind, picture};
 pub use read::{
     AlertRow, FlowDetail, FlowPage, FlowQuery, FlowRow, HostRow, ResultError, ResultFile, SortKey, VerdictFilter,
 };
+pub use report::{ReportError, ReportFacts, ReportMark, report};
+pub use sentence::{Counts, Gap, Sentence, Tone, sentence, warnings};
 pub use write::ResultWriter;
 
 impl veilwatch::worker::ResultSink for ResultWriter {

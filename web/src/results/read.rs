@@ -709,6 +709,13 @@ impl ResultFile {
         out
     }
 
+    /// How SQLite goes about a query.
+    #[cfg(test)]
+    pub(super) fn plan(&self, query: &FlowQuery) -> Vec<String> {
+        let (sql, values) = query.page();
+        self.rows(&format!("EXPLAIN QUERY PLAN {sql}"), &values, |row| text(row, 3)).unwrap()
+    }
+
     fn meta(&self, key: Meta) -> Result<String, ResultError> {
         let values = [Value::Integer(key as i64), Value::Text(key.name().to_owned())];
         let found = self.rows("SELECT value FROM meta WHERE n = ?1 AND name = ?2", &values, |row| raw_line(row, 0))?;

@@ -101,13 +101,13 @@ fn downloads_are_what_the_command_writes() {
 
 /// What the engine says of each flow, for comparison.
 #[derive(Default)]
-struct Seen(Vec<(u64, u64, u64, u64, Option<Vec<f32>>)>);
+struct Seen(Vec<(u64, [u64; 3], Option<Vec<f32>>)>);
 
 impl Sink for Seen {
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
         let flow = detection.flow;
         let row = detection.scored.map(|scored| scored.row.to_vec());
-        self.0.push((flow.id, flow.first_ns, flow.last_ns, flow.first_packet, row));
+        self.0.push((flow.id, [flow.first_ns, flow.last_ns, flow.first_packet], row));
         Ok(())
     }
 }
@@ -132,7 +132,7 @@ fn what_goes_in_comes_out() {
     assert_eq!(model.name, pipeline.card().unwrap().name);
     assert!(model.suspicious <= model.malicious && model.recall > 0.0);
 
-    for (id, first_ns, last_ns, first_packet, row) in &seen.0 {
+    for (id, [first_ns, last_ns, first_packet], row) in &seen.0 {
         let detail = file.flow(*id).unwrap().unwrap();
         assert_eq!((detail.flow.first_ns, detail.flow.last_ns), (*first_ns, *last_ns));
         assert_eq!(detail.flow.first_packet, *first_packet);
@@ -158,4 +158,363 @@ fn what_goes_in_comes_out() {
     assert!(alerts.is_sorted_by(|a, b| a.flow.score >= b.flow.score));
     assert!(alerts.iter().all(|alert| !alert.reasons.is_empty() && !alert.evidence.is_empty()));
     assert!(alerts[0].tls.iter().any(|(name, value)| name == "ja4" && value.starts_with("t1")));
+}
+
+/// A result that somebody changed with SQL.
+fn forged(folder: &Path, good: &Path, sql: &str) -> Result<ResultFile, ResultError> {
+    let path = folder.join("forged");
+    std::fs::copy(good, &path).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).unwrap();
+    connection.pragma_update(None, "writable_schema", true).unwrap();
+    connection.execute_batch(sql).unwrap();
+    connection.close().unwrap();
+    ResultFile::open(&path, PATIENCE)
+}
+
+/// Everything that can be asked of a result.
+fn ask(file: &ResultFile) -> Result<(), ResultError> {
+    file.summary()?;
+    file.histograms()?;
+    file.hosts(100, 0)?;
+    file.host_count()?;
+    file.alerts(100, 0)?;
+    for flow in file.flows(&FlowQuery { limit: 100, ..FlowQuery::default() })?.rows {
+        file.flow(flow.flow_id)?;
+    }
+    file.lines(-1, PAGE_ROWS, false)?;
+    file.csv(-1, PAGE_ROWS, false)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_no_result_is_refused_with_its_name() {
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    let good = result(folder.path(), &pipeline, &example("first-run.pcap"));
+    let bytes = std::fs::read(&good).unwrap();
+    ask(&open(&good)).unwrap();
+    let path = folder.path().join("other");
+    let refused = |contents: &[u8]| {
+        std::fs::write(&path, contents).unwrap();
+        ResultFile::open(&path, PATIENCE).map(|_| ()).unwrap_err()
+    };
+    assert!(matches!(refused(b""), ResultError::NotAResult { .. }));
+    assert!(matches!(refused(b"{\"not\": \"a database\"}"), ResultError::NotAResult { .. }));
+    assert!(refused(b"text").to_string().contains("other"), "the error names the file");
+    for cut in [50, 100, 5000, bytes.len() / 2, bytes.len() - 1] {
+        assert!(matches!(refused(&bytes[..cut]), ResultError::NotAResult { .. }), "{cut}");
+    }
+    let changed = |at: usize, value: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        bytes
+    };
+    assert!(matches!(refused(&changed(63, 99)), ResultError::OtherVersion { found: 99 }));
+    assert!(matches!(refused(&changed(68, 0)), ResultError::NotAResult { .. }));
+    // A journal beside it must be neither looked for nor made.
+    assert!(matches!(refused(&changed(18, 2)), ResultError::NotAResult { .. }));
+    assert!(matches!(ResultFile::open(&folder.path().join("absent"), 1), Err(ResultError::Unreadable { .. })));
+    #[cfg(unix)]
+    {
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&good, &link).unwrap();
+        assert!(matches!(ResultFile::open(&link, PATIENCE), Err(ResultError::NotAResult { .. })));
+    }
+    // A result in the middle of being written, and one that is there already.
+    let half = folder.path().join("half");
+    std::fs::write(&half, b"").unwrap();
+    drop(ResultWriter::open(&half, &pipeline).unwrap());
+    assert!(ResultFile::open(&half, PATIENCE).is_err());
+    assert_eq!(ResultWriter::open(&good, &pipeline).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+}
+
+#[test]
+fn broken_pages_never_panic() {
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    let good = std::fs::read(result(folder.path(), &pipeline, &example("first-run.pcap"))).unwrap();
+    let path = folder.path().join("broken");
+    let (mut seed, mut refused) = (7u64, 0);
+    for _ in 0..300 {
+        let mut bytes = good.clone();
+        for _ in 0..20 {
+            // Knuth's multiplier: any spread will do, as long as it is the same in every run.
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = 100 + (seed >> 33) as usize % (bytes.len() - 100);
+            bytes[at] = (seed >> 24) as u8;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        refused += u32::from(ResultFile::open(&path, PATIENCE).and_then(|file| ask(&file)).is_err());
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+#[test]
+fn other_tables_are_refused() {
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    let good = result(folder.path(), &pipeline, &example("first-run.pcap"));
+    for sql in [
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TRIGGER t AFTER INSERT ON flows BEGIN DELETE FROM lines; END",
+        "CREATE TABLE more (n)",
+        "CREATE INDEX more ON flows (app)",
+        "DROP INDEX flows_by_sni",
+        "DROP TABLE rows",
+        "DROP TABLE hosts; CREATE VIEW hosts AS SELECT * FROM flows",
+        "CREATE VIRTUAL TABLE f USING fts5(a)",
+        "UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')') WHERE name = 'flows'",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'sni TEXT', 'sni TEXT CHECK (load_extension(1))') WHERE name = 'flows'",
+        "UPDATE sqlite_schema SET name = 'lined', tbl_name = 'lined' WHERE name = 'lines'",
+    ] {
+        match forged(folder.path(), &good, sql) {
+            Err(ResultError::Foreign(_)) => {}
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn odd_values_are_refused() {
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    let good = result(folder.path(), &pipeline, &example("first-run.pcap"));
+    // STRICT is only as strict as whoever writes: take it away, change values, put it back.
+    let loose = |table: &str, sql: &str| {
+        let real = schema::OBJECTS.iter().find(|object| object.1 == table).unwrap().3;
+        format!(
+            "UPDATE sqlite_schema SET sql = replace(replace(sql, ') STRICT', ')'), ' NOT NULL', '') WHERE name = '{table}';
+             PRAGMA schema_version = 1000; {sql};
+             UPDATE sqlite_schema SET sql = '{real}' WHERE name = '{table}'; PRAGMA schema_version = 1001"
+        )
+    };
+    for (table, sql) in [
+        ("flows", "UPDATE flows SET packets = 'many'"),
+        ("flows", "UPDATE flows SET packets = -1"),
+        ("flows", "UPDATE flows SET packets = 1.5"),
+        ("flows", "UPDATE flows SET src_ip = x'00ff'"),
+        ("flows", "UPDATE flows SET src_ip = 'localhost'"),
+        ("flows", "UPDATE flows SET src_port = 70000"),
+        ("flows", "UPDATE flows SET verdict = 9"),
+        ("flows", "UPDATE flows SET score = 7.0"),
+        ("flows", "UPDATE flows SET sni = printf('%.*c', 100000, 'x')"),
+        ("flows", "UPDATE flows SET sni = CAST(x'fffe' AS TEXT)"),
+        ("flows", "UPDATE flows SET first_ns = NULL"),
+        ("lines", "UPDATE lines SET json = '{'"),
+        ("lines", "UPDATE lines SET json = '{}' || char(10) || '{}'"),
+        ("lines", "UPDATE lines SET json = printf('\"%.*c\"', 1100000, 'x')"),
+        ("lines", "UPDATE lines SET json = printf('\"%.*c\"', 3000000, 'x')"),
+        ("lines", "UPDATE lines SET json = x'00'"),
+        ("lines", "DELETE FROM lines"),
+        ("rows", "UPDATE rows SET row = x'00000000'"),
+        ("rows", "UPDATE rows SET row = zeroblob(200000)"),
+        ("rows", "UPDATE rows SET row = 'text'"),
+        ("columns", "UPDATE columns SET name = x'07'"),
+        ("columns", "DELETE FROM columns WHERE n > 3"),
+        ("hosts", "UPDATE hosts SET address = 'x'"),
+        ("hosts", "UPDATE hosts SET flows = 'x'"),
+        ("meta", "DELETE FROM meta WHERE n = 4"),
+        ("meta", "UPDATE meta SET value = 7"),
+        ("meta", "UPDATE meta SET value = '[]'"),
+        ("meta", "UPDATE meta SET value = printf('%.*c', 100000, '[') WHERE n = 2"),
+        ("meta", "UPDATE meta SET value = json_set(value, '$.timeline.width_ns', 0) WHERE n = 4"),
+        ("meta", "UPDATE meta SET value = json_set(value, '$.lengths.rest', json('[1]')) WHERE n = 4"),
+        ("meta", "UPDATE meta SET value = value || char(10) WHERE n = 1"),
+    ] {
+        let file = forged(folder.path(), &good, &loose(table, sql)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        match ask(&file) {
+            Err(ResultError::Foreign(_)) => {}
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+}
+
+/// A capture in which a server name is another one.
+fn renamed(folder: &Path, name: &str) -> PathBuf {
+    let mut bytes = std::fs::read(example("benign-office.pcapng")).unwrap();
+    let old = b"weather.skylark.example";
+    assert_eq!(old.len(), name.len());
+    let places: Vec<_> = (0..bytes.len() - old.len()).filter(|at| bytes[*at..].starts_with(old)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + old.len()].copy_from_slice(name.as_bytes());
+    }
+    let path = folder.join("renamed.pcapng");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+const FORMULA: &str = "=1+cmd|'<script>x()</x>";
+
+#[test]
+fn names_are_an_attackers_text() {
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    let file = open(&result(folder.path(), &pipeline, &renamed(folder.path(), FORMULA)));
+    let query = FlowQuery { search: Some("CMD|'<Script".into()), limit: 10, ..FlowQuery::default() };
+    let page = file.flows(&query).unwrap();
+    assert_eq!(page.total, 3, "the search takes it letter by letter, in any case");
+    assert!(page.rows.iter().all(|row| row.sni.as_deref() == Some(FORMULA)));
+    let csv = String::from_utf8(csv(&file, false)).unwrap();
+    assert!(csv.contains(&format!("'{FORMULA}")) && !csv.contains(&format!(",{FORMULA}")), "{csv}");
+}
+
+fn facts() -> ReportFacts {
+    ReportFacts {
+        name: "<b>a</b>.pcap".into(),
+        note: "<img src=x onerror=alert(1)>\nsecond line".into(),
+        category: Some("Incident".into()),
+        owner: "ana & bob".into(),
+        uploaded_at: 1_700_000_000,
+        analysed_at: 1_700_000_100,
+        sha256: "ab".repeat(32),
+        bytes: 123_456,
+        marks: vec![ReportMark {
+            flow_id: 7,
+            malicious: true,
+            reason: "</td><script>".into(),
+            by: "ana".into(),
+            at: 1,
+        }],
+    }
+}
+
+#[test]
+fn a_report_stands_alone_and_runs_nothing() {
+    let templates = crate::pages::Templates::embedded().unwrap();
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    for name in CAPTURES {
+        let good = result(folder.path(), &pipeline, &example(name));
+        let evil = "UPDATE flows SET sni = '\"><script>alert(1)</script>';
+            UPDATE lines SET json = json_set(json, '$.tls.subject', '<script>2</script>', '$.reasons[0].words', '<script>3',
+                '$.category', '<script>4') WHERE n IN (SELECT n FROM flows WHERE verdict >= 2);
+            UPDATE meta SET value = json_set(value, '$.protocols[0].name', '<script>') WHERE n = 4;
+            UPDATE meta SET value = json_set(value, '$.plugins[0][0]', '<script>', '$.model.name', '<script>') WHERE n = 3;
+            UPDATE meta SET value = json_set(value, '$.damage', json('{\"offset\": 1, \"what\": \"<script>\"}')) WHERE n = 1";
+        for file in [open(&good), forged(folder.path(), &good, evil).unwrap()] {
+            let summary = file.summary().unwrap();
+            let line: serde_json::Value = serde_json::from_str(&summary.line).unwrap();
+            for language in crate::pages::Language::ALL {
+                let messages = templates.messages(language).unwrap();
+                for reason in line["skipped"].as_object().unwrap().keys() {
+                    assert!(messages.contains_key(&format!("result.skip-{reason}")), "{reason}");
+                }
+                let html = report(&templates, language, &facts(), &file).unwrap();
+                assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<b>"), "{html}");
+                assert!(!html.contains(" style="), "{html}");
+                assert_eq!(html.matches("://").count(), html.matches("http://www.w3.org/2000/svg").count());
+                for reference in ["src=", "href=", "@import", "url("] {
+                    assert!(!html.replace("&lt;img src", "").contains(reference), "{reference}");
+                }
+                assert_eq!(html.matches("<article").count() as u64, summary.malicious + summary.suspicious);
+                assert_eq!(html.matches("<svg").count(), 4);
+                assert!(html.contains(&"ab".repeat(32)) && html.contains("ana &amp; bob"));
+                let sentence = sentence(&Counts::from(&summary)).text(messages);
+                assert!(html.contains(&sentence), "{sentence}");
+                if summary.malicious > 0 {
+                    assert!(html.contains(&format!("{}</th>", file.hosts(1, 0).unwrap()[0].address)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lists_are_found_by_index_and_end_in_time() {
+    const ROWS: u64 = 200_000;
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    let path = result(folder.path(), &pipeline, &example("first-run.pcap"));
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(&format!(
+            "PRAGMA synchronous = off; BEGIN; DELETE FROM flows; DELETE FROM lines;
+             INSERT INTO flows SELECT value, value * 7919 % {ROWS}, value * 1000, value * 1000 + 5, value + 1,
+                 '10.0.' || (value % 250) || '.1', 1024 + value % 60000, '192.0.2.' || (value % 200), 443, 6, 'tls',
+                 CASE value % 3 WHEN 0 THEN NULL ELSE 'host' || (value % 977) || '.example' END,
+                 CASE WHEN value % 5000 = 0 THEN 3 WHEN value % 2 THEN 1 END,
+                 CASE WHEN value % 5000 = 0 THEN 0.99 WHEN value % 2 THEN 0.01 END, value % 1000, value % 100000
+                 FROM (WITH RECURSIVE c(value) AS (SELECT 0 UNION ALL SELECT value + 1 FROM c LIMIT {ROWS})
+                       SELECT value FROM c);
+             INSERT INTO lines SELECT n, '{{}}' FROM flows; COMMIT"
+        ))
+        .unwrap();
+    connection.close().unwrap();
+    let file = open(&path);
+    for sort in SortKey::ALL {
+        for descending in [false, true] {
+            let query = FlowQuery { sort, descending, offset: ROWS - 5, limit: 100, ..FlowQuery::default() };
+            let plan = file.plan(&query).join("; ");
+            let by_index = if sort == SortKey::Order { "SCAN flows" } else { "USING INDEX flows_by_" };
+            assert!(plan.contains(by_index) && !plan.contains("TEMP B-TREE"), "{sort:?}: {plan}");
+            let page = file.flows(&query).unwrap();
+            assert_eq!((page.rows.len(), page.total, page.total_is_exact, page.is_complete), (5, ROWS, true, true));
+            let all = file.flows(&FlowQuery { limit: PAGE_ROWS, offset: 0, ..query }).unwrap().rows;
+            let key = |row: &FlowRow| match sort {
+                SortKey::Order => (String::new(), row.n),
+                SortKey::First => (String::new(), row.first_ns.cast_signed()),
+                SortKey::Score => (format!("{:?}", row.score), 0),
+                SortKey::Bytes => (String::new(), row.bytes.cast_signed()),
+                SortKey::Packets => (String::new(), row.packets.cast_signed()),
+                SortKey::Source => (row.src_ip.to_string(), 0),
+                SortKey::Server => (row.dest_ip.to_string(), 0),
+                SortKey::Sni => (row.sni.clone().unwrap_or_default(), 0),
+            };
+            let in_order = |a: &FlowRow, b: &FlowRow| if descending { key(a) >= key(b) } else { key(a) <= key(b) };
+            assert!(all.is_sorted_by(in_order), "{sort:?} {descending}");
+        }
+    }
+    let alerts = FlowQuery { verdict: Some(VerdictFilter::Alerts), limit: 10, ..FlowQuery::default() };
+    assert!(file.plan(&alerts).join("; ").contains("INDEX flows_"));
+    assert_eq!(file.flows(&alerts).unwrap().total, ROWS / 5000);
+    let host = FlowQuery { host: Some("10.0.7.1".parse().unwrap()), limit: 10, ..FlowQuery::default() };
+    assert!(file.plan(&host).join("; ").contains("flows_by_src"));
+    assert_eq!(file.flows(&host).unwrap().total, ROWS / 250);
+    let search = |text: &str| {
+        let query = FlowQuery { search: Some(text.into()), limit: 1, ..FlowQuery::default() };
+        file.flows(&query).unwrap().total
+    };
+    assert_eq!(search("443"), ROWS);
+    assert_eq!(search("HOST5.example"), search("host5.EXAMPLE"));
+    assert!((1..300).contains(&search("host5.example")));
+    assert_eq!((search("%"), search("_"), search("\\"), search("' OR 1 --")), (0, 0, 0, 0));
+    assert_eq!(search(&"x".repeat(100_000)), 0);
+    let both = FlowQuery { search: Some("host5.".into()), host: host.host, verdict: alerts.verdict, ..alerts };
+    assert!(file.flows(&both).unwrap().total <= 1);
+
+    // With no time at all there is no answer, but neither an error nor a lie.
+    let hurried = ResultFile::open(&path, 0).unwrap();
+    let query = FlowQuery { search: Some("nowhere".into()), limit: 10, ..FlowQuery::default() };
+    let page = hurried.flows(&query).unwrap();
+    assert!(!page.total_is_exact && !page.is_complete && page.rows.is_empty(), "{page:?}");
+}
+
+#[test]
+fn what_is_too_much_is_counted() {
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    let path = folder.path().join("small");
+    std::fs::write(&path, b"").unwrap();
+    let mut writer = ResultWriter::with_most(&path, &pipeline, 4).unwrap();
+    let summary = analyse(&pipeline, &example("first-run.pcap"), writer.as_mut());
+    writer.finish(&summary).unwrap();
+    let file = open(&path);
+    let read = file.summary().unwrap();
+    assert_eq!(read.listed + read.not_listed, summary.flows);
+    assert!(read.listed <= 8 && read.not_listed > 0);
+    assert!(!file.alerts(10, 0).unwrap().is_empty(), "there is room for alerts when there is none for others");
+    assert_eq!(file.hosts(10, 0).unwrap().iter().map(|host| host.flows).sum::<u64>(), summary.flows);
+    assert_eq!(read.found.malicious.computers, 1);
+}
+
+/// Speed, measured by hand: `VEILWATCH_BENCH_CAPTURE=… cargo test --release -p veilwatch-web -- --ignored how_fast`.
+#[test]
+#[ignore = "measures, and needs a large capture"]
+fn how_fast_results_are_written() {
+    let capture = PathBuf::from(std::env::var_os("VEILWATCH_BENCH_CAPTURE").unwrap());
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    for _ in 0..3 {
+        let begin = std::time::Instant::now();
+        let flows = analyse(&pipeline, &capture, &mut Seen::default()).flows;
+        let engine = begin.elapsed();
+        let begin = std::time::Instant::now();
+        let path = result(folder.path(), &pipeline, &capture);
+        let all = begin.elapsed();
+        let bytes = std::fs::metadata(&path).unwrap().len();
+        println!("{flows} flows: engine {engine:?}, with the result {all:?}, {bytes} bytes");
+    }
 }

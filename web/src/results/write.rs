@@ -68,7 +68,7 @@ impl ResultWriter {
         Self::with_most(path, pipeline, MAX_FLOWS)
     }
 
-    fn with_most(path: &Path, pipeline: &Pipeline, most: u64) -> std::io::Result<Box<Self>> {
+    pub(super) fn with_most(path: &Path, pipeline: &Pipeline, most: u64) -> std::io::Result<Box<Self>> {
         if std::fs::metadata(path)?.len() > 0 {
             let words = format!("{} is not empty: a result goes into a new file", path.display());
             return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, words));
