@@ -66,7 +66,8 @@ pub(crate) fn the_keyboard_is_enough(driver: &Chromedriver) {
         focus_is_seen(&browser);
         seen.push(focused(&browser));
     }
-    for name in ["Veilwatch", "Log out", "current", "label", "scope", "days", "Make a token", "English", "简体中文"] {
+    for name in ["Veilwatch", "Log out", "current", "label", "scope", "days", "Make a token", "English", "简体中文"]
+    {
         assert!(seen.iter().any(|one| one == name), "{name}: {seen:?}");
     }
 }

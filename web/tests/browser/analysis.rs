@@ -1,7 +1,9 @@
 //! From the upload to the result, and what is done with it.
 
+use serde_json::json;
+
 use crate::browser::Browser;
-use crate::captures::example;
+use crate::captures::{Files, example};
 use crate::chromedriver::Chromedriver;
 use crate::site::Site;
 
@@ -45,24 +47,32 @@ fn mark_the_first_alert(browser: &Browser, result: &str) {
     assert_eq!(browser.texts(".alert .tag:not(.malicious):not(.suspicious)"), ["malicious"]);
 }
 
+/// Somebody saves the report, and opens it where there is no portal.
 fn the_report_stands_alone(browser: &Browser) {
     let link = browser.attribute("a[href$='/report.html']", "href");
     let code = "const done = arguments[1];
         fetch(arguments[0]).then(async (answer) => {
-          const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-          const away = [...page.querySelectorAll('[src], link[href], object, iframe, script')]
-            .filter((one) => !(one.getAttribute('src') || one.getAttribute('href') || '').startsWith('data:'));
-          done([answer.status, answer.headers.get('Content-Type'), away.map((one) => one.outerHTML).join(),
-            page.body.textContent]);
+          const headers = ['Content-Type', 'Content-Disposition'].map((name) => answer.headers.get(name));
+          done([answer.status, ...headers, await answer.text()]);
         });";
-    let report = browser.script_that_waits(code, vec![link.into()]);
-    assert_eq!(report[0], 200);
-    assert!(report[1].as_str().unwrap().starts_with("text/html"), "{report}");
-    assert_eq!(report[2], "", "nothing is loaded from elsewhere");
-    let text = report[3].as_str().unwrap();
-    for words in ["first-run.pcap", "26 malicious flows", "the computer was cleaned after that"] {
+    let answer = browser.script_that_waits(code, vec![link.into()]);
+    let [status, kind, disposition, report] = answer.as_array().unwrap().as_slice() else { panic!("{answer}") };
+    assert_eq!(*status, 200);
+    assert!(kind.as_str().unwrap().starts_with("text/html"), "{kind}");
+    assert!(disposition.as_str().unwrap().starts_with("attachment"), "{disposition}");
+    let files = Files::new();
+    browser.open_file(&files.write("report.html", report.as_str().unwrap().as_bytes()));
+    browser.resize(360, 740);
+    browser.look();
+    browser.resize(1200, 800);
+    let text = browser.text("body");
+    for words in ["first-run.pcap", "26 malicious flows", "the computer was cleaned after that", "from the first floor"]
+    {
         assert!(text.contains(words), "{words}: {text}");
     }
+    assert!(browser.has("svg"), "the pictures are in it");
+    let loaded = "return performance.getEntriesByType('resource').map((one) => one.name)";
+    assert_eq!(browser.script(loaded, Vec::new()), json!([]), "nothing is loaded beside it");
 }
 
 fn the_list_finds_it(browser: &Browser, result: &str) {

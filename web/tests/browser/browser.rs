@@ -125,6 +125,13 @@ impl Browser {
         self.look();
     }
 
+    /// Opens a file that was saved.
+    pub(crate) fn open_file(&self, file: &Path) {
+        let address = format!("file://{}", file.display());
+        self.run(&address, async |driver| driver.goto(&address).await);
+        self.look();
+    }
+
     /// Clicks on the first that a CSS selector finds.
     pub(crate) fn click(&self, css: &str) {
         self.run(css, async |driver| {
@@ -218,11 +225,13 @@ impl Browser {
 
     /// The texts of all that a CSS selector finds, as they are seen.
     pub(crate) fn texts(&self, css: &str) -> Vec<String> {
-        self.run(css, async |driver| loop {
-            match texts(driver, css).await {
-                // The page went away in the middle.
-                Err(error) if matches!(error.as_inner(), WebDriverErrorInner::StaleElementReference(_)) => {}
-                other => break other,
+        self.run(css, async |driver| {
+            loop {
+                match texts(driver, css).await {
+                    // The page went away in the middle.
+                    Err(error) if matches!(error.as_inner(), WebDriverErrorInner::StaleElementReference(_)) => {}
+                    other => break other,
+                }
             }
         })
     }
@@ -236,8 +245,7 @@ impl Browser {
 
     /// An attribute of the first that a CSS selector finds.
     pub(crate) fn attribute(&self, css: &str, name: &str) -> String {
-        let attribute =
-            self.run(css, async |driver| driver.find(By::Css(css)).await?.attr(name).await);
+        let attribute = self.run(css, async |driver| driver.find(By::Css(css)).await?.attr(name).await);
         attribute.unwrap_or_else(|| panic!("{css} has no {name}"))
     }
 
@@ -258,7 +266,18 @@ impl Browser {
         self.look();
     }
 
-    /// A picture for the documents, where they are asked for.
+    /// A picture for the documents, where they are asked for, with this at the top.
+    pub(crate) fn picture_from(&self, css: &str, name: &str) {
+        self.script("document.querySelector(arguments[0]).scrollIntoView(); scrollBy(0, -20)", vec![css.into()]);
+        // Pictures further down are loaded when they come into sight.
+        let loaded =
+            "return [...document.images].every((one) => one.complete || one.getBoundingClientRect().top > innerHeight)";
+        self.wait_for("all pictures are there", || self.script(loaded, Vec::new()) == true);
+        self.picture(name);
+        self.script("scrollTo(0, 0)", Vec::new());
+    }
+
+    /// A picture of what is seen now.
     pub(crate) fn picture(&self, name: &str) {
         if std::env::var_os("VEILWATCH_WRITE_SCREENSHOTS").is_none() {
             return;

@@ -48,7 +48,9 @@ impl Chromedriver {
             .spawn()
             .unwrap();
         let driver = Self { child, port };
-        until("chromedriver listens", Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        until("chromedriver listens", Duration::from_secs(20), || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+        });
         driver
     }
 

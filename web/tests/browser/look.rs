@@ -2,6 +2,7 @@
 //! `page.js`: that nothing sticks out, and that Chinese pages speak Chinese, too.
 
 use serde_json::json;
+use veilwatch_web::uploads::name::MAX_NAME;
 
 use crate::browser::Browser;
 use crate::captures::{Files, example, long};
@@ -104,6 +105,8 @@ fn an_entry_with_pictures(browser: &Browser) -> (String, String) {
     browser.analyse();
     let result = browser.path();
     browser.picture("result");
+    browser.picture_from("#h-alerts", "alerts");
+    browser.picture_from("#h-pictures", "pictures");
     browser.resize(NARROW.0, NARROW.1);
     browser.picture("result-narrow");
     browser.resize(WIDE.0, WIDE.1);
@@ -127,7 +130,7 @@ fn an_entry_with_pictures(browser: &Browser) -> (String, String) {
 fn an_entry_with_a_long_name(browser: &Browser) -> String {
     let files = Files::new();
     let bytes = std::fs::read(example("ssh-greeting.pcap")).unwrap();
-    let name = format!("{}.pcap", "M".repeat(200));
+    let name = "M".repeat(MAX_NAME);
     browser.upload(&files.write(&name, &bytes));
     browser.fill("#note", &"W".repeat(500));
     browser.analyse();
@@ -141,16 +144,18 @@ pub(crate) fn the_wait_says_how_far_it_is(driver: &Chromedriver) {
     let site = Site::start();
     let browser = Browser::logged_in(driver, &site);
     let files = Files::new();
-    browser.upload(&files.write("office-2026-11.pcap", &long(150)));
+    browser.upload(&files.write("office-2026-11.pcap", &long(250)));
     browser.click("form[action$='/confirm'] button");
     assert_eq!(browser.text("h1"), "The analysis is under way");
     browser.script("window.isTheSame = true", Vec::new());
-    let progress = || browser.script("return document.getElementById('bar').value", Vec::new()).as_f64().unwrap();
-    browser.wait_for("alerts are shown", || progress() > 0.0 && browser.has("#sofar li"));
+    let now = || {
+        let code = "return ['#bar', '#packets'].map((css) => document.querySelector(css)).map((at) => at.value ?? at.textContent)";
+        browser.script(code, Vec::new())
+    };
+    browser.wait_for("alerts are shown", || now()[0].as_f64() > Some(0.0) && browser.has("#sofar li"));
     browser.picture("wait");
-    let (before, packets) = (progress(), browser.text("#packets"));
-    browser.wait_for("it goes on", || progress() > before);
-    assert_ne!(browser.text("#packets"), packets);
+    let before = now();
+    browser.wait_for("it goes on", || [0, 1].into_iter().all(|one| now()[one] != before[one]));
     assert_eq!(browser.script("return window.isTheSame", Vec::new()), true, "nothing was loaded again");
     browser.resize(NARROW.0, NARROW.1);
     browser.look();
