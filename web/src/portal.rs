@@ -15,7 +15,7 @@ use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::{Db, DbError};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::Looks;
-use crate::jobs::{Bench, queue};
+use crate::jobs::{Bench, check, queue};
 use crate::pages::{PageError, Templates};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
 use crate::uploads::folders::FileError;
@@ -75,6 +75,14 @@ pub enum PipelineError {
         name: String,
         /// What is wrong.
         error: veilwatch::config::ConfigError,
+    },
+    /// A worker cannot load it.
+    #[error("the pipeline `{name}` cannot be used: {words}")]
+    Unusable {
+        /// Which one.
+        name: String,
+        /// What the worker says.
+        words: String,
     },
 }
 
@@ -140,6 +148,7 @@ impl Portal {
             folders: folders.clone(),
             program,
         };
+        check::load_pipelines(&bench)?;
         let portal = Self {
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
             looks: Looks::new(bench),

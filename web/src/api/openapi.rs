@@ -45,7 +45,7 @@ impl Modify for WithToken {
 pub struct Api;
 
 /// This description.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "portal", security(()), responses((status = 200)))]
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "portal", security(()), responses((status = 200, body = Object)))]
 #[get("/openapi.json")]
 pub fn document() -> Json<Document> {
     Json(Api::openapi())

@@ -6,7 +6,9 @@
 //! | [`live`] | how far running analyses have come, for whoever looks on |
 //! | [`runner`] | the threads that start workers and look after them |
 //! | [`tasks`] | the short looks into a capture that somebody waits for |
+//! | [`check`] | whether the pipelines can be used, before anybody chooses one |
 
+pub mod check;
 pub mod live;
 pub mod queue;
 pub mod runner;

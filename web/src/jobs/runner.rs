@@ -34,8 +34,9 @@ pub struct Runner {
 
 #[derive(Default)]
 struct Shared {
-    /// Whether there may be something to do.
-    work: Mutex<bool>,
+    /// How often it was said that there is something to do. A count, and no flag that the first thread to wake takes
+    /// down: two analyses that come at the same time wake two threads.
+    rung: Mutex<u64>,
     bell: Condvar,
     ended: AtomicBool,
     turns: Mutex<Turns>,
@@ -57,7 +58,7 @@ impl Runner {
 
     /// Says that there is something to do.
     pub fn wake(&self) {
-        *self.shared.work.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.shared.rung.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.shared.bell.notify_all();
     }
 
@@ -70,13 +71,15 @@ impl Runner {
 
     fn work(&self, bench: &Bench) {
         while !self.shared.ended.load(Ordering::Relaxed) {
+            // What comes after this look rings again.
+            let rung = *self.shared.rung.lock().unwrap_or_else(PoisonError::into_inner);
             let job = bench.db.run_blocking(|connection| {
                 let mut turns = self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
                 queue::take(connection, &mut turns, bench.clock.now())
             });
             match job {
                 Ok(Some(job)) => self.run(bench, &job),
-                Ok(None) => self.sleep(),
+                Ok(None) => self.sleep(rung),
                 Err(error) => {
                     tracing::error!(%error, "the queue cannot be read");
                     std::thread::sleep(LOOK_AGAIN);
@@ -85,14 +88,11 @@ impl Runner {
         }
     }
 
-    fn sleep(&self) {
-        let work = self.shared.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut work, _) = self
-            .shared
-            .bell
-            .wait_timeout_while(work, LOOK_AGAIN, |work| !*work)
-            .unwrap_or_else(PoisonError::into_inner);
-        *work = false;
+    /// Sleeps until the bell rings once more than `heard` times.
+    fn sleep(&self, heard: u64) {
+        let rung = self.shared.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let woken = self.shared.bell.wait_timeout_while(rung, LOOK_AGAIN, |rung| *rung == heard);
+        drop(woken.unwrap_or_else(PoisonError::into_inner));
     }
 
     fn run(&self, bench: &Bench, job: &Job) {
@@ -116,7 +116,8 @@ impl Runner {
 fn begin(bench: &Bench, job: &Job, running: &Running) -> Result<(), Outcome> {
     match bench.db.run_blocking(|connection| queue::is_stop_asked(connection, job.entry)) {
         Ok(Some(asked)) => {
-            running.stop.store(asked, Ordering::Relaxed);
+            // Somebody may ask just now: that must not be forgotten.
+            running.stop.fetch_or(asked, Ordering::Relaxed);
             Ok(())
         }
         Ok(None) => Err(Outcome::Killed),
@@ -238,7 +239,7 @@ fn note(bench: &Bench, job: &Job, outcome: Result<veilwatch::worker::Analysed, O
 }
 
 /// Words of a worker, which may be a capture's, on one line and without anything that steers.
-fn clean(words: &str) -> String {
+pub(super) fn clean(words: &str) -> String {
     let steers = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };

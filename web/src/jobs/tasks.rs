@@ -106,6 +106,11 @@ impl Looks {
 pub struct Temporary(PathBuf);
 
 impl Temporary {
+    /// This file, from now on.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0

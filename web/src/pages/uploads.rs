@@ -1,5 +1,9 @@
 //! Captures come in: streamed to the disk, recognised, and then confirmed by whoever brought them.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use multer::{Constraints, Field, Multipart, SizeLimit};
@@ -8,7 +12,7 @@ use rocket::futures::TryStreamExt;
 use rocket::http::{Accept, ContentType, MediaType, Status};
 use rocket::request::FromRequest;
 use rocket::serde::json::Json;
-use rocket::tokio::io::{AsyncRead, AsyncReadExt};
+use rocket::tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use rocket::tokio::time::timeout;
 use rocket::{Request, Responder, State, post};
 use serde_json::{Value, json};
@@ -31,6 +35,8 @@ use crate::visitor::Analyst;
 pub const FILES: usize = 20;
 /// Bytes of a form beside its files: boundaries, headers, the form token.
 const AROUND: u64 = 1 << 20;
+/// Bytes of a form that are read before what came is looked at.
+const AT_ONCE: u64 = 256 << 10;
 /// How much of a refused upload is still read, and for how long: a browser that is cut off in the middle shows its own
 /// error and not ours.
 const DRAIN: (u64, Duration) = (64 << 20, Duration::from_secs(5));
@@ -97,25 +103,73 @@ pub async fn upload(
     let most = portal.config.limits.upload_bytes.saturating_mul(FILES as u64).saturating_add(AROUND);
     let mut stream = data.open(most.bytes());
     let taken = take_form(portal, &me, boundary, &mut stream).await;
-    let is_whole =
-        taken.as_ref().is_ok_and(|outcomes| outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Kept(_))));
-    if !is_whole {
+    let is_kept = |outcomes: &Vec<(String, Outcome)>| outcomes.iter().all(|(_, one)| matches!(one, Outcome::Kept(_)));
+    if !matches!(&taken, Ok(Some(outcomes)) if is_kept(outcomes)) {
         drain(&mut stream).await;
     }
-    answer(portal, &me, script.0, taken?)
+    match taken? {
+        Some(outcomes) => answer(portal, &me, script.0, outcomes),
+        None => not_ours(portal, &me),
+    }
 }
 
-/// Reads the form token first, then every file.
+/// The answer to a form that no page of ours made for this visitor.
+fn not_ours(portal: &Portal, me: &Analyst<'_>) -> Result<UploadReply, Failure> {
+    let status = Status::Forbidden;
+    let data = json!({
+        "status": status.code, "title": "error.403.title", "words": null,
+        "what": "error.form-token.what", "do": "error.form-token.do",
+    });
+    Ok(UploadReply::Page(Page::new(portal, me, "error", data)?.with_status(status).into()))
+}
+
+/// A form as it comes in. The parser keeps what it cannot use yet, and by itself reads on for as long as something is
+/// there: a part whose head never ends would fill the memory.
+struct Held<R> {
+    inner: R,
+    /// Bytes since the parser last gave something away.
+    ahead: Arc<AtomicU64>,
+    /// Bytes since the parser was last interrupted.
+    at_once: u64,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Held<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.ahead.load(Ordering::Relaxed) > AROUND {
+            return Poll::Ready(Err(std::io::Error::other("a part of the form has no end")));
+        }
+        if self.at_once >= AT_ONCE {
+            // It then looks at what it has.
+            self.at_once = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+        let more = buffer.filled().len().saturating_sub(before) as u64;
+        self.ahead.fetch_add(more, Ordering::Relaxed);
+        self.at_once += more;
+        polled
+    }
+}
+
+/// Reads the form token first, then every file; nothing where the token is wrong.
 async fn take_form(
     portal: &Portal,
     me: &Analyst<'_>,
     boundary: &str,
     stream: &mut (impl AsyncRead + Unpin + Send),
-) -> Result<Vec<(String, Outcome)>, Failure> {
+) -> Result<Option<Vec<(String, Outcome)>>, Failure> {
     // A form that cannot be read is the visitor's, or the connection's.
     let broken = |_| Failure(Status::UnprocessableEntity);
     let limits = SizeLimit::new().for_field("csrf", 256);
-    let mut form = Multipart::with_reader_with_constraints(stream, boundary, Constraints::new().size_limit(limits));
+    let ahead = Arc::new(AtomicU64::new(0));
+    let held = Held { inner: stream, ahead: Arc::clone(&ahead), at_once: 0 };
+    let mut form = Multipart::with_reader_with_constraints(held, boundary, Constraints::new().size_limit(limits));
     let idle = Duration::from_secs(portal.config.limits.upload_idle_seconds.unsigned_abs());
     let token = match next_field(&mut form, idle).await? {
         Some(field) if field.name() == Some("csrf") => {
@@ -124,10 +178,11 @@ async fn take_form(
         _ => String::new(),
     };
     if !same(token.as_bytes(), me.form_token.as_bytes()) {
-        return Err(Failure(Status::Forbidden));
+        return Ok(None);
     }
     let mut outcomes = Vec::new();
     while let Some(field) = next_field(&mut form, idle).await? {
+        ahead.store(0, Ordering::Relaxed);
         if field.name() != Some("capture") {
             continue;
         }
@@ -137,16 +192,18 @@ async fn take_form(
             outcomes.push((name, refused(Refusal { key: "upload-error.too-many-files".to_owned(), values })));
             break;
         }
-        let reader = StreamReader::new(field.map_err(std::io::Error::other));
-        let outcome = take(portal, me.account.id, &me.actor(), &name, None, reader).await;
+        let progress = Arc::clone(&ahead);
+        let pieces = field.map_err(std::io::Error::other).inspect_ok(move |_| progress.store(0, Ordering::Relaxed));
+        let mut reader = StreamReader::new(pieces);
+        let outcome = take(portal, me.account.id, &me.actor(), &name, None, &mut reader).await;
         let is_kept = matches!(outcome, Outcome::Kept(_));
         outcomes.push((name, outcome));
-        if !is_kept {
-            // What follows in the stream may be the rest of this file.
+        // What follows may be the rest of a file that was refused; the next file comes after it.
+        if !is_kept && !drain(&mut reader).await {
             break;
         }
     }
-    Ok(outcomes)
+    Ok(Some(outcomes))
 }
 
 async fn next_field<'r>(form: &mut Multipart<'r>, idle: Duration) -> Result<Option<Field<'r>>, Failure> {
@@ -243,11 +300,12 @@ fn of_look(error: &LookError) -> (Status, Refusal) {
     (Status::UnprocessableEntity, Refusal { key: key.to_owned(), values: json!({ "words": said }) })
 }
 
-/// Reads on for a while, so that the answer is heard.
-pub(crate) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
+/// Reads on for a while, so that the answer is heard. Says whether that was all.
+pub(crate) async fn drain(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let (most, time) = DRAIN;
     let mut rest = stream.take(most);
-    let _ = timeout(time, rocket::tokio::io::copy(&mut rest, &mut rocket::tokio::io::sink())).await;
+    let read = timeout(time, rocket::tokio::io::copy(&mut rest, &mut rocket::tokio::io::sink())).await;
+    matches!(read, Ok(Ok(read)) if read < most)
 }
 
 fn answer(

@@ -1,90 +1,241 @@
 //! Who may do what: one table of every route and every kind of visitor, and what holds for all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rocket::http::Method;
+use veilwatch_web::accounts::tokens::Scope;
 use veilwatch_web::accounts::{Account, Role};
 
-use crate::support::{Person, Site, form};
+use crate::support::{Got, MULTIPART, Person, Site, capture, form, multipart};
 
-/// One route, how to ask for it, and what anonymous, viewer, analyst and administrator get.
+/// What is sent with a request.
+#[derive(Clone, Copy)]
+enum Body {
+    Nothing,
+    Form(&'static [(&'static str, &'static str)]),
+    /// The form with files.
+    Files,
+    Json(&'static str),
+    /// A capture as it is.
+    Capture,
+}
+
+/// One route, how to ask for it, and what each of [`KINDS`] gets.
 struct Row {
     method: Method,
     route: &'static str,
+    /// With names of [`Owned`] in braces.
     path: &'static str,
-    fields: &'static [(&'static str, &'static str)],
-    statuses: [u16; 4],
+    body: Body,
+    statuses: [u16; 5],
 }
 
-const fn get(route: &'static str, path: &'static str, statuses: [u16; 4]) -> Row {
-    Row { method: Method::Get, route, path, fields: &[], statuses }
+const fn row(method: Method, route: &'static str, path: &'static str, body: Body, statuses: [u16; 5]) -> Row {
+    Row { method, route, path, body, statuses }
+}
+
+const fn get(route: &'static str, path: &'static str, statuses: [u16; 5]) -> Row {
+    row(Method::Get, route, path, Body::Nothing, statuses)
 }
 
 const fn post(
     route: &'static str,
     path: &'static str,
     fields: &'static [(&'static str, &'static str)],
-    statuses: [u16; 4],
+    statuses: [u16; 5],
 ) -> Row {
-    Row { method: Method::Post, route, path, fields, statuses }
+    row(Method::Post, route, path, Body::Form(fields), statuses)
 }
 
-const ALL: [u16; 4] = [200; 4];
+/// Who asks. The owner is an analyst; all entries that the table names are theirs.
+const KINDS: [&str; 5] = ["anonymous", "viewer", "another analyst", "administrator", "owner"];
+const OWNER: usize = 4;
+
+const ALL: [u16; 5] = [200; 5];
 /// Whoever is not logged in is sent to the log-in.
-const VIEWER: [u16; 4] = [303, 200, 200, 200];
-const ADMINISTRATOR: [u16; 4] = [303, 403, 403, 200];
+const VIEWER: [u16; 5] = [303, 200, 200, 200, 200];
+const ANALYST: [u16; 5] = [303, 403, 200, 200, 200];
+const ADMINISTRATOR: [u16; 5] = [303, 403, 403, 200, 403];
+/// What is another's is not there, for administrators neither.
+const READ: [u16; 5] = [303, 404, 404, 404, 200];
+/// The same, where a viewer would not be let in at all.
+const READ_TO_CHANGE: [u16; 5] = [303, 403, 404, 404, 200];
+const CHANGE: [u16; 5] = [303, 403, 404, 404, 303];
+/// Of the API.
+const API: [u16; 5] = [401, 200, 200, 200, 200];
+const API_READ: [u16; 5] = [401, 404, 404, 404, 200];
+const API_CHANGE: [u16; 5] = [401, 403, 404, 404, 200];
 const PERSON: &[(&str, &str)] =
     &[("token", "wrong"), ("name", "x"), ("display_name", "x"), ("password", "x"), ("again", "x")];
 
 const TABLE: &[Row] = &[
     get("/style.css", "/style.css", ALL),
     get("/favicon.svg", "/favicon.svg", ALL),
+    get("/script.js", "/script.js", ALL),
     get("/healthz", "/healthz", ALL),
-    get("/setup?<token>", "/setup", [303; 4]),
-    post("/setup", "/setup", PERSON, [422; 4]),
-    get("/login?<next>", "/login", [200, 303, 303, 303]),
-    post("/login", "/login", &[("name", "nobody"), ("password", "x"), ("next", "/")], [422; 4]),
-    post("/logout", "/logout", &[], [303; 4]),
-    get("/invitation?<token>", "/invitation?token=wrong", [404; 4]),
-    post("/invitation", "/invitation", PERSON, [404; 4]),
-    get("/", "/", VIEWER),
-    post("/language", "/language", &[("language", "en"), ("next", "/")], [303; 4]),
+    get("/setup?<token>", "/setup", [303; 5]),
+    post("/setup", "/setup", PERSON, [422; 5]),
+    get("/login?<next>", "/login", [200, 303, 303, 303, 303]),
+    post("/login", "/login", &[("name", "nobody"), ("password", "x"), ("next", "/")], [422; 5]),
+    post("/logout", "/logout", &[], [303; 5]),
+    get("/invitation?<token>", "/invitation?token=wrong", [404; 5]),
+    post("/invitation", "/invitation", PERSON, [404; 5]),
+    get("/?<wanted..>", "/", VIEWER),
+    post("/language", "/language", &[("language", "en"), ("next", "/")], [303; 5]),
+    row(Method::Post, "/uploads", "/uploads", Body::Files, [303, 403, 303, 303, 303]),
+    get("/entries/<key>?<done>", "/entries/{done}", READ),
+    get("/entries/<key>?<done>", "/entries/{unconfirmed}", READ),
+    get("/entries/<key>?<done>", "/entries/{queued}", READ),
+    get("/entries/<key>?<done>", "/entries/nowhere", [303, 404, 404, 404, 404]),
+    post(
+        "/entries/<key>/confirm",
+        "/entries/{unconfirmed}/confirm",
+        &[("pipeline", "default"), ("packets", ""), ("category", ""), ("note", "theirs")],
+        CHANGE,
+    ),
+    post("/entries/<key>/stop", "/entries/{queued}/stop", &[], CHANGE),
+    post("/entries/<key>/note", "/entries/{done}/note", &[("note", "theirs"), ("category", "")], CHANGE),
+    get("/entries/<key>/delete", "/entries/{done}/delete", READ_TO_CHANGE),
+    post("/entries/<key>/delete", "/entries/{spare}/delete", &[], CHANGE),
+    post("/entries/<key>/again", "/entries/{done}/again", &[], CHANGE),
+    get("/entries/<key>/capture", "/entries/{done}/capture", READ_TO_CHANGE),
+    get("/entries/<key>/events", "/entries/{done}/events", READ),
+    get("/entries/<key>/pictures/<file>?<dark>", "/entries/{done}/pictures/timeline.svg", READ),
+    get("/entries/<key>/flows?<wanted..>", "/entries/{done}/flows?search=beacon&sort=score", READ),
+    get("/entries/<key>/flows/<flow>?<done>", "/entries/{done}/flows/{flow}", READ),
+    post(
+        "/entries/<key>/flows/<flow>/mark",
+        "/entries/{done}/flows/{flow}/mark",
+        &[("malicious", "false"), ("reason", "because")],
+        CHANGE,
+    ),
+    get("/entries/<key>/report.html", "/entries/{done}/report.html", READ),
+    get("/entries/<key>/flows.jsonl", "/entries/{done}/flows.jsonl", READ),
+    get("/entries/<key>/flows.csv", "/entries/{done}/flows.csv", READ),
+    get("/entries/<key>/flows/<flow>/packets.pcap", "/entries/{done}/flows/{flow}/packets.pcap", READ),
+    get("/marks", "/marks", ANALYST),
+    get("/marks/captures.csv", "/marks/captures.csv", ANALYST),
+    get("/marks/flows.csv", "/marks/flows.csv", ANALYST),
+    get("/categories?<done>", "/categories", ADMINISTRATOR),
+    post("/categories", "/categories", &[("name", "Drill")], [303, 403, 403, 303, 403]),
+    post("/categories/<id>/rename", "/categories/999999/rename", &[("name", "x")], [303, 403, 403, 422, 403]),
+    post("/categories/<id>/retire", "/categories/999999/retire", &[], [303, 403, 403, 422, 403]),
+    post("/categories/<id>/restore", "/categories/999999/restore", &[], [303, 403, 403, 422, 403]),
     get("/account?<done>", "/account", VIEWER),
     // A viewer gets as far as the answer that the current password is wrong, or that there is no such thing of theirs.
     post(
         "/account/password",
         "/account/password",
         &[("current", "x"), ("password", "x"), ("again", "x")],
-        [303, 422, 422, 422],
+        [303, 422, 422, 422, 422],
     ),
-    post("/account/sessions/revoke", "/account/sessions/revoke", &[("id", "999999")], [303, 422, 422, 422]),
-    post("/account/sessions/revoke-others", "/account/sessions/revoke-others", &[], [303; 4]),
+    post("/account/sessions/revoke", "/account/sessions/revoke", &[("id", "999999")], [303, 422, 422, 422, 422]),
+    post("/account/sessions/revoke-others", "/account/sessions/revoke-others", &[], [303; 5]),
     post("/account/tokens", "/account/tokens", &[("label", "x"), ("scope", "read"), ("days", "1")], VIEWER),
-    post("/account/tokens/revoke", "/account/tokens/revoke", &[("id", "999999")], [303, 422, 422, 422]),
+    post("/account/tokens/revoke", "/account/tokens/revoke", &[("id", "999999")], [303, 422, 422, 422, 422]),
     get("/people?<done>", "/people", ADMINISTRATOR),
     post("/people/invitations", "/people/invitations", &[("role", "viewer")], ADMINISTRATOR),
-    post("/people/invitations/<id>/withdraw", "/people/invitations/999999/withdraw", &[], [303, 403, 403, 422]),
-    post("/people/<id>/role", "/people/999999/role", &[("role", "viewer")], [303, 403, 403, 422]),
-    post("/people/<id>/disable", "/people/999999/disable", &[], [303, 403, 403, 422]),
-    post("/people/<id>/enable", "/people/999999/enable", &[], [303, 403, 403, 422]),
+    post("/people/invitations/<id>/withdraw", "/people/invitations/999999/withdraw", &[], [303, 403, 403, 422, 403]),
+    post("/people/<id>/role", "/people/999999/role", &[("role", "viewer")], [303, 403, 403, 422, 403]),
+    post("/people/<id>/disable", "/people/999999/disable", &[], [303, 403, 403, 422, 403]),
+    post("/people/<id>/enable", "/people/999999/enable", &[], [303, 403, 403, 422, 403]),
     get("/audit?<before>", "/audit", ADMINISTRATOR),
     get("/audit/export", "/audit/export", ADMINISTRATOR),
-    get("/api/v1/me", "/api/v1/me", [401, 200, 200, 200]),
+    get("/api/v1/openapi.json", "/api/v1/openapi.json", ALL),
+    get("/api/v1/me", "/api/v1/me", API),
+    get("/api/v1/pipelines", "/api/v1/pipelines", API),
+    get("/api/v1/entries?<wanted..>", "/api/v1/entries", API),
+    row(
+        Method::Post,
+        "/api/v1/entries?<options..>",
+        "/api/v1/entries?name=theirs.pcap",
+        Body::Capture,
+        [401, 403, 201, 201, 201],
+    ),
+    get("/api/v1/entries/<key>", "/api/v1/entries/{done}", API_READ),
+    row(
+        Method::Patch,
+        "/api/v1/entries/<key>",
+        "/api/v1/entries/{done}",
+        Body::Json("{\"note\": \"by a program\"}"),
+        API_CHANGE,
+    ),
+    row(
+        Method::Delete,
+        "/api/v1/entries/<key>",
+        "/api/v1/entries/{spare of the program}",
+        Body::Nothing,
+        [401, 403, 404, 404, 204],
+    ),
+    row(
+        Method::Post,
+        "/api/v1/entries/<key>/confirm",
+        "/api/v1/entries/{unconfirmed of the program}/confirm",
+        Body::Json("{\"note\": \"by a program\"}"),
+        API_CHANGE,
+    ),
+    row(
+        Method::Post,
+        "/api/v1/entries/<key>/stop",
+        "/api/v1/entries/{queued of the program}/stop",
+        Body::Nothing,
+        API_CHANGE,
+    ),
+    get("/api/v1/entries/<key>/result", "/api/v1/entries/{done}/result", API_READ),
+    get("/api/v1/entries/<key>/alerts?<offset>", "/api/v1/entries/{done}/alerts", API_READ),
+    get("/api/v1/entries/<key>/flows?<wanted..>", "/api/v1/entries/{done}/flows?verdict=malicious", API_READ),
+    get("/api/v1/entries/<key>/flows.jsonl", "/api/v1/entries/{done}/flows.jsonl", API_READ),
 ];
 
-/// Accounts of each kind; the first one is nobody.
-fn kinds(site: &Site) -> [Option<Account>; 4] {
-    let administrator = site.add("ada", Role::Administrator);
-    [None, Some(site.add("vera", Role::Viewer)), Some(site.add("anna", Role::Analyst)), Some(administrator)]
+impl Row {
+    fn is_api(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+
+    /// The path with the owner's keys; without them, with keys of nobody.
+    fn path(&self, owned: Option<&Owned>) -> String {
+        let mut path = self.path.to_owned();
+        while let Some((before, rest)) = path.split_once('{') {
+            let (name, after) = rest.split_once('}').unwrap();
+            let nobody = if name == "flow" { "1".to_owned() } else { "0".repeat(32) };
+            let value = owned.map_or(nobody, |owned| owned.0[name].clone());
+            path = format!("{before}{value}{after}");
+        }
+        path
+    }
+
+    /// Asks for it, with this form token where one is needed.
+    fn ask(&self, person: &Person<'_>, owned: Option<&Owned>, csrf: &str, headers: &[(&str, &str)]) -> Got {
+        let path = self.path(owned);
+        let ask = |kind, body: &[u8]| person.ask(self.method, &path, kind, body, headers);
+        match self.body {
+            Body::Nothing => ask(None, b""),
+            Body::Form(fields) => ask(Some("application/x-www-form-urlencoded"), form(csrf, fields).as_bytes()),
+            Body::Files => {
+                let bytes = capture("ssh-greeting.pcap");
+                ask(Some(MULTIPART), &multipart(csrf, &[("theirs.pcap", &bytes)]))
+            }
+            Body::Json(text) => ask(Some("application/json"), text.as_bytes()),
+            Body::Capture => ask(None, &capture("ssh-greeting.pcap")),
+        }
+    }
 }
 
-/// A person of a kind with a fresh session, and an API token where it is for the API.
+/// Accounts of each of [`KINDS`]; the first one is nobody.
+fn kinds(site: &Site) -> [Option<Account>; 5] {
+    let administrator = site.add("ada", Role::Administrator);
+    let [vera, anna, olga] = [("vera", Role::Viewer), ("anna", Role::Analyst), ("olga", Role::Analyst)]
+        .map(|(name, role)| site.add(name, role));
+    [None, Some(vera), Some(anna), Some(administrator), Some(olga)]
+}
+
+/// A person of a kind with a fresh session, or with a fresh API token where it is for the API.
 fn person<'s>(site: &'s Site, kind: Option<&Account>, row: &Row) -> Person<'s> {
-    let mut person = kind.map_or_else(|| site.stranger(), |account| site.session_of(account));
-    if row.path.starts_with("/api/") {
-        person.bearer = kind.map(|account| site.api_token_of(account));
+    match kind {
+        None => site.stranger(),
+        Some(account) if row.is_api() => site.program_of(account, Scope::Write),
+        Some(account) => site.session_of(account),
     }
-    person
 }
 
 /// The form token of this person, from a page that everybody sees.
@@ -92,28 +243,182 @@ fn csrf(person: &Person<'_>) -> String {
     person.get("/nowhere").csrf()
 }
 
-#[test]
-fn every_route_lets_in_whom_it_should() {
-    let site = Site::with(|config| {
+/// What the owner has: one entry of each kind, by name.
+struct Owned(BTreeMap<&'static str, String>);
+
+impl Owned {
+    fn of(site: &Site, owner: &Account) -> Self {
+        let me = site.session_of(owner);
+        let small = capture("ssh-greeting.pcap");
+        let mut all = BTreeMap::new();
+        let done = me.analyse("beacon.pcap", &capture("first-run.pcap"));
+        // From now on nothing is taken out of the queue.
+        site.portal().runner.end();
+        let alerts = me.get(&format!("/entries/{done}")).is(200);
+        let link = format!("/entries/{done}/flows/");
+        let flow = alerts.body.split_once(&link).unwrap().1.split('"').next().unwrap().to_owned();
+        me.post(
+            &format!("{link}{flow}"),
+            &format!("{link}{flow}/mark"),
+            &[("malicious", "true"), ("reason", "olga knows it")],
+        )
+        .is(303);
+        me.post("/", &format!("/entries/{done}/note"), &[("note", "olga's note"), ("category", "1")]).is(303);
+        for (name, is_queued) in [
+            ("unconfirmed", false),
+            ("unconfirmed of the program", false),
+            ("spare", false),
+            ("spare of the program", false),
+            ("queued", true),
+            ("queued of the program", true),
+        ] {
+            let key = me.keep(&format!("{name}.pcap"), &small);
+            if is_queued {
+                me.confirm(&key);
+            }
+            all.insert(name, key);
+        }
+        all.extend([("done", done), ("flow", flow)]);
+        Self(all)
+    }
+}
+
+/// Everything that is the owner's: rows, marks, and the files behind them.
+fn possessions(site: &Site, owner: &Account, owned: &Owned) -> (Vec<String>, Vec<String>, BTreeMap<String, Vec<u8>>) {
+    let id = owner.id;
+    let entries = site.rows(&format!("SELECT * FROM entries WHERE account_id = {id} ORDER BY id"));
+    let marks = site.rows(&format!("SELECT * FROM marks WHERE account_id = {id} ORDER BY id"));
+    let mut files = site.files("captures");
+    files.extend(site.files("results"));
+    assert!(files.contains_key(&format!("{}.sqlite", owned.0["done"])));
+    assert_eq!((entries.len(), marks.len(), files.len()), (7, 1, 3), "{entries:#?}");
+    (entries, marks, files)
+}
+
+fn strict_site() -> Site {
+    Site::with(|config| {
         config.login.account_attempts = 1000;
         config.limits.api_tokens = 1000;
-    });
+    })
+}
+
+#[test]
+fn every_route_lets_in_whom_it_should() {
+    let site = strict_site();
     let kinds = kinds(&site);
-    for row in TABLE {
-        for (kind, status) in kinds.iter().zip(row.statuses) {
+    let owner = kinds[OWNER].as_ref().unwrap();
+    let owned = Owned::of(&site, owner);
+    let before = possessions(&site, owner, &owned);
+    for (at, kind) in kinds.iter().enumerate() {
+        if at == OWNER {
+            // All others have tried everything.
+            assert_eq!(possessions(&site, owner, &owned), before);
+        }
+        for row in TABLE {
             let person = person(&site, kind.as_ref(), row);
-            let got = match row.method {
-                Method::Get => person.get(row.path),
-                _ => person.post_raw(row.path, &form(&csrf(&person), row.fields), &[]),
-            };
-            let who = kind.as_ref().map_or("anonymous", |account| account.role.name());
+            // Programs without cookies have no forms.
+            let csrf = if row.is_api() { String::new() } else { csrf(&person) };
+            let got = row.ask(&person, Some(&owned), &csrf, &[]);
+            let (who, status) = (KINDS[at], row.statuses[at]);
             assert_eq!(got.status, status, "{who}: {} {}: {}", row.method, row.path, got.body);
             let is_guarded = row.statuses[0] == 303 && !["/setup?<token>", "/language"].contains(&row.route);
             if kind.is_none() && is_guarded {
                 assert!(got.location().starts_with("/login"), "{} leads to {}", row.path, got.location());
             }
+            if row.is_api() && status >= 400 {
+                assert_eq!(got.json()["status"], u64::from(status), "{who}: {}", row.path);
+            }
+            if row.path.contains('{') && at != OWNER {
+                for secret in ["beacon.pcap", "olga", "192.168.56.106"] {
+                    assert!(!got.body.contains(secret), "{who} sees {secret} at {}", row.path);
+                }
+            }
         }
     }
+    // The owner did what the table says, so the requests of the others were no empty ones.
+    let state = |name| site.state(&owned.0[name]);
+    assert_eq!(["unconfirmed", "unconfirmed of the program"].map(state), ["queued", "queued"]);
+    assert_eq!(["queued", "queued of the program"].map(state), ["failed", "failed"]);
+    for spare in ["spare", "spare of the program"] {
+        assert_eq!(site.number(&format!("SELECT count(*) FROM entries WHERE key = '{}'", owned.0[spare])), 0);
+    }
+    assert_eq!(site.number("SELECT count(*) FROM entries WHERE note = 'by a program'"), 2);
+    assert_eq!(site.number("SELECT count(*) FROM marks"), 2);
+}
+
+#[test]
+fn lists_searches_and_exports_hold_nothing_of_others() {
+    let site = strict_site();
+    let kinds = kinds(&site);
+    let owned = Owned::of(&site, kinds[OWNER].as_ref().unwrap());
+    let sha256 = &site.text("SELECT sha256 FROM captures ORDER BY bytes DESC LIMIT 1");
+    for (kind, account) in KINDS.iter().zip(&kinds).skip(1) {
+        let account = account.as_ref().unwrap();
+        let (me, program) = (site.session_of(account), site.program_of(account, Scope::Read));
+        let is_owner = *kind == KINDS[OWNER];
+        for search in ["", "beacon", "olga", &sha256[..20]] {
+            for got in [me.get(&format!("/?search={search}")), program.get(&format!("/api/v1/entries?search={search}"))]
+            {
+                assert_eq!(got.body.contains(&owned.0["done"]), is_owner, "{kind}: {search}: {}", got.body);
+            }
+        }
+        if account.role >= Role::Analyst {
+            for (path, words) in [("/marks/flows.csv", "olga knows it"), ("/marks/captures.csv", sha256)] {
+                assert_eq!(me.get(path).is(200).body.contains(words), is_owner, "{kind}: {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_reads_changes_nothing_whoever_has_it() {
+    let site = strict_site();
+    let kinds = kinds(&site);
+    let owner = kinds[OWNER].as_ref().unwrap();
+    let owned = Owned::of(&site, owner);
+    let before = possessions(&site, owner, &owned);
+    let all = site.number("SELECT count(*) FROM entries");
+    let mut tried = 0;
+    for account in kinds.iter().flatten() {
+        let program = site.program_of(account, Scope::Read);
+        for row in TABLE.iter().filter(|row| row.is_api() && row.method != Method::Get) {
+            row.ask(&program, Some(&owned), "", &[]).is(403);
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 4 * 5);
+    // Nor does a session, which every browser sends by itself.
+    for row in TABLE.iter().filter(|row| row.is_api() && row.statuses[0] == 401) {
+        row.ask(&site.session_of(owner), Some(&owned), "", &[]).is(401);
+    }
+    assert_eq!(possessions(&site, owner, &owned), before);
+    assert_eq!(site.number("SELECT count(*) FROM entries"), all);
+}
+
+#[test]
+fn whoever_is_an_analyst_no_longer_still_reads_what_they_have_and_changes_nothing() {
+    let site = strict_site();
+    let kinds = kinds(&site);
+    let (administrator, owner) = (kinds[3].as_ref().unwrap(), kinds[OWNER].as_ref().unwrap());
+    let owned = Owned::of(&site, owner);
+    let before = possessions(&site, owner, &owned);
+    let old = site.program_of(owner, Scope::Write);
+    let role = format!("/people/{}/role", owner.id);
+    site.session_of(administrator).post("/people", &role, &[("role", "viewer")]).is(303);
+    for row in TABLE.iter().filter(|row| row.path.contains('{')) {
+        let me = person(&site, Some(owner), row);
+        let csrf = if row.is_api() { String::new() } else { csrf(&me) };
+        let got = row.ask(&me, Some(&owned), &csrf, &[]);
+        // Where a viewer may look at all, this one looks at what is theirs.
+        let expected = if row.statuses[1] == 404 { 200 } else { 403 };
+        assert_eq!(got.status, expected, "{} {}: {}", row.method, row.path, got.body);
+        if row.is_api() && row.method != Method::Get {
+            let got = row.ask(&old, Some(&owned), "", &[]);
+            assert!([401, 403].contains(&got.status), "a token from before: {} {}", row.path, got.status);
+        }
+    }
+    site.session_of(owner).get(&format!("/entries/{}", owned.0["done"])).is(200).says("olga knows it");
+    assert_eq!(possessions(&site, owner, &owned), before);
 }
 
 #[test]
@@ -123,7 +428,8 @@ fn the_table_has_every_route_and_no_other() {
         site.client.rocket().routes().map(|route| format!("{} {}", route.method, route.uri)).collect();
     let table: BTreeSet<String> = TABLE.iter().map(|row| format!("{} {}", row.method, row.route)).collect();
     assert_eq!(routes, table);
-    assert_eq!(TABLE.len(), table.len());
+    let asked: BTreeSet<String> = TABLE.iter().map(|row| format!("{} {}", row.method, row.path)).collect();
+    assert_eq!(TABLE.len(), asked.len(), "nothing is asked for twice");
 }
 
 #[test]
@@ -133,13 +439,19 @@ fn every_change_needs_the_form_token_of_this_visitor_and_a_page_of_ours() {
     let administrator = kinds[3].as_ref().unwrap();
     let before = site.number("SELECT count(*) FROM audit");
     let mut sessions = 0;
-    for row in TABLE.iter().filter(|row| row.method == Method::Post) {
+    for row in TABLE.iter().filter(|row| row.method != Method::Get && !row.is_api()) {
         let (me, other) = (site.session_of(administrator), site.session_of(administrator));
         sessions += 2;
         let (mine, others) = (csrf(&me), csrf(&other));
-        let ask = |token: &str, headers: &[(&str, &str)]| me.post_raw(row.path, &form(token, row.fields), headers);
-        let unsigned = form("", row.fields).replace("csrf=", "x=");
-        assert_eq!(me.post_raw(row.path, &unsigned, &[]).status, 403, "{}: no token", row.path);
+        let ask = |token: &str, headers: &[(&str, &str)]| row.ask(&me, None, token, headers);
+        let unsigned = match row.body {
+            Body::Form(fields) => me.post_raw(&row.path(None), &form("", fields).replace("csrf=", "x="), &[]),
+            _ => {
+                let body = String::from_utf8_lossy(&multipart("", &[("x.pcap", b"x")])).replace("\"csrf\"", "\"x\"");
+                me.ask(row.method, row.path, Some(MULTIPART), body.as_bytes(), &[])
+            }
+        };
+        assert_eq!(unsigned.status, 403, "{}: no token", row.path);
         assert_eq!(ask("", &[]).status, 403, "{}: an empty token", row.path);
         assert_eq!(ask("wrong", &[]).status, 403, "{}: a wrong token", row.path);
         assert_eq!(ask(&others, &[]).status, 403, "{}: another session's token", row.path);
@@ -150,10 +462,12 @@ fn every_change_needs_the_form_token_of_this_visitor_and_a_page_of_ours() {
         for origin in ["https://evil.example", "http://portal.example.evil.example", "portal.example", ""] {
             assert_eq!(ask(&mine, &[host, ("Origin", origin)]).status, 403, "{}: {origin:?}", row.path);
         }
-        me.post_raw(row.path, &form("wrong", row.fields), &[]).is(403).says("did not come from a page");
+        ask("wrong", &[]).is(403).says("did not come from a page");
     }
     // None of it has changed or begun anything.
     assert_eq!(site.number("SELECT count(*) FROM audit"), before + sessions);
+    assert_eq!(site.number("SELECT count(*) FROM entries"), 0);
+    assert!(site.files("captures").is_empty() && site.files("incoming").is_empty());
     let me = site.session_of(administrator);
     let good = form(&csrf(&me), &[("role", "viewer")]);
     for headers in [
@@ -169,9 +483,9 @@ fn every_change_needs_the_form_token_of_this_visitor_and_a_page_of_ours() {
 fn every_answer_has_the_security_headers() {
     let site = Site::with_ada();
     let stranger = site.stranger();
-    let paths =
-        TABLE.iter().map(|row| row.path).chain(["/nowhere", "/api/nowhere", "/api/v1/nowhere", "/people/x/role"]);
-    for path in paths {
+    let odd = ["/nowhere", "/api/nowhere", "/api/v1/nowhere", "/people/x/role"].map(str::to_owned);
+    for path in TABLE.iter().map(|row| row.path(None)).chain(odd) {
+        let path = path.as_str();
         for got in [stranger.get(path), stranger.post_raw(path, "x=y", &[])] {
             let header = |name| got.header(name).unwrap_or_else(|| panic!("{path} lacks {name}"));
             let policy = header("Content-Security-Policy");
@@ -180,6 +494,7 @@ fn every_answer_has_the_security_headers() {
                 "style-src 'self'",
                 "img-src 'self'",
                 "script-src 'self'",
+                "connect-src 'self'",
                 "form-action 'self'",
                 "frame-ancestors 'none'",
                 "base-uri 'none'",
@@ -190,7 +505,7 @@ fn every_answer_has_the_security_headers() {
             assert_eq!(header("X-Content-Type-Options"), "nosniff");
             assert_eq!(header("Referrer-Policy"), "no-referrer");
             assert!(header("Permissions-Policy").contains("camera=()"));
-            let is_asset = ["/style.css", "/favicon.svg"].contains(&path) && got.status == 200;
+            let is_asset = ["/style.css", "/favicon.svg", "/script.js"].contains(&path) && got.status == 200;
             assert_eq!(header("Cache-Control"), if is_asset { "no-cache" } else { "no-store" }, "{path}");
             assert!(got.header("Server").is_none(), "{path}");
             assert!(got.header("Strict-Transport-Security").is_none(), "{path}");

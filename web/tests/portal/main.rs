@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 mod access;
+mod api;
+mod entries;
 mod login;
 mod pages;
 mod people;
+mod security;
 mod support;
+mod uploads;

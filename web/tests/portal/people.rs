@@ -2,7 +2,7 @@
 
 use veilwatch_web::accounts::Role;
 
-use crate::support::{PASSWORD, Person, Site, form, logged};
+use crate::support::{PASSWORD, Person, Site, form, logged, without_our_script};
 
 /// Invites somebody and gives the link.
 fn invite(administrator: &Person<'_>, role: &str) -> String {
@@ -173,7 +173,7 @@ fn script_in_names_and_programs_stays_text() {
     let failed = site.stranger().log_in(script, "x");
     let pages = [ada.get("/people"), ada.get("/audit"), eve.get("/"), eve.get("/account"), eve.get("/nowhere"), failed];
     for page in pages {
-        assert!(!page.body.contains("<script") && !page.body.contains("<img"), "{}", page.body);
+        assert!(!without_our_script(&page.body).contains("<script") && !page.body.contains("<img"), "{}", page.body);
         assert!(page.body.contains("&lt;script&gt;"), "{}", page.body);
     }
 }

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once};
+use std::time::{Duration, Instant};
 
 use rocket::http::uri::Host;
 use rocket::http::{ContentType, Cookie, Header, Method};
@@ -43,12 +45,29 @@ pub(crate) fn logged() -> String {
     String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned()
 }
 
+/// One of the example captures.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/captures").join(name)
+}
+
+/// The bytes of one of the example captures.
+pub(crate) fn capture(name: &str) -> Vec<u8> {
+    std::fs::read(example(name)).unwrap()
+}
+
 /// One portal.
 pub(crate) struct Site {
     pub(crate) client: Client,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) setup_token: Option<String>,
     pub(crate) folder: TempDir,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // The threads of the analyses, and their workers, end with the test.
+        self.portal().runner.end();
+    }
 }
 
 impl Site {
@@ -130,15 +149,109 @@ impl Site {
         person
     }
 
-    /// An API token of this account.
+    /// An API token of this account that reads.
     pub(crate) fn api_token_of(&self, account: &Account) -> String {
+        self.api_token(account, Scope::Read)
+    }
+
+    /// An API token of this account.
+    pub(crate) fn api_token(&self, account: &Account, scope: Scope) -> String {
         let portal = self.portal();
-        let new = NewToken { label: "test".to_owned(), scope: Scope::Read, days: 1 };
+        let new = NewToken { label: "test".to_owned(), scope, days: 1 };
         let actor = Actor { name: None, address: "test".to_owned() };
         portal
             .db
             .run_blocking(|c| tokens::create(c, &portal.secret, account.id, &new, &actor, 9999, portal.now()))
             .unwrap()
+    }
+
+    /// A program with a token of this account.
+    pub(crate) fn program_of(&self, account: &Account, scope: Scope) -> Person<'_> {
+        let mut program = self.stranger();
+        program.bearer = Some(self.api_token(account, scope));
+        program
+    }
+
+    /// Runs SQL behind the portal's back.
+    pub(crate) fn execute(&self, sql: &str) {
+        self.portal().db.run_blocking(|c| c.execute_batch(sql)).unwrap();
+    }
+
+    /// All rows of a query as text.
+    pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
+        self.portal()
+            .db
+            .run_blocking(|c| -> Result<Vec<String>, DbError> {
+                let mut statement = c.prepare(sql)?;
+                let columns = statement.column_count();
+                let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
+                    let values = (0..columns).map(|at| Ok(format!("{:?}", row.get_ref(at)?)));
+                    Ok(values.collect::<rusqlite::Result<Vec<_>>>()?.join(" "))
+                };
+                Ok(statement.query_map([], row)?.collect::<rusqlite::Result<_>>()?)
+            })
+            .unwrap()
+    }
+
+    /// Names and content of all files in one of the folders of the data folder.
+    pub(crate) fn files(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
+        let folder = self.folder.path().join("data").join(folder);
+        let read = |file: std::io::Result<std::fs::DirEntry>| {
+            let file = file.unwrap();
+            (file.file_name().to_string_lossy().into_owned(), std::fs::read(file.path()).unwrap())
+        };
+        std::fs::read_dir(folder).unwrap().map(read).collect()
+    }
+
+    /// All files and folders of the test, for finding what does not belong there.
+    pub(crate) fn tree(&self) -> Vec<String> {
+        let (mut found, mut open) = (Vec::new(), vec![self.folder.path().to_owned()]);
+        while let Some(folder) = open.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path.clone());
+                }
+                found.push(path.strip_prefix(self.folder.path()).unwrap().to_string_lossy().into_owned());
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// One text from the database.
+    #[track_caller]
+    pub(crate) fn text(&self, sql: &str) -> String {
+        let ask =
+            |c: &mut rusqlite::Connection| -> Result<String, DbError> { Ok(c.query_row(sql, [], |row| row.get(0))?) };
+        self.portal().db.run_blocking(ask).unwrap()
+    }
+
+    /// The state of an entry.
+    #[track_caller]
+    pub(crate) fn state(&self, key: &str) -> String {
+        self.text(&format!("SELECT state FROM entries WHERE key = '{key}'"))
+    }
+
+    /// Waits until an entry's analysis is over, and says how it ended.
+    pub(crate) fn ended(&self, key: &str) -> String {
+        self.until("the analysis is over", || {
+            let state = self.state(key);
+            ["done", "failed"].contains(&&*state).then_some(state)
+        })
+    }
+
+    /// Waits until something is there.
+    #[track_caller]
+    pub(crate) fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(found) = ask() {
+                return found;
+            }
+            assert!(Instant::now() < end, "waited too long: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn number(&self, sql: &str) -> i64 {
@@ -153,10 +266,26 @@ impl Site {
 pub(crate) struct Got {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) bytes: Vec<u8>,
+    /// The same as text, as far as it is.
     pub(crate) body: String,
 }
 
 impl Got {
+    /// The answer as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let kind = self.header("Content-Type").unwrap_or_default();
+        assert!(["application/json", "application/problem+json"].contains(&kind), "{kind}: {}", self.body);
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn lacks(self, words: &str) -> Self {
+        assert!(!self.body.contains(words), "{words:?} is in {}", self.body);
+        self
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -207,6 +336,68 @@ impl Person<'_> {
         self.send(request.header(ContentType::Form).body(body), headers)
     }
 
+    /// Sends exactly this.
+    pub(crate) fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        kind: Option<&str>,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Got {
+        let mut request = self.site.client.req(method, path.to_owned());
+        if let Some(kind) = kind {
+            request = request.header(Header::new("Content-Type", kind.to_owned()));
+        }
+        self.send(request.body(body), headers)
+    }
+
+    /// Sends JSON.
+    pub(crate) fn send_json(&self, method: Method, path: &str, body: &str) -> Got {
+        self.ask(method, path, Some("application/json"), body.as_bytes(), &[])
+    }
+
+    /// Posts files as the form on the first page does.
+    pub(crate) fn upload(&self, files: &[(&str, &[u8])]) -> Got {
+        let csrf = self.get("/").csrf();
+        self.ask(Method::Post, "/uploads", Some(MULTIPART), &multipart(&csrf, files), &[])
+    }
+
+    /// Uploads one capture, and gives the key of its entry.
+    #[track_caller]
+    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) -> String {
+        let got = self.upload(&[(name, bytes)]).is(303);
+        got.location().strip_prefix("/entries/").expect("an entry").to_owned()
+    }
+
+    /// Confirms an entry as it is offered.
+    #[track_caller]
+    pub(crate) fn confirm(&self, key: &str) {
+        let page = format!("/entries/{key}");
+        let fields = [("pipeline", "default"), ("packets", ""), ("category", ""), ("note", "")];
+        assert_eq!(self.post(&page, &format!("{page}/confirm"), &fields).is(303).location(), page);
+    }
+
+    /// Uploads a capture and has it analysed.
+    #[track_caller]
+    pub(crate) fn analyse(&self, name: &str, bytes: &[u8]) -> String {
+        let key = self.keep(name, bytes);
+        self.confirm(&key);
+        assert_eq!(self.site.ended(&key), "done");
+        key
+    }
+
+    /// What a stream of events says first. The stream is not read further: it may have no end.
+    pub(crate) fn first_event(&self, path: &str) -> String {
+        let mut response = self.prepared(self.site.client.get(path.to_owned()), &[]).dispatch();
+        assert_eq!(response.content_type(), Some(ContentType::EventStream), "{}", response.status());
+        let (mut text, mut byte) = (Vec::new(), [0]);
+        while !text.ends_with(b"\n\n") && text.len() < 10_000 && response.read(&mut byte).unwrap() == 1 {
+            text.push(byte[0]);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
     /// Opens a page and posts its form.
     pub(crate) fn post(&self, page: &str, action: &str, fields: &[(&str, &str)]) -> Got {
         let csrf = self.get(page).csrf();
@@ -222,7 +413,7 @@ impl Person<'_> {
         self.cookies.borrow()[self.site.portal().session_cookie()].clone()
     }
 
-    fn send(&self, mut request: LocalRequest<'_>, headers: &[(&str, &str)]) -> Got {
+    fn prepared<'r>(&self, mut request: LocalRequest<'r>, headers: &[(&str, &str)]) -> LocalRequest<'r> {
         let address = format!("{}:4000", self.address);
         request = request.remote(address.parse().unwrap());
         for (name, value) in self.cookies.borrow().iter() {
@@ -238,7 +429,11 @@ impl Person<'_> {
             }
             request = request.header(Header::new((*name).to_owned(), (*value).to_owned()));
         }
-        let response = request.dispatch();
+        request
+    }
+
+    fn send(&self, request: LocalRequest<'_>, headers: &[(&str, &str)]) -> Got {
+        let response = self.prepared(request, headers).dispatch();
         let headers: Vec<(String, String)> =
             response.headers().iter().map(|header| (header.name().to_string(), header.value().to_owned())).collect();
         for (_, value) in headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Set-Cookie")) {
@@ -250,7 +445,9 @@ impl Person<'_> {
                 cookies.insert(cookie.name().to_owned(), cookie.value().to_owned());
             }
         }
-        Got { status: response.status().code, headers, body: response.into_string().unwrap_or_default() }
+        let status = response.status().code;
+        let bytes = response.into_bytes().unwrap_or_default();
+        Got { status, headers, body: String::from_utf8_lossy(&bytes).into_owned(), bytes }
     }
 }
 
@@ -262,4 +459,35 @@ pub(crate) fn form(csrf: &str, fields: &[(&str, &str)]) -> String {
         body.push_str(&format!("&{name}={}", encode(value)));
     }
     body
+}
+
+/// The type of what [`multipart`] makes.
+pub(crate) const MULTIPART: &str = "multipart/form-data; boundary=----veilwatch-test";
+
+/// The form with files as a browser writes it: the form token first.
+pub(crate) fn multipart(csrf: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = part("form-data; name=\"csrf\"", csrf.as_bytes());
+    for (name, bytes) in files {
+        // As browsers do it.
+        let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
+        body.extend(part(&format!("form-data; name=\"capture\"; filename=\"{name}\""), bytes));
+    }
+    body.extend_from_slice(b"------veilwatch-test--\r\n");
+    body
+}
+
+/// One part of such a form.
+pub(crate) fn part(disposition: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut part = format!("------veilwatch-test\r\nContent-Disposition: {disposition}\r\n\r\n").into_bytes();
+    part.extend_from_slice(bytes);
+    part.extend_from_slice(b"\r\n");
+    part
+}
+
+/// A page without the one script that every page of ours loads.
+#[track_caller]
+pub(crate) fn without_our_script(page: &str) -> String {
+    let ours = "<script src=\"/script.js\" defer></script>";
+    assert_eq!(page.matches(ours).count(), 1, "{page}");
+    page.replace(ours, "")
 }
