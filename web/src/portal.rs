@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::accounts::password::{HashError, Hasher};
 use crate::accounts::throttle::Throttle;
 use crate::accounts::{Refused, people};
+use crate::at_once::AtOnce;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::{Db, DbError};
@@ -110,6 +111,12 @@ pub struct Portal {
     pub runner: Runner,
     /// Takes short looks into captures.
     pub looks: Looks,
+    /// Places for looks into results.
+    pub results: AtOnce,
+    /// Places for downloads.
+    pub downloads: AtOnce,
+    /// Places for streams of events.
+    pub streams: AtOnce,
     /// The hash of the first administrator's token, while there is no account.
     setup: Option<Vec<u8>>,
 }
@@ -152,6 +159,9 @@ impl Portal {
         let portal = Self {
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
             looks: Looks::new(bench),
+            results: AtOnce::new(config.limits.looks_at_once),
+            downloads: AtOnce::new(config.limits.downloads_at_once),
+            streams: AtOnce::new(config.limits.streams_at_once),
             under_way: UnderWay::default(),
             folders,
             setup: token.as_deref().map(|token| secret.hash(Purpose::Setup, token)),

@@ -6,10 +6,10 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use veilwatch::worker::{Event, Order, Supervised, Task, WorkerEnd, supervise};
+use veilwatch::worker::{Event, Supervised, Task, WorkerEnd, supervise};
 
 use super::Bench;
-use super::runner::clean;
+use super::clean;
 use super::tasks::Temporary;
 use crate::portal::{PipelineError, StartError};
 
@@ -27,12 +27,8 @@ pub fn load_pipelines(bench: &Bench) -> Result<(), StartError> {
         let result = Temporary::new(bench.folders.new_work_file()?.1);
         let unused = |words: String| PipelineError::Unusable { name: choice.name.clone(), words: clean(&words) };
         std::io::Write::write_all(&mut file, &NO_PACKETS).map_err(|error| unused(error.to_string()))?;
-        let order = Order {
-            capture: capture.path().to_owned(),
-            task: Task::Analyse { packets: Some(0), workers: 1, result: result.path().to_owned() },
-            pipeline: Some(choice.file.clone()),
-            limits: bench.limits(),
-        };
+        let task = Task::Analyse { packets: Some(0), workers: 1, result: result.path().to_owned() };
+        let order = bench.order(capture.path().to_owned(), task, Some(choice.file.clone()));
         let never = AtomicBool::new(false);
         let what = Supervised {
             program: &bench.program,
