@@ -1,6 +1,6 @@
 //! A browser, and what one does with it. Every step looks at the console and at the page.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub(crate) struct Browser {
     site: String,
     /// Error statuses that the next steps may meet.
     expected: RefCell<Vec<u16>>,
-    runs_script: Cell<bool>,
+    runs_script: bool,
     _profile: TempDir,
 }
 
@@ -97,7 +97,7 @@ impl Browser {
             driver: RefCell::new(Some(session)),
             site: site.address.clone(),
             expected: RefCell::default(),
-            runs_script: Cell::new(runs_script),
+            runs_script,
             _profile: profile,
         };
         browser.resize(1200, 800);
@@ -132,13 +132,16 @@ impl Browser {
         self.look();
     }
 
-    /// Clicks on the first that a CSS selector finds.
+    /// Clicks on the first that a CSS selector finds, which leads to another page, and waits until this one is gone.
     pub(crate) fn click(&self, css: &str) {
-        self.run(css, async |driver| {
+        let page = self.run(css, async |driver| {
+            let page = driver.find(By::Css("html")).await?;
             let element = driver.find(By::Css(css)).await?;
             element.scroll_into_view().await?;
-            element.click().await
+            element.click().await?;
+            Ok(page)
         });
+        until(&format!("{css} leads away"), PATIENCE, || self.runtime.block_on(page.tag_name()).is_err().then_some(()));
         self.look();
     }
 
@@ -304,8 +307,17 @@ impl Browser {
         for entry in self.run("the console", async |driver| driver.browser_log().await) {
             self.judge(&entry);
         }
-        if self.runs_script.get() {
-            let wrong = self.script(include_str!("page.js"), Vec::new());
+        if self.runs_script {
+            let wrong = self.run("page.js", async |driver| {
+                let mut tries = 0..3;
+                loop {
+                    match driver.execute(include_str!("page.js"), Vec::new()).await {
+                        // The wait page may become the result in the middle.
+                        Err(_) if tries.next().is_some() => {}
+                        looked => break Ok(looked?.json().clone()),
+                    }
+                }
+            });
             assert_eq!(wrong, json!([]), "{} {}", self.path(), self.script("return document.title", Vec::new()));
         }
     }
