@@ -102,7 +102,7 @@ impl Runner {
             // It may have been stopped or deleted before it was on the board.
             begin(bench, job, running).and_then(|()| analyse(bench, job, running))
         }));
-        let outcome = tried.unwrap_or_else(|_| Err(Outcome::Failed(Why::Worker, None)));
+        let outcome = tried.unwrap_or(Err(Outcome::Failed(Why::Worker, None)));
         let has_ended = || self.shared.ended.load(Ordering::Relaxed);
         loop {
             let noted = match &outcome {

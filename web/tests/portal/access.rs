@@ -344,7 +344,7 @@ fn every_route_lets_in_whom_it_should() {
     for spare in ["spare", "spare of the program"] {
         assert_eq!(site.number(&format!("SELECT count(*) FROM entries WHERE key = '{}'", owned.0[spare])), 0);
     }
-    assert_eq!(site.number("SELECT count(*) FROM entries WHERE note = 'by a program'"), 2);
+    assert_eq!(site.number("SELECT count(*) FROM entries WHERE note = 'by a program'"), 3);
     assert_eq!(site.number("SELECT count(*) FROM marks"), 2);
 }
 
@@ -388,7 +388,7 @@ fn a_token_that_reads_changes_nothing_whoever_has_it() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 4 * 5);
+    assert_eq!(tried, 4 * 6);
     // Nor does a session, which every browser sends by itself.
     for row in TABLE.iter().filter(|row| row.is_api() && row.statuses[0] == 401) {
         row.ask(&site.session_of(owner), Some(&owned), "", &[]).is(401);

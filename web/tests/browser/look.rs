@@ -1,0 +1,167 @@
+//! Languages, narrow screens, dark mode, and the pictures of the documents. What holds for every page stands in
+//! `page.js`: that nothing sticks out, and that Chinese pages speak Chinese, too.
+
+use serde_json::json;
+use veilwatch_web::uploads::name::MAX_NAME;
+
+use crate::browser::Browser;
+use crate::captures::{Files, example, long};
+use crate::chromedriver::Chromedriver;
+use crate::site::Site;
+
+const WIDE: (u32, u32) = (1200, 800);
+const NARROW: (u32, u32) = (360, 740);
+
+/// The pages that are the same for every entry, and their titles in Chinese.
+const PAGES: [(&str, &str); 6] = [
+    ("/", "记录"),
+    ("/account", "账户"),
+    ("/people", "人员"),
+    ("/categories", "类别"),
+    ("/audit", "审计日志"),
+    ("/marks", "标记"),
+];
+
+pub(crate) fn every_page_fits(driver: &Chromedriver) {
+    let site = Site::start();
+    let browser = Browser::open_at(driver, &site);
+    in_every_way(&browser, &site.setup, "创建第一个账户", None);
+    browser.set_up(&site.setup);
+    let (result, flow) = an_entry_with_pictures(&browser);
+    let waiting = an_entry_with_a_long_name(&browser);
+
+    for (path, title) in PAGES {
+        in_every_way(&browser, path, title, None);
+    }
+    for (path, title) in [
+        (waiting.clone(), "分析此抓包文件？"),
+        (format!("{waiting}/delete"), "删除此记录？"),
+        (result.clone(), "结果"),
+        (format!("{result}/flows"), "流"),
+        (flow, "流详情"),
+    ] {
+        in_every_way(&browser, &path, title, None);
+    }
+    in_every_way(&browser, "/nothing-here", "找不到页面", Some(404));
+    browser.open("/");
+    browser.click(".logout button");
+    browser.wait_for_path("/login");
+    browser.picture("login");
+    in_every_way(&browser, "/login", "登录", None);
+    in_every_way(&browser, "/invitation?token=wrong", "您的邀请", Some(404));
+}
+
+/// Opens a page wide and narrow, light and dark, in both languages. Every one of them is looked at.
+fn in_every_way(browser: &Browser, path: &str, title: &str, status: Option<u16>) {
+    let open = |(width, height)| {
+        browser.resize(width, height);
+        if let Some(status) = status {
+            browser.expect_status(status);
+        }
+        browser.open(path);
+    };
+    for size in [WIDE, NARROW] {
+        open(size);
+        assert_eq!(browser.script("return document.documentElement.lang", Vec::new()), "en");
+        for dark in [true, false] {
+            browser.like_dark(dark);
+            assert_eq!(is_dark(browser), dark, "{path}");
+            browser.look();
+        }
+    }
+    open(WIDE);
+    if let Some(status) = status {
+        browser.expect_status(status);
+    }
+    browser.click("footer button[value=zh]");
+    for size in [WIDE, NARROW] {
+        open(size);
+        assert_eq!(browser.script("return document.documentElement.lang", Vec::new()), "zh-Hans");
+        assert_eq!(browser.text("h1"), title);
+    }
+    open(WIDE);
+    if let Some(status) = status {
+        browser.expect_status(status);
+    }
+    browser.click("footer button[value=en]");
+    browser.met_all();
+}
+
+/// Whether the ground is darker than what stands on it.
+fn is_dark(browser: &Browser) -> bool {
+    let code = "const style = getComputedStyle(document.body);
+        const sum = (colour) => colour.match(/[0-9]+/g).slice(0, 3).reduce((all, one) => all + Number(one), 0);
+        return sum(style.backgroundColor) < sum(style.color);";
+    browser.script(code, Vec::new()) == json!(true)
+}
+
+/// The way of a capture through the portal, for the documents. Gives the paths of the result and of a flow.
+fn an_entry_with_pictures(browser: &Browser) -> (String, String) {
+    browser.upload(&example("benign-office.pcapng"));
+    browser.analyse();
+    browser.upload(&example("first-run.pcap"));
+    browser.fill("#note", "Office network, first floor");
+    browser.picture("confirm");
+    browser.analyse();
+    let result = browser.path();
+    browser.picture("result");
+    browser.picture_from("#h-alerts", "alerts");
+    browser.picture_from("#h-pictures", "pictures");
+    browser.resize(NARROW.0, NARROW.1);
+    browser.picture("result-narrow");
+    browser.resize(WIDE.0, WIDE.1);
+    browser.like_dark(true);
+    browser.picture("result-dark");
+    browser.like_dark(false);
+    browser.click("footer button[value=zh]");
+    browser.picture("result-chinese");
+    browser.click("footer button[value=en]");
+    browser.click(".alert a");
+    let flow = browser.path();
+    browser.picture("flow");
+    browser.open(&format!("{result}/flows?verdict=&sort=score&down=true"));
+    browser.picture("flows");
+    browser.open("/");
+    browser.picture("entries");
+    (result, flow)
+}
+
+/// Somebody's file names and notes are as long as they may be, and have no place to break. Gives the path of the entry.
+fn an_entry_with_a_long_name(browser: &Browser) -> String {
+    let files = Files::new();
+    let bytes = std::fs::read(example("ssh-greeting.pcap")).unwrap();
+    let name = "M".repeat(MAX_NAME);
+    browser.upload(&files.write(&name, &bytes));
+    browser.fill("#note", &"W".repeat(500));
+    browser.analyse();
+    assert!(browser.text(".facts").contains(&name));
+    browser.click("form[action$='/again'] button");
+    browser.wait_for("it is to be confirmed", || browser.has("#pipeline"));
+    browser.path()
+}
+
+pub(crate) fn the_wait_says_how_far_it_is(driver: &Chromedriver) {
+    let site = Site::start();
+    let browser = Browser::logged_in(driver, &site);
+    let files = Files::new();
+    browser.upload(&files.write("office-2026-11.pcap", &long(250)));
+    browser.click("form[action$='/confirm'] button");
+    assert_eq!(browser.text("h1"), "The analysis is under way");
+    browser.script("window.isTheSame = true", Vec::new());
+    let now = || {
+        let code = "return ['#bar', '#packets'].map((css) => document.querySelector(css)).map((at) => at.value ?? at.textContent)";
+        browser.script(code, Vec::new())
+    };
+    browser.wait_for("alerts are shown", || now()[0].as_f64() > Some(0.0) && browser.has("#sofar li"));
+    browser.picture("wait");
+    let before = now();
+    browser.wait_for("it goes on", || [0, 1].into_iter().all(|one| now()[one] != before[one]));
+    assert_eq!(browser.script("return window.isTheSame", Vec::new()), true, "nothing was loaded again");
+    browser.resize(NARROW.0, NARROW.1);
+    browser.look();
+
+    browser.click("form[action$='/stop'] button");
+    browser.wait_for("what was found is there", || browser.has(".verdict"));
+    let sentence = browser.text(".verdict");
+    assert!(sentence.contains("The analysis was stopped: this covers only a part of the capture."), "{sentence}");
+}

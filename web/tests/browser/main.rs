@@ -1,0 +1,75 @@
+//! The portal as people meet it: in a real browser, headless Chromium, which `chromedriver` steers.
+//!
+//! Every test has a portal, an account and a browser of its own. Every page that a test comes by is looked at: what the
+//! browser's console says, and what holds for all pages (`page.js`).
+//!
+//! | module | story |
+//! |---|---|
+//! | [`chromedriver`] | the one driver of a run |
+//! | [`site`] | a portal of one's own |
+//! | [`browser`] | a browser, and what one does with it |
+//! | [`captures`] | the captures that are uploaded |
+//! | [`accounts`] | first run, log-in, log-out, by mouse and by keyboard |
+//! | [`analysis`] | from the upload to the result, and what is done with it |
+//! | [`uploads`] | dropped, several, refused and damaged files |
+//! | [`without_script`] | the same with a browser that runs no script |
+//! | [`look`] | languages, narrow screens, dark mode, and the pictures of the documents |
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
+
+mod accounts;
+mod analysis;
+mod browser;
+mod captures;
+mod chromedriver;
+mod look;
+mod site;
+mod uploads;
+mod without_script;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chromedriver::Chromedriver;
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if !arguments.list && !chromedriver::is_installed() {
+        say("skipped: browser tests need chromium and chromedriver");
+        return ExitCode::SUCCESS;
+    }
+    // It lives as long as `main`, which no failing test ends.
+    let driver = (!arguments.list).then(|| Arc::new(Chromedriver::start()));
+    macro_rules! tests {
+        ($($module:ident::$name:ident)*) => {
+            vec![$({
+                let driver = driver.clone();
+                Trial::test(concat!(stringify!($module), "::", stringify!($name)), move || {
+                    $module::$name(driver.as_deref().expect("a driver"));
+                    Ok(())
+                })
+            }),*]
+        };
+    }
+    let tests = tests! {
+        look::every_page_fits
+        look::the_wait_says_how_far_it_is
+        analysis::from_upload_to_deletion
+        accounts::the_first_run_and_logging_in
+        accounts::the_keyboard_is_enough
+        uploads::dropped_files_arrive
+        uploads::several_files_get_a_link_each
+        uploads::a_file_that_is_too_large_is_said_so_before_it_is_sent
+        uploads::what_is_no_capture_is_said_so
+        uploads::a_damaged_capture_is_analysed_as_far_as_it_goes
+        without_script::upload_wait_and_result
+        without_script::a_file_that_is_too_large_gets_a_page
+    };
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+#[allow(clippy::print_stdout, reason = "CI counts these lines of the output")]
+fn say(words: &str) {
+    println!("{words}");
+}
