@@ -119,6 +119,12 @@ pub struct Limits {
     pub entries: u32,
     /// Entries of one account that wait for their analysis.
     pub waiting: u32,
+    /// Looks into results that one account may have under way at the same time.
+    pub looks_at_once: u32,
+    /// Downloads that one account may have under way at the same time.
+    pub downloads_at_once: u32,
+    /// Wait pages that one account may have open at the same time.
+    pub streams_at_once: u32,
     /// Flows on one page of a table.
     pub page_rows: u32,
     /// Milliseconds that one search in a result may take.
@@ -148,6 +154,9 @@ impl Default for Limits {
             upload_seconds: 4 * 3600,
             entries: 10_000,
             waiting: 100,
+            looks_at_once: 16,
+            downloads_at_once: 4,
+            streams_at_once: 12,
             page_rows: 50,
             search_milliseconds: 4000,
             cut_bytes: 256 << 20,
@@ -231,6 +240,8 @@ pub struct Worker {
     pub inspect_packets: u64,
     /// Seconds that this look may take.
     pub inspect_seconds: u64,
+    /// Seconds that cutting out a flow may take.
+    pub cut_seconds: u64,
     /// Run analyses even where the kernel cannot confine them.
     pub without_sandbox: bool,
 }
@@ -247,6 +258,7 @@ impl Default for Worker {
             open_files: 64,
             inspect_packets: 100_000,
             inspect_seconds: 20,
+            cut_seconds: 300,
             without_sandbox: false,
         }
     }
@@ -347,7 +359,9 @@ impl Config {
         if !is_local(self.address.ip()) && !self.is_https() && !self.insecure_plain_http {
             return Err(ConfigError::Plain(self.address));
         }
-        let positive: [(&'static str, i64); 10] = [
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (limits, worker) = (&self.limits, &self.worker);
+        let positive: [(&'static str, i64); 31] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -356,8 +370,29 @@ impl Config {
             ("login.remembered", i64::try_from(self.login.remembered).unwrap_or(i64::MAX)),
             ("invitations.hours", self.invitations.hours),
             ("limits.sessions", i64::from(self.limits.sessions)),
-            ("limits.upload_bytes", i64::try_from(self.limits.upload_bytes).unwrap_or(i64::MAX)),
-            ("limits.quota_bytes", i64::try_from(self.limits.quota_bytes).unwrap_or(i64::MAX)),
+            ("limits.upload_bytes", whole(limits.upload_bytes)),
+            ("limits.quota_bytes", whole(limits.quota_bytes)),
+            ("limits.unpacked_bytes", whole(limits.unpacked_bytes)),
+            ("limits.expansion_ratio", limits.expansion_ratio.into()),
+            ("limits.uploads_at_once", limits.uploads_at_once.into()),
+            ("limits.upload_idle_seconds", limits.upload_idle_seconds),
+            ("limits.upload_seconds", limits.upload_seconds),
+            ("limits.entries", limits.entries.into()),
+            ("limits.waiting", limits.waiting.into()),
+            ("limits.looks_at_once", limits.looks_at_once.into()),
+            ("limits.downloads_at_once", limits.downloads_at_once.into()),
+            ("limits.streams_at_once", limits.streams_at_once.into()),
+            ("limits.page_rows", limits.page_rows.into()),
+            ("limits.search_milliseconds", limits.search_milliseconds.into()),
+            ("limits.cut_bytes", whole(limits.cut_bytes)),
+            ("worker.threads", worker.threads.into()),
+            ("worker.memory_bytes", whole(worker.memory_bytes)),
+            ("worker.cpu_seconds", whole(worker.cpu_seconds)),
+            ("worker.wall_seconds", whole(worker.wall_seconds)),
+            ("worker.result_bytes", whole(worker.result_bytes)),
+            ("worker.inspect_packets", whole(worker.inspect_packets)),
+            ("worker.inspect_seconds", whole(worker.inspect_seconds)),
+            ("worker.cut_seconds", whole(worker.cut_seconds)),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;

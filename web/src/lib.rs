@@ -10,6 +10,7 @@
 //! | [`clock`] | what time it is |
 //! | [`database`] | the embedded database and its migrations |
 //! | [`accounts`] | people: who they are, what they may do, how they are let in |
+//! | [`at_once`] | how much one account may have going on |
 //! | [`uploads`] | bytes come in and are kept |
 //! | [`entries`] | what people uploaded, and what became of it |
 //! | [`jobs`] | analyses: the queue and the workers |
@@ -23,6 +24,7 @@
 
 pub mod accounts;
 pub mod api;
+pub mod at_once;
 pub mod clock;
 pub mod config;
 pub mod database;
@@ -74,14 +76,19 @@ pub fn build(
         ..rocket::Config::release_default()
     };
     let (portal, token) = Portal::open(config, clock, program)?;
-    let runner = portal.runner.clone();
+    let (runner, looks) = (portal.runner.clone(), portal.looks.clone());
     let rocket = rocket::custom(server)
         .manage(portal)
         // Ours says more than Rocket's.
         .attach(Shield::new())
         .attach(SecurityHeaders)
         .attach(AccessLog)
-        .attach(AdHoc::on_shutdown("analyses", move |_| Box::pin(async move { runner.end() })))
+        .attach(AdHoc::on_shutdown("analyses", move |_| {
+            Box::pin(async move {
+                runner.end();
+                looks.end();
+            })
+        }))
         .mount("/", pages::routes())
         .mount("/", routes![api::healthz])
         .mount("/api/v1", api::routes())

@@ -10,12 +10,13 @@ use thiserror::Error;
 use crate::accounts::password::{HashError, Hasher};
 use crate::accounts::throttle::Throttle;
 use crate::accounts::{Refused, people};
+use crate::at_once::AtOnce;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::{Db, DbError};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::Looks;
-use crate::jobs::{Bench, queue};
+use crate::jobs::{Bench, check, queue};
 use crate::pages::{PageError, Templates};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
 use crate::uploads::folders::FileError;
@@ -76,6 +77,14 @@ pub enum PipelineError {
         /// What is wrong.
         error: veilwatch::config::ConfigError,
     },
+    /// A worker cannot load it.
+    #[error("the pipeline `{name}` cannot be used: {words}")]
+    Unusable {
+        /// Which one.
+        name: String,
+        /// What the worker says.
+        words: String,
+    },
 }
 
 /// The portal's state.
@@ -102,6 +111,12 @@ pub struct Portal {
     pub runner: Runner,
     /// Takes short looks into captures.
     pub looks: Looks,
+    /// Places for looks into results.
+    pub results: AtOnce,
+    /// Places for downloads.
+    pub downloads: AtOnce,
+    /// Places for streams of events.
+    pub streams: AtOnce,
     /// The hash of the first administrator's token, while there is no account.
     setup: Option<Vec<u8>>,
 }
@@ -140,9 +155,13 @@ impl Portal {
             folders: folders.clone(),
             program,
         };
+        check::load_pipelines(&bench)?;
         let portal = Self {
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
             looks: Looks::new(bench),
+            results: AtOnce::new(config.limits.looks_at_once),
+            downloads: AtOnce::new(config.limits.downloads_at_once),
+            streams: AtOnce::new(config.limits.streams_at_once),
             under_way: UnderWay::default(),
             folders,
             setup: token.as_deref().map(|token| secret.hash(Purpose::Setup, token)),

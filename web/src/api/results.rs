@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Answer, Caller};
+use super::{Address, Answer, Caller};
+use crate::accounts::audit::Action;
 use crate::entries::{Entry, State as EntryState};
 use crate::pages::errors::{Problem, ProblemDocument};
 use crate::pages::flows::Wanted;
@@ -216,9 +217,12 @@ pub async fn flows(caller: Caller, portal: &State<Portal>, key: &str, wanted: Wa
 #[get("/entries/<key>/flows.jsonl")]
 pub async fn json_lines(
     caller: Caller,
+    address: Address,
     portal: &State<Portal>,
     key: &str,
 ) -> Result<(ContentType, ByteStream<impl Stream<Item = Vec<u8>> + use<>>), Problem> {
     let entry = done(&caller, portal, key).await?;
-    Ok((ContentType::new("application", "jsonl"), ByteStream(downloads::json_lines_of(portal, &entry))))
+    let body = downloads::json_lines_of(portal, &entry)?;
+    downloads::note(portal, caller.actor(&address), Action::Exported, &entry).await?;
+    Ok((ContentType::new("application", "jsonl"), ByteStream(body)))
 }

@@ -42,7 +42,8 @@ CREATE TABLE entries (
     malicious     INTEGER,
     suspicious    INTEGER,
     partial       INTEGER,
-    blind         INTEGER
+    blind         INTEGER,
+    result_bytes  INTEGER
 ) STRICT;
 CREATE INDEX entries_by_account ON entries (account_id, id);
 CREATE INDEX entries_by_state ON entries (state, confirmed_at);

@@ -6,7 +6,9 @@
 //! | [`live`] | how far running analyses have come, for whoever looks on |
 //! | [`runner`] | the threads that start workers and look after them |
 //! | [`tasks`] | the short looks into a capture that somebody waits for |
+//! | [`check`] | whether the pipelines can be used, before anybody chooses one |
 
+pub mod check;
 pub mod live;
 pub mod queue;
 pub mod runner;
@@ -17,10 +19,19 @@ use std::sync::Arc;
 
 use veilwatch::worker::{Order, Task, Unpacking, WorkerLimits};
 
+use crate::accounts::steers;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::Db;
 use crate::uploads::Folders;
+
+/// Characters of a worker's words that are kept.
+const WORDS: usize = 500;
+
+/// Words of a worker, which may be a capture's: on one line, without anything that steers, and not too many.
+pub(crate) fn clean(words: &str) -> String {
+    words.chars().map(|c| if steers(c) { ' ' } else { c }).take(WORDS).collect()
+}
 
 /// What every part of this module works with.
 #[derive(Clone)]
@@ -47,6 +58,13 @@ impl Bench {
         self.config.pipeline.iter().find(|choice| choice.name == name).map(|choice| Some(choice.file.clone()))
     }
 
+    /// Whether the disk has room for more than what is to stay free.
+    fn has_room(&self) -> bool {
+        let free = self.folders.free_bytes();
+        free.inspect_err(|error| tracing::error!(%error, "the disk does not say how much room it has"))
+            .is_ok_and(|free| free > self.config.limits.free_disk_bytes)
+    }
+
     /// An order within the operator's limits.
     fn order(&self, capture: PathBuf, task: Task, pipeline: Option<PathBuf>) -> Order {
         let (worker, limits) = (&self.config.worker, &self.config.limits);
@@ -63,5 +81,16 @@ impl Bench {
                 without_sandbox: worker.without_sandbox,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_on_one_line() {
+        assert_eq!(clean("a\nb\u{1b}[31m\u{202e}c"), "a b [31m c");
+        assert_eq!(clean(&"x".repeat(9999)).len(), WORDS);
     }
 }

@@ -17,6 +17,15 @@ pub const CRASHES: i64 = 2;
 /// Starts without an end, of whatever cause, after which an entry is set aside: perhaps it kills the whole portal.
 pub const STARTS: i64 = 5;
 
+/// What an analysis came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// What the worker says.
+    pub analysed: Analysed,
+    /// Bytes of the result.
+    pub bytes: u64,
+}
+
 /// An analysis that is to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -60,6 +69,8 @@ pub enum Why {
     Sandbox,
     /// The result cannot be written or is none.
     Output,
+    /// The disk is full.
+    Disk,
     /// The worker could not be started, or spoke another language.
     Worker,
     /// Somebody stopped it before there was anything.
@@ -70,7 +81,7 @@ pub enum Why {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Crashed,
         Self::Restarts,
         Self::Memory,
@@ -83,6 +94,7 @@ impl Why {
         Self::Plugin,
         Self::Sandbox,
         Self::Output,
+        Self::Disk,
         Self::Worker,
         Self::Stopped,
         Self::Missing,
@@ -103,6 +115,7 @@ impl Why {
             Self::Plugin => "plugin",
             Self::Sandbox => "sandbox",
             Self::Output => "output",
+            Self::Disk => "disk",
             Self::Worker => "worker",
             Self::Stopped => WHY_STOPPED,
             Self::Missing => WHY_CAPTURE_MISSING,
@@ -199,11 +212,12 @@ pub fn is_stop_asked(connection: &Connection, entry: i64) -> Result<Option<bool>
 ///
 /// # Errors
 /// Where the database fails.
-pub fn done(connection: &Connection, entry: i64, result: &Analysed, now: i64) -> Result<bool, DbError> {
+pub fn done(connection: &Connection, entry: i64, done: &Done, now: i64) -> Result<bool, DbError> {
+    let result = &done.analysed;
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let changed = connection.execute(
         "UPDATE entries SET state = 'done', ended_at = ?2, why = NULL, words = NULL, packets = ?3, flows = ?4, scored = ?5,
-         malicious = ?6, suspicious = ?7, partial = ?8, blind = ?9 WHERE id = ?1 AND state = 'running'",
+         malicious = ?6, suspicious = ?7, partial = ?8, blind = ?9, result_bytes = ?10 WHERE id = ?1 AND state = 'running'",
         params![
             entry,
             now,
@@ -214,6 +228,7 @@ pub fn done(connection: &Connection, entry: i64, result: &Analysed, now: i64) ->
             number(result.suspicious),
             result.partial,
             result.blind,
+            number(done.bytes),
         ],
     )?;
     Ok(changed == 1)
@@ -227,6 +242,18 @@ pub fn failed(connection: &Connection, entry: i64, why: Why, words: Option<&str>
     connection.execute(
         "UPDATE entries SET state = 'failed', ended_at = ?2, why = ?3, words = ?4 WHERE id = ?1 AND state = 'running'",
         params![entry, now, why.name(), words],
+    )?;
+    Ok(())
+}
+
+/// Puts back what was running when the portal was told to end. It is no start that counts.
+///
+/// # Errors
+/// Where the database fails.
+pub fn put_back(connection: &Connection, entry: i64) -> Result<(), DbError> {
+    connection.execute(
+        "UPDATE entries SET state = 'queued', starts = max(starts - 1, 0) WHERE id = ?1 AND state = 'running'",
+        [entry],
     )?;
     Ok(())
 }
@@ -349,8 +376,9 @@ mod tests {
     fn a_deleted_entry_gets_no_result() {
         let (_folder, db) = database(&[(1, 10)]);
         assert_eq!(keys(&db, &mut Turns::default(), 1), [0]);
-        let nothing =
+        let analysed =
             Analysed { packets: 0, flows: 0, scored: 0, malicious: 0, suspicious: 0, partial: false, blind: false };
+        let nothing = Done { analysed, bytes: 0 };
         db.run_blocking(|c| -> Result<(), DbError> {
             assert_eq!(is_stop_asked(c, 1)?, Some(false));
             c.execute("DELETE FROM entries", [])?;

@@ -3,6 +3,7 @@
 //! Each thread takes one analysis after the other. They are plain threads: a worker is a process, and waiting for it
 //! blocks. What a worker leaves is checked before the database says that it is there.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -10,19 +11,17 @@ use std::time::Duration;
 
 use veilwatch::worker::{Event, FailedWhy, Supervised, Task, WorkerEnd, supervise};
 
-use super::Bench;
 use super::live::{Board, Running};
-use super::queue::{self, Job, Turns, Why};
+use super::queue::{self, Done, Job, Turns, Why};
+use super::tasks::Temporary;
+use super::{Bench, clean};
 use crate::database::DbError;
 use crate::results::ResultFile;
-use crate::uploads::folders::FileError;
 
 /// How long a thread without work sleeps before it looks by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long the first look into a result may take.
 const CHECK_MILLISECONDS: u32 = 10_000;
-/// Characters of a failure's words that are kept.
-const WORDS: usize = 500;
 
 /// The threads, and the way to wake and end them.
 #[derive(Clone)]
@@ -34,8 +33,9 @@ pub struct Runner {
 
 #[derive(Default)]
 struct Shared {
-    /// Whether there may be something to do.
-    work: Mutex<bool>,
+    /// How often it was said that there is something to do. A count, and no flag that the first thread to wake takes
+    /// down: two analyses that come at the same time wake two threads.
+    rung: Mutex<u64>,
     bell: Condvar,
     ended: AtomicBool,
     turns: Mutex<Turns>,
@@ -57,7 +57,7 @@ impl Runner {
 
     /// Says that there is something to do.
     pub fn wake(&self) {
-        *self.shared.work.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.shared.rung.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.shared.bell.notify_all();
     }
 
@@ -70,13 +70,15 @@ impl Runner {
 
     fn work(&self, bench: &Bench) {
         while !self.shared.ended.load(Ordering::Relaxed) {
+            // What comes after this look rings again.
+            let rung = *self.shared.rung.lock().unwrap_or_else(PoisonError::into_inner);
             let job = bench.db.run_blocking(|connection| {
                 let mut turns = self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
                 queue::take(connection, &mut turns, bench.clock.now())
             });
             match job {
                 Ok(Some(job)) => self.run(bench, &job),
-                Ok(None) => self.sleep(),
+                Ok(None) => self.sleep(rung),
                 Err(error) => {
                     tracing::error!(%error, "the queue cannot be read");
                     std::thread::sleep(LOOK_AGAIN);
@@ -85,27 +87,41 @@ impl Runner {
         }
     }
 
-    fn sleep(&self) {
-        let work = self.shared.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut work, _) = self
-            .shared
-            .bell
-            .wait_timeout_while(work, LOOK_AGAIN, |work| !*work)
-            .unwrap_or_else(PoisonError::into_inner);
-        *work = false;
+    /// Sleeps until the bell rings once more than `heard` times.
+    fn sleep(&self, heard: u64) {
+        let rung = self.shared.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let woken = self.shared.bell.wait_timeout_while(rung, LOOK_AGAIN, |rung| *rung == heard);
+        drop(woken.unwrap_or_else(PoisonError::into_inner));
     }
 
     fn run(&self, bench: &Bench, job: &Job) {
         let on_board = self.board.begin(job.entry);
-        // It may have been stopped or deleted before it was on the board.
-        let noted = begin(bench, job, &on_board.running);
-        let outcome = noted.and_then(|()| analyse(bench, job, &on_board.running));
-        if self.shared.ended.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Err(error) = note(bench, job, outcome) {
-            tracing::error!(entry = job.entry, %error, "the outcome of an analysis cannot be noted");
-            // The entry stays "running" and is run again after a restart.
+        let running = &on_board.running;
+        // A mistake of ours costs this analysis, and not the thread.
+        let tried = catch_unwind(AssertUnwindSafe(|| {
+            // It may have been stopped or deleted before it was on the board.
+            begin(bench, job, running).and_then(|()| analyse(bench, job, running))
+        }));
+        let outcome = tried.unwrap_or_else(|_| Err(Outcome::Failed(Why::Worker, None)));
+        let has_ended = || self.shared.ended.load(Ordering::Relaxed);
+        loop {
+            let noted = match &outcome {
+                // The portal ends: that was no try of this analysis.
+                Err(Outcome::Killed) if has_ended() => bench.db.run_blocking(|c| queue::put_back(c, job.entry)),
+                outcome => note(bench, job, outcome),
+            };
+            match noted {
+                Ok(()) => break,
+                Err(error) if has_ended() => {
+                    tracing::error!(entry = job.entry, %error, "the outcome of an analysis is lost; it is run again");
+                    break;
+                }
+                Err(error) => {
+                    // A full disk, or a backup that takes long: without this line the entry would hang for ever.
+                    tracing::error!(entry = job.entry, %error, "the outcome of an analysis cannot be noted yet");
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+            }
         }
         drop(on_board);
         // Perhaps it was put back.
@@ -116,11 +132,15 @@ impl Runner {
 fn begin(bench: &Bench, job: &Job, running: &Running) -> Result<(), Outcome> {
     match bench.db.run_blocking(|connection| queue::is_stop_asked(connection, job.entry)) {
         Ok(Some(asked)) => {
-            running.stop.store(asked, Ordering::Relaxed);
+            // Somebody may ask just now: that must not be forgotten.
+            running.stop.fetch_or(asked, Ordering::Relaxed);
             Ok(())
         }
         Ok(None) => Err(Outcome::Killed),
-        Err(error) => Err(Outcome::Failed(Why::Worker, Some(error.to_string()))),
+        Err(error) => {
+            tracing::error!(entry = job.entry, %error, "an entry cannot be read");
+            Err(Outcome::Failed(Why::Worker, None))
+        }
     }
 }
 
@@ -130,12 +150,11 @@ enum Outcome {
     Failed(Why, Option<String>),
     /// Its worker died.
     Crashed(Why, String),
-    /// It was ended from here: by a deletion, or because the portal ends.
+    /// It was ended from here: by a deletion, because it did not hear that it should stop, or because the portal ends.
     Killed,
 }
 
-fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<veilwatch::worker::Analysed, Outcome> {
-    let failed = |error: FileError| Outcome::Failed(Why::Output, Some(error.to_string()));
+fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome> {
     let capture = bench.folders.capture(&job.sha256);
     if !capture.is_file() {
         return Err(Outcome::Failed(Why::Missing, None));
@@ -144,11 +163,15 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<veilwatch::wor
         let words = format!("there is no pipeline `{}` any more", job.pipeline);
         return Err(Outcome::Failed(Why::Pipeline, Some(words)));
     };
-    let (_, result) = bench.folders.new_work_file().map_err(failed)?;
+    if !bench.has_room() {
+        return Err(Outcome::Failed(Why::Disk, None));
+    }
+    let (_, result) = bench.folders.new_work_file().map_err(|error| unwritten(&error))?;
+    let result = Temporary::new(result);
     let task = Task::Analyse {
         packets: job.packet_limit,
         workers: bench.config.worker.threads.max(1),
-        result: result.clone(),
+        result: result.path().to_owned(),
     };
     let order = bench.order(capture, task, pipeline);
     let ended = supervise(
@@ -161,30 +184,38 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<veilwatch::wor
         },
         &mut |event| running.note(event),
     );
-    let outcome = match ended {
-        Ok(Event::Analysed(analysed)) => keep(bench, job, &result).map(|()| analysed),
+    match ended {
+        Ok(Event::Analysed(analysed)) => keep(bench, job, result.path()).map(|bytes| Done { analysed, bytes }),
         Ok(_) => Err(Outcome::Crashed(Why::Worker, "the worker spoke of something else".to_owned())),
         Err(end) => Err(outcome_of(&end)),
-    };
-    if outcome.is_err() {
-        // What an interrupted worker wrote is of no use.
-        let _ = std::fs::remove_file(&result);
     }
-    outcome
 }
 
-/// Checks what the worker wrote and puts it where results are.
-fn keep(bench: &Bench, job: &Job, result: &Path) -> Result<(), Outcome> {
-    let broken = |error: &dyn std::fmt::Display| Outcome::Crashed(Why::Output, error.to_string());
-    // A result that is not one of ours was written by a worker that a capture or a plugin has taken over.
-    ResultFile::open(result, CHECK_MILLISECONDS).and_then(|file| file.summary()).map_err(|error| broken(&error))?;
-    let failed = |error: &dyn std::fmt::Display| Outcome::Failed(Why::Output, Some(error.to_string()));
-    std::fs::File::open(result).and_then(|file| file.sync_all()).map_err(|error| failed(&error))?;
-    bench.folders.place(result, &bench.folders.result(&job.key)).map_err(|error| failed(&error))
+/// Trouble of this side with files: the log says where, the page does not.
+fn unwritten(error: &dyn std::fmt::Display) -> Outcome {
+    tracing::error!(%error, "a result cannot be kept");
+    Outcome::Failed(Why::Output, None)
+}
+
+/// Checks what the worker wrote and puts it where results are; says how large it is.
+fn keep(bench: &Bench, job: &Job, result: &Path) -> Result<u64, Outcome> {
+    // A result that is not one of ours was written by a worker that a capture or a plugin has taken over. All that the
+    // result's page will ask for is asked here first.
+    let checked = ResultFile::open(result, CHECK_MILLISECONDS).and_then(|file| {
+        Ok((file.summary()?, file.histograms()?, file.host_count()?, file.hosts(1, 0)?, file.alerts(1, 0)?))
+    });
+    checked.map_err(|error| {
+        tracing::error!(entry = job.entry, %error, "a worker left what is no result");
+        Outcome::Crashed(Why::Output, "what the worker left is no result".to_owned())
+    })?;
+    let file = std::fs::File::open(result).map_err(|error| unwritten(&error))?;
+    file.sync_all().map_err(|error| unwritten(&error))?;
+    let bytes = file.metadata().map_err(|error| unwritten(&error))?.len();
+    bench.folders.place(result, &bench.folders.result(&job.key)).map_err(|error| unwritten(&error))?;
+    Ok(bytes)
 }
 
 fn outcome_of(end: &WorkerEnd) -> Outcome {
-    let words = Some(end.to_string());
     let why = match end {
         WorkerEnd::Failed(failed) => {
             let why = match failed.why {
@@ -206,15 +237,15 @@ fn outcome_of(end: &WorkerEnd) -> Outcome {
         WorkerEnd::Forbidden => Why::Forbidden,
         _ => return Outcome::Crashed(Why::Crashed, end.to_string()),
     };
-    Outcome::Failed(why, words)
+    Outcome::Failed(why, Some(end.to_string()))
 }
 
-fn note(bench: &Bench, job: &Job, outcome: Result<veilwatch::worker::Analysed, Outcome>) -> Result<(), DbError> {
+fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(), DbError> {
     let (entry, now) = (job.entry, bench.clock.now());
     match outcome {
-        Ok(analysed) => {
-            let is_there = bench.db.run_blocking(|c| queue::done(c, entry, &analysed, now))?;
-            tracing::info!(entry, packets = analysed.packets, flows = analysed.flows, "an analysis is done");
+        Ok(done) => {
+            let is_there = bench.db.run_blocking(|c| queue::done(c, entry, done, now))?;
+            tracing::info!(entry, packets = done.analysed.packets, flows = done.analysed.flows, "an analysis is done");
             if !is_there {
                 // Deleted meanwhile, and with it everything that came from it.
                 if let Err(error) = bench.folders.remove_result(&job.key) {
@@ -223,35 +254,17 @@ fn note(bench: &Bench, job: &Job, outcome: Result<veilwatch::worker::Analysed, O
             }
         }
         Err(Outcome::Failed(why, words)) => {
-            let words = words.map(|words| clean(&words));
+            let words = words.as_deref().map(clean);
             tracing::warn!(entry, why = why.name(), words, "an analysis failed");
-            bench.db.run_blocking(|c| queue::failed(c, entry, why, words.as_deref(), now))?;
+            bench.db.run_blocking(|c| queue::failed(c, entry, *why, words.as_deref(), now))?;
         }
         Err(Outcome::Crashed(why, words)) => {
-            let words = clean(&words);
-            let again = bench.db.run_blocking(|c| queue::crashed(c, entry, why, &words, now))?;
+            let words = clean(words);
+            let again = bench.db.run_blocking(|c| queue::crashed(c, entry, *why, &words, now))?;
             tracing::warn!(entry, why = why.name(), words, again, "a worker died");
         }
-        Err(Outcome::Killed) => {}
+        // Its entry was deleted, or it was asked to stop and did not hear.
+        Err(Outcome::Killed) => bench.db.run_blocking(|c| queue::failed(c, entry, Why::Stopped, None, now))?,
     }
     Ok(())
-}
-
-/// Words of a worker, which may be a capture's, on one line and without anything that steers.
-fn clean(words: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    words.chars().map(|c| if steers(c) { ' ' } else { c }).take(WORDS).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_stay_on_one_line() {
-        assert_eq!(clean("a\nb\u{1b}[31m\u{202e}c"), "a b [31m c");
-        assert_eq!(clean(&"x".repeat(9999)).len(), WORDS);
-    }
 }

@@ -4,24 +4,26 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rocket::tokio::sync::Semaphore;
+use rocket::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use rocket::tokio::task;
 use veilwatch::worker::{CutFlow, Event, FailedWhy, Inspection, Supervised, Task, WorkerEnd, supervise};
 
-use super::Bench;
+use super::{Bench, clean};
 use crate::uploads::Sha256Hex;
 
-/// Looks that are taken at the same time; others wait.
-const AT_ONCE: usize = 3;
+/// Looks of each kind that are taken at the same time; others wait. Whoever cuts out flows keeps nobody from uploading.
+const AT_ONCE: usize = 2;
 
 /// Takes short looks.
 #[derive(Clone)]
 pub struct Looks {
     bench: Bench,
-    free: Arc<Semaphore>,
+    inspecting: Arc<Semaphore>,
+    cutting: Arc<Semaphore>,
+    ended: Arc<AtomicBool>,
 }
 
 /// Why a look gave nothing.
@@ -38,7 +40,13 @@ pub enum LookError {
 impl Looks {
     /// Looks through this bench.
     pub fn new(bench: Bench) -> Self {
-        Self { bench, free: Arc::new(Semaphore::new(AT_ONCE)) }
+        let places = || Arc::new(Semaphore::new(AT_ONCE));
+        Self { bench, inspecting: places(), cutting: places(), ended: Arc::default() }
+    }
+
+    /// Ends all looks: the portal ends.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Says what a file is.
@@ -47,33 +55,45 @@ impl Looks {
     /// Where it is nothing that can be analysed.
     pub async fn inspect(&self, capture: PathBuf) -> Result<Inspection, LookError> {
         let task = Task::Inspect { packets: self.bench.config.worker.inspect_packets };
-        match self.look(capture, task, None).await? {
+        let turn = turn(&self.inspecting).await?;
+        match self.look(turn, capture, task, None, self.bench.config.worker.inspect_seconds).await? {
             Event::Inspected(inspection) => Ok(inspection),
             _ => Err(LookError::Died("the worker spoke of something else".to_owned())),
         }
     }
 
-    /// Cuts the packets of a flow out of a capture that this pipeline has read, into a file that ends with the answer; says whether all fitted.
+    /// Cuts the packets of a flow out of a capture that this pipeline has read, into a file that ends with the answer;
+    /// says whether all fitted.
     ///
     /// # Errors
     /// Where they cannot be cut out.
     pub async fn cut(&self, sha256: &Sha256Hex, pipeline: &str, flow: CutFlow) -> Result<(Temporary, bool), LookError> {
+        let turn = turn(&self.cutting).await?;
+        if !self.bench.has_room() {
+            return Err(LookError::Ours("the disk is full".to_owned()));
+        }
         let (_, path) = self.bench.folders.new_work_file().map_err(|error| LookError::Ours(error.to_string()))?;
         let result = Temporary(path);
         let task = Task::Cut { flow, result: result.0.clone(), bytes: self.bench.config.limits.cut_bytes };
         // Its limits on what is read, not its plugins.
         let pipeline = self.bench.pipeline(pipeline).flatten();
-        match self.look(self.bench.folders.capture(sha256), task, pipeline).await? {
+        let capture = self.bench.folders.capture(sha256);
+        match self.look(turn, capture, task, pipeline, self.bench.config.worker.cut_seconds).await? {
             Event::Cut { complete, .. } => Ok((result, complete)),
             _ => Err(LookError::Died("the worker spoke of something else".to_owned())),
         }
     }
 
-    async fn look(&self, capture: PathBuf, task: Task, pipeline: Option<PathBuf>) -> Result<Event, LookError> {
-        // Held until the worker has ended, even where whoever waits has gone.
-        let turn = Arc::clone(&self.free).acquire_owned().await;
-        let turn = turn.map_err(|error| LookError::Ours(error.to_string()))?;
-        let bench = self.bench.clone();
+    /// Looks; `turn` is held until the worker has ended, even where whoever waits has gone.
+    async fn look(
+        &self,
+        turn: OwnedSemaphorePermit,
+        capture: PathBuf,
+        task: Task,
+        pipeline: Option<PathBuf>,
+        seconds: u64,
+    ) -> Result<Event, LookError> {
+        let (bench, ended) = (self.bench.clone(), Arc::clone(&self.ended));
         let looked = task::spawn_blocking(move || {
             let _turn = turn;
             let order = bench.order(capture, task, pipeline);
@@ -81,9 +101,9 @@ impl Looks {
             let what = Supervised {
                 program: &bench.program,
                 order: &order,
-                wall: Duration::from_secs(bench.config.worker.inspect_seconds),
+                wall: Duration::from_secs(seconds),
                 stop: &never,
-                kill: &never,
+                kill: &ended,
             };
             supervise(what, &mut |_| {})
         });
@@ -91,14 +111,19 @@ impl Looks {
             Ok(event) => Ok(event),
             Err(WorkerEnd::Failed(failed)) => match failed.why {
                 FailedWhy::Empty | FailedWhy::NotACapture | FailedWhy::Unreadable => {
-                    Err(LookError::Capture(failed.why, failed.words))
+                    Err(LookError::Capture(failed.why, clean(&failed.words)))
                 }
-                _ => Err(LookError::Ours(failed.words)),
+                _ => Err(LookError::Ours(clean(&failed.words))),
             },
             Err(WorkerEnd::Start(error)) => Err(LookError::Ours(error.to_string())),
-            Err(end) => Err(LookError::Died(end.to_string())),
+            Err(end) => Err(LookError::Died(clean(&end.to_string()))),
         }
     }
+}
+
+/// Waits for a place.
+async fn turn(free: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, LookError> {
+    Arc::clone(free).acquire_owned().await.map_err(|error| LookError::Ours(error.to_string()))
 }
 
 /// A file that is deleted when nobody needs it any more.
@@ -106,6 +131,11 @@ impl Looks {
 pub struct Temporary(PathBuf);
 
 impl Temporary {
+    /// This file, from now on.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0

@@ -1,21 +1,28 @@
 //! What can be saved of a result: the report, the flows as JSON Lines and CSV, the packets of one flow.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use rocket::futures::Stream;
 use rocket::http::{ContentType, Status};
 use rocket::response::stream::ByteStream;
+use rocket::response::{Responder, Response};
 use rocket::tokio::fs::File;
+use rocket::tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use rocket::tokio::task;
-use rocket::{State, get};
+use rocket::{Request, State, get};
+use serde_json::json;
 
 use super::entry::{self, Save};
-use super::render::Failure;
+use super::errors::told_page;
+use super::render::{Failure, Page};
 use super::{flows, result};
 use crate::accounts::Actor;
 use crate::accounts::audit::{self, Action};
+use crate::at_once::Place;
 use crate::entries::{Entry, State as EntryState};
-use crate::jobs::tasks::{LookError, Temporary};
+use crate::jobs::tasks::LookError;
 use crate::portal::Portal;
 use crate::results::report::{ReportFacts, ReportMark, report as write_report};
 use crate::results::{ResultError, ResultFile};
@@ -23,10 +30,8 @@ use crate::visitor::Viewer;
 
 /// Flows that are read at once: an export never holds more, however long the result is.
 const PIECE: u32 = 1000;
-/// Bytes of a cut-out that are read at once.
-const READ: usize = 64 << 10;
 
-async fn note(portal: &Portal, actor: Actor, action: Action, entry: &Entry) -> Result<(), Failure> {
+pub(crate) async fn note(portal: &Portal, actor: Actor, action: Action, entry: &Entry) -> Result<(), Failure> {
     let (subject, now) = (entry.key.to_string(), portal.now());
     Ok(portal.db.run(move |c| audit::record(c, &actor, action, Some(&subject), now)).await?)
 }
@@ -72,15 +77,32 @@ pub async fn report(me: Viewer<'_>, portal: &State<Portal>, key: &str) -> Result
     Ok(Save::new(html, ContentType::HTML, "veilwatch-report.html"))
 }
 
-/// A stream of pieces of a result. Where reading fails, the connection ends in the middle: whoever reads must not take
-/// the part for the whole.
-fn pieces<F>(portal: &Portal, entry: &Entry, head: Vec<u8>, tail: bool, read: F) -> impl Stream<Item = Vec<u8>> + use<F>
+/// How an export begins and ends.
+struct Frame {
+    /// What comes first.
+    head: Vec<u8>,
+    /// Whether the line that sums up comes last.
+    has_summary: bool,
+    /// What comes last where reading failed: nobody may take the part for the whole.
+    broken_off: &'static str,
+}
+
+/// A stream of pieces of a result.
+fn pieces<F>(
+    portal: &Portal,
+    entry: &Entry,
+    place: Place,
+    frame: Frame,
+    read: F,
+) -> impl Stream<Item = Vec<u8>> + use<F>
 where
     F: Fn(&ResultFile, i64) -> Result<Option<(i64, Vec<u8>)>, ResultError> + Copy + Send + 'static,
 {
     let path = portal.folders.result(&entry.key);
     let milliseconds = portal.config.limits.search_milliseconds;
     rocket::async_stream::stream! {
+        let _place = place;
+        let Frame { head, has_summary, broken_off } = frame;
         let mut ready = VecDeque::from([head]);
         let mut file = None;
         let mut after = Some(i64::MIN);
@@ -100,22 +122,23 @@ where
                     None => ResultFile::open(&path, milliseconds)?,
                 };
                 let more = read(&file, from)?;
-                let last = if more.is_none() && tail { Some(file.summary()?.line) } else { None };
+                let last = if more.is_none() && has_summary { Some(file.summary()?.line) } else { None };
                 Ok::<_, ResultError>((file, more, last))
             });
-            match looked.await {
-                Ok(Ok((kept, more, last))) => {
+            let looked = match looked.await {
+                Ok(looked) => looked.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match looked {
+                Ok((kept, more, last)) => {
                     file = Some(kept);
                     after = more.as_ref().map(|(last, _)| *last);
                     ready.extend(more.map(|(_, piece)| piece));
                     ready.extend(last.map(|line| format!("{line}\n").into_bytes()));
                 }
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "an export broke off");
-                    break;
-                }
                 Err(error) => {
-                    tracing::error!(%error, "an export broke off");
+                    tracing::error!(error, "an export broke off");
+                    yield broken_off.as_bytes().to_vec();
                     break;
                 }
             }
@@ -124,8 +147,16 @@ where
 }
 
 /// All flows as JSON Lines, as the command writes them with `--all`.
-pub(crate) fn json_lines_of(portal: &Portal, entry: &Entry) -> impl Stream<Item = Vec<u8>> + use<> {
-    pieces(portal, entry, Vec::new(), true, |file, after| {
+///
+/// # Errors
+/// Where the account has as many downloads under way as it may.
+pub(crate) fn json_lines_of(portal: &Portal, entry: &Entry) -> Result<impl Stream<Item = Vec<u8>> + use<>, Failure> {
+    let frame = Frame {
+        head: Vec::new(),
+        has_summary: true,
+        broken_off: "{\"format\":1,\"event_type\":\"error\",\"message\":\"the export broke off here; ask for it again\"}\n",
+    };
+    Ok(pieces(portal, entry, place(portal, entry)?, frame, |file, after| {
         let lines = file.lines(after, PIECE, false)?;
         let Some((last, _)) = lines.last() else { return Ok(None) };
         let last = *last;
@@ -135,7 +166,12 @@ pub(crate) fn json_lines_of(portal: &Portal, entry: &Entry) -> impl Stream<Item 
             piece.push(b'\n');
         }
         Ok(Some((last, piece)))
-    })
+    }))
+}
+
+/// A place for a download.
+fn place(portal: &Portal, entry: &Entry) -> Result<Place, Failure> {
+    portal.downloads.enter(entry.account_id).ok_or(Failure(Status::TooManyRequests))
 }
 
 async fn done(me: &Viewer<'_>, portal: &Portal, key: &str) -> Result<Entry, Failure> {
@@ -152,7 +188,7 @@ pub async fn json_lines(
 ) -> Result<Save<ByteStream<impl Stream<Item = Vec<u8>> + use<>>>, Failure> {
     let entry = done(&me, portal, key).await?;
     note(portal, me.actor(), Action::Exported, &entry).await?;
-    let body = ByteStream(json_lines_of(portal, &entry));
+    let body = ByteStream(json_lines_of(portal, &entry)?);
     Ok(Save::new(body, ContentType::new("application", "jsonl"), "veilwatch-flows.jsonl"))
 }
 
@@ -165,7 +201,12 @@ pub async fn csv(
 ) -> Result<Save<ByteStream<impl Stream<Item = Vec<u8>> + use<>>>, Failure> {
     let entry = done(&me, portal, key).await?;
     note(portal, me.actor(), Action::Exported, &entry).await?;
-    let body = pieces(portal, &entry, ResultFile::csv_header(), false, |file, after| {
+    let frame = Frame {
+        head: ResultFile::csv_header(),
+        has_summary: false,
+        broken_off: "the export broke off here; ask for it again\n",
+    };
+    let body = pieces(portal, &entry, place(portal, &entry)?, frame, |file, after| {
         let lines = file.csv(after, PIECE, false)?;
         let Some((last, _)) = lines.last() else { return Ok(None) };
         let last = *last;
@@ -174,10 +215,37 @@ pub async fn csv(
     Ok(Save::new(ByteStream(body), ContentType::CSV, "veilwatch-flows.csv"))
 }
 
-/// A file that is deleted once it has been sent.
+/// The packets of a flow on their way: an open file without a name, gone when it is closed.
 pub struct CutOut {
     file: File,
-    _temporary: Temporary,
+    _place: Place,
+}
+
+impl AsyncRead for CutOut {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.file).poll_read(context, buffer)
+    }
+}
+
+impl AsyncSeek for CutOut {
+    fn start_seek(mut self: Pin<&mut Self>, position: std::io::SeekFrom) -> std::io::Result<()> {
+        Pin::new(&mut self.file).start_seek(position)
+    }
+
+    fn poll_complete(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<u64>> {
+        Pin::new(&mut self.file).poll_complete(context)
+    }
+}
+
+impl<'r> Responder<'r, 'static> for CutOut {
+    fn respond_to(self, _: &'r Request<'_>) -> rocket::response::Result<'static> {
+        // With its length, so that a part is not taken for the whole.
+        Response::build().sized_body(None, self).ok()
+    }
 }
 
 /// The packets of one flow, as a capture of their own.
@@ -187,36 +255,28 @@ pub async fn packets(
     portal: &State<Portal>,
     key: &str,
     flow: u64,
-) -> Result<Save<ByteStream<impl Stream<Item = Vec<u8>> + use<>>>, Failure> {
+) -> Result<Result<Save<CutOut>, Page>, Failure> {
     let entry = done(&me, portal, key).await?;
+    let place = place(portal, &entry)?;
     let detail = flows::find(portal, &entry, flow).await?;
     let cut = portal.looks.cut(&entry.sha256, entry.pipeline.as_deref().unwrap_or_default(), detail.flow.cut()).await;
-    let (temporary, complete) = cut.map_err(|error| {
-        tracing::error!(entry = entry.id, ?error, "a flow cannot be cut out");
-        match error {
-            LookError::Capture(..) | LookError::Died(_) => Failure(Status::UnprocessableEntity),
-            LookError::Ours(_) => Failure(Status::InternalServerError),
+    let (temporary, complete) = match cut {
+        Ok(cut) => cut,
+        Err(LookError::Ours(words)) => {
+            tracing::error!(entry = entry.id, words, "a flow cannot be cut out");
+            return Err(Failure(Status::InternalServerError));
         }
-    })?;
+        Err(LookError::Capture(_, words) | LookError::Died(words)) => {
+            tracing::warn!(entry = entry.id, words, "a flow cannot be cut out");
+            let words = portal.templates.message(me.language, "flow.no-cut", &json!({ "words": words }))?;
+            return Ok(Err(told_page(portal, &me, &words)?));
+        }
+    };
     note(portal, me.actor(), Action::Exported, &entry).await?;
     let file = File::open(temporary.path()).await.map_err(|error| {
         tracing::error!(%error, "a cut-out flow cannot be read");
         Failure(Status::InternalServerError)
     })?;
-    let mut out = CutOut { file, _temporary: temporary };
-    let body = ByteStream! {
-        use rocket::tokio::io::AsyncReadExt;
-        loop {
-            let mut piece = vec![0; READ];
-            match out.file.read(&mut piece).await {
-                Ok(0) | Err(_) => break,
-                Ok(read) => {
-                    piece.truncate(read);
-                    yield piece;
-                }
-            }
-        }
-    };
     let name = if complete { "veilwatch-flow.pcap" } else { "veilwatch-flow-beginning.pcap" };
-    Ok(Save::new(body, ContentType::new("application", "vnd.tcpdump.pcap"), name))
+    Ok(Ok(Save::new(CutOut { file, _place: place }, ContentType::new("application", "vnd.tcpdump.pcap"), name)))
 }

@@ -76,8 +76,15 @@ async fn page(status: Status, request: &Request<'_>) -> Result<Answer, (Status, 
 /// # Errors
 /// Where the page cannot be made.
 pub fn refusal(portal: &Portal, visitor: &Visitor, reason: Reason) -> Result<Page, Failure> {
+    told_page(portal, visitor, &portal.templates.message(visitor.language, &reason.to_string(), &json!({}))?)
+}
+
+/// The page that says these words.
+///
+/// # Errors
+/// Where the page cannot be made.
+pub fn told_page(portal: &Portal, visitor: &Visitor, words: &str) -> Result<Page, Failure> {
     let status = Status::UnprocessableEntity;
-    let words = portal.templates.message(visitor.language, &reason.to_string(), &json!({}))?;
     let data = json!({ "status": status.code, "title": "error.422.title", "words": words, "what": null, "do": null });
     Ok(Page::new(portal, visitor, "error", data)?.with_status(status))
 }

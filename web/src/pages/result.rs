@@ -34,8 +34,13 @@ pub(crate) async fn look<T: Send + 'static>(
     if entry.state != EntryState::Done {
         return Err(Failure(Status::NotFound));
     }
+    let place = portal.results.enter(entry.account_id).ok_or(Failure(Status::TooManyRequests))?;
     let (path, milliseconds) = (portal.folders.result(&entry.key), portal.config.limits.search_milliseconds);
-    let looked = task::spawn_blocking(move || ResultFile::open(&path, milliseconds).and_then(|file| work(&file)));
+    let looked = task::spawn_blocking(move || {
+        // Held to the end of the work, even where whoever waits has gone.
+        let _place = place;
+        ResultFile::open(&path, milliseconds).and_then(|file| work(&file))
+    });
     looked.await.map_err(|error| {
         tracing::error!(%error, "a look into a result broke off");
         Failure(Status::InternalServerError)

@@ -1,5 +1,6 @@
 //! Waiting for a result: a page that keeps itself up to date, by events or by loading itself again.
 
+use rocket::http::Status;
 use rocket::response::stream::{Event, EventStream};
 use rocket::tokio::time::{Duration, Instant, sleep};
 use rocket::{Shutdown, State, get};
@@ -100,16 +101,17 @@ enum Next {
     Over,
 }
 
-async fn next(portal: &Portal, account: i64, key: &str) -> Result<Next, Failure> {
+async fn next(portal: &Portal, account: i64, id: i64, key: &str) -> Result<Next, Failure> {
+    // While it runs the board knows all, and the database is left alone.
+    if let Some(running) = portal.runner.board.find(id) {
+        return Ok(Next::Running(Box::new(running.now())));
+    }
     let key = key.to_owned();
     let entry = portal.db.run(move |connection| list::find(connection, account, &key)).await?;
     let Some(entry) = entry else { return Ok(Next::Over) };
     match entry.state {
         EntryState::Queued => Ok(Next::Queued(ahead(portal, entry.id).await?)),
-        EntryState::Running => match portal.runner.board.find(entry.id) {
-            Some(running) => Ok(Next::Running(Box::new(running.now()))),
-            None => Ok(Next::Between),
-        },
+        EntryState::Running => Ok(Next::Between),
         _ => Ok(Next::Over),
     }
 }
@@ -123,11 +125,13 @@ pub async fn events<'r>(
     mut shutdown: Shutdown,
 ) -> Result<EventStream![Event + 'r], Failure> {
     let (account, language) = (me.account.id, me.language);
-    entry::find(portal, account, key).await?;
+    let id = entry::find(portal, account, key).await?.0.id;
+    let place = portal.streams.enter(account).ok_or(Failure(Status::TooManyRequests))?;
     let until = Instant::now() + LONGEST;
     Ok(EventStream! {
+        let _place = place;
         while Instant::now() < until {
-            let event = match next(portal, account, key).await {
+            let event = match next(portal, account, id, key).await {
                 Ok(Next::Queued(ahead)) => {
                     let words = portal.templates.message(language, "wait.queued", &json!({ "n": ahead }));
                     words.ok().map(|words| Event::json(&json!({ "words": words })).event("queued"))

@@ -51,15 +51,16 @@ pub fn room(connection: &Connection, account: i64, limits: &Limits) -> Result<u6
     if kept >= limits.quota_bytes { Err(Reason::Quota.into()) } else { Ok(kept) }
 }
 
-/// The sum of the sizes of an account's captures, each content counted once.
+/// The sum of the sizes of an account's captures, each content counted once, and of its results.
 ///
 /// # Errors
 /// Where the database fails.
 pub fn kept_bytes(connection: &Connection, account: i64) -> Result<u64, DbError> {
     let sum: i64 = connection
         .prepare_cached(
-            "SELECT coalesce(sum(bytes), 0) FROM captures
-                WHERE sha256 IN (SELECT sha256 FROM entries WHERE account_id = ?1)",
+            "SELECT coalesce((SELECT sum(bytes) FROM captures
+                    WHERE sha256 IN (SELECT sha256 FROM entries WHERE account_id = ?1)), 0)
+                + coalesce((SELECT sum(result_bytes) FROM entries WHERE account_id = ?1), 0)",
         )?
         .query_row([account], |row| row.get(0))?;
     Ok(u64::try_from(sum).unwrap_or(0))

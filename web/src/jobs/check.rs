@@ -1,0 +1,48 @@
+//! Whether the pipelines that can be chosen can be used, before anybody chooses one.
+//!
+//! A worker loads each, confined as later: a library that is missing, or a model that does not fit, is said to the
+//! operator at the start and not to somebody who waits for a result.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use veilwatch::worker::{Event, Supervised, Task, WorkerEnd, supervise};
+
+use super::Bench;
+use super::clean;
+use super::tasks::Temporary;
+use crate::portal::{PipelineError, StartError};
+
+/// A capture (pcap, version 2.4, Ethernet) without a packet.
+const NO_PACKETS: [u8; 24] = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+
+/// Has a worker load every pipeline that the operator named.
+///
+/// # Errors
+/// Where one cannot be used.
+pub fn load_pipelines(bench: &Bench) -> Result<(), StartError> {
+    for choice in &bench.config.pipeline {
+        let (mut file, capture) = bench.folders.new_work_file()?;
+        let capture = Temporary::new(capture);
+        let result = Temporary::new(bench.folders.new_work_file()?.1);
+        let unused = |words: String| PipelineError::Unusable { name: choice.name.clone(), words: clean(&words) };
+        std::io::Write::write_all(&mut file, &NO_PACKETS).map_err(|error| unused(error.to_string()))?;
+        let task = Task::Analyse { packets: Some(0), workers: 1, result: result.path().to_owned() };
+        let order = bench.order(capture.path().to_owned(), task, Some(choice.file.clone()));
+        let never = AtomicBool::new(false);
+        let what = Supervised {
+            program: &bench.program,
+            order: &order,
+            wall: Duration::from_secs(bench.config.worker.wall_seconds),
+            stop: &never,
+            kill: &never,
+        };
+        match supervise(what, &mut |_| {}) {
+            Ok(Event::Analysed(_)) => {}
+            Ok(_) => return Err(unused("the worker spoke of something else".to_owned()).into()),
+            Err(WorkerEnd::Failed(failed)) => return Err(unused(failed.words).into()),
+            Err(end) => return Err(unused(end.to_string()).into()),
+        }
+    }
+    Ok(())
+}
