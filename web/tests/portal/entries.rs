@@ -175,7 +175,7 @@ fn what_waits_says_so_and_can_be_stopped() {
     me.get(&page).is(200).says("It waits for its turn; 1 analyses are before it.").says("http-equiv=\"refresh\"");
     let event = me.first_event(&events);
     assert!(event.contains("event:queued") && event.contains("1 analyses are before it"), "{event}");
-    bob.get(&events).is(404);
+    assert_eq!(bob.status(&events), 404);
     // An answer that is not there yet is no answer.
     for path in ["report.html", "flows.jsonl", "flows.csv"] {
         me.get(&format!("{page}/{path}")).is(404);

@@ -398,6 +398,11 @@ impl Person<'_> {
         String::from_utf8(text).unwrap()
     }
 
+    /// The status of an answer that is not read: it may have no end.
+    pub(crate) fn status(&self, path: &str) -> u16 {
+        self.prepared(self.site.client.get(path.to_owned()), &[]).dispatch().status().code
+    }
+
     /// Opens a page and posts its form.
     pub(crate) fn post(&self, page: &str, action: &str, fields: &[(&str, &str)]) -> Got {
         let csrf = self.get(page).csrf();

@@ -244,7 +244,9 @@ fn odd_forms_are_refused_quickly_and_keep_nothing() {
     let small = capture("ssh-greeting.pcap");
     let good = multipart(&csrf, &[("a.pcap", &small)]);
     let token = part("form-data; name=\"csrf\"", csrf.as_bytes());
-    let then = |more: &[u8]| [&token, more].concat();
+    let then = |more: &[u8]| [&token, more, b"------veilwatch-test--\r\n"].concat();
+    let behind =
+        |first: Vec<u8>| then(&[first, part("form-data; name=\"capture\"; filename=\"a.pcap\"", &small)].concat());
     let file = "form-data; name=\"capture\"; filename=\"a.pcap\"";
     let megabytes = vec![b'x'; 3 << 20];
     let begun = Instant::now();
@@ -261,7 +263,7 @@ fn odd_forms_are_refused_quickly_and_keep_nothing() {
         ("no beginning", MULTIPART, megabytes.clone(), 422),
         ("a head without end", MULTIPART, then(&[b"------veilwatch-test\r\nX: ".as_slice(), &megabytes].concat()), 422),
         ("a long name", MULTIPART, then(&part(&format!("{file}; x=\"{}\"", "y".repeat(3 << 20)), &small)), 422),
-        ("a foreign field", MULTIPART, then(&part("form-data; name=\"other\"", &megabytes)), 422),
+        ("a foreign field", MULTIPART, behind(part("form-data; name=\"other\"", &megabytes)), 422),
         ("many heads", MULTIPART, then(&part(&format!("{file}{}", "\r\nX: y".repeat(1000)), &small)), 422),
         ("no file", MULTIPART, multipart(&csrf, &[]), 422),
         ("1000 empty fields", MULTIPART, then(&part("form-data; name=\"other\"", b"").repeat(1000)), 422),
