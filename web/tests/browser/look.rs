@@ -153,9 +153,9 @@ pub(crate) fn the_wait_says_how_far_it_is(driver: &Chromedriver) {
         browser.script(code, Vec::new())
     };
     browser.wait_for("alerts are shown", || now()[0].as_f64() > Some(0.0) && browser.has("#sofar li"));
-    browser.picture("wait");
     let before = now();
     browser.wait_for("it goes on", || [0, 1].into_iter().all(|one| now()[one] != before[one]));
+    browser.picture("wait");
     assert_eq!(browser.script("return window.isTheSame", Vec::new()), true, "nothing was loaded again");
     browser.resize(NARROW.0, NARROW.1);
     browser.look();
