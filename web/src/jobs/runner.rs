@@ -251,6 +251,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn two_rings_wake_two_threads() {
+        let runner = Runner { shared: Arc::default(), board: Board::default() };
+        let begin = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| runner.sleep(0));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            runner.wake();
+            runner.wake();
+        });
+        assert!(begin.elapsed() < LOOK_AGAIN / 2);
+    }
+
+    #[test]
     fn words_stay_on_one_line() {
         assert_eq!(clean("a\nb\u{1b}[31m\u{202e}c"), "a b [31m c");
         assert_eq!(clean(&"x".repeat(9999)).len(), WORDS);
