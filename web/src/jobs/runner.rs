@@ -268,3 +268,23 @@ fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_rings_wake_two_threads() {
+        let runner = Runner { shared: Arc::default(), board: Board::default() };
+        let begin = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| runner.sleep(0));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            runner.wake();
+            runner.wake();
+        });
+        assert!(begin.elapsed() < LOOK_AGAIN / 2);
+    }
+}

@@ -23,14 +23,15 @@ fn outcome(portal: &Portal, person: &Person, entry: &Value) -> (Value, String) {
 fn nothing_confirmed_is_lost_and_nothing_is_half_there() {
     let mut portal = Portal::start(&[("worker.at_once", "1")]);
     let ada = portal.administrator();
-    let long = many_times("malicious-beacon-tls12.pcap", 12);
+    let long = many_times("malicious-beacon-tls12.pcap", 20);
     let captures = [long.clone(), example("first-run.pcap"), example("benign-odd.pcap")];
     // First what they come to where nothing disturbs.
     let keys: Vec<String> = captures.iter().map(|bytes| ada.analyse(&portal, "default", bytes)).collect();
     let undisturbed: Vec<_> = keys.iter().map(|key| outcome(&portal, &ada, &ada.done(&portal, key))).collect();
 
-    let again: Vec<String> = captures.iter().map(|bytes| ada.analyse(&portal, "default", bytes)).collect();
-    let unconfirmed = ada.upload(&portal, "name=later.pcap", &captures[1]).is(201).json();
+    let uploaded = |bytes: &Vec<u8>| ada.upload(&portal, "", bytes).is(201).json();
+    let again: Vec<String> = captures.iter().map(|bytes| uploaded(bytes)["key"].as_str().unwrap().to_owned()).collect();
+    let unconfirmed = uploaded(&captures[1]);
     let mut half = connect(portal.address);
     let length = format!("{}Content-Length: {}\r\n", ada.program(), long.len());
     half.write_all(head("POST", "/api/v1/entries?confirm=true", &length).as_bytes()).unwrap();
@@ -40,6 +41,9 @@ fn nothing_confirmed_is_lost_and_nothing_is_half_there() {
         let files = portal.files("incoming");
         files.len() == 1 && std::fs::metadata(incoming.join(&files[0])).unwrap().len() > 0
     });
+    for key in &again {
+        ada.call(&portal, "POST", &format!("/entries/{key}/confirm"), b"{}").is(200);
+    }
     soon("the first analysis reads", || {
         let entry = ada.entry(&portal, &again[0]);
         assert_ne!(entry["state"], "done", "the capture is too short for this test");

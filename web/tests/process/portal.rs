@@ -18,7 +18,7 @@ use crate::http::{self, Answer, ask};
 
 const PASSWORD: &str = "otter lamp river tin";
 /// How long anything that must come may take, on a machine that has more to do.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(180);
 
 /// One portal, over all its restarts.
 pub(crate) struct Portal {
