@@ -765,7 +765,7 @@ fn what_makes_no_sense_is_not_believed() {
         assert!(died, "{how}: {end:?}");
     }
     let end = ask_a_liar("lingers", &inspect);
-    assert!(matches!(end, Err(WorkerEnd::WallTime { .. })), "{end:?}");
+    assert!(matches!(end, Err(WorkerEnd::Babble { .. })), "{end:?}");
 }
 
 fn last_words_are_cleaned_and_cut() {

@@ -85,7 +85,8 @@ pub(super) fn write(
     stop: &AtomicBool,
     progress: &Progress,
 ) -> Result<Event, Failed> {
-    let file = OpenOptions::new().write(true).open(result);
+    // Emptied once it is open: the sandbox lets no file be opened that way.
+    let file = OpenOptions::new().write(true).open(result).and_then(|file| file.set_len(0).map(|()| file));
     let file = file.map_err(|error| failed(FailedWhy::Output, CutError::Output(error)))?;
     match cut(source, flow, BufWriter::new(file), limit, stop, progress) {
         Ok(Cut { packets, complete }) => Ok(Event::Cut { packets, complete }),

@@ -11,7 +11,7 @@ fn whoever_has_less_is_not_kept_waiting_by_whoever_has_more() {
     let portal = Portal::start(&[("worker.at_once", "1")]);
     let ada = portal.administrator();
     let ben = portal.analyst(&ada, "ben");
-    let (long, short) = (many_times("malicious-beacon-tls12.pcap", 6), example("first-run.pcap"));
+    let (long, short) = (many_times("malicious-beacon-tls12.pcap", 60), example("first-run.pcap"));
     let upload =
         |who: &Person, bytes: &[u8]| who.upload(&portal, "", bytes).is(201).json()["key"].as_str().unwrap().to_owned();
     let hers: Vec<String> = (0..6).map(|at| upload(&ada, if at == 0 { &long } else { &short })).collect();

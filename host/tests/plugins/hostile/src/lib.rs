@@ -99,7 +99,7 @@ impl Hostile {
                     panic!("nothing can be written");
                 }
             },
-            Does::MakeFile => tell(File::create(&self.file).map(drop)),
+            Does::MakeFile => tell(File::create_new(&self.file).map(drop)),
             Does::OpenFile => tell(std::fs::read(&self.file).map(drop)),
             Does::ChangeFile => tell(File::options().write(true).open(&self.file).map(drop)),
             Does::RemoveFile => tell(std::fs::remove_file(&self.file)),
