@@ -138,11 +138,12 @@ impl Bench {
         self.order(capture, Task::Analyse { packets: None, workers: 2, result: self.result() })
     }
 
-    /// An analysis with the hostile plugin at the end of the pipeline.
+    /// An analysis with the hostile plugin at the end of the pipeline, which may not fail once.
     fn hostile(&self, does: &str, file: &str) -> Order {
+        let example = veilwatch::config::EXAMPLE.replace("\nerrors = 100 ", "\nerrors = 1 ");
         let pipeline = format!(
             "{}\n[[plugin]]\nid = \"hostile\"\npath = {:?}\n[plugin.settings]\ndoes = {does:?}\nfile = {file:?}\n",
-            veilwatch::config::EXAMPLE,
+            example,
             library(),
         );
         let pipeline = self.file("pipeline.toml", pipeline.as_bytes());

@@ -21,7 +21,7 @@ mod events;
 mod inspect;
 mod order;
 mod run;
-mod sandbox;
+pub(crate) mod sandbox;
 mod supervise;
 
 pub use cut::{Cut, CutError, cut};
