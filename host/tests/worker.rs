@@ -140,10 +140,10 @@ impl Bench {
 
     /// An analysis with the hostile plugin at the end of the pipeline, which may not fail once.
     fn hostile(&self, does: &str, file: &str) -> Order {
-        let example = veilwatch::config::EXAMPLE.replace("\nerrors = 100 ", "\nerrors = 1 ");
+        let config = veilwatch::config::EXAMPLE.replace("\nerrors = 100 ", "\nerrors = 1 ");
         let pipeline = format!(
             "{}\n[[plugin]]\nid = \"hostile\"\npath = {:?}\n[plugin.settings]\ndoes = {does:?}\nfile = {file:?}\n",
-            example,
+            config,
             library(),
         );
         let pipeline = self.file("pipeline.toml", pipeline.as_bytes());

@@ -272,7 +272,7 @@ impl Pipeline {
             let mut report = PluginReport::declared(&entry.id, entry.plugin.clone().unwrap_or_default(), origin);
             match parts.add(place, entry, registry, probe_time, meter, &mut report) {
                 Err(error) if entry.required => return Err(error),
-                Err(error) => report.disable(&error),
+                Err(error) => disable(&mut report, &error),
                 Ok(()) => {}
             }
             reports.push(report);
@@ -300,7 +300,7 @@ impl Pipeline {
                     if entry.required {
                         return Err(error);
                     }
-                    report.disable(&error);
+                    disable(report, &error);
                 }
             }
         }
@@ -548,6 +548,13 @@ impl Pipeline {
         }
         Ok(ScoredBatch { rows, width, raw, verdicts })
     }
+}
+
+/// Notes why a plugin is not used; whose report it is, it says itself.
+fn disable(report: &mut PluginReport, error: &PipelineError) {
+    let words = error.to_string();
+    let own = format!("plugin `{}`: ", report.id);
+    report.disable(&words.strip_prefix(&own).unwrap_or(&words));
 }
 
 impl Extractor {

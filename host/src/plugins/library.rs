@@ -24,7 +24,11 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Declaration>, LibraryError> {
     // RTLD_NOW reports missing symbols here instead of ending the process in the middle of a call.
     // SAFETY: the library's constructors run; it is trusted code, as the documentation says.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| LibraryError::Refused { path: path.to_owned(), why: error.to_string() })?;
+        .map_err(|error| {
+            // What the system says of it stands behind the error.
+            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            LibraryError::Refused { path: path.to_owned(), why }
+        })?;
     // SAFETY: the symbol is ours; what it points to is checked by `upgrade` before anything else is read.
     let header: AbiHeaderRef = unsafe {
         let symbol =
@@ -97,7 +101,10 @@ fn changed_types(report: &str) -> String {
             .iter()
             .any(|word| line.to_ascii_lowercase().contains(word))
     });
-    let first = first.map(|line| line.trim_end_matches(':').chars().take(120).collect::<String>().to_ascii_lowercase());
+    let first = first.map(|line| {
+        let line = line.to_ascii_lowercase();
+        line.trim_start_matches("error:").trim().trim_end_matches(':').chars().take(120).collect::<String>()
+    });
     match first {
         Some(first) => format!("differences in {count} places, the first: {first}"),
         None => format!("differences in {count} places"),

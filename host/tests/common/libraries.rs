@@ -28,9 +28,10 @@ pub(crate) fn compile(source: &str, krate: &str, more: &[&str]) -> PathBuf {
     if let Some(path) = done.get(&key) {
         return path.clone();
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fixtures-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixtures");
     std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(format!("lib{source}{}.so", done.len()));
+    let plain: String = key.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let path = folder.join(format!("lib{plain}.so"));
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc
         .args(["--crate-type=cdylib", "--edition=2024", "--cap-lints=allow", "-Cdebuginfo=0", "-Cstrip=debuginfo"])
