@@ -343,7 +343,8 @@ mod tests {
         let good = entry(&format!("path = \"x.so\"\nsha256 = \"{hash}\"")).unwrap();
         assert!(good.plugin[0].required && good.plugin[0].sha256.is_some());
         assert!(!entry("use = \"feature/x\"\nrequired = false").unwrap().plugin[0].required);
-        for bad in ["path = \"x.so\"\nsha256 = \"abc\"".to_owned(), format!("use = \"feature/x\"\nsha256 = \"{hash}\"")] {
+        for bad in ["path = \"x.so\"\nsha256 = \"abc\"".to_owned(), format!("use = \"feature/x\"\nsha256 = \"{hash}\"")]
+        {
             let error = entry(&bad).unwrap_err().to_string();
             assert!(error.starts_with("my.toml:1: plugin `a`: `sha256` takes 64"), "{error}");
         }

@@ -164,7 +164,11 @@ fn a_library_that_cannot_be_loaded_is_refused_in_words() {
     let version = format!("--cfg=version_{}", env!("CARGO_PKG_VERSION").replace('.', "_"));
     for (path, says, does) in [
         (system, "a library, but no Veilwatch plugin", "export_plugins!"),
-        (compile("missing_symbol", "", &[]), "undefined symbol: veilwatch_test_that_nobody_has", "build it for this system"),
+        (
+            compile("missing_symbol", "", &[]),
+            "undefined symbol: veilwatch_test_that_nobody_has",
+            "build it for this system",
+        ),
         (compile("other_root", "abi_stable", &["--cfg=version_9_0_0"]), "the plugin's is 9.0.0", "build it again"),
         (compile("other_root", "abi_stable", &[version.as_str()]), "laid out differently", "build it again"),
         (
@@ -188,7 +192,12 @@ fn a_library_that_misbehaves_when_it_is_tried_is_refused_in_words() {
     let aborts = compile("misbehaves", "veilwatch_core", &["-Cpanic=abort"]);
     let path = misbehaves();
     for (path, told, says, does) in [
-        (&path, "panic-in-create", "feature/misbehaves: panicked: told to in two lines when it was created", "return an error"),
+        (
+            &path,
+            "panic-in-create",
+            "feature/misbehaves: panicked: told to in two lines when it was created",
+            "return an error",
+        ),
         (&path, "panic-in-columns", "panicked: told to in its first call", "return an error"),
         (&path, "panic-in-call", "panicked: told to in its first call", "return an error"),
         (&path, "wide", "panicked: index out of bounds", "return an error"),
@@ -196,7 +205,12 @@ fn a_library_that_misbehaves_when_it_is_tried_is_refused_in_words() {
         (&path, "odd-names", "one of its columns is named `One, two`", "lower-case letters"),
         (&path, "infinite", "wrote an infinite value into column `one`", "write a finite one, or NaN"),
         (&path, "random", "gave other values the second time, first in column `one`", "depends on its input alone"),
-        (&path, "exit", "it ended the process that tried it (creating feature/misbehaves; exit status 7)", "correct it"),
+        (
+            &path,
+            "exit",
+            "it ended the process that tried it (creating feature/misbehaves; exit status 7)",
+            "correct it",
+        ),
         (&path, "crash", "it ended the process that tried it (creating feature/misbehaves; signal 11)", "correct it"),
         (&aborts, "panic-in-create", "(creating feature/misbehaves; signal 6), which said:", "panic = \"abort\""),
         (&aborts, "panic-in-call", "(calling feature/misbehaves for the first time; signal 6)", "panic = \"abort\""),
@@ -220,7 +234,8 @@ fn an_endless_loop_is_ended_and_named() {
     // While it is tried.
     let text = format!("[plugins]\nprobe_milliseconds = 700\n{}", entry(&misbehaves(), ""));
     let outcome = bench.check(&text, "hang-in-create");
-    let says = "it did not come back within 700 ms when it was tried (creating feature/misbehaves); look for an endless loop";
+    let says =
+        "it did not come back within 700 ms when it was tried (creating feature/misbehaves); look for an endless loop";
     assert!(outcome.status == Some(2) && outcome.err.contains(says), "{}", outcome.err);
     // Because of its settings, when the pipeline is made; and in the middle of a run.
     for does in ["hang-in-create", "hang"] {
@@ -303,7 +318,10 @@ fn every_plugin_has_a_report() {
     let mine = &pipeline.reports()[2];
     assert_eq!((mine.columns, mine.reason.as_deref()), (1, None));
     assert!(mine.origin.to_string().ends_with("libveilwatch_example_sent_share.so"));
-    assert_eq!(pipeline.reports()[1].reason.as_deref().unwrap().matches("there is no plugin `feature/gone`").count(), 1);
+    assert_eq!(
+        pipeline.reports()[1].reason.as_deref().unwrap().matches("there is no plugin `feature/gone`").count(),
+        1
+    );
     drop(bench);
 }
 
@@ -340,7 +358,10 @@ fn a_folder_brings_plugins_and_what_fails_there_is_passed_over() {
     assert_eq!(outcome.status, Some(1), "{}", outcome.err);
     let summary = summary(&outcome);
     let disabled = summary["disabled"].as_array().unwrap();
-    assert_eq!(disabled.iter().map(|part| part["id"].as_str().unwrap()).collect::<Vec<_>>(), ["b-notes.so", "c-again.so"]);
+    assert_eq!(
+        disabled.iter().map(|part| part["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["b-notes.so", "c-again.so"]
+    );
     assert!(disabled[0]["reason"].as_str().unwrap().contains("it looks like text") && disabled[0]["record"].is_null());
     assert_eq!(summary["partial"], false);
     assert_eq!(outcome.err.lines().count(), 2, "{}", outcome.err);
@@ -360,9 +381,13 @@ fn what_is_not_required_may_be_missing() {
     assert_eq!((outcome.status, &summary["disabled"][0]["id"]), (Some(1), &"mine".into()), "{}", outcome.err);
     assert!(outcome.err.contains("plugin `mine` is not used: plugin "), "{}", outcome.err);
     // A model whose features are not all there says which plugin is missing.
-    let text = veilwatch::config::EXAMPLE
-        .replace("use = \"feature/splt\"", "use = \"feature/spilt\"\nrequired = false");
+    let text =
+        veilwatch::config::EXAMPLE.replace("use = \"feature/splt\"", "use = \"feature/spilt\"\nrequired = false");
     let outcome = bench.detect(&text);
-    assert!(outcome.status == Some(2) && outcome.err.contains("plugin `splt` is missing in this pipeline"), "{}", outcome.err);
+    assert!(
+        outcome.status == Some(2) && outcome.err.contains("plugin `splt` is missing in this pipeline"),
+        "{}",
+        outcome.err
+    );
     assert!(!outcome.err.contains("\n\n") && outcome.err.lines().count() == 1, "{}", outcome.err);
 }

@@ -38,7 +38,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                     match reason {
                         Some(reason) => writeln!(out, "{}: `{id}` is not used: {}", file.display(), plain(reason))?,
                         None if report.origin != Origin::Builtin => {
-                            writeln!(out, "{}: `{id}` is {plugin} {} of {}", file.display(), report.version, report.origin)?;
+                            writeln!(
+                                out,
+                                "{}: `{id}` is {plugin} {} of {}",
+                                file.display(),
+                                report.version,
+                                report.origin
+                            )?;
                         }
                         None => {}
                     }

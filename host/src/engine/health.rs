@@ -90,7 +90,8 @@ impl<'p> Health<'p> {
             {
                 let mut report = report.clone();
                 let more = if part.records == 1 { String::new() } else { format!(", the first time: {reason}") };
-                let times = if part.records == 1 { reason.clone() } else { format!("it failed on {} flows", part.records) };
+                let times =
+                    if part.records == 1 { reason.clone() } else { format!("it failed on {} flows", part.records) };
                 report.disable(&format!("{times}{more}; correct the plugin, or raise `errors` under [plugins]"));
                 report.record = Some(record);
                 disabled.push(report);

@@ -101,7 +101,10 @@ fn segments(file: &File<'_>) -> Result<(), Fault> {
             continue;
         }
         if !file.holds(offset, in_file) {
-            return damaged(format!("segment {number} ends past the end of the file, which has {} bytes", file.0.len()));
+            return damaged(format!(
+                "segment {number} ends past the end of the file, which has {} bytes",
+                file.0.len()
+            ));
         }
         if kind == LOAD && in_file > in_memory {
             return damaged(format!("segment {number} is larger in the file than in memory"));
@@ -133,11 +136,15 @@ fn sections(file: &File<'_>) -> Result<(), Fault> {
     // The first one describes nothing.
     for number in 1..count {
         let at = table + number * SECTION;
-        let (Some(kind), Some(offset), Some(bytes)) = (file.word(at + 4), file.long(at + 24), file.long(at + 32)) else {
+        let (Some(kind), Some(offset), Some(bytes)) = (file.word(at + 4), file.long(at + 24), file.long(at + 32))
+        else {
             return damaged(format!("section header {number} cannot be read"));
         };
         if kind != 0 && kind != NO_BITS && !file.holds(offset, bytes) {
-            return damaged(format!("section {number} ends past the end of the file, which has {} bytes", file.0.len()));
+            return damaged(format!(
+                "section {number} ends past the end of the file, which has {} bytes",
+                file.0.len()
+            ));
         }
     }
     Ok(())

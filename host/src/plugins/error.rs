@@ -51,7 +51,10 @@ pub enum LibraryError {
         why: String,
     },
     /// The system's loader refused it.
-    #[error("plugin {path}: the system cannot load it ({}); build it for this system, with all that it links to", brief(why))]
+    #[error(
+        "plugin {path}: the system cannot load it ({}); build it for this system, with all that it links to",
+        brief(why)
+    )]
     Refused {
         /// The library.
         path: PathBuf,

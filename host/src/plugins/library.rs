@@ -23,12 +23,11 @@ pub(crate) fn contract() -> String {
 pub(crate) fn load(path: &Path) -> Result<Vec<Declaration>, LibraryError> {
     // RTLD_NOW reports missing symbols here instead of ending the process in the middle of a call.
     // SAFETY: the library's constructors run; it is trusted code, as the documentation says.
-    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| {
-            // What the system says of it stands behind the error.
-            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            LibraryError::Refused { path: path.to_owned(), why }
-        })?;
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
+        // What the system says of it stands behind the error.
+        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        LibraryError::Refused { path: path.to_owned(), why }
+    })?;
     // SAFETY: the symbol is ours; what it points to is checked by `upgrade` before anything else is read.
     let header: AbiHeaderRef = unsafe {
         let symbol =

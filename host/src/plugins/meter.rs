@@ -212,7 +212,8 @@ mod tests {
         let (said, heard) = channel();
         let tell = OnOverdue::new(move |overdue| said.send(overdue.to_string()).unwrap());
         let meter = Meter::new("stuck", Duration::from_millis(30));
-        let watchdog = Watchdog::start(vec![Meter::new("fine", Duration::from_secs(60)), Arc::clone(&meter)], Some(&tell));
+        let watchdog =
+            Watchdog::start(vec![Meter::new("fine", Duration::from_secs(60)), Arc::clone(&meter)], Some(&tell));
         meter.time(|| ());
         assert!(heard.recv_timeout(Duration::from_millis(200)).is_err());
         let message = meter.time(|| heard.recv_timeout(Duration::from_secs(60)).unwrap());

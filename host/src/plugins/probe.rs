@@ -66,7 +66,8 @@ pub(crate) fn probe(program: &Path, path: &Path, limit: Duration) -> Result<(), 
     let answer = heard(&answer);
     let said: Vec<Said> =
         answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    let stage = said.iter().rev().find_map(|said| if let Said::Trying(stage) = said { Some(stage.as_str()) } else { None });
+    let stage =
+        said.iter().rev().find_map(|said| if let Said::Trying(stage) = said { Some(stage.as_str()) } else { None });
     let stage = brief(stage.unwrap_or("starting"));
     let Some(status) = status else {
         return Err(wrong(format!(
@@ -237,8 +238,10 @@ fn try_feature(mut plugin: Box<dyn FeatureExtractor>, flows: &[FlowRecord], mete
             && let Some(at) = seen.iter().zip(&rows).position(|(a, b)| a.to_bits() != b.to_bits())
         {
             let column = &columns[at % width].name;
-            return Err(format!("the same flows gave other values the second time, first in column `{column}`; the output of \
-                                a plugin depends on its input alone"));
+            return Err(format!(
+                "the same flows gave other values the second time, first in column `{column}`; the output of \
+                                a plugin depends on its input alone"
+            ));
         }
         seen = (!batch.is_empty()).then_some(rows);
     }
@@ -312,9 +315,11 @@ fn try_template(
         }
         let told: Vec<_> = flows.into_iter().map(|flow| (flow.template, flow.fields, flow.marks)).collect();
         if seen.is_some_and(|seen| seen != told) {
-            return Err("the same flows gave other fields the second time; the output of a plugin depends on its input \
+            return Err(
+                "the same flows gave other fields the second time; the output of a plugin depends on its input \
                         alone"
-                .into());
+                    .into(),
+            );
         }
         seen = Some(told);
     }
@@ -324,8 +329,12 @@ fn try_template(
 /// Two short flows, over TCP and UDP; and how often a template failed on them.
 fn some_flows(templates: &Templates) -> (Vec<FlowRecord>, u64) {
     let mut table = FlowTable::new(FlowLimits::default(), 1);
-    let said: [(bool, &[u8]); 4] =
-        [(true, b"GET / HTTP/1.1\r\n\r\n"), (false, b"HTTP/1.1 200 OK\r\n\r\n"), (true, b"\x16\x03\x01\0\x01\0"), (false, b"")];
+    let said: [(bool, &[u8]); 4] = [
+        (true, b"GET / HTTP/1.1\r\n\r\n"),
+        (false, b"HTTP/1.1 200 OK\r\n\r\n"),
+        (true, b"\x16\x03\x01\0\x01\0"),
+        (false, b""),
+    ];
     let mut number = 0;
     for protocol in [6, 17] {
         let mut seq = [1, 1];
@@ -337,8 +346,18 @@ fn some_flows(templates: &Templates) -> (Vec<FlowRecord>, u64) {
             let tcp = (protocol == 6).then_some(Tcp { seq: seq[side], flags: Tcp::ACK });
             seq[side] += len;
             number += 1;
-            let packet =
-                Decoded { src, dst, src_port, dst_port, protocol, vlan: 0, ip_len: 40 + len, payload_len: len, tcp, payload };
+            let packet = Decoded {
+                src,
+                dst,
+                src_port,
+                dst_port,
+                protocol,
+                vlan: 0,
+                ip_len: 40 + len,
+                payload_len: len,
+                tcp,
+                payload,
+            };
             table.push(number, number * 10_000_000, &packet, templates);
         }
     }

@@ -192,7 +192,11 @@ impl Registry {
 
     /// Loads every library of a folder (`*.so`, by name) and adds its plugins. A library that cannot be used is reported
     /// and passed over.
-    pub(crate) fn load_folder(&mut self, path: &Path, probe_time: Duration) -> Result<Vec<PluginReport>, RegistryError> {
+    pub(crate) fn load_folder(
+        &mut self,
+        path: &Path,
+        probe_time: Duration,
+    ) -> Result<Vec<PluginReport>, RegistryError> {
         let unreadable = |error| RegistryError::Folder { path: path.to_owned(), error };
         let mut libraries = BTreeSet::new();
         for entry in std::fs::read_dir(path).map_err(unreadable)? {

@@ -71,10 +71,11 @@ impl Remembered {
         let first = lines.len().saturating_sub(LIBRARIES);
         // A whole file under another name takes the old one's place: a reader sees one or the other.
         let passing = folder.join(format!("{FILE}.{}", std::process::id()));
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&passing).and_then(|mut file| {
-            file.write_all((lines[first..].join("\n") + "\n").as_bytes())?;
-            file.sync_all()
-        });
+        let written =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&passing).and_then(|mut file| {
+                file.write_all((lines[first..].join("\n") + "\n").as_bytes())?;
+                file.sync_all()
+            });
         let moved = written.and_then(|()| std::fs::rename(&passing, folder.join(FILE)));
         if moved.is_err() {
             let _ = std::fs::remove_file(&passing);

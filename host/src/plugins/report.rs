@@ -96,7 +96,8 @@ const BRIEF: usize = 600;
 /// A message that somebody else wrote, on one line that a person can take in.
 pub(crate) fn brief(text: &str) -> String {
     let mut out = String::new();
-    for (at, c) in text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).enumerate() {
+    for (at, c) in text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).enumerate()
+    {
         if at == BRIEF {
             out.push('…');
             break;

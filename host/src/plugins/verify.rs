@@ -59,7 +59,8 @@ pub(crate) fn verify(path: &Path, sha256: Option<&str>) -> Result<Verified, Libr
     owned(&around, us, "its folder", folder).map_err(wrong)?;
     const STICKY: u32 = 0o1000;
     if let Some(who) = self::writers(&around).filter(|_| around.mode() & STICKY == 0) {
-        let why = format!("{who} may write to its folder; make sure of what it is and run `chmod go-w {}`", folder.display());
+        let why =
+            format!("{who} may write to its folder; make sure of what it is and run `chmod go-w {}`", folder.display());
         return Err(wrong(why));
     }
     let mut bytes = Vec::new();
