@@ -91,6 +91,23 @@ impl Bench {
     }
 }
 
+#[test]
+fn all_of_a_library_is_taken_or_none() {
+    let library = compile("misbehaves", "veilwatch_core", &["--cfg=misdeed=\"taken-name\""]);
+    let mut registry = Registry::with_builtins().unwrap();
+    let before: Vec<String> = registry.manifests().map(|(manifest, _)| manifest.path()).collect();
+    let error = registry.load(&library).unwrap_err().to_string();
+    assert!(error.contains("feature/splt: a plugin of that name is already there"), "{error}");
+    let after: Vec<String> = registry.manifests().map(|(manifest, _)| manifest.path()).collect();
+    assert_eq!(before, after);
+    // Without the one in the box, both are taken; and a library that is there already is not loaded twice.
+    let mut empty = Registry::default();
+    for _ in 0..2 {
+        let names: Vec<String> = empty.load(&library).unwrap().iter().map(|manifest| manifest.name.clone()).collect();
+        assert_eq!(names, ["of-its-own", "splt"]);
+    }
+}
+
 /// An entry of a library.
 fn entry(path: &Path, more: &str) -> String {
     format!("[[plugin]]\nid = \"mine\"\npath = {path:?}\n{more}\n")
@@ -380,6 +397,13 @@ fn what_is_not_required_may_be_missing() {
     let summary = summary(&outcome);
     assert_eq!((outcome.status, &summary["disabled"][0]["id"]), (Some(1), &"mine".into()), "{}", outcome.err);
     assert!(outcome.err.contains("plugin `mine` is not used: plugin "), "{}", outcome.err);
+    // Without the classifier nothing is scored, and the result is partial.
+    let text = veilwatch::config::EXAMPLE
+        .replace("use = \"classifier/boosted-trees\"", "use = \"classifier/busted-trees\"\nrequired = false");
+    let outcome = bench.detect(&text);
+    let summary = self::summary(&outcome);
+    assert_eq!((outcome.status, summary["malicious"].as_u64()), (Some(3), Some(0)), "{}", outcome.err);
+    assert!(summary["partial"] == true && outcome.err.contains("did you mean `classifier/boosted-trees`?"));
     // A model whose features are not all there says which plugin is missing.
     let text =
         veilwatch::config::EXAMPLE.replace("use = \"feature/splt\"", "use = \"feature/spilt\"\nrequired = false");

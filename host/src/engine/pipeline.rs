@@ -15,6 +15,9 @@ use veilwatch_core::flow::{FlowRecord, Templates};
 use veilwatch_core::plugin::{Classifier, FeatureExtractor, Instance, PluginError, ProtocolTemplate, Settings};
 use veilwatch_core::record::{ClientHello, FieldError, FieldTable, Record};
 
+/// How the `kind/name` of every classifier begins.
+pub(super) const CLASSIFIER: &str = "classifier/";
+
 /// Why plugins make no pipeline.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -246,8 +249,16 @@ impl Pipeline {
     pub fn new(config: Config, registry: &mut Registry) -> Result<Self, PipelineError> {
         let model = Model::open(&config.model)?;
         let mut pipeline = Self::untrained(config, registry)?;
-        pipeline.use_model(&model)?;
+        if !pipeline.goes_without_classifier() {
+            pipeline.use_model(&model)?;
+        }
         Ok(pipeline)
+    }
+
+    /// Whether its classifier cannot be had and is not required: then nothing is scored, and every result says so.
+    fn goes_without_classifier(&self) -> bool {
+        let classifier = |report: &PluginReport| report.plugin.starts_with(CLASSIFIER);
+        self.classifier.is_none() && self.disabled().any(classifier)
     }
 
     /// Wires the plugins of a configuration without a model: flows get rows, but no scores.

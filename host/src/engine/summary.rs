@@ -1,3 +1,4 @@
+use super::pipeline::CLASSIFIER;
 use crate::plugins::PluginReport;
 use crate::source::Damage;
 use std::collections::BTreeMap;
@@ -74,9 +75,10 @@ pub struct PluginTime {
 
 impl Summary {
     /// Whether the result covers less than the capture: damaged, interrupted, in part of a link type that is not
-    /// decoded, or in part without a plugin that was disabled on the way.
+    /// decoded, without a plugin that was disabled on the way, or without the classifier.
     pub fn is_partial(&self) -> bool {
-        let lost = self.disabled.iter().any(|plugin| plugin.record.is_some());
+        let lost = |plugin: &PluginReport| plugin.record.is_some() || plugin.plugin.starts_with(CLASSIFIER);
+        let lost = self.disabled.iter().any(lost);
         self.damage.is_some() || self.interrupted || !self.unknown_links.is_empty() || lost
     }
 

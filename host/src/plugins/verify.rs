@@ -7,7 +7,8 @@
 //! * It is a library for this machine, and all of it is there.
 //!
 //! Only the file and the folder that it lies in are looked at, links resolved. Whoever owns a folder further up can move
-//! everything in it: where that matters, give `sha256`.
+//! everything in it, and whoever may change the file can do so between this check and the loading: both are ourselves,
+//! root, or somebody whom one of the two trusts with that folder.
 
 use super::elf::{self, Fault};
 use super::error::LibraryError;
