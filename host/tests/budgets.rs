@@ -58,7 +58,7 @@ fn fail(how: How) -> Result<f64, PluginError> {
             // Once is enough, and keeps the test short.
             static ONCE: AtomicBool = AtomicBool::new(true);
             if ONCE.swap(false, Ordering::Relaxed) {
-                std::thread::sleep(std::time::Duration::from_millis(3000));
+                std::thread::sleep(std::time::Duration::from_millis(6000));
             }
             Ok(1.0)
         }
@@ -256,7 +256,7 @@ fn only_the_records_that_an_extractor_fails_on_miss_its_columns() {
 #[test]
 fn a_call_that_comes_back_too_late_ends_the_run() {
     let mut config = config(&flaky("slow", false), 1000);
-    config.plugins.batch_milliseconds = 1500;
+    config.plugins.batch_milliseconds = 4000;
     let pipeline = Pipeline::untrained(config, &mut registry()).unwrap();
     let error = go(&pipeline, &example("first-run.pcap"), 2, &mut Rowed::default()).unwrap_err();
     assert!(matches!(&error, RunError::Overdue(overdue) if overdue.id == "flaky"), "{error}");

@@ -53,6 +53,8 @@ pub(crate) fn probe(program: &Path, path: &Path, limit: Duration) -> Result<(), 
     let mut child = Command::new(program)
         .arg(PROBE_ARGUMENT)
         .arg(path)
+        // What it says when it panics goes into a message of one line.
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -82,21 +84,25 @@ pub(crate) fn probe(program: &Path, path: &Path, limit: Duration) -> Result<(), 
         _ => {
             let complaint = brief(&String::from_utf8_lossy(&heard(&complaint)));
             let words = if complaint.is_empty() { String::new() } else { format!(", which said: {complaint}") };
-            Err(wrong(format!(
-                "it ended the process that tried it ({stage}; {}){}; it crashes, or panics and is built with `panic = \
-                 \"abort\"`: correct it, and build it without that",
-                ending(status),
-                words.chars().take(300).collect::<String>()
-            )))
+            let words = words.chars().take(300).collect::<String>();
+            let (ended, advice) = ending(status);
+            Err(wrong(format!("it ended the process that tried it ({stage}; {ended}){words}; {advice}")))
         }
     }
 }
 
-fn ending(status: ExitStatus) -> String {
+/// How a process ended, and what to do about it.
+fn ending(status: ExitStatus) -> (String, &'static str) {
     match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("signal {signal}"),
-        (None, Some(code)) => format!("exit status {code}"),
-        (None, None) => "no exit status".into(),
+        (Some(libc::SIGABRT), _) => (
+            format!("it aborted, signal {}", libc::SIGABRT),
+            "it panics and is built with `panic = \"abort\"`, or aborts by itself: correct it, and build it without that",
+        ),
+        (Some(signal), _) => (format!("it crashed, signal {signal}"), "correct it, or ask its author to"),
+        (None, code) => (
+            format!("exit status {}", code.unwrap_or_default()),
+            "a plugin must not end the process: have it return an error instead",
+        ),
     }
 }
 
