@@ -25,6 +25,8 @@ pub struct Config {
     pub context: ContextLimits,
     /// What is written.
     pub output: OutputSettings,
+    /// What holds for all plugins.
+    pub plugins: PluginLimits,
     /// The plugins, in order.
     pub plugin: Vec<PluginEntry>,
 }
@@ -61,6 +63,26 @@ impl Default for OutputSettings {
     }
 }
 
+/// Where plugins are found beside those in the box, and what they may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginLimits {
+    /// Folders whose libraries are loaded, relative to the file that names them.
+    pub folders: Vec<PathBuf>,
+    /// Records on which an instance may fail; with so many it is disabled.
+    pub errors: u32,
+    /// Time of one call; past it the run ends.
+    pub batch_milliseconds: u32,
+    /// Time that trying a library may take, before it is loaded for the first time.
+    pub probe_milliseconds: u32,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self { folders: Vec::new(), errors: 100, batch_milliseconds: 10_000, probe_milliseconds: 5000 }
+    }
+}
+
 /// One configured use of a plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,9 +95,24 @@ pub struct PluginEntry {
     /// A library to load first, relative to the file that names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// The SHA-256 that the library of `path` must have, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Whether there is no run without it. Where not, the pipeline goes on when it cannot be had or has failed too often.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub required: bool,
     /// The plugin's own settings.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub settings: toml::Table,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
+fn is_yes(required: &bool) -> bool {
+    *required
 }
 
 impl Default for Config {
@@ -87,6 +124,7 @@ impl Default for Config {
             flows: FlowLimits::default(),
             context: ContextLimits::default(),
             output: OutputSettings::default(),
+            plugins: PluginLimits::default(),
             plugin: Vec::new(),
         }
     }
@@ -134,6 +172,9 @@ impl Config {
                 *library = folder.join(&*library);
             }
         }
+        for plugins in &mut config.plugins.folders {
+            *plugins = folder.join(&*plugins);
+        }
         if config.model != "default" {
             config.model = folder.join(&config.model).display().to_string();
         }
@@ -180,6 +221,16 @@ impl Config {
                 let message = format!("plugin `{}` needs `use = \"kind/name\"` or `path = \"library\"`", entry.id);
                 return Err(invalid(place(), message, None));
             }
+            if let Some(hash) = &entry.sha256 {
+                let whole = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+                if !whole || entry.path.is_none() {
+                    let message = format!(
+                        "plugin `{}`: `sha256` takes 64 hexadecimal digits and stands beside a `path`; `sha256sum` prints them",
+                        entry.id
+                    );
+                    return Err(invalid(place(), message, None));
+                }
+            }
         }
         Ok(config)
     }
@@ -208,6 +259,9 @@ impl Config {
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),
             ("text_bytes", u64::from(self.output.text_bytes), 16..=65_536),
+            ("errors", u64::from(self.plugins.errors), 1..=1 << 20),
+            ("batch_milliseconds", u64::from(self.plugins.batch_milliseconds), 100..=3_600_000),
+            ("probe_milliseconds", u64::from(self.plugins.probe_milliseconds), 100..=3_600_000),
         ]
         .into_iter()
         .find(|(_, value, range)| !range.contains(value))
@@ -280,6 +334,20 @@ mod tests {
     fn limits_that_would_blind_the_detector_are_refused() {
         let error = Config::parse("[flows]\nprefix_bytes = 1\n", "my.toml").unwrap_err().to_string();
         assert_eq!(error, "my.toml:2: `prefix_bytes = 1`: give a number from 2048 to 1048576");
+    }
+
+    #[test]
+    fn hashes_are_whole_and_stand_beside_a_path() {
+        let entry = |more: &str| Config::parse(&format!("[[plugin]]\nid = \"a\"\n{more}\n"), "my.toml");
+        let hash = "0123456789abcdef".repeat(4);
+        let good = entry(&format!("path = \"x.so\"\nsha256 = \"{hash}\"")).unwrap();
+        assert!(good.plugin[0].required && good.plugin[0].sha256.is_some());
+        assert!(!entry("use = \"feature/x\"\nrequired = false").unwrap().plugin[0].required);
+        for bad in ["path = \"x.so\"\nsha256 = \"abc\"".to_owned(), format!("use = \"feature/x\"\nsha256 = \"{hash}\"")]
+        {
+            let error = entry(&bad).unwrap_err().to_string();
+            assert!(error.starts_with("my.toml:1: plugin `a`: `sha256` takes 64"), "{error}");
+        }
     }
 
     #[test]

@@ -29,6 +29,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A library is tried in a child of this program, which has no other business.
+    if let Some(code) = veilwatch::plugins::probe_main() {
+        return code;
+    }
     let outcome = match Cli::parse().command {
         Command::Detect(args) => commands::detect::run(&args),
         Command::Features(args) => commands::features::run(&args),

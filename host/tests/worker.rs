@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         says_what_is_no_capture
         analyses_like_the_engine_itself
         analyses_with_a_library
+        analyses_with_a_folder_of_libraries
         analyses_with_a_model_of_its_own
         a_pipeline_that_cannot_be_used_is_said_so
         a_library_out_of_reach_is_said_so
@@ -138,11 +139,12 @@ impl Bench {
         self.order(capture, Task::Analyse { packets: None, workers: 2, result: self.result() })
     }
 
-    /// An analysis with the hostile plugin at the end of the pipeline.
+    /// An analysis with the hostile plugin at the end of the pipeline, which may not fail once.
     fn hostile(&self, does: &str, file: &str) -> Order {
+        let config = veilwatch::config::EXAMPLE.replace("\nerrors = 100 ", "\nerrors = 1 ");
         let pipeline = format!(
             "{}\n[[plugin]]\nid = \"hostile\"\npath = {:?}\n[plugin.settings]\ndoes = {does:?}\nfile = {file:?}\n",
-            veilwatch::config::EXAMPLE,
+            config,
             library(),
         );
         let pipeline = self.file("pipeline.toml", pipeline.as_bytes());
@@ -323,6 +325,22 @@ fn analyses_with_a_library() {
     let bench = Bench::new();
     let Event::Analysed(found) = go(&bench.hostile("nothing", "")).unwrap() else { panic!() };
     assert_eq!(found.flows, in_process(&example("first-run.pcap"), &mut Flows::default()).flows);
+}
+
+fn analyses_with_a_folder_of_libraries() {
+    let bench = Bench::new();
+    let folder = bench.path("plugins");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(library(), folder.join("hostile.so")).unwrap();
+    std::fs::write(folder.join("notes.so"), "no library").unwrap();
+    let text = veilwatch::config::EXAMPLE.replace("folders = []", "folders = [\"plugins\"]");
+    let text = format!("{text}\n[[plugin]]\nid = \"hostile\"\nuse = \"feature/hostile\"\n");
+    let pipeline = bench.file("pipeline.toml", text.as_bytes());
+    let order = Order { pipeline: Some(pipeline), ..bench.analyse(&example("first-run.pcap")) };
+    assert!(matches!(go(&order), Ok(Event::Analysed(_))));
+    let summary = bench.lines().pop().unwrap();
+    assert_eq!(summary["disabled"][0]["id"], "notes.so", "{summary}");
+    assert_eq!(summary["disabled"].as_array().unwrap().len(), 1);
 }
 
 fn analyses_with_a_model_of_its_own() {

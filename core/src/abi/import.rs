@@ -23,13 +23,20 @@ pub fn unwrap(instance: RawInstance) -> Instance {
     }
 }
 
+/// Lets a panic that the plugin's side caught go on on this one, where the host's guard catches it: for calls that have no
+/// error of their own. An empty list instead would be a lie.
+fn go_on(error: PluginError) -> ! {
+    let message = error.message.strip_prefix("panicked: ").unwrap_or(&error.message).to_owned();
+    std::panic::resume_unwind(Box::new(message))
+}
+
 struct Imported<T>(T);
 
 impl ProtocolTemplate for Imported<TemplateObject> {
     fn fields(&self) -> Vec<FieldSpec> {
         match self.0.fields().into_result() {
             Ok(fields) => fields.iter().filter_map(RawField::read).collect(),
-            Err(_) => Vec::new(),
+            Err(error) => go_on(error.into()),
         }
     }
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
@@ -94,7 +101,7 @@ impl FeatureExtractor for Imported<ExtractorObject> {
     fn columns(&self) -> Vec<Column> {
         match self.0.columns().into_result() {
             Ok(columns) => columns.iter().map(Column::from).collect(),
-            Err(_) => Vec::new(),
+            Err(error) => go_on(error.into()),
         }
     }
     fn wire(&mut self, fields: &FieldTable) -> Result<(), PluginError> {

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::context::ConversationSnapshot;
 use crate::packet::{Decoded, Tcp};
-use crate::plugin::{Carrier, Probe, Progress, RecordSink, StreamView};
+use crate::plugin::{Carrier, PluginError, Probe, Progress, RecordSink, StreamView};
 use crate::record::{FieldId, FieldStore, Mark, Value};
 use crate::stream::{PrefixLimits, Pushed, StreamPrefix};
 use sha2::{Digest, Sha256};
@@ -43,6 +43,8 @@ pub(super) struct Flow {
     pub(super) reset: bool,
     pub(super) reading: Reading,
     pub(super) template: Option<u8>,
+    /// What the template said when it failed.
+    pub(super) template_error: Option<Box<PluginError>>,
     pub(super) prefixes: Option<Box<[StreamPrefix; 2]>>,
     pub(super) fields: FieldStore,
     pub(super) marks: [Option<u64>; Mark::COUNT],
@@ -221,8 +223,9 @@ impl Flow {
                 self.reading = Reading::Parsing { template, wanted, closed };
             }
             Ok(_) => self.stop_reading(),
-            Err(_) => {
+            Err(error) => {
                 counters.template_errors += 1;
+                self.template_error = Some(Box::new(error));
                 self.stop_reading();
             }
         }
@@ -267,6 +270,7 @@ impl Flow {
             stats: self.stats,
             splt: self.splt,
             template: self.template,
+            template_error: self.template_error,
             fields: self.fields,
             marks: self.marks,
             conversation: ConversationSnapshot::default(),

@@ -1,6 +1,7 @@
 use super::{DirectionStats, Endpoint, Splt};
 use crate::context::ConversationSnapshot;
 use crate::feature::FlowShape;
+use crate::plugin::PluginError;
 use crate::record::{FieldStore, Mark};
 
 /// Why a flow ended.
@@ -64,6 +65,8 @@ pub struct FlowRecord {
     pub splt: Splt,
     /// Which template recognised it, as its place in the pipeline.
     pub template: Option<u8>,
+    /// What the template said, where it failed; the flow is read no further then.
+    pub template_error: Option<Box<PluginError>>,
     /// What the template read.
     pub fields: FieldStore,
     /// Packet numbers of what the template marked; index by [`Mark`].
@@ -73,6 +76,14 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
+    /// Forgets its template and all that it read, as if none had recognised the flow; who opened it stays as it is.
+    pub fn forget_template(&mut self) {
+        self.template = None;
+        self.template_error = None;
+        self.fields = FieldStore::default();
+        self.marks = [None; Mark::COUNT];
+    }
+
     /// The facts that extractors see beside counts and fields.
     pub fn shape(&self) -> FlowShape {
         FlowShape {

@@ -142,6 +142,7 @@ impl FlowTable {
             reset: false,
             reading: if all == 0 { Reading::Done } else { Reading::Probing(all) },
             template: None,
+            template_error: None,
             prefixes: None,
             fields: FieldStore::default(),
             marks: [None; Mark::COUNT],
@@ -469,6 +470,28 @@ mod tests {
         assert!(bench.table.counters().without_prefix > 0);
         assert!(bench.table.prefix_bytes <= 2000 + 2 * 300, "{}", bench.table.prefix_bytes);
         assert_eq!(bench.end().len(), 50);
+    }
+
+    /// Fails on everything.
+    struct Failing;
+
+    impl ProtocolTemplate for Failing {
+        fn probe(&self, _: &StreamView<'_>) -> Probe {
+            Probe::Certain
+        }
+        fn parse(&self, _: &StreamView<'_>, _: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+            Err(PluginError::failed("no luck"))
+        }
+    }
+
+    #[test]
+    fn a_template_that_fails_is_called_once_and_its_words_are_kept() {
+        let mut bench = Bench { templates: vec![Box::new(Failing)], ..Bench::new(FlowLimits::default()) };
+        bench.tcp(0, 9, true, Tcp::ACK, 1, b"one");
+        bench.tcp(1, 9, true, Tcp::ACK, 4, b"two");
+        assert_eq!(bench.table.counters().template_errors, 1);
+        let flow = bench.end().remove(0);
+        assert_eq!((flow.template, flow.template_error.unwrap().message.as_str()), (Some(0), "no luck"));
     }
 
     #[test]

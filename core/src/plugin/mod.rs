@@ -4,6 +4,18 @@
 //! [`declare_plugins!`](crate::declare_plugins) line. Whether the crate is linked into the host or built as a library
 //! and dropped in, the source is the same; [`crate::abi`] carries the calls across the boundary.
 //!
+//! What a plugin may expect, and what is expected of it:
+//!
+//! * It is made from its settings, asked what it declares, wired once, and then called from several threads at once.
+//! * The same input gives the same output. No clock, no chance, nothing kept between calls.
+//! * Numbers are finite or NaN, which stands for "not there"; an infinite one counts as a failure.
+//! * An error or a panic costs the record this plugin's values and nothing else. A batch that fails is asked for again
+//!   record by record, so that one record does not cost the others. With too many failures the plugin is disabled, or the
+//!   run ends; the configuration says which (`errors` under `[plugins]`, `required`).
+//! * A call comes back. One that takes too long ends the run.
+//! * A library is tried with empty settings before it is used for the first time: `create` may refuse them, but must not
+//!   panic over them.
+//!
 //! ```
 //! use veilwatch_core::feature::{Column, Evidence, FlowBatch, RowsMut};
 //! use veilwatch_core::flow::Direction;

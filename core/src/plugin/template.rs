@@ -18,7 +18,7 @@ pub trait ProtocolTemplate: Send + Sync {
         Ok(())
     }
 
-    /// Whether this flow speaks the protocol.
+    /// Whether this flow speaks the protocol. A panic counts as [`Probe::No`].
     fn probe(&self, stream: &StreamView<'_>) -> Probe;
 
     /// Reads what is there into `out` and says whether more bytes would tell more.

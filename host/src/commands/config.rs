@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use veilwatch::config::EXAMPLE;
 use veilwatch::engine::Pipeline;
 use veilwatch::model::Model;
+use veilwatch::output::plain;
+use veilwatch::plugins::Origin;
 
 /// Subcommands of `veilwatch config`.
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +32,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 let mut pipeline = Pipeline::untrained(config, &mut registry)?;
                 if pipeline.classifier().is_some() {
                     pipeline.use_model(&Model::open(&pipeline.config().model)?)?;
+                }
+                for report in pipeline.reports() {
+                    let (id, plugin, reason) = (&report.id, &report.plugin, report.reason.as_deref());
+                    match reason {
+                        Some(reason) => writeln!(out, "{}: `{id}` is not used: {}", file.display(), plain(reason))?,
+                        None if report.origin != Origin::Builtin => {
+                            writeln!(
+                                out,
+                                "{}: `{id}` is {plugin} {} of {}",
+                                file.display(),
+                                report.version,
+                                report.origin
+                            )?;
+                        }
+                        None => {}
+                    }
                 }
                 let model = pipeline.card().map_or("none (good for `features` and `train`)", |card| card.name.as_str());
                 let (plugins, columns) = (pipeline.config().plugin.len(), pipeline.schema().width());

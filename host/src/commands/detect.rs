@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Threads that decode and assemble flows; the result does not depend on it [default: the cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: Option<u16>,
+    /// Say on standard error what each plugin took.
+    #[arg(long)]
+    plugin_times: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -140,12 +143,12 @@ impl Job<'_> {
         let settings = &self.pipeline.config().output;
         let selection = Selection { all: self.args.all, min_score: self.args.min_score };
         let failed = || name.to_owned();
-        Ok(match self.format {
+        let summary = match self.format {
             Format::Jsonl => {
                 let mut sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);
                 let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
                 sink.summary(&summary)?;
-                if summary.is_blind() {
+                if summary.is_blind() || !summary.disabled.is_empty() {
                     super::warn(name, &summary);
                 }
                 summary
@@ -164,6 +167,10 @@ impl Job<'_> {
                 write!(out, "{}{}", summary_text(name, capture_format, &summary), sink.render(self.colour))?;
                 summary
             }
-        })
+        };
+        if self.args.plugin_times {
+            super::tell_times(name, &summary);
+        }
+        Ok(summary)
     }
 }

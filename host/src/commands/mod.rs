@@ -13,9 +13,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use veilwatch::config::Config;
-use veilwatch::engine::Summary;
+use veilwatch::engine::{PluginTime, Summary};
 use veilwatch::output::plain;
-use veilwatch::plugins::Registry;
+use veilwatch::plugins::{OnOverdue, Probing, Registry};
 use veilwatch::source::Source;
 use veilwatch::source::inputs::{self, Input, Inputs};
 
@@ -32,7 +32,14 @@ fn prepare(path: Option<&Path>) -> Result<(Config, Registry)> {
         Some(path) => Config::load(path)?,
         None => Config::builtin()?,
     };
-    Ok((config, Registry::with_builtins()?))
+    // Where this program cannot be found again, libraries are loaded untried.
+    let probing = std::env::current_exe().map_or(Probing::None, Probing::Child);
+    let registry = Registry::with_builtins()?.probing(probing).on_overdue(OnOverdue::new(|overdue| {
+        // A thread that is stuck in a call cannot be ended but with the process.
+        complain(overdue);
+        std::process::exit(FAILED.into());
+    }));
+    Ok((config, registry))
 }
 
 /// Opens a capture, or standard input.
@@ -70,6 +77,15 @@ pub(crate) fn complain(error: &dyn std::fmt::Display) {
 fn warn(name: &str, summary: &Summary) {
     for line in summary.warnings() {
         eprintln!("{}: {}", plain(name), plain(&line));
+    }
+}
+
+/// Tells what each plugin took, longest first.
+fn tell_times(name: &str, summary: &Summary) {
+    let mut times = summary.plugin_times.clone();
+    times.sort_by_key(|time| std::cmp::Reverse(time.total));
+    for PluginTime { id, calls, total } in times {
+        eprintln!("{}: plugin `{id}` took {:.1} ms in {calls} calls", plain(name), total.as_secs_f64() * 1e3);
     }
 }
 

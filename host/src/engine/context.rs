@@ -1,5 +1,6 @@
 //! The context stage: finished flows in a fixed order, what crosses them, their scores.
 
+use super::health::Health;
 use super::packets::HandOver;
 use super::pipeline::Scored;
 use super::summary::{PacketCounts, Summary};
@@ -39,6 +40,7 @@ pub(super) struct Consumer<'a> {
     held: Vec<FlowRecord>,
     summary: Summary,
     recognised: Vec<u64>,
+    health: Health<'a>,
 }
 
 impl<'a> Consumer<'a> {
@@ -52,6 +54,7 @@ impl<'a> Consumer<'a> {
             held: Vec::new(),
             summary: Summary::default(),
             recognised: vec![0; pipeline.templates().len()],
+            health: Health::new(pipeline),
         }
     }
 
@@ -67,7 +70,10 @@ impl<'a> Consumer<'a> {
             watermark => self.held.partition_point(|flow| flow.ended_ns < watermark),
         };
         let mut flows: Vec<FlowRecord> = self.held.drain(..ready).collect();
-        for flow in &mut flows {
+        self.pipeline.late()?;
+        for (flow, record) in flows.iter_mut().zip(self.summary.flows + 1..) {
+            // Here, where flows are in order: which record a template is disabled at must not depend on threads.
+            self.health.read(flow, record)?;
             self.conversations.observe(flow);
             if let Some(template) = flow.template
                 && let Some(count) = self.recognised.get_mut(usize::from(template))
@@ -75,6 +81,7 @@ impl<'a> Consumer<'a> {
                 *count += 1;
             }
         }
+        let mut record = self.summary.flows;
         self.summary.flows += flows.len() as u64;
         self.progress.flows.fetch_add(flows.len() as u64, Ordering::Relaxed);
         // Most flows carry no TLS: only those with something to score are put into batches, in order.
@@ -82,8 +89,12 @@ impl<'a> Consumer<'a> {
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(rest.len().min(BATCH));
             rest = after;
-            let wanted: Vec<&FlowRecord> = batch.iter().filter(|flow| self.pipeline.scores(flow)).collect();
-            let scores = self.pipeline.score(&wanted)?;
+            let numbered = batch.iter().zip(record + 1..);
+            record += batch.len() as u64;
+            let (wanted, records): (Vec<&FlowRecord>, Vec<u64>) =
+                numbered.filter(|(flow, _)| self.pipeline.scores(flow)).unzip();
+            let scores = self.pipeline.score(&wanted, &records, &mut self.health)?;
+            self.pipeline.late()?;
             let mut scores = scores.iter();
             for flow in batch {
                 let scored = if self.pipeline.scores(flow) { scores.next() } else { None };
@@ -103,7 +114,11 @@ impl<'a> Consumer<'a> {
 
     pub(super) fn finish(self, packets: PacketCounts) -> Summary {
         let ids = self.pipeline.template_ids();
+        let (disabled, plugin_errors) = self.health.tell();
         Summary {
+            disabled,
+            plugin_errors,
+            plugin_times: self.pipeline.times(),
             packets: packets.packets,
             wire_bytes: packets.wire_bytes,
             skipped: packets.skipped,

@@ -9,14 +9,16 @@
 //! file format nor the machine can move them.
 
 mod context;
+mod health;
 mod packets;
 mod pipeline;
 mod summary;
 
 pub use context::{Detection, Sink};
 pub use pipeline::{Pipeline, PipelineError, Scored};
-pub use summary::Summary;
+pub use summary::{PluginErrors, PluginTime, Summary};
 
+use crate::plugins::Overdue;
 use crate::source::{Source, SourceError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -64,7 +66,7 @@ pub enum RunError {
     /// The capture cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A plugin failed in a way that would change verdicts.
+    /// A plugin that the pipeline cannot do without failed too often.
     #[error("plugin `{id}`: {error}")]
     Plugin {
         /// The instance.
@@ -72,6 +74,9 @@ pub enum RunError {
         /// What it said.
         error: veilwatch_core::plugin::PluginError,
     },
+    /// A plugin's call took too long.
+    #[error(transparent)]
+    Overdue(#[from] Overdue),
     /// The result cannot be written.
     #[error("the result cannot be written: {0}")]
     Output(#[from] std::io::Error),
@@ -84,6 +89,7 @@ pub fn run(
     options: RunOptions<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Summary, RunError> {
+    let _watchdog = pipeline.watch();
     let mut consumer = context::Consumer::new(pipeline, options.progress, sink);
     let packets = if options.workers <= 1 {
         packets::run_inline(pipeline, source, options, &mut consumer)?

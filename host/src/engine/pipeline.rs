@@ -1,14 +1,22 @@
 //! A pipeline: plugins created, wired and checked against each other, ready to run.
 
-use super::RunError;
-use crate::config::Config;
+use super::health::{Health, infinite};
+use super::{PluginTime, RunError};
+use crate::config::{Config, PluginEntry};
 use crate::model::{Card, Model, ModelError};
-use crate::plugins::{Registry, RegistryError};
+use crate::plugins::{
+    Meter, OnOverdue, Origin, PluginReport, PluginState, Registry, RegistryError, Watchdog, finite, steady_columns,
+};
+use std::sync::Arc;
+use std::time::Duration;
 use veilwatch_core::detect::{Reason, Verdict, top_reasons};
-use veilwatch_core::feature::{FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
+use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
 use veilwatch_core::plugin::{Classifier, FeatureExtractor, Instance, PluginError, ProtocolTemplate, Settings};
 use veilwatch_core::record::{ClientHello, FieldError, FieldTable, Record};
+
+/// How the `kind/name` of every classifier begins.
+pub(super) const CLASSIFIER: &str = "classifier/";
 
 /// Why plugins make no pipeline.
 #[derive(Debug, thiserror::Error)]
@@ -62,20 +70,36 @@ pub enum PipelineError {
         /// How many there are.
         found: usize,
     },
+    /// A plugin folder cannot be used.
+    #[error(transparent)]
+    Folder(RegistryError),
     /// The model does not fit.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The model does not fit a pipeline that goes on without some of its plugins.
+    #[error("{error}; plugin `{id}` is missing in this pipeline: {reason}")]
+    ModelWithout {
+        /// Why the model does not fit.
+        error: Box<PipelineError>,
+        /// The first of them.
+        id: String,
+        /// Why it is not there.
+        reason: String,
+    },
 }
 
 struct Extractor {
+    /// Its place among the pipeline's entries.
+    place: usize,
     id: String,
     plugin: Box<dyn FeatureExtractor>,
+    columns: Vec<Column>,
     first: usize,
-    width: usize,
 }
 
 /// The classifier of a pipeline, before a model is loaded into it.
 struct ClassifierSlot {
+    place: usize,
     id: String,
     path: String,
     settings: String,
@@ -88,10 +112,94 @@ pub struct Pipeline {
     fields: FieldTable,
     templates: Vec<Box<dyn ProtocolTemplate>>,
     template_ids: Vec<String>,
+    /// Their places among the pipeline's entries.
+    template_places: Vec<usize>,
     extractors: Vec<Extractor>,
     schema: FeatureSchema,
     classifier: Option<ClassifierSlot>,
     card: Option<Card>,
+    reports: Vec<PluginReport>,
+    /// One for each entry.
+    meters: Vec<Arc<Meter>>,
+    on_overdue: Option<OnOverdue>,
+}
+
+/// The plugins of a pipeline while it is put together.
+#[derive(Default)]
+struct Parts {
+    fields: FieldTable,
+    templates: Vec<Box<dyn ProtocolTemplate>>,
+    template_ids: Vec<String>,
+    template_places: Vec<usize>,
+    extractors: Vec<(usize, Box<dyn FeatureExtractor>)>,
+    classifier: Option<ClassifierSlot>,
+}
+
+impl Parts {
+    /// Makes the instance of one entry and takes it in: wholly, or not at all.
+    fn add(
+        &mut self,
+        place: usize,
+        entry: &PluginEntry,
+        registry: &mut Registry,
+        probe_time: Duration,
+        meter: &Arc<Meter>,
+        report: &mut PluginReport,
+    ) -> Result<(), PipelineError> {
+        let id = &entry.id;
+        let failed = |error| PipelineError::Registry { id: id.clone(), error };
+        let wiring = |error| PipelineError::Wire { id: id.clone(), error };
+        let brought = match &entry.path {
+            Some(path) => {
+                let reach = &mut |state| report.reach(state);
+                registry.bring(path, entry.sha256.as_deref(), probe_time, reach).map_err(failed)?
+            }
+            None => Vec::new(),
+        };
+        let names = || brought.iter().map(|manifest| manifest.path()).collect::<Vec<_>>().join(", ");
+        let path = match (&entry.plugin, brought.as_slice()) {
+            (Some(path), []) => path.clone(),
+            (Some(path), known) if known.iter().any(|manifest| manifest.path() == *path) => path.clone(),
+            (None, [only]) => only.path(),
+            _ => return Err(PipelineError::Choose { id: id.clone(), names: names() }),
+        };
+        report.plugin.clone_from(&path);
+        if let Some((declaration, origin)) = registry.find(&path) {
+            report.version.clone_from(&declaration.manifest.version);
+            report.origin = origin.clone();
+            report.reach(PluginState::Verified);
+            report.reach(PluginState::Loaded);
+        }
+        let settings =
+            toml::to_string(&entry.settings).map_err(|error| wiring(PluginError::settings(error.to_string())))?;
+        match registry.create_metered(&path, Settings::new(&settings), meter).map_err(failed)? {
+            Instance::Protocol(mut plugin) => {
+                let mut fields = self.fields.clone();
+                let mut ids = Vec::new();
+                let declared = plugin.fields();
+                meter.trouble().map_err(wiring)?;
+                for spec in declared {
+                    let declared = fields.declare(spec, id);
+                    ids.push(declared.map_err(|error| PipelineError::Field { id: id.clone(), error })?);
+                }
+                plugin.wire(&ids).map_err(wiring)?;
+                self.fields = fields;
+                self.templates.push(plugin);
+                self.template_ids.push(id.clone());
+                self.template_places.push(place);
+                report.reach(PluginState::Started);
+            }
+            Instance::Feature(plugin) => self.extractors.push((place, plugin)),
+            Instance::Classifier(plugin) => {
+                if let Some(ClassifierSlot { id: first, .. }) = &self.classifier {
+                    return Err(PipelineError::TwoClassifiers { first: first.clone(), second: id.clone() });
+                }
+                self.classifier = Some(ClassifierSlot { place, id: id.clone(), path, settings, plugin });
+                report.reach(PluginState::Started);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -116,7 +224,7 @@ pub struct Scored<'a> {
 }
 
 /// Scored flows with the rows they borrow.
-pub struct ScoredBatch {
+pub(super) struct ScoredBatch {
     rows: Vec<f32>,
     width: usize,
     raw: Vec<f64>,
@@ -125,7 +233,7 @@ pub struct ScoredBatch {
 
 impl ScoredBatch {
     /// The flows in order.
-    pub fn iter(&self) -> impl Iterator<Item = Scored<'_>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Scored<'_>> {
         self.raw.iter().zip(&self.verdicts).enumerate().map(|(at, (raw, (score, verdict, reasons)))| Scored {
             row: &self.rows[at * self.width..(at + 1) * self.width],
             raw: *raw,
@@ -141,73 +249,149 @@ impl Pipeline {
     pub fn new(config: Config, registry: &mut Registry) -> Result<Self, PipelineError> {
         let model = Model::open(&config.model)?;
         let mut pipeline = Self::untrained(config, registry)?;
-        pipeline.use_model(&model)?;
+        if !pipeline.goes_without_classifier() {
+            pipeline.use_model(&model)?;
+        }
         Ok(pipeline)
     }
 
+    /// Whether its classifier cannot be had and is not required: then nothing is scored, and every result says so.
+    fn goes_without_classifier(&self) -> bool {
+        let classifier = |report: &PluginReport| report.plugin.starts_with(CLASSIFIER);
+        self.classifier.is_none() && self.disabled().any(classifier)
+    }
+
     /// Wires the plugins of a configuration without a model: flows get rows, but no scores.
+    ///
+    /// A plugin that cannot be had is an error, unless its entry says `required = false`: then the pipeline goes on without
+    /// it, and [`reports`](Self::reports) and the summary of each run say so.
     pub fn untrained(config: Config, registry: &mut Registry) -> Result<Self, PipelineError> {
-        let mut fields = FieldTable::new();
-        let (mut templates, mut template_ids) = (Vec::new(), Vec::new());
-        let (mut extractors, mut classifier) = (Vec::new(), None);
-        let mut parts = Vec::new();
-        for entry in &config.plugin {
-            let id = &entry.id;
-            let failed = |error| PipelineError::Registry { id: id.clone(), error };
-            let wiring = |error| PipelineError::Wire { id: id.clone(), error };
-            let brought = match &entry.path {
-                Some(path) => registry.load(path).map_err(failed)?,
-                None => Vec::new(),
-            };
-            let names = || brought.iter().map(|manifest| manifest.path()).collect::<Vec<_>>().join(", ");
-            let path = match (&entry.plugin, brought.as_slice()) {
-                (Some(path), []) => path.clone(),
-                (Some(path), known) if known.iter().any(|manifest| manifest.path() == *path) => path.clone(),
-                (None, [only]) => only.path(),
-                _ => return Err(PipelineError::Choose { id: id.clone(), names: names() }),
-            };
-            let settings =
-                toml::to_string(&entry.settings).map_err(|error| wiring(PluginError::settings(error.to_string())))?;
-            match registry.create(&path, Settings::new(&settings)).map_err(failed)? {
-                Instance::Protocol(mut plugin) => {
-                    let mut ids = Vec::new();
-                    for spec in plugin.fields() {
-                        let declared = fields.declare(spec, id);
-                        ids.push(declared.map_err(|error| PipelineError::Field { id: id.clone(), error })?);
-                    }
-                    plugin.wire(&ids).map_err(wiring)?;
-                    templates.push(plugin);
-                    template_ids.push(id.clone());
-                }
-                Instance::Feature(plugin) => parts.push((id.clone(), plugin)),
-                Instance::Classifier(plugin) => {
-                    let slot = ClassifierSlot { id: id.clone(), path, settings, plugin };
-                    if let Some(ClassifierSlot { id: first, .. }) = classifier.replace(slot) {
-                        return Err(PipelineError::TwoClassifiers { first, second: id.clone() });
-                    }
-                }
-            }
+        let limits = &config.plugins;
+        let probe_time = Duration::from_millis(limits.probe_milliseconds.into());
+        let call_time = Duration::from_millis(limits.batch_milliseconds.into());
+        let meters: Vec<Arc<Meter>> = config.plugin.iter().map(|entry| Meter::new(&entry.id, call_time)).collect();
+        let on_overdue = registry.overdue_handler().cloned();
+        let _watchdog = Watchdog::start(meters.clone(), on_overdue.as_ref());
+        let mut from_folders = Vec::new();
+        for folder in &limits.folders {
+            from_folders.extend(registry.load_folder(folder, probe_time).map_err(PipelineError::Folder)?);
         }
+        let mut reports = Vec::new();
+        let mut parts = Parts::default();
+        for (place, (entry, meter)) in config.plugin.iter().zip(&meters).enumerate() {
+            let origin = entry.path.clone().map_or(Origin::Builtin, Origin::Library);
+            let mut report = PluginReport::declared(&entry.id, entry.plugin.clone().unwrap_or_default(), origin);
+            match parts.add(place, entry, registry, probe_time, meter, &mut report) {
+                Err(error) if entry.required => return Err(error),
+                Err(error) => disable(&mut report, &error),
+                Ok(()) => {}
+            }
+            reports.push(report);
+        }
+        let Parts { fields, templates, template_ids, template_places, extractors: wanted, classifier } = parts;
         if templates.len() > 64 {
             return Err(PipelineError::TooManyTemplates { found: templates.len() });
         }
         // Extractors are wired last, when every field has its id.
-        let mut columns = Vec::new();
+        let mut extractors = Vec::new();
         let mut first = 0;
-        for (id, mut plugin) in parts {
-            plugin.wire(&fields).map_err(|error| PipelineError::Wire { id: id.clone(), error })?;
-            let own = plugin.columns();
-            let width = own.len();
-            columns.push((id.clone(), own));
-            extractors.push(Extractor { id, plugin, first, width });
-            first += width;
+        for (place, mut plugin) in wanted {
+            let (entry, report) = (&config.plugin[place], &mut reports[place]);
+            let wired = plugin.wire(&fields).and_then(|()| steady_columns(&*plugin, &meters[place]));
+            match wired {
+                Ok(columns) => {
+                    report.columns = columns.len();
+                    report.reach(PluginState::Started);
+                    let width = columns.len();
+                    extractors.push(Extractor { place, id: entry.id.clone(), plugin, columns, first });
+                    first += width;
+                }
+                Err(error) => {
+                    let error = PipelineError::Wire { id: entry.id.clone(), error };
+                    if entry.required {
+                        return Err(error);
+                    }
+                    disable(report, &error);
+                }
+            }
         }
-        let schema = FeatureSchema::join(columns.iter().map(|(id, own)| (id.as_str(), own.clone())))?;
-        Ok(Self { config, fields, templates, template_ids, extractors, schema, classifier, card: None })
+        let schema = FeatureSchema::join(extractors.iter().map(|part| (part.id.as_str(), part.columns.clone())))?;
+        // Of what folders brought, only what no entry uses needs a word of its own.
+        from_folders.retain(|brought: &PluginReport| {
+            brought.state() == PluginState::Disabled || reports.iter().all(|report| report.plugin != brought.plugin)
+        });
+        reports.extend(from_folders);
+        Ok(Self {
+            config,
+            fields,
+            templates,
+            template_ids,
+            template_places,
+            extractors,
+            schema,
+            classifier,
+            card: None,
+            reports,
+            meters,
+            on_overdue,
+        })
+    }
+
+    /// What became of every plugin: each entry of the configuration in order, then what folders brought beside.
+    pub fn reports(&self) -> &[PluginReport] {
+        &self.reports
+    }
+
+    /// The plugins that are not used.
+    pub(super) fn disabled(&self) -> impl Iterator<Item = &PluginReport> {
+        self.reports.iter().filter(|report| report.state() == PluginState::Disabled)
+    }
+
+    /// What became of an entry.
+    pub(super) fn report(&self, id: &str) -> Option<&PluginReport> {
+        self.reports.iter().find(|report| report.id == id)
+    }
+
+    /// A template's place among the entries.
+    pub(super) fn template_place(&self, template: u8) -> Option<usize> {
+        self.template_places.get(usize::from(template)).copied()
+    }
+
+    /// Watches all calls until what it returns is dropped.
+    pub(super) fn watch(&self) -> Option<Watchdog> {
+        Watchdog::start(self.meters.clone(), self.on_overdue.as_ref())
+    }
+
+    /// An error if a call came back too late.
+    pub(super) fn late(&self) -> Result<(), RunError> {
+        self.meters.iter().find_map(|meter| meter.late()).map_or(Ok(()), |overdue| Err(overdue.into()))
+    }
+
+    /// What the instances took since the pipeline was made.
+    pub(super) fn times(&self) -> Vec<PluginTime> {
+        let time = |meter: &Arc<Meter>| {
+            let (id, calls, total) = meter.reading();
+            PluginTime { id: id.to_owned(), calls, total }
+        };
+        self.meters.iter().map(time).collect()
     }
 
     /// Loads a model into the pipeline's classifier.
     pub fn use_model(&mut self, model: &Model) -> Result<(), PipelineError> {
+        let _watchdog = self.watch();
+        let outcome = self.load_model(model);
+        let missing = self.reports.iter().find(|report| report.state() == PluginState::Disabled);
+        outcome.map_err(|error| match missing {
+            Some(PluginReport { id, reason, .. }) => PipelineError::ModelWithout {
+                error: Box::new(error),
+                id: id.clone(),
+                reason: reason.clone().unwrap_or_default(),
+            },
+            None => error,
+        })
+    }
+
+    fn load_model(&mut self, model: &Model) -> Result<(), PipelineError> {
         let name = || model.card.name.clone();
         let other = |found: &str| ModelError::OtherClassifier {
             name: name(),
@@ -266,43 +450,141 @@ impl Pipeline {
         flow.fields.get(ClientHello::FIRST).is_some()
     }
 
-    /// Rows of some flows, one after the other.
+    /// Rows of some flows, one after the other; the first failure is an error.
     pub fn extract(&self, flows: &[&FlowRecord]) -> Result<Vec<f32>, RunError> {
-        let width = self.schema.width();
-        let mut rows = vec![f32::NAN; flows.len() * width];
-        let batch = FlowBatch::new(&flows);
+        let mut rows = vec![f32::NAN; flows.len() * self.schema.width()];
+        let mut scratch = Vec::new();
         for extractor in &self.extractors {
-            let mut target = RowsMut::new(&mut rows, width, extractor.first, extractor.width);
             extractor
-                .plugin
-                .extract(&batch, &mut target)
+                .fill(flows, &mut scratch)
                 .map_err(|error| RunError::Plugin { id: extractor.id.clone(), error })?;
+            extractor.copy(&scratch, &mut rows, self.schema.width());
         }
         Ok(rows)
     }
 
-    /// Rows, scores and verdicts of some flows.
-    pub fn score(&self, flows: &[&FlowRecord]) -> Result<ScoredBatch, RunError> {
-        let rows = self.extract(flows)?;
+    /// The same, but failures are counted and cost their records the extractor's columns.
+    fn extract_in_health(
+        &self,
+        flows: &[&FlowRecord],
+        records: &[u64],
+        health: &mut Health<'_>,
+    ) -> Result<Vec<f32>, RunError> {
+        let width = self.schema.width();
+        let mut rows = vec![f32::NAN; flows.len() * width];
+        let mut scratch = Vec::new();
+        for extractor in self.extractors.iter().filter(|_| !flows.is_empty()) {
+            if !health.works(extractor.place) {
+                continue;
+            }
+            if extractor.fill(flows, &mut scratch).is_ok() {
+                extractor.copy(&scratch, &mut rows, width);
+                continue;
+            }
+            // Some record is to blame: each by itself.
+            for (at, (flow, record)) in flows.iter().zip(records).enumerate() {
+                match extractor.fill(&[flow], &mut scratch) {
+                    Ok(()) => extractor.copy(&scratch, &mut rows[at * width..(at + 1) * width], width),
+                    Err(error) => health.fail(extractor.place, *record, &error)?,
+                }
+                if !health.works(extractor.place) {
+                    break;
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Raw scores, NaN where there is none.
+    fn predict(
+        &self,
+        slot: &ClassifierSlot,
+        rows: &[f32],
+        records: &[u64],
+        health: &mut Health<'_>,
+    ) -> Result<Vec<f64>, RunError> {
+        let width = self.schema.width();
+        let mut raw = vec![f64::NAN; records.len()];
+        if records.is_empty() || !health.works(slot.place) {
+            return Ok(raw);
+        }
+        let good = |raw: &[f64]| raw.iter().all(|raw| !raw.is_infinite());
+        if slot.plugin.predict(&Rows::new(rows, width), &mut raw).is_ok() && good(&raw) {
+            return Ok(raw);
+        }
+        raw.fill(f64::NAN);
+        for (at, record) in records.iter().enumerate() {
+            let mut one = [f64::NAN];
+            let outcome = slot.plugin.predict(&Rows::new(&rows[at * width..(at + 1) * width], width), &mut one);
+            match outcome.and_then(|()| if good(&one) { Ok(one[0]) } else { Err(infinite("score")) }) {
+                Ok(score) => raw[at] = score,
+                Err(error) => health.fail(slot.place, *record, &error)?,
+            }
+            if !health.works(slot.place) {
+                break;
+            }
+        }
+        Ok(raw)
+    }
+
+    /// Rows, scores and verdicts of some flows; `records` are their numbers in the order of output.
+    pub(super) fn score(
+        &self,
+        flows: &[&FlowRecord],
+        records: &[u64],
+        health: &mut Health<'_>,
+    ) -> Result<ScoredBatch, RunError> {
+        let rows = self.extract_in_health(flows, records, health)?;
         let width = self.schema.width();
         let mut raw = vec![f64::NAN; flows.len()];
         let mut verdicts = vec![(None, None, Vec::new()); flows.len()];
         if let (Some(slot), Some(card)) = (&self.classifier, &self.card) {
-            let failed = |error| RunError::Plugin { id: slot.id.clone(), error };
-            slot.plugin.predict(&Rows::new(&rows, width), &mut raw).map_err(failed)?;
+            raw = self.predict(slot, &rows, records, health)?;
             let mut contributions = vec![0.0; width];
             for (at, (raw, outcome)) in raw.iter().zip(&mut verdicts).enumerate() {
                 let score = card.calibration.score(*raw);
                 let verdict = card.thresholds.verdict(score);
                 let mut reasons = Vec::new();
-                if verdict.is_alert() {
+                if verdict.is_alert() && health.works(slot.place) {
                     let row = &rows[at * width..(at + 1) * width];
-                    slot.plugin.explain(row, &mut contributions).map_err(failed)?;
-                    reasons = top_reasons(row, &contributions, self.config.output.reasons as usize);
+                    contributions.fill(0.0);
+                    match slot.plugin.explain(row, &mut contributions) {
+                        Ok(()) => reasons = top_reasons(row, &contributions, self.config.output.reasons as usize),
+                        // The verdict stands; only its reasons are missing.
+                        Err(error) => health.fail(slot.place, records[at], &error)?,
+                    }
                 }
                 *outcome = ((!score.is_nan()).then_some(score), Some(verdict), reasons);
             }
         }
         Ok(ScoredBatch { rows, width, raw, verdicts })
+    }
+}
+
+/// Notes why a plugin is not used; whose report it is, it says itself.
+fn disable(report: &mut PluginReport, error: &PipelineError) {
+    let words = error.to_string();
+    let own = format!("plugin `{}`: ", report.id);
+    report.disable(&words.strip_prefix(&own).unwrap_or(&words));
+}
+
+impl Extractor {
+    /// Its columns of some flows, into a table of its own: what others wrote is out of its reach.
+    fn fill(&self, flows: &[&FlowRecord], scratch: &mut Vec<f32>) -> Result<(), PluginError> {
+        let width = self.columns.len();
+        scratch.clear();
+        scratch.resize(flows.len() * width, f32::NAN);
+        self.plugin.extract(&FlowBatch::new(&flows), &mut RowsMut::new(scratch, width, 0, width))?;
+        finite(scratch, &self.columns)
+    }
+
+    /// Takes them over into rows that are `stride` wide.
+    fn copy(&self, own: &[f32], rows: &mut [f32], stride: usize) {
+        let width = self.columns.len();
+        if width > 0 {
+            for (row, own) in rows.chunks_exact_mut(stride).zip(own.chunks_exact(width)) {
+                row[self.first..self.first + width].copy_from_slice(own);
+            }
+        }
     }
 }

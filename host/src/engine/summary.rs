@@ -1,5 +1,8 @@
+use super::pipeline::CLASSIFIER;
+use crate::plugins::PluginReport;
 use crate::source::Damage;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use veilwatch_core::flow::FlowCounters;
 use veilwatch_core::packet::Skip;
 
@@ -32,6 +35,12 @@ pub struct Summary {
     pub flow_counters: FlowCounters,
     /// Conversations forgotten because the limit was reached.
     pub conversations_forgotten: u64,
+    /// Plugins that were not used, or no more from some record on.
+    pub disabled: Vec<PluginReport>,
+    /// Instances that failed on some records, in pipeline order.
+    pub plugin_errors: Vec<PluginErrors>,
+    /// What each instance took. It differs from run to run, so that it stands in no result.
+    pub plugin_times: Vec<PluginTime>,
     /// What ended reading before the capture's end.
     pub damage: Option<Damage>,
     /// Whether the run was stopped from outside.
@@ -40,11 +49,37 @@ pub struct Summary {
     pub packet_limit: bool,
 }
 
+/// An instance that failed on some records: these have no values of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginErrors {
+    /// The instance.
+    pub id: String,
+    /// On how many records.
+    pub records: u64,
+    /// The first of them, counted from 1 in the order of output.
+    pub first: u64,
+    /// What it said there.
+    pub reason: String,
+}
+
+/// What an instance took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginTime {
+    /// The instance.
+    pub id: String,
+    /// Its calls.
+    pub calls: u64,
+    /// All of them together.
+    pub total: Duration,
+}
+
 impl Summary {
-    /// Whether the result covers less than the capture: damaged, interrupted, or in part of a link type that is not
-    /// decoded.
+    /// Whether the result covers less than the capture: damaged, interrupted, in part of a link type that is not
+    /// decoded, without a plugin that was disabled on the way, or without the classifier.
     pub fn is_partial(&self) -> bool {
-        self.damage.is_some() || self.interrupted || !self.unknown_links.is_empty()
+        let lost = |plugin: &PluginReport| plugin.record.is_some() || plugin.plugin.starts_with(CLASSIFIER);
+        let lost = self.disabled.iter().any(lost);
+        self.damage.is_some() || self.interrupted || !self.unknown_links.is_empty() || lost
     }
 
     /// Whether not one packet could be looked into because of its link type.
@@ -65,8 +100,17 @@ impl Summary {
         for (limit, count) in self.limits_hit() {
             lines.push(format!("limit reached: {limit}, {count} times; raise it in the configuration"));
         }
-        if self.flow_counters.template_errors > 0 {
-            lines.push(format!("{} flows could not be read by their template", self.flow_counters.template_errors));
+        for PluginErrors { id, records, first, reason } in &self.plugin_errors {
+            lines.push(format!(
+                "plugin `{id}` failed on {records} flows, which have no values of it; the first one, record {first}: {reason}"
+            ));
+        }
+        for plugin in &self.disabled {
+            let reason = plugin.reason.as_deref().unwrap_or_default();
+            lines.push(match plugin.record {
+                Some(record) => format!("plugin `{}` was disabled at record {record}: {reason}", plugin.id),
+                None => format!("plugin `{}` is not used: {reason}", plugin.id),
+            });
         }
         if self.interrupted {
             lines.push("interrupted: this is what was found so far".into());

@@ -2,7 +2,7 @@
 
 use super::labels::{self, CaptureRow, FlowLabels};
 use super::{LearnError, Truth};
-use crate::engine::{self, Detection, Pipeline, Progress, RunError, RunOptions, Sink};
+use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
 use crate::hash::hex;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use veilwatch_core::plugin::PluginError;
 use veilwatch_core::record::{CertificateInfo, Record};
 
 /// Labelled rows with what is needed to split them honestly.
@@ -172,7 +173,12 @@ fn read_capture(path: &Path, benign: bool, labels: &FlowLabels, pipeline: &Pipel
     let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
     let outcome = Source::open(path, &pipeline.config().input)
         .map_err(RunError::from)
-        .and_then(|source| engine::run(pipeline, source, options, &mut collector));
+        .and_then(|source| engine::run(pipeline, source, options, &mut collector))
+        .and_then(|summary| match summary.plugin_errors.into_iter().next() {
+            // A model must not learn from what a plugin could not say.
+            Some(PluginErrors { id, reason, .. }) => Err(RunError::Plugin { id, error: PluginError::failed(reason) }),
+            None => Ok(()),
+        });
     collector.part.error = outcome.err();
     collector.part
 }

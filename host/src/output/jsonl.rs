@@ -2,6 +2,7 @@ use super::community::community_id;
 use super::text::{bounded, date, timestamp};
 use super::{Selection, reason_words};
 use crate::engine::{Detection, Sink, Summary};
+use crate::plugins::PluginReport;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use std::io::Write;
@@ -79,9 +80,29 @@ struct SummaryLine<'a> {
     limits: Map<String, Json>,
     overlap_conflicts: u64,
     template_errors: u64,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    plugin_errors: Map<String, Json>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    disabled: Vec<DisabledPlugin<'a>>,
     partial: bool,
     stopped: bool,
     damage: Option<DamageFacts<'a>>,
+}
+
+/// A plugin that was not used, or no more from a record on.
+#[derive(Serialize)]
+struct DisabledPlugin<'a> {
+    id: &'a str,
+    plugin: &'a str,
+    record: Option<u64>,
+    reason: &'a str,
+}
+
+impl<'a> DisabledPlugin<'a> {
+    fn of(report: &'a PluginReport) -> Self {
+        let reason = report.reason.as_deref().unwrap_or_default();
+        Self { id: &report.id, plugin: &report.plugin, record: report.record, reason }
+    }
 }
 
 #[derive(Serialize)]
@@ -162,6 +183,8 @@ impl FlowLines {
             limits: counts(summary.limits_hit()),
             overlap_conflicts: summary.flow_counters.overlap_conflicts,
             template_errors: summary.flow_counters.template_errors,
+            plugin_errors: counts(summary.plugin_errors.iter().map(|part| (part.id.as_str(), part.records))),
+            disabled: summary.disabled.iter().map(DisabledPlugin::of).collect(),
             partial: summary.is_partial(),
             stopped: summary.packet_limit,
             damage: summary.damage.as_ref().map(|damage| DamageFacts { offset: damage.offset, what: &damage.what }),

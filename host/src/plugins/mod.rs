@@ -1,9 +1,34 @@
 //! Plugins, in the box and dropped in, behind one registry.
 //!
-//! After registration nobody knows where a plugin came from: [`Registry::create`] is the only way to an instance.
+//! After registration nobody knows where a plugin came from: [`Registry::create`] is the only way to an instance. On the
+//! way there a library goes through these, and what becomes of it is told by a [`PluginReport`]:
+//!
+//! | module | story |
+//! |---|---|
+//! | `verify`, `elf` | what is checked before any of its code runs |
+//! | `probe` | it is tried in a process of its own |
+//! | `remember` | and need not be tried again |
+//! | `library` | it is loaded: the one place with `unsafe` |
+//! | `registry` | its plugins are known by kind and name |
+//! | `guarded`, `meter` | their panics are caught, their calls timed |
 
+mod elf;
+mod error;
 mod guarded;
 mod library;
+mod meter;
+mod probe;
 mod registry;
+mod remember;
+mod report;
+mod verify;
 
-pub use registry::{Origin, Registry, RegistryError};
+pub use error::LibraryError;
+pub use meter::{OnOverdue, Overdue};
+pub use probe::{PROBE_ARGUMENT, probe_main};
+pub use registry::{Origin, Probing, Registry, RegistryError};
+pub use report::{PluginReport, PluginState};
+
+pub(crate) use meter::{Meter, Watchdog};
+pub(crate) use probe::{finite, steady_columns};
+pub(crate) use report::brief;

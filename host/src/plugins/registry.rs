@@ -1,7 +1,14 @@
-use super::{guarded, library};
-use std::collections::BTreeMap;
+use super::error::LibraryError;
+use super::meter::{Meter, OnOverdue};
+use super::remember::Remembered;
+use super::report::{PluginReport, PluginState};
+use super::verify::{Verified, verify};
+use super::{guarded, library, probe};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 use veilwatch_core::plugin::{Declaration, Instance, Manifest, PluginError, PluginKind, Settings};
 
 /// Where a plugin came from.
@@ -43,7 +50,15 @@ pub enum RegistryError {
     },
     /// The library cannot be loaded.
     #[error(transparent)]
-    Library(#[from] library::LibraryError),
+    Library(#[from] LibraryError),
+    /// The folder cannot be read.
+    #[error("plugin folder {path}: cannot be read ({error}); correct `folders` under [plugins]")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The plugin refused its settings or panicked.
     #[error("{path}: {error}")]
     Create {
@@ -54,11 +69,31 @@ pub enum RegistryError {
     },
 }
 
+/// Whether and how a library is tried before it is loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Probing {
+    /// It is loaded as it is, once its file was verified: for programs that are a throw-away child themselves, and for
+    /// those that have nothing to start as a child.
+    #[default]
+    None,
+    /// It is loaded only where another program of this user has tried it already.
+    Remembered,
+    /// It is tried in a child of this program, which calls [`probe_main`](super::probe_main) first of all; what was tried
+    /// once is remembered.
+    Child(PathBuf),
+}
+
 /// All plugins that can be used.
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: BTreeMap<(PluginKind, String), (Declaration, Origin)>,
+    probing: Probing,
+    remembered: Remembered,
+    on_overdue: Option<OnOverdue>,
 }
+
+/// How long a library may take when it is tried, where nobody says otherwise.
+const PROBE_TIME: Duration = Duration::from_millis(5000);
 
 impl Registry {
     /// A registry of the plugins in the box.
@@ -66,6 +101,28 @@ impl Registry {
         let mut registry = Self::default();
         registry.register(crate::builtin::declarations(), &Origin::Builtin)?;
         Ok(registry)
+    }
+
+    /// Sets how libraries are tried before they are loaded, and remembers in the user's cache folder which were.
+    #[must_use]
+    pub fn probing(self, probing: Probing) -> Self {
+        Self { probing, remembered: Remembered::of_this_user(), ..self }
+    }
+
+    /// Remembers in this folder which libraries were tried, instead of the user's cache folder.
+    #[must_use]
+    pub fn remembering(self, folder: &Path) -> Self {
+        Self { remembered: Remembered::at(folder), ..self }
+    }
+
+    /// Sets what happens when a call of a plugin does not come back: pipelines made with this registry watch for it.
+    #[must_use]
+    pub fn on_overdue(self, end: OnOverdue) -> Self {
+        Self { on_overdue: Some(end), ..self }
+    }
+
+    pub(crate) fn overdue_handler(&self) -> Option<&OnOverdue> {
+        self.on_overdue.as_ref()
     }
 
     /// Adds plugins: all of them or, where one name is taken, none.
@@ -87,33 +144,116 @@ impl Registry {
     /// Loads a library and adds its plugins; returns their manifests. A library that was loaded before is not loaded
     /// again.
     pub fn load(&mut self, path: &Path) -> Result<Vec<Manifest>, RegistryError> {
-        let path = library::locate(path)?;
+        self.bring(path, None, PROBE_TIME, &mut |_| ())
+    }
+
+    /// Loads a library as [`load`](Self::load) does, with what the configuration says of it; `reach` hears of each step.
+    pub(crate) fn bring(
+        &mut self,
+        path: &Path,
+        sha256: Option<&str>,
+        probe_time: Duration,
+        reach: &mut dyn FnMut(PluginState),
+    ) -> Result<Vec<Manifest>, RegistryError> {
+        let verified = verify(path, sha256)?;
         let known: Vec<Manifest> = self
             .entries
             .values()
-            .filter(|(_, origin)| *origin == Origin::Library(path.clone()))
+            .filter(|(_, origin)| *origin == Origin::Library(verified.path.clone()))
             .map(|(declaration, _)| declaration.manifest.clone())
             .collect();
         if !known.is_empty() {
+            reach(PluginState::Verified);
+            reach(PluginState::Loaded);
             return Ok(known);
         }
-        let declarations = library::load(&path)?;
+        self.attempt(&verified, probe_time)?;
+        reach(PluginState::Verified);
+        let declarations = library::load(&verified.path)?;
         let manifests = declarations.iter().map(|declaration| declaration.manifest.clone()).collect();
-        self.register(declarations, &Origin::Library(path))?;
+        self.register(declarations, &Origin::Library(verified.path))?;
+        reach(PluginState::Loaded);
         Ok(manifests)
+    }
+
+    /// Has a library tried, unless it was before.
+    fn attempt(&self, verified: &Verified, time: Duration) -> Result<(), LibraryError> {
+        match &self.probing {
+            Probing::None => Ok(()),
+            _ if self.remembered.knows(&verified.sha256) => Ok(()),
+            Probing::Remembered => Err(LibraryError::NotTried { path: verified.path.clone() }),
+            Probing::Child(program) => {
+                probe::probe(program, &verified.path, time)?;
+                self.remembered.note(&verified.sha256);
+                Ok(())
+            }
+        }
+    }
+
+    /// Loads every library of a folder (`*.so`, by name) and adds its plugins. A library that cannot be used is reported
+    /// and passed over.
+    pub(crate) fn load_folder(
+        &mut self,
+        path: &Path,
+        probe_time: Duration,
+    ) -> Result<Vec<PluginReport>, RegistryError> {
+        let unreadable = |error| RegistryError::Folder { path: path.to_owned(), error };
+        let mut libraries = BTreeSet::new();
+        for entry in std::fs::read_dir(path).map_err(unreadable)? {
+            let library = entry.map_err(unreadable)?.path();
+            if library.extension().is_some_and(|ending| ending == "so") {
+                libraries.insert(library);
+            }
+        }
+        let mut reports = Vec::new();
+        for library in libraries {
+            let name = library.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            let mut report = PluginReport::declared(name, "", Origin::Library(library.clone()));
+            match self.bring(&library, None, probe_time, &mut |state| report.reach(state)) {
+                Ok(manifests) => reports.extend(manifests.into_iter().map(|manifest| PluginReport {
+                    plugin: manifest.path(),
+                    version: manifest.version,
+                    ..report.clone()
+                })),
+                Err(error) => {
+                    report.disable(&error);
+                    reports.push(report);
+                }
+            }
+        }
+        Ok(reports)
     }
 
     /// Makes an instance of `kind/name`, guarded against its panics.
     pub fn create(&self, path: &str, settings: Settings<'_>) -> Result<Instance, RegistryError> {
-        let found = path
-            .split_once('/')
-            .and_then(|(kind, name)| self.entries.iter().find(|((k, n), _)| k.word() == kind && n == name));
-        let Some((_, (declaration, _))) = found else {
+        self.create_metered(path, settings, &Meter::new(path, Duration::ZERO))
+    }
+
+    /// Makes an instance whose calls are timed.
+    pub(crate) fn create_metered(
+        &self,
+        path: &str,
+        settings: Settings<'_>,
+        meter: &Arc<Meter>,
+    ) -> Result<Instance, RegistryError> {
+        let (declaration, _) = self.find(path).ok_or_else(|| {
             let names: Vec<String> = self.manifests().map(|(manifest, _)| manifest.path()).collect();
             let hint = crate::config::nearest(path, names.iter().map(String::as_str)).map(str::to_owned);
-            return Err(RegistryError::Unknown { asked: path.to_owned(), hint });
-        };
-        guarded::create(declaration, settings).map_err(|error| RegistryError::Create { path: path.to_owned(), error })
+            RegistryError::Unknown { asked: path.to_owned(), hint }
+        })?;
+        let failed = |error| RegistryError::Create { path: path.to_owned(), error };
+        let instance = guarded::create(declaration, settings, meter).map_err(failed)?;
+        let (said, made) = (declaration.manifest.kind, instance.kind());
+        if said != made {
+            return Err(failed(PluginError::failed(format!("is declared as a {said} plugin, but made a {made} one"))));
+        }
+        Ok(instance)
+    }
+
+    /// What is known by `kind/name`, and where it comes from.
+    pub(crate) fn find(&self, path: &str) -> Option<&(Declaration, Origin)> {
+        let (kind, name) = path.split_once('/')?;
+        self.entries.iter().find(|((k, n), _)| k.word() == kind && n == name).map(|(_, entry)| entry)
     }
 
     /// What there is, by kind and name.

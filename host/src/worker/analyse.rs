@@ -40,7 +40,7 @@ impl Analysis<'_> {
         let mut sink = Telling { inner: result.as_mut(), events, told: 0 };
         let summary = engine::run(&pipeline, source, options, &mut sink).map_err(|error| match &error {
             RunError::Source(error) => unreadable(error),
-            RunError::Plugin { .. } => failed(FailedWhy::Plugin, &error),
+            RunError::Plugin { .. } | RunError::Overdue(_) => failed(FailedWhy::Plugin, &error),
             RunError::Output(_) => failed(FailedWhy::Output, &error),
         })?;
         if summary.packets == 0 && !summary.interrupted && self.packets != Some(0) {

@@ -122,14 +122,15 @@ fn needs<'a>(order: &'a Order, config: &'a Config) -> sandbox::Needs<'a> {
         Task::Cut { result, .. } => (false, Some(result.as_path())),
     };
     let mut read = vec![order.capture.clone()];
-    let mut libraries = Vec::new();
+    let (mut libraries, mut folders) = (Vec::new(), Vec::new());
     if analyses {
+        folders.clone_from(&config.plugins.folders);
         libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
         if config.model != "default" {
             read.push(PathBuf::from(&config.model));
         }
     }
-    sandbox::Needs { read, libraries, write }
+    sandbox::Needs { read, libraries, folders, write }
 }
 
 /// Goes on reading standard input: `stop` asks for the end, and its own end is the parent's.

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a worker is not confined.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SandboxError {
+pub(crate) enum SandboxError {
     /// A limit cannot be set.
     #[error("the limit on {what} cannot be set ({error}); check the limits that the portal itself runs under")]
     Limit {
@@ -54,6 +54,8 @@ pub(super) struct Needs<'a> {
     pub(super) read: Vec<PathBuf>,
     /// Libraries that are loaded; where there are any, those of the system can be too.
     pub(super) libraries: Vec<PathBuf>,
+    /// Folders of libraries.
+    pub(super) folders: Vec<PathBuf>,
     /// The file that is written.
     pub(super) write: Option<&'a Path>,
 }
@@ -73,7 +75,7 @@ pub(super) fn close_files() {
 }
 
 /// Takes the limits on, and ends with the parent.
-pub(super) fn limit(limits: &WorkerLimits) -> Result<(), SandboxError> {
+pub(crate) fn limit(limits: &WorkerLimits) -> Result<(), SandboxError> {
     let soft_and_hard = [
         ("memory", Resource::RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
         ("processor time", Resource::RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds.saturating_add(CPU_GRACE)),
@@ -120,11 +122,15 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
         .and_then(|rules| rules.scope(Scope::from_all(newest)))
         .and_then(|rules| rules.create())
         .map_err(failed)?;
-    let system: &[&str] = if needs.libraries.is_empty() { &[] } else { &SYSTEM };
+    let system: &[&str] = if needs.libraries.is_empty() && needs.folders.is_empty() { &[] } else { &SYSTEM };
     let system = system.iter().map(Path::new);
     let read = needs.read.iter().chain(&needs.libraries).map(PathBuf::as_path).chain(system);
     let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
-    let all = read.map(|path| (path, AccessFs::ReadFile.into())).chain(needs.write.map(|path| (path, write)));
+    let list = AccessFs::ReadFile | AccessFs::ReadDir;
+    let all = read
+        .map(|path| (path, AccessFs::ReadFile.into()))
+        .chain(needs.folders.iter().map(|path| (path.as_path(), list)))
+        .chain(needs.write.map(|path| (path, write)));
     for (path, access) in all {
         // What is not there need not be allowed; whoever opens it says so in better words.
         if let Ok(path) = PathFd::new(path) {

@@ -24,6 +24,9 @@ enum Does {
     #[default]
     Nothing,
     Panic,
+    PanicInCreate,
+    /// Never comes back from being created.
+    HangInCreate,
     Abort,
     /// Uses the processor for ever.
     Hang,
@@ -71,12 +74,17 @@ pub struct Hostile {
 
 impl Hostile {
     fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
-        settings.read()
+        let plugin: Self = settings.read()?;
+        match plugin.does {
+            Does::PanicInCreate => panic!("told to"),
+            Does::HangInCreate => hang(),
+            _ => Ok(plugin),
+        }
     }
 
     fn misbehave(&self) {
         match self.does {
-            Does::Nothing => {}
+            Does::Nothing | Does::PanicInCreate | Does::HangInCreate => {}
             Does::Panic => panic!("told to"),
             Does::Abort => std::process::abort(),
             Does::Hang => hang(),
