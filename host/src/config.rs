@@ -4,6 +4,7 @@
 //! in the box and holds every key with its default; tests hold the two equal.
 
 use crate::source::InputLimits;
+use crate::tables::TableSettings;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use veilwatch_core::flow::FlowLimits;
@@ -25,6 +26,8 @@ pub struct Config {
     pub context: ContextLimits,
     /// What is written.
     pub output: OutputSettings,
+    /// Tables beside those in the box.
+    pub tables: TableSettings,
     /// The plugins, in order.
     pub plugin: Vec<PluginEntry>,
 }
@@ -87,6 +90,7 @@ impl Default for Config {
             flows: FlowLimits::default(),
             context: ContextLimits::default(),
             output: OutputSettings::default(),
+            tables: TableSettings::default(),
             plugin: Vec::new(),
         }
     }
@@ -133,6 +137,9 @@ impl Config {
             if let Some(library) = &mut entry.path {
                 *library = folder.join(&*library);
             }
+        }
+        for tables in &mut config.tables.folders {
+            *tables = folder.join(&*tables);
         }
         if config.model != "default" {
             config.model = folder.join(&config.model).display().to_string();
