@@ -6,7 +6,6 @@ mod common;
 
 use common::{err, out, root, veilwatch};
 use proptest::prelude::*;
-use std::path::Path;
 use std::sync::LazyLock;
 use veilwatch::tables::{
     BUILTIN, FILE_BYTES, FLOATING_SIGNATURES, FOLDER_FILES, FOLDERS, ID_BYTES, LIST_ITEMS, Loader, NAME_BYTES,
@@ -412,7 +411,11 @@ fn a_dropped_file_goes_over_the_box() {
 fn mistakes_say_where_and_what_was_meant() {
     let words = "words = \"w\", look = \"l\"";
     let cases: Vec<(String, &str)> = vec![
-        ("[tpc]\n1 = \"a\"".into(), "mine.toml:1: there is no table `tpc`; did you mean `tcp`?"),
+        (
+            "[tpc]\n1 = \"a\"".into(),
+            "mine.toml:1: there is no table `tpc`; the tables are ether, ip, tcp, udp, port, files, warn",
+        ),
+        ("[file]\na = 1".into(), "did you mean `files`?"),
         ("\n\n[tcp]\n70000 = \"a\"".into(), "mine.toml:4: `70000` is no number for [tcp]"),
         ("[ip]\n256 = \"a\"".into(), "from 0 to 255"),
         ("[tcp]\n9-3 = \"a\"".into(), "the lower one first"),
@@ -515,14 +518,10 @@ fn hostile_files_are_errors_and_no_more() {
 fn control_characters_never_reach_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.toml");
-    let text = "[tcp]\n9999 = { name = \"\\u001b[31mred\", words = \"a\\u202eb\" }\n80 = \"\\u001b]0;x\\u0007\"\n[tc\\u001bp]\n";
-    std::fs::write(&file, text.replace("[tc\\u001bp]\n", "")).unwrap();
-    let mine = folder.path().join("mine.toml");
-    std::fs::write(&mine, "[tables]\nfolders = [\".\"]\n").unwrap();
-    // The configuration lies in the same folder and is no table, so it has its own.
-    let own = folder.path().join("own");
+    let text = "[tcp]\n9999 = { name = \"\\u001b[31mred\", words = \"a\\u202eb\" }\n80 = \"\\u001b]0;x\\u0007\"\n";
+    let (own, mine) = (folder.path().join("own"), folder.path().join("mine.toml"));
     std::fs::create_dir(&own).unwrap();
-    std::fs::rename(&file, own.join("a.toml")).unwrap();
+    std::fs::write(own.join("a.toml"), text).unwrap();
     std::fs::write(&mine, "[tables]\nfolders = [\"own\"]\n").unwrap();
     for format in ["table", "jsonl"] {
         let args = ["tables", "list", "tcp", "--format", format, "--config", mine.to_str().unwrap()];
@@ -533,14 +532,10 @@ fn control_characters_never_reach_a_terminal() {
     let (status, text) = out(&veilwatch(["tables", "check", own.to_str().unwrap()]));
     assert_eq!(status, Some(0));
     assert!(text.contains("replaces `http`") && !text.contains('\u{1b}'), "{text}");
-    std::fs::write(own.join("b.toml"), text_with_escape()).unwrap();
+    std::fs::write(own.join("b.toml"), "[\"t\\u001bcp\"]\n80 = \"a\"\n").unwrap();
     let (status, text) = err(&veilwatch(["tables", "check", own.to_str().unwrap()]));
     assert_eq!(status, Some(2));
     assert!(text.contains("there is no table") && !text.contains('\u{1b}'), "{text}");
-}
-
-fn text_with_escape() -> &'static str {
-    "[\"t\\u001bcp\"]\n80 = \"a\"\n"
 }
 
 #[test]
@@ -571,6 +566,12 @@ fn the_command_lists_shows_and_checks() {
 }
 
 #[test]
+fn the_table_of_detect_names_the_service() {
+    let (_, text) = out(&veilwatch(["detect", "--format", "table", "examples/captures/first-run.pcap"]));
+    assert!(text.contains(":443 (https)"), "{text}");
+}
+
+#[test]
 fn every_block_of_the_document_can_be_read() {
     let text = std::fs::read_to_string(root().join("config/tables/README.md")).unwrap();
     let mut seen = String::new();
@@ -584,9 +585,9 @@ fn every_block_of_the_document_can_be_read() {
         }
     }
     for table in Table::ALL {
-        assert!(seen.contains(&format!("[{}]", table.name())), "no example of [{}]", table.name());
+        let (alone, with_id) = (format!("[{}]", table.name()), format!("[{}.", table.name()));
+        assert!(seen.contains(&alone) || seen.contains(&with_id), "no example of [{}]", table.name());
     }
-    assert!(Path::new(&root().join("config/tables/README.md")).exists());
 }
 
 proptest! {

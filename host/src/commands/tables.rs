@@ -154,8 +154,10 @@ fn rows(tables: &Tables) -> impl Iterator<Item = Row<'_>> {
 
 /// What the tables of numbers say, and the warnings that name the port.
 fn of_number(tables: &Tables, number: u16) -> Vec<Row<'_>> {
+    // Below the first EtherType every number would be a length.
     let own = Table::NUMBERS
         .into_iter()
+        .filter(|table| *table != Table::Ether || number >= 0x0600)
         .filter_map(|table| Some(Row { table, entry: Entry::Number(tables.number(table, number)?) }));
     let named = tables.warn().iter().filter(|warning| warning.ports.iter().any(|range| range.holds(number)));
     own.chain(named.map(|entry| Row { table: Table::Warn, entry: Entry::Warning(entry) })).collect()

@@ -67,7 +67,8 @@ impl Reader<'_> {
     fn file(&mut self, file: &DeTable<'_>) {
         for (key, value) in in_order(file) {
             let Some(table) = Table::from_name(key.get_ref()) else {
-                let message = format!("there is no table `{}`", shown(key.get_ref()));
+                let all = Table::ALL.map(Table::name).join(", ");
+                let message = format!("there is no table `{}`; the tables are {all}", shown(key.get_ref()));
                 let hint = nearest(key.get_ref(), Table::ALL.into_iter().map(Table::name));
                 self.tell(key.span().start, message, hint.map(str::to_owned));
                 continue;
