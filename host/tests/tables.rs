@@ -224,6 +224,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("dos-mz", dos),
         ("elf", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0".to_vec()),
         ("mach-o", b"\xcf\xfa\xed\xfe\x07\0\0\x01\x03\0\0\0".to_vec()),
+        ("mach-o-fat", b"\xca\xfe\xba\xbe\0\0\0\x02\x01\0\0\x07".to_vec()),
         ("java-class", b"\xca\xfe\xba\xbe\0\0\0\x3d\0\x1d\x0a\0".to_vec()),
         ("dex", b"dex\n035\0\x1b\x2c\x3d\x4e".to_vec()),
         ("wasm", b"\0asm\x01\0\0\0\x01\x07".to_vec()),
@@ -517,7 +518,6 @@ fn hostile_files_are_errors_and_no_more() {
 #[test]
 fn control_characters_never_reach_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("a.toml");
     let text = "[tcp]\n9999 = { name = \"\\u001b[31mred\", words = \"a\\u202eb\" }\n80 = \"\\u001b]0;x\\u0007\"\n";
     let (own, mine) = (folder.path().join("own"), folder.path().join("mine.toml"));
     std::fs::create_dir(&own).unwrap();

@@ -111,7 +111,7 @@ fn signatures_are_read_or_refused_with_a_reason() {
     assert!(!anywhere.matches(&hay), "past the reach");
     let long = format!("0: {}", "61 ".repeat(PART_BYTES + 1));
     let text = format!("0: '{}'", "a".repeat(PART_BYTES + 1));
-    let many = vec!["0: 61 61"; PATTERN_PARTS + 1].join(", ");
+    let many = ["0: 61 61"; PATTERN_PARTS + 1].join(", ");
     for (bad, why) in [
         ("", "say where"),
         ("61 62", "say where"),
