@@ -13,6 +13,7 @@
 //! | [`context`] | what crosses flows: conversations |
 //! | [`feature`] | schemas, rows, batches of flows as extractors see them |
 //! | [`detect`] | scores, verdicts, reasons |
+//! | [`tables`] | what numbers, first bytes and names stand for |
 //! | [`plugin`] | the contract: three kinds of plugin as safe traits |
 //! | [`abi`] | the same contract across a library boundary |
 //!
@@ -27,3 +28,4 @@ pub mod packet;
 pub mod plugin;
 pub mod record;
 pub mod stream;
+pub mod tables;

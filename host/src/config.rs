@@ -4,6 +4,7 @@
 //! in the box and holds every key with its default; tests hold the two equal.
 
 use crate::source::InputLimits;
+use crate::tables::TableSettings;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use veilwatch_core::flow::FlowLimits;
@@ -27,6 +28,8 @@ pub struct Config {
     pub output: OutputSettings,
     /// What holds for all plugins.
     pub plugins: PluginLimits,
+    /// Tables beside those in the box.
+    pub tables: TableSettings,
     /// The plugins, in order.
     pub plugin: Vec<PluginEntry>,
 }
@@ -125,6 +128,7 @@ impl Default for Config {
             context: ContextLimits::default(),
             output: OutputSettings::default(),
             plugins: PluginLimits::default(),
+            tables: TableSettings::default(),
             plugin: Vec::new(),
         }
     }
@@ -174,6 +178,9 @@ impl Config {
         }
         for plugins in &mut config.plugins.folders {
             *plugins = folder.join(&*plugins);
+        }
+        for tables in &mut config.tables.folders {
+            *tables = folder.join(&*tables);
         }
         if config.model != "default" {
             config.model = folder.join(&config.model).display().to_string();

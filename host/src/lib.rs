@@ -12,6 +12,7 @@
 //! | [`model`] | models as folders of data |
 //! | [`learn`] | training and evaluation |
 //! | [`output`] | tables, JSON Lines, CSV |
+//! | [`tables`] | tables in the box and dropped in, read from TOML |
 //! | [`worker`] | one analysis in a confined child process |
 //!
 //! ```no_run
@@ -50,4 +51,5 @@ pub mod model;
 pub mod output;
 pub mod plugins;
 pub mod source;
+pub mod tables;
 pub mod worker;

@@ -26,6 +26,9 @@ enum Command {
     /// Check a pipeline's configuration, or print an example.
     #[command(subcommand)]
     Config(commands::config::Args),
+    /// List and check the tables of numbers, file types and warnings.
+    #[command(subcommand)]
+    Tables(commands::tables::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Train(args) => commands::train::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Config(args) => commands::config::run(&args),
+        Command::Tables(args) => commands::tables::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         // A reader that has seen enough (`| head`) is no failure worth a message.

@@ -29,6 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Args::Check { files } => {
             for file in files {
                 let (config, mut registry) = super::prepare(Some(file))?;
+                veilwatch::tables::load(&config.tables)?;
                 let mut pipeline = Pipeline::untrained(config, &mut registry)?;
                 if pipeline.classifier().is_some() {
                     pipeline.use_model(&Model::open(&pipeline.config().model)?)?;

@@ -162,7 +162,8 @@ impl Job<'_> {
                 summary
             }
             Format::Table => {
-                let mut sink = TableSink::new(selection, settings.table_rows, settings.text_bytes);
+                let mut sink = TableSink::new(selection, settings.table_rows, settings.text_bytes)
+                    .with_services(veilwatch::tables::load(&self.pipeline.config().tables)?);
                 let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
                 write!(out, "{}{}", summary_text(name, capture_format, &summary), sink.render(self.colour))?;
                 summary

@@ -7,8 +7,10 @@ use comfy_table::{Cell, Color, ContentArrangement, Table};
 use std::collections::HashMap;
 use std::fmt::Write;
 use veilwatch_core::detect::Verdict;
+use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::packet::Skip;
 use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, Record, ServerHello, ja4};
+use veilwatch_core::tables::{Tables, Transport};
 
 /// Keeps the worst flow of each pair of host and server, for a terminal: a beacon's hundred flows look alike.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct TableSink {
     /// Flows of each pair.
     pairs: HashMap<PairKey, u64>,
     matched: u64,
+    /// Names of services.
+    tables: Tables,
 }
 
 /// Originator's address, responder's address and port.
@@ -54,7 +58,22 @@ impl TableSink {
             worst: Vec::new(),
             pairs: HashMap::new(),
             matched: 0,
+            tables: Tables::default(),
         }
+    }
+
+    /// Adds the usual service of the responder's port.
+    #[must_use]
+    pub fn with_services(self, tables: Tables) -> Self {
+        Self { tables, ..self }
+    }
+
+    /// The responder, with the service its port usually stands for.
+    fn responder(&self, flow: &FlowRecord) -> String {
+        let (responder, transport) = (flow.responder, Transport::of_protocol(flow.protocol));
+        let service = self.tables.service_name(transport, responder.port);
+        let service = service.map(|name| format!(" ({})", plain(name))).unwrap_or_default();
+        format!("{}:{}{service}", responder.ip(), responder.port)
     }
 
     fn shown(&self, detection: &Detection<'_>) -> Shown {
@@ -85,7 +104,7 @@ impl TableSink {
             verdict: detection.scored.and_then(|scored| scored.verdict),
             time: timestamp(flow.first_ns),
             from: format!("{}:{}", flow.originator.ip(), flow.originator.port),
-            to: format!("{}:{}", flow.responder.ip(), flow.responder.port),
+            to: self.responder(flow),
             name: hello.map(|hello| text(hello.sni)).filter(|name| !name.is_empty()).unwrap_or("–".into()),
             ja4: hello.map(|hello| ja4(&hello, Ja4::Tcp)).unwrap_or("–".into()),
             notes,
