@@ -1,6 +1,6 @@
 //! Analyses in a child process that can hurt nothing but itself.
 //!
-//! The parent calls [`supervise`], which starts its own program again with the one argument `worker`; that calls
+//! The parent calls [`supervise()`], which starts its own program again with the one argument `worker`; that calls
 //! [`main`] first of all. A worker is confined before it parses a byte of the capture or loads a plugin, so that whatever
 //! a hostile capture makes of it, it can read the capture, write one file, use so much memory and time, and no more.
 //!
