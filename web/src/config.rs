@@ -307,6 +307,9 @@ pub enum ConfigError {
          set insecure_plain_http = true"
     )]
     Plain(SocketAddr),
+    /// There is no data folder.
+    #[error("data is empty: name the folder of the database, the secret and all captures")]
+    Data,
     /// A number that makes no sense.
     #[error("{key} = {value} makes no sense: {why}")]
     Number {
@@ -337,14 +340,22 @@ impl Config {
             toml::from_str::<Self>(&text).map_err(wrong)?;
             table = toml::from_str(&text).map_err(wrong)?;
         }
+        let of_file = table.clone();
+        let mut used = Vec::new();
         for (name, value) in variables {
             if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 overlay(&mut table, key, &value)?;
+                used.push((key.to_owned(), value));
             }
         }
         let config: Self = table.try_into().map_err(|error: toml::de::Error| {
             // The values may be secret, so only the message is passed on, never the text around it.
-            ConfigError::Environment(error.message().to_owned())
+            let alone = |(key, value): &&(String, String)| {
+                let mut table = of_file.clone();
+                overlay(&mut table, key, value).is_err() || table.try_into::<Self>().is_err()
+            };
+            let culprit = used.iter().find(alone).map(|(key, _)| format!("{ENVIRONMENT_PREFIX}{key}: "));
+            ConfigError::Environment(format!("{}{}", culprit.unwrap_or_default(), error.message()))
         })?;
         config.check()?;
         Ok(config)
@@ -361,7 +372,10 @@ impl Config {
         }
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (limits, worker) = (&self.limits, &self.worker);
-        let positive: [(&'static str, i64); 31] = [
+        if self.data.as_os_str().is_empty() {
+            return Err(ConfigError::Data);
+        }
+        let positive: [(&'static str, i64); 32] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -385,6 +399,7 @@ impl Config {
             ("limits.page_rows", limits.page_rows.into()),
             ("limits.search_milliseconds", limits.search_milliseconds.into()),
             ("limits.cut_bytes", whole(limits.cut_bytes)),
+            ("worker.at_once", worker.at_once.into()),
             ("worker.threads", worker.threads.into()),
             ("worker.memory_bytes", whole(worker.memory_bytes)),
             ("worker.cpu_seconds", whole(worker.cpu_seconds)),
@@ -403,6 +418,19 @@ impl Config {
             let is_time = key.ends_with("_seconds") || key.ends_with("hours");
             if is_time && value > HUNDRED_YEARS / if key.ends_with("hours") { 3600 } else { 1 } {
                 return Err(ConfigError::Number { key, value, why: "that is more than a hundred years" });
+            }
+        }
+        for (key, value, least, why) in [
+            (
+                "worker.memory_bytes",
+                worker.memory_bytes,
+                256 << 20,
+                "no worker would start: it must be 268435456 or more",
+            ),
+            ("worker.open_files", worker.open_files, 16, "no worker would start: it must be 16 or more"),
+        ] {
+            if value < least {
+                return Err(ConfigError::Number { key, value: whole(value), why });
             }
         }
         if self.limits.form_bytes < 4096 {

@@ -1,5 +1,6 @@
 //! What every request works with, made once at the start.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,9 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Another portal works there.
+    #[error("the data folder {} is in use by another portal: end that one, or name another folder", .0.display())]
+    InUse(PathBuf),
     /// The secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -119,6 +123,8 @@ pub struct Portal {
     pub streams: AtOnce,
     /// The hash of the first administrator's token, while there is no account.
     setup: Option<Vec<u8>>,
+    /// Held as long as the portal lives.
+    _lock: File,
 }
 
 impl Portal {
@@ -132,7 +138,12 @@ impl Portal {
         clock: Arc<dyn Clock>,
         program: PathBuf,
     ) -> Result<(Self, Option<String>), StartError> {
+        // Workers have another working folder.
+        let absolute = std::path::absolute(&config.data);
+        config.data = absolute.map_err(|source| StartError::Folder { path: config.data.clone(), source })?;
         make_private_folder(&config)?;
+        let lock = lock(&config)?;
+        warn_of_root();
         check_pipelines(&mut config)?;
         let secret = match &config.secret {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
@@ -157,6 +168,7 @@ impl Portal {
         };
         check::load_pipelines(&bench)?;
         let portal = Self {
+            _lock: lock,
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
             looks: Looks::new(bench),
             results: AtOnce::new(config.limits.looks_at_once),
@@ -250,10 +262,29 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
 
 /// The data folder holds captures and the secret: nobody else on this computer looks into it.
 fn make_private_folder(config: &Config) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data)
-        .map_err(|source| StartError::Folder { path: config.data.clone(), source })
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let failed = |source| StartError::Folder { path: config.data.clone(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data).map_err(failed)?;
+    // It may have been there before.
+    std::fs::set_permissions(&config.data, std::fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// One portal alone works in a data folder: the first thing a start does is to clear away what is unfinished.
+fn lock(config: &Config) -> Result<File, StartError> {
+    let path = config.data.join("lock");
+    let failed = |source| StartError::Folder { path: path.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(config.data.clone())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// A worker of root's is confined like any other, but has more to lose.
+fn warn_of_root() {
+    use std::os::unix::fs::MetadataExt;
+    if std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
+        tracing::warn!("the portal runs as root: give it a user of its own");
+    }
 }

@@ -41,6 +41,8 @@ pub struct Visitor {
     pub new_visit: Option<String>,
     /// The page they are on, to come back to.
     pub here: String,
+    /// What their browser calls this portal: a host, perhaps with a port.
+    pub host: Option<String>,
 }
 
 impl Visitor {
@@ -91,6 +93,7 @@ impl Visitor {
             form_token: portal.secret.form_token(&holder),
             new_visit,
             here,
+            host: request.host().map(ToString::to_string),
         })
     }
 

@@ -1,5 +1,7 @@
 //! Captures come in, and what becomes of them.
 
+use std::str::FromStr;
+
 use rocket::data::{Data, ToByteUnit};
 use rocket::http::{Header, Status};
 use rocket::request::{FromRequest, Outcome};
@@ -151,9 +153,16 @@ pub struct UploadOptions {
     /// The pipeline to confirm it with; `default` where none is named.
     pipeline: Option<String>,
     /// Packets after which the analysis stops.
-    packets: Option<u64>,
+    #[param(value_type = Option<u64>)]
+    packets: Option<String>,
     /// What to say of it.
     note: Option<String>,
+}
+
+/// A number of a query. One that is none is told: as if it were not there, it would ask for something else.
+fn number<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+    let wrong = |_| Problem::new(Status::UnprocessableEntity, format!("`{name}` is no number that fits."));
+    text.map(|text| text.parse::<T>().map_err(wrong)).transpose()
 }
 
 /// A new entry, and where it is.
@@ -189,7 +198,8 @@ pub async fn upload(
     if options.pipeline.as_ref().is_some_and(|name| !portal.pipelines().contains(name)) {
         return Err(refused(portal, Reason::Pipeline.into()));
     }
-    if options.packets == Some(0) {
+    let packets: Option<u64> = number("packets", options.packets.as_deref())?;
+    if packets == Some(0) {
         return Err(refused(portal, Reason::PacketLimit.into()));
     }
     let note = options.note.unwrap_or_default();
@@ -210,7 +220,7 @@ pub async fn upload(
     if options.confirm {
         let choices = Choices {
             pipeline: options.pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned()),
-            packet_limit: options.packets,
+            packet_limit: packets,
             note,
             category: None,
         };
@@ -236,9 +246,11 @@ pub struct Wanted {
     /// Only entries that are done, of this verdict: `malicious`, `suspicious`, `nothing`.
     verdict: Option<String>,
     /// Entries to pass over.
-    offset: Option<u32>,
+    #[param(value_type = Option<u32>)]
+    offset: Option<String>,
     /// Entries to list, at most 200.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>)]
+    limit: Option<String>,
 }
 
 /// The account's entries, newest first.
@@ -254,8 +266,8 @@ pub async fn list(caller: Caller, portal: &State<Portal>, wanted: Wanted) -> Ans
         category: None,
         state: wanted.state.map(|state| state.parse()).transpose().map_err(unknown)?,
         verdict: wanted.verdict.map(|verdict| verdict.parse()).transpose().map_err(unknown)?,
-        offset: wanted.offset.unwrap_or_default(),
-        limit: wanted.limit.unwrap_or(PAGE),
+        offset: number("offset", wanted.offset.as_deref())?.unwrap_or_default(),
+        limit: number("limit", wanted.limit.as_deref())?.unwrap_or(PAGE),
     };
     let account = caller.account.id;
     let page = portal.db.run(move |connection| entries::list(connection, account, &query)).await;

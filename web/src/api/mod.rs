@@ -24,6 +24,7 @@ use crate::accounts::tokens::{self, Scope};
 use crate::accounts::{Account, Actor, Role};
 use crate::pages::errors::{Problem, ProblemDocument};
 use crate::portal::Portal;
+use crate::uploads::FileError;
 
 /// The routes below `/api/v1`.
 pub fn routes() -> Vec<Route> {
@@ -162,6 +163,13 @@ pub async fn healthz(portal: &State<Portal>) -> Result<Json<Health>, Problem> {
     alive.map_err(|error| {
         tracing::error!(%error, "the health check failed");
         Problem::new(Status::ServiceUnavailable, "The database does not answer.")
+    })?;
+    let kept = portal.folders.new_work_file().and_then(|(_, path)| {
+        std::fs::remove_file(&path).map_err(|source| FileError { what: "cannot be removed", path, source })
+    });
+    kept.map_err(|error| {
+        tracing::error!(%error, "the health check failed");
+        Problem::new(Status::ServiceUnavailable, "The data folder cannot be written.")
     })?;
     Ok(Json(Health {
         status: "ok",

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use veilwatch::worker::{Event, Supervised, Task, WorkerEnd, supervise};
 
-use super::Bench;
-use super::clean;
 use super::tasks::Temporary;
+use super::{Bench, clean};
+use crate::config::DEFAULT_PIPELINE;
 use crate::portal::{PipelineError, StartError};
 
 /// A capture (pcap, version 2.4, Ethernet) without a packet.
@@ -21,14 +21,16 @@ const NO_PACKETS: [u8; 24] = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0,
 /// # Errors
 /// Where one cannot be used.
 pub fn load_pipelines(bench: &Bench) -> Result<(), StartError> {
-    for choice in &bench.config.pipeline {
+    let own = bench.config.pipeline.iter().map(|choice| (choice.name.as_str(), Some(choice.file.clone())));
+    // The one in the box says whether workers can be run here at all.
+    for (name, pipeline) in std::iter::once((DEFAULT_PIPELINE, None)).chain(own) {
         let (mut file, capture) = bench.folders.new_work_file()?;
         let capture = Temporary::new(capture);
         let result = Temporary::new(bench.folders.new_work_file()?.1);
-        let unused = |words: String| PipelineError::Unusable { name: choice.name.clone(), words: clean(&words) };
+        let unused = |words: String| PipelineError::Unusable { name: name.to_owned(), words: clean(&words) };
         std::io::Write::write_all(&mut file, &NO_PACKETS).map_err(|error| unused(error.to_string()))?;
         let task = Task::Analyse { packets: Some(0), workers: 1, result: result.path().to_owned() };
-        let order = bench.order(capture.path().to_owned(), task, Some(choice.file.clone()));
+        let order = bench.order(capture.path().to_owned(), task, pipeline);
         let never = AtomicBool::new(false);
         let what = Supervised {
             program: &bench.program,

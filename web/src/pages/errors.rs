@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rocket::http::{ContentType, Status};
+use rocket::http::{Accept, ContentType, MediaType, Status};
 use rocket::outcome::Outcome;
 use rocket::request::FromRequest;
 use rocket::response::{Redirect, Responder};
@@ -35,12 +35,28 @@ pub fn api_catchers() -> Vec<Catcher> {
 
 /// A stranger is sent to the log-in, and from there back to where they wanted to go.
 #[catch(401)]
-fn log_in_first(request: &Request<'_>) -> Redirect {
+async fn log_in_first(request: &Request<'_>) -> Result<Redirect, (Status, (ContentType, String))> {
+    if wants_json(request)
+        && let Some(portal) = request.rocket().state::<Portal>()
+        && let Outcome::Success(visitor) = <&Visitor>::from_request(request).await
+        && let Ok(words) = portal.templates.message(visitor.language, "upload.log-in-again", &json!({}))
+    {
+        return Err(for_script(Status::Unauthorized, &words));
+    }
     let next = match request.method() {
         rocket::http::Method::Get => super::local_path(&request.uri().to_string()),
         _ => "/".to_owned(),
     };
-    Redirect::to(rocket::uri!(super::login::show(next = Some(next))))
+    Ok(Redirect::to(rocket::uri!(super::login::show(next = Some(next)))))
+}
+
+/// Whether the script of a page asks, which cannot show a page.
+pub(super) fn wants_json(request: &Request<'_>) -> bool {
+    request.accept().map(Accept::preferred).is_some_and(|kind| kind.media_type() == &MediaType::JSON)
+}
+
+fn for_script(status: Status, words: &str) -> (Status, (ContentType, String)) {
+    (status, (ContentType::JSON, json!({ "detail": words }).to_string()))
 }
 
 #[catch(default)]
@@ -62,6 +78,13 @@ async fn page(status: Status, request: &Request<'_>) -> Result<Answer, (Status, 
         "what": detail.map_or_else(|| format!("error.{kind}.what"), |detail| format!("{detail}.what")),
         "do": detail.map_or_else(|| format!("error.{kind}.do"), |detail| format!("{detail}.do")),
     });
+    if wants_json(request) {
+        let say = |key: &str| {
+            let key = data.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+            portal.templates.message(visitor.language, key, &json!({})).unwrap_or_default()
+        };
+        return Err(for_script(status, &format!("{} {}", say("what"), say("do"))));
+    }
     match Page::new(portal, visitor, "error", data) {
         Ok(page) => Ok(page.with_status(status).into()),
         Err(error) => {

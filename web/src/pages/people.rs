@@ -41,9 +41,16 @@ pub async fn invite(me: Administrator<'_>, portal: &State<Portal>, form: Posted<
     let made =
         portal.db.run(move |connection| invitations::create(connection, &secret, role, by, &actor, limits, now)).await;
     match told(made)? {
-        Ok(token) => Ok(page(me, portal, None, None, Some(format!("/invitation?token={token}"))).await?.into()),
+        Ok(token) => Ok(page(me, portal, None, None, Some(invitation_link(&me, portal, &token))).await?.into()),
         Err(reason) => refused(me, portal, reason).await,
     }
+}
+
+/// The whole address, to be sent to somebody.
+fn invitation_link(me: &Administrator<'_>, portal: &Portal, token: &str) -> String {
+    let scheme = if portal.config.is_https() { "https" } else { "http" };
+    let place = me.host.as_ref().map(|host| format!("{scheme}://{host}")).unwrap_or_default();
+    format!("{place}/invitation?token={token}")
 }
 
 /// Takes an invitation back.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use rocket::data::{Data, ToByteUnit};
 use rocket::futures::TryStreamExt;
-use rocket::http::{Accept, ContentType, MediaType, Status};
+use rocket::http::{ContentType, Status};
 use rocket::request::FromRequest;
 use rocket::serde::json::Json;
 use rocket::tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::io::StreamReader;
 use veilwatch::worker::FailedWhy;
 
+use super::errors::wants_json;
 use super::render::{Answer, Failure, Page};
 use crate::accounts::{Actor, Reason, Refused};
 use crate::forms::FromOurPage;
@@ -81,9 +82,7 @@ impl<'r> FromRequest<'r> for ByScript {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Self, ()> {
-        let json = MediaType::JSON;
-        let wanted = request.accept().map(Accept::preferred).is_some_and(|kind| kind.media_type() == &json);
-        rocket::request::Outcome::Success(Self(wanted))
+        rocket::request::Outcome::Success(Self(wants_json(request)))
     }
 }
 
@@ -109,13 +108,18 @@ pub async fn upload(
     }
     match taken? {
         Some(outcomes) => answer(portal, &me, script.0, outcomes),
-        None => not_ours(portal, &me),
+        None => not_ours(portal, &me, script.0),
     }
 }
 
 /// The answer to a form that no page of ours made for this visitor.
-fn not_ours(portal: &Portal, me: &Analyst<'_>) -> Result<UploadReply, Failure> {
+fn not_ours(portal: &Portal, me: &Analyst<'_>, by_script: bool) -> Result<UploadReply, Failure> {
     let status = Status::Forbidden;
+    if by_script {
+        let say = |key: &str| portal.templates.message(me.language, key, &json!({}));
+        let words = format!("{} {}", say("error.form-token.what")?, say("error.form-token.do")?);
+        return Ok(UploadReply::Json((status, Json(json!({ "detail": words })))));
+    }
     let data = json!({
         "status": status.code, "title": "error.403.title", "words": null,
         "what": "error.form-token.what", "do": "error.form-token.do",

@@ -1,6 +1,6 @@
 //! Results: what an analysis leaves, and everything that is shown of it.
 //!
-//! A confined child process runs the engine and writes one SQLite file ([`write`]); the portal opens that file and shows
+//! A confined child process runs the engine and writes one SQLite file ([`write`](mod@write)); the portal opens that file and shows
 //! what is in it ([`read`]). Between the two lies a hostile capture: the child may be somebody else's by the time it
 //! writes. So the file is believed only as far as it can be checked: it must have exactly our tables, every value is
 //! looked at before it is used, every query has a deadline, and every text is an attacker's text.
@@ -11,10 +11,10 @@
 //! | [`facts`] | what is said of a result as a whole |
 //! | [`histograms`] | what pictures are drawn from |
 //! | [`tally`] | hosts, added up while flows go by |
-//! | [`write`] | flows into the file, in the worker |
+//! | [`write`](mod@write) | flows into the file, in the worker |
 //! | [`read`] | the file, opened by the portal |
 //! | [`human`] | numbers as people read them |
-//! | [`sentence`] | the verdict on a capture in one sentence |
+//! | [`sentence`](mod@sentence) | the verdict on a capture in one sentence |
 //! | [`pictures`] | pictures, drawn on the server |
 //! | [`report`](mod@report) | one page that stands alone |
 

@@ -981,7 +981,7 @@ fn escaped(path: &Path) -> String {
     uri
 }
 
-/// Looks at the file's first bytes before SQLite does, for clear words (https://sqlite.org/fileformat.html, 1.3).
+/// Looks at the file's first bytes before SQLite does, for clear words (<https://sqlite.org/fileformat.html>, 1.3).
 fn check_header(path: &Path) -> Result<(), ResultError> {
     use std::io::Read;
 

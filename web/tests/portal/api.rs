@@ -54,6 +54,9 @@ fn a_program_uploads_waits_reads_and_deletes() {
     assert_eq!((&list["total"], &list["entries"][0]["key"]), (&json!(1), &done["key"]));
     assert_eq!(program.get("/api/v1/entries?verdict=nothing").is(200).json()["total"], 0);
     assert_eq!(program.get("/api/v1/entries?offset=1&limit=5").is(200).json()["entries"], json!([]));
+    for odd in ["limit=-1", "offset=1e99", "limit=", "offset=18446744073709551616"] {
+        program.get(&format!("/api/v1/entries?{odd}")).is(422).says("is no number that fits");
+    }
     let changed = program.send_json(Method::Patch, &place, "{\"note\": \"looked at\"}").is(200).json();
     assert_eq!(changed["note"], "looked at");
     assert!(program.ask(Method::Delete, &place, None, b"", &[]).is(204).bytes.is_empty());

@@ -172,9 +172,9 @@ fn what_waits_says_so_and_can_be_stopped() {
     me.confirm(&first);
     me.confirm(&second);
     let (page, events) = (format!("/entries/{second}"), format!("/entries/{second}/events"));
-    me.get(&page).is(200).says("It waits for its turn; 1 analyses are before it.").says("http-equiv=\"refresh\"");
+    me.get(&page).is(200).says("It waits for its turn. Analyses before it: 1.").says("http-equiv=\"refresh\"");
     let event = me.first_event(&events);
-    assert!(event.contains("event:queued") && event.contains("1 analyses are before it"), "{event}");
+    assert!(event.contains("event:queued") && event.contains("Analyses before it: 1."), "{event}");
     assert_eq!(bob.status(&events), 404);
     // An answer that is not there yet is no answer.
     for path in ["report.html", "flows.jsonl", "flows.csv"] {

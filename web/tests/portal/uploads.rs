@@ -106,7 +106,7 @@ fn a_damaged_capture_is_analysed_as_far_as_it_goes() {
     let whole = capture("first-run.pcap");
     let key = me.keep("torn.pcap", &whole[..whole.len() / 2 + 1]);
     let page = format!("/entries/{key}");
-    me.get(&page).is(200).says("The capture is damaged. It can be analysed as far as it goes.").says("cut off");
+    me.get(&page).is(200).says("It can be analysed as far as it goes.").says("cut off");
     me.confirm(&key);
     assert_eq!(site.ended(&key), "done");
     me.get(&page).is(200).says("damaged");
@@ -376,4 +376,17 @@ fn what_was_uploaded_before_is_said_to_whom_it_was() {
         assert_eq!(site.files("captures").len(), left);
     }
     nothing_is_kept(&site);
+}
+
+#[test]
+fn a_log_in_that_has_ended_is_told_to_the_script() {
+    let site = Site::new();
+    let json = [("Accept", "application/json")];
+    let got = site.stranger().post_raw("/uploads", "", &json).is(401).says("Your log-in has ended");
+    assert_eq!(got.header("Content-Type"), Some("application/json"));
+    // A browser is led to the log-in.
+    assert!(site.stranger().post_raw("/uploads", "", &[]).is(303).location().starts_with("/login"));
+    // What is no form of ours is told to it, too.
+    let ada = site.session_of(&site.add("ada", Role::Administrator));
+    ada.post_raw("/uploads", "x=y", &json).is(415).says("detail");
 }

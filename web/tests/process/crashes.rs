@@ -133,3 +133,15 @@ fn try_upload(address: std::net::SocketAddr, program: &str, bytes: &[u8]) -> Opt
     // Killed in the middle of the answer.
     serde_json::from_str(body).ok()
 }
+
+#[test]
+fn a_second_portal_on_the_same_data_leaves_the_first_alone() {
+    let portal = Portal::start(&[("worker.at_once", "1")]);
+    let ada = portal.administrator();
+    let key = ada.analyse(&portal, "default", &many_times("malicious-beacon-tls12.pcap", 20));
+    let (status, words) = portal.second();
+    assert_eq!(status.code(), Some(2), "{words}");
+    assert!(words.contains("is in use by another portal"), "{words}");
+    ada.done(&portal, &key);
+    assert_eq!(ada.entry(&portal, &key)["analysed"]["malicious"].as_u64().map(|count| count > 0), Some(true));
+}

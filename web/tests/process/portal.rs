@@ -90,7 +90,8 @@ impl Portal {
             .arg(self.path("web.toml"))
             .env_clear()
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
-            .env("VEILWATCH_WEB_DATA", self.data())
+            // As whoever follows the README: the data folder is the default one, `./data`.
+            .current_dir(self.folder.path())
             .env("VEILWATCH_WEB_ADDRESS", self.address.to_string())
             .env("VEILWATCH_WEB_LIMITS__FREE_DISK_BYTES", "1")
             .stdin(Stdio::null())
@@ -111,6 +112,17 @@ impl Portal {
             setup = setup.or(line.find("/setup?token=").map(|at| line[at..].to_owned()));
         }
         Started::Listens(child, setup)
+    }
+
+    /// How another portal ends that is started beside it on the same data folder, and what it says.
+    pub(crate) fn second(&self) -> (ExitStatus, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_veilwatch-web"))
+            .env_clear()
+            .current_dir(self.folder.path())
+            .env("VEILWATCH_WEB_ADDRESS", "127.0.0.1:0")
+            .output()
+            .unwrap();
+        (output.status, String::from_utf8(output.stderr).unwrap())
     }
 
     /// A path in its folder, beside the data.
