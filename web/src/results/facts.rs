@@ -41,6 +41,10 @@ pub struct ResultSummary {
     pub overlap_conflicts: u64,
     /// Flows that a template could not read.
     pub template_errors: u64,
+    /// Flows that each plugin failed on: these have no values of it.
+    pub plugin_errors: Vec<(String, u64)>,
+    /// Plugins that were not used, or no more from a flow on: the instance, that flow, and why.
+    pub disabled: Vec<(String, Option<u64>, String)>,
     /// Whether this covers less than the capture.
     pub partial: bool,
     /// Whether it stopped at the number of packets that was asked for.
@@ -219,9 +223,20 @@ struct SummaryLine {
     limits: BTreeMap<String, u64>,
     overlap_conflicts: u64,
     template_errors: u64,
+    #[serde(default)]
+    plugin_errors: BTreeMap<String, u64>,
+    #[serde(default)]
+    disabled: Vec<DisabledLine>,
     partial: bool,
     stopped: bool,
     damage: Option<DamageLine>,
+}
+
+#[derive(Deserialize)]
+struct DisabledLine {
+    id: String,
+    record: Option<u64>,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -268,6 +283,13 @@ impl ResultSummary {
             limits: list(summary.limits),
             overlap_conflicts: summary.overlap_conflicts,
             template_errors: summary.template_errors,
+            plugin_errors: list(summary.plugin_errors),
+            disabled: summary
+                .disabled
+                .into_iter()
+                .take(LIST_ENTRIES)
+                .map(|plugin| (short(&plugin.id), plugin.record, short(&plugin.reason)))
+                .collect(),
             partial: summary.partial,
             stopped: summary.stopped,
             interrupted: facts.interrupted,

@@ -241,6 +241,13 @@ pub fn warnings(summary: &ResultSummary, messages: &Messages) -> Vec<String> {
     if summary.template_errors > 0 {
         line("result.warn-template", &[("n", grouped(summary.template_errors))]);
     }
+    for (plugin, count) in &summary.plugin_errors {
+        line("result.warn-plugin", &[("plugin", plugin.clone()), ("n", grouped(*count))]);
+    }
+    for (plugin, record, why) in &summary.disabled {
+        let values = [("plugin", plugin.clone()), ("n", record.map(grouped).unwrap_or_default()), ("why", why.clone())];
+        line(if record.is_some() { "result.warn-disabled-at" } else { "result.warn-disabled" }, &values);
+    }
     if summary.interrupted {
         line("result.warn-interrupted", &[]);
     }
@@ -338,6 +345,8 @@ mod tests {
                 unknown_links: counts(),
                 limits: counts(),
                 template_errors: 1,
+                plugin_errors: counts(),
+                disabled: vec![("x".into(), Some(1), "x".into()), ("x".into(), None, "x".into())],
                 interrupted: true,
                 stopped: true,
                 damage: Some((1, "x".into())),
@@ -346,7 +355,7 @@ mod tests {
                 ..ResultSummary::default()
             };
             let lines = warnings(&all, &messages);
-            assert_eq!(lines.len(), 8);
+            assert_eq!(lines.len(), 11);
             assert!(lines.iter().all(|line| !line.contains("result.") && !line.contains(['{', '}'])), "{lines:?}");
             assert!(warnings(&ResultSummary::default(), &messages).is_empty());
         }

@@ -51,7 +51,7 @@ fn pipelines(folder: &Path, what: &[(&str, &str)]) -> String {
         let file = file.replace("{}", data.to_str().unwrap());
         let text = format!(
             "{}\n[[plugin]]\nid = \"hostile\"\npath = {:?}\n[plugin.settings]\ndoes = {does:?}\nfile = {file:?}\n",
-            veilwatch::config::EXAMPLE,
+            veilwatch::config::EXAMPLE.replace("\nerrors = 100 ", "\nerrors = 1 "),
             library(),
         );
         let path = folder.join(format!("{does}.toml"));
