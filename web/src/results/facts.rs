@@ -167,8 +167,9 @@ impl PipelineFacts {
     /// What there is to say of a pipeline.
     pub fn of(pipeline: &Pipeline) -> Self {
         let plugins = pipeline.config().plugin.iter().map(|entry| {
-            let path = || entry.path.as_ref().map(|path| path.display().to_string());
-            (entry.id.clone(), entry.plugin.clone().or_else(path).unwrap_or_default())
+            // Where a library lies is the operator's business; a report is sent to others.
+            let file = || Some(entry.path.as_ref()?.file_name()?.to_string_lossy().into_owned());
+            (entry.id.clone(), entry.plugin.clone().or_else(file).unwrap_or_default())
         });
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -70,7 +70,7 @@ impl ResultWriter {
 
     pub(super) fn with_most(path: &Path, pipeline: &Pipeline, most: u64) -> std::io::Result<Box<Self>> {
         if std::fs::metadata(path)?.len() > 0 {
-            let words = format!("{} is not empty: a result goes into a new file", path.display());
+            let words = "it is not empty: a result goes into a new file";
             return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, words));
         }
         // Without locks: nobody else may open it, and the sandbox need not allow them.
