@@ -131,7 +131,7 @@ fn every_pair_of_colours_can_be_read() {
                 assert!(contrast(line, ground) >= 3.0, "{line} on {ground}: {}", contrast(line, ground));
             }
         }
-        for (text, ground) in [("on-accent", "accent"), ("on-good", "good"), ("on-bad", "bad")] {
+        for (text, ground) in [("on-accent", "accent"), ("on-good", "good"), ("on-bad", "bad"), ("on-odd", "odd")] {
             assert!(contrast(text, ground) >= 4.5, "{text} on {ground}");
         }
     }
