@@ -479,7 +479,7 @@ fn ends_at_once_when_killed() {
     let begin = Instant::now();
     let outcome = supervise(what, &mut |_| kill.store(true, Ordering::Relaxed));
     assert!(matches!(outcome, Err(WorkerEnd::Killed)), "{outcome:?}");
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(30));
 }
 
 fn ends_with_its_parent() {
@@ -568,7 +568,7 @@ fn an_endless_loop_meets_the_processor_limit() {
         let end = go(&order).unwrap_err();
         assert!(matches!(end, WorkerEnd::CpuTime { seconds } if seconds == cpu_seconds), "{does}: {end:?}");
     }
-    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(90), "{:?}", begin.elapsed());
 }
 
 fn an_endless_sleep_meets_the_wall() {
@@ -576,7 +576,7 @@ fn an_endless_sleep_meets_the_wall() {
     let begin = Instant::now();
     let end = with(&bench.hostile("sleep", ""), Duration::from_secs(3), &mut |_| {}).unwrap_err();
     assert!(matches!(end, WorkerEnd::WallTime { seconds: 3 }), "{end:?}");
-    assert!(begin.elapsed() < Duration::from_secs(6));
+    assert!(begin.elapsed() < Duration::from_secs(30));
 }
 
 fn a_stop_that_is_not_heard_becomes_a_kill() {

@@ -277,7 +277,7 @@ fn odd_forms_are_refused_quickly_and_keep_nothing() {
     let got = me.upload(&files).is(200).says("Only the first 20 files");
     assert_eq!(got.body.matches("<strong>many.pcap</strong>").count(), 21);
     nothing_is_kept(&site);
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     post_form(&me, MULTIPART, &good).is(303);
 }
 

@@ -7,7 +7,7 @@ use crate::http::{connect, head, hear};
 use crate::portal::{Portal, lives, many_times, soon, within};
 
 /// How long an end that was asked for may take: Rocket gives requests five seconds.
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_portal_that_is_asked_to_end_does_and_goes_on_later() {

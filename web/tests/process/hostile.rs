@@ -97,7 +97,7 @@ fn what_misbehaves_is_set_aside_and_nobody_else_notices() {
     });
     answers.sort();
     let (median, slowest) = (answers[answers.len() / 2], answers[answers.len() - 1]);
-    assert!(median < Duration::from_secs(1) && slowest < Duration::from_secs(10), "{median:?}, {slowest:?}");
+    assert!(median < Duration::from_secs(3) && slowest < Duration::from_secs(30), "{median:?}, {slowest:?}");
 
     let log = portal.log();
     for (((does, _, why, words, _), page), key) in MISDEEDS.iter().zip(&keys) {
