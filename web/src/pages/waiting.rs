@@ -65,7 +65,8 @@ fn shown(portal: &Portal, language: Language, live: &Live) -> Result<Value, Fail
     let percent = percent.map(|total| (progress.bytes.saturating_mul(100) / total).min(100)).unwrap_or_default();
     let left = match live.seconds_left {
         Some(seconds) if progress.stage == Stage::Reading => {
-            let left = human::duration(seconds as f64 * 1e9);
+            // A guess to the second is as good as it gets.
+            let left = if seconds < 120 { format!("{seconds} s") } else { human::duration(seconds as f64 * 1e9) };
             portal.templates.message(language, "wait.left-words", &json!({ "left": left }))?
         }
         _ => String::new(),
