@@ -310,8 +310,8 @@ pub async fn describe(
     description: Json<Description>,
 ) -> Answer<EntryView> {
     let (account, actor, now, own) = (caller.0.account.id, caller.0.actor(&address), portal.now(), key.to_owned());
-    let note = description.into_inner().note;
-    let changed = portal.db.run(move |c| entries::set_note(c, account, &own, &note, &actor, now)).await;
+    let new = entries::Description { note: Some(description.into_inner().note), category: None };
+    let changed = portal.db.run(move |c| entries::describe(c, account, &own, &new, &actor, now)).await;
     changed.map_err(|error| refused(portal, error))?;
     show(caller.0, portal, key).await
 }

@@ -143,7 +143,7 @@ mod tests {
     fn the_list_grows_changes_and_retires() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
+        let key = place.keep(ada, b"x");
         let id = add(&mut place.connection, " 演练 <b> ", &actor(), NOW).unwrap();
         place.set(&key, &format!("category_id = {id}"));
         rename(&mut place.connection, id, "Drill", &actor(), NOW).unwrap();

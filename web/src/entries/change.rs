@@ -57,8 +57,6 @@ pub struct Deleted {
     pub key: Key,
     /// Its capture, which other entries may still name.
     pub sha256: Sha256Hex,
-    /// Whether it ran: its worker must be ended, and must not be counted as crashed.
-    pub was_running: bool,
 }
 
 /// Whether a text may be an entry's note.
@@ -117,49 +115,41 @@ pub fn confirm(
     Ok(())
 }
 
-/// Sets what the owner says of an entry; may be empty.
-///
-/// # Errors
-/// Where the note is too long or steers, the entry is not there or another's, or the database fails.
-pub fn set_note(
-    connection: &mut Connection,
-    account: i64,
-    key: &str,
-    note: &str,
-    actor: &Actor,
-    now: i64,
-) -> Result<(), Refused> {
-    let note = shown_text_of(note, MAX_NOTE).ok_or(Reason::Note)?;
-    let transaction = begin(connection)?;
-    let entry = owned(&transaction, account, key)?;
-    if entry.note == note {
-        return Ok(());
-    }
-    transaction.execute("UPDATE entries SET note = ?2 WHERE id = ?1", params![entry.id, note])?;
-    audit::record(&transaction, actor, Action::Described, Some(key), now)?;
-    transaction.commit()?;
-    Ok(())
+/// What to change of how an entry is described; what is none stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// What its owner says of it; may be empty.
+    pub note: Option<String>,
+    /// The category to sort it into, or out of any. A retired one is kept, and cannot be chosen anew.
+    pub category: Option<Option<i64>>,
 }
 
-/// Sorts an entry into a category, or into none. A retired one is kept, and cannot be chosen anew.
+/// Describes an entry: all of it, or nothing.
 ///
 /// # Errors
-/// Where there is no such category to choose, the entry is not there or another's, or the database fails.
-pub fn set_category(
+/// Where the note is too long or steers, there is no such category to choose, the entry is not there or another's, or the
+/// database fails.
+pub fn describe(
     connection: &mut Connection,
     account: i64,
     key: &str,
-    category: Option<i64>,
+    description: &Description,
     actor: &Actor,
     now: i64,
 ) -> Result<(), Refused> {
     let transaction = begin(connection)?;
     let entry = owned(&transaction, account, key)?;
-    if entry.category_id == category {
+    let note = match &description.note {
+        Some(note) => shown_text_of(note, MAX_NOTE).ok_or(Reason::Note)?,
+        None => entry.note.clone(),
+    };
+    let category = description.category.unwrap_or(entry.category_id);
+    if (&note, category) == (&entry.note, entry.category_id) {
         return Ok(());
     }
     categories::check(&transaction, category, entry.category_id)?;
-    transaction.execute("UPDATE entries SET category_id = ?2 WHERE id = ?1", params![entry.id, category])?;
+    transaction
+        .execute("UPDATE entries SET note = ?2, category_id = ?3 WHERE id = ?1", params![entry.id, note, category])?;
     audit::record(&transaction, actor, Action::Described, Some(key), now)?;
     transaction.commit()?;
     Ok(())
@@ -213,7 +203,7 @@ pub fn delete(
     now: i64,
 ) -> Result<Deleted, Refused> {
     let transaction = begin(connection)?;
-    let Entry { id, key, sha256, state, .. } = owned(&transaction, account, key)?;
+    let Entry { id, key, sha256, .. } = owned(&transaction, account, key)?;
     transaction.execute("DELETE FROM entries WHERE id = ?1", [id])?;
     transaction.execute(
         "DELETE FROM captures WHERE sha256 = ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE sha256 = ?1)",
@@ -221,7 +211,7 @@ pub fn delete(
     )?;
     audit::record(&transaction, actor, Action::Deleted, Some(key.as_str()), now)?;
     transaction.commit()?;
-    Ok(Deleted { id, key, sha256, was_running: state == State::Running })
+    Ok(Deleted { id, key, sha256 })
 }
 
 /// Makes a new entry of the same capture, with the same name, note and category, to be confirmed.
@@ -282,11 +272,33 @@ mod tests {
         }
     }
 
+    fn noted(note: &str) -> Description {
+        Description { note: Some(note.to_owned()), category: None }
+    }
+
+    fn sorted(category: Option<i64>) -> Description {
+        Description { note: None, category: Some(category) }
+    }
+
+    #[test]
+    fn a_description_is_taken_whole_or_not_at_all() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"a capture");
+        let both = Description { note: Some("new".to_owned()), category: Some(Some(999)) };
+        assert!(describe(&mut place.connection, ada, key.as_str(), &both, &actor(), NOW).is_err());
+        assert_eq!(owned(&place.connection, ada, key.as_str()).unwrap().note, "");
+        let both = Description { category: Some(Some(1)), ..both };
+        describe(&mut place.connection, ada, key.as_str(), &both, &actor(), NOW).unwrap();
+        let entry = owned(&place.connection, ada, key.as_str()).unwrap();
+        assert_eq!((entry.note.as_str(), entry.category_id), ("new", Some(1)));
+    }
+
     #[test]
     fn a_confirmed_entry_waits_with_what_was_chosen() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
+        let key = place.keep(ada, b"x");
         confirm_it(&mut place, ada, &key, &choices()).unwrap();
         let entry = entry(&place, ada, &key);
         assert_eq!((entry.state, entry.confirmed_at), (State::Queued, Some(NOW + 5)));
@@ -300,7 +312,7 @@ mod tests {
     fn a_choice_that_was_not_offered_changes_nothing() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
+        let key = place.keep(ada, b"x");
         place.connection.execute("UPDATE categories SET retired = 1 WHERE id = 2", []).unwrap();
         let before = entry(&place, ada, &key);
         let cases = [
@@ -325,8 +337,8 @@ mod tests {
     fn only_so_many_of_one_account_wait() {
         let mut place = Place::new();
         let (ada, bob) = (place.account("ada"), place.account("bob"));
-        let keys = [b"1", b"2", b"3"].map(|bytes| place.keep(ada, bytes).key);
-        let others = place.keep(bob, b"4").key;
+        let keys = [b"1", b"2", b"3"].map(|bytes| place.keep(ada, bytes));
+        let others = place.keep(bob, b"4");
         confirm_it(&mut place, ada, &keys[0], &choices()).unwrap();
         confirm_it(&mut place, ada, &keys[1], &choices()).unwrap();
         assert_eq!(because(confirm_it(&mut place, ada, &keys[2], &choices())), Reason::Waiting);
@@ -339,7 +351,7 @@ mod tests {
     fn one_that_waits_stops_at_once_and_one_that_runs_is_asked() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
+        let key = place.keep(ada, b"x");
         let stop = |place: &mut Place| ask_stop(&mut place.connection, ada, key.as_str(), &actor(), NOW + 9);
         assert_eq!(because(stop(&mut place)), Reason::State);
         confirm_it(&mut place, ada, &key, &choices()).unwrap();
@@ -362,8 +374,8 @@ mod tests {
     fn a_deleted_entry_takes_its_marks_and_leaves_what_others_have() {
         let mut place = Place::new();
         let (ada, bob) = (place.account("ada"), place.account("bob"));
-        let (mine, others) = (place.keep(ada, b"x").key, place.keep(bob, b"x").key);
-        let again = place.keep(ada, b"y").key;
+        let (mine, others) = (place.keep(ada, b"x"), place.keep(bob, b"x"));
+        let again = place.keep(ada, b"y");
         place.done(&mine);
         let flow = FlowFacts {
             flow_id: 1,
@@ -378,13 +390,13 @@ mod tests {
         mark(&mut place.connection, ada, mine.as_str(), &new, &actor(), NOW).unwrap();
         let done = entry(&place, ada, &mine);
         let deleted = delete(&mut place.connection, ada, mine.as_str(), &actor(), NOW).unwrap();
-        assert_eq!(deleted, Deleted { id: done.id, key: mine.clone(), sha256: done.sha256, was_running: false });
+        assert_eq!(deleted, Deleted { id: done.id, key: mine.clone(), sha256: done.sha256 });
         assert_eq!(place.number("SELECT count(*) FROM marks"), 0);
         assert_eq!(place.number("SELECT count(*) FROM captures"), 2);
         assert_eq!(because(delete(&mut place.connection, ada, mine.as_str(), &actor(), NOW)), Reason::NotThere);
         assert_eq!(entry(&place, bob, &others).state, State::Unconfirmed);
         place.set(&again, "state = 'running'");
-        assert!(delete(&mut place.connection, ada, again.as_str(), &actor(), NOW).unwrap().was_running);
+        delete(&mut place.connection, ada, again.as_str(), &actor(), NOW).unwrap();
         assert_eq!(place.number("SELECT count(*) FROM captures"), 1);
         // The log still tells of it.
         assert_eq!(place.actions().iter().filter(|action| *action == "deleted").count(), 2);
@@ -395,7 +407,7 @@ mod tests {
         let mut place = Place::new();
         place.limits.entries = 2;
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
+        let key = place.keep(ada, b"x");
         let again = |place: &mut Place| {
             analyse_again(&mut place.connection, ada, key.as_str(), &place.limits, &actor(), NOW + 1)
         };
@@ -420,11 +432,12 @@ mod tests {
     fn notes_and_categories_change() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
-        let note =
-            |place: &mut Place, text: &str| set_note(&mut place.connection, ada, key.as_str(), text, &actor(), NOW);
+        let key = place.keep(ada, b"x");
+        let note = |place: &mut Place, text: &str| {
+            describe(&mut place.connection, ada, key.as_str(), &noted(text), &actor(), NOW)
+        };
         let category =
-            |place: &mut Place, id| set_category(&mut place.connection, ada, key.as_str(), id, &actor(), NOW);
+            |place: &mut Place, id| describe(&mut place.connection, ada, key.as_str(), &sorted(id), &actor(), NOW);
         note(&mut place, " <b>seen</b> ").unwrap();
         note(&mut place, "<b>seen</b>").unwrap();
         assert_eq!(because(note(&mut place, "two\nlines")), Reason::Note);
@@ -447,7 +460,7 @@ mod tests {
         let mut place = Place::new();
         let (admin, bob) = (place.account("admin"), place.account("bob"));
         for state in State::ALL {
-            let key = place.keep(bob, state.name().as_bytes()).key;
+            let key = place.keep(bob, state.name().as_bytes());
             place.set(&key, &format!("state = '{state}'"));
             let (before, log, limits) = (entry(&place, bob, &key), place.actions(), place.limits.clone());
             let connection = &mut place.connection;
@@ -464,8 +477,8 @@ mod tests {
             let new = NewMark { flow: &flow, malicious: true, reason: "beacon" };
             for refused in [
                 because(confirm(connection, admin, key, &choices(), BOUNDS, by, NOW)),
-                because(set_note(connection, admin, key, "mine", by, NOW)),
-                because(set_category(connection, admin, key, Some(1), by, NOW)),
+                because(describe(connection, admin, key, &noted("mine"), by, NOW)),
+                because(describe(connection, admin, key, &sorted(Some(1)), by, NOW)),
                 because(ask_stop(connection, admin, key, by, NOW)),
                 because(delete(connection, admin, key, by, NOW)),
                 because(analyse_again(connection, admin, key, &limits, by, NOW)),

@@ -1,10 +1,11 @@
 //! An account's entries, found and searched.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::{Entry, Finding, SELECT, State, read};
 use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
+use crate::uploads::Key;
 
 /// The most entries on one page.
 pub const MAX_PAGE: u32 = 200;
@@ -102,6 +103,20 @@ pub fn find(connection: &Connection, account: i64, key: &str) -> Result<Option<E
     Ok(found)
 }
 
+/// The newest entry that the same account had of the same capture before this one.
+///
+/// # Errors
+/// Where the database fails.
+pub fn earlier(connection: &Connection, entry: &Entry) -> Result<Option<Key>, DbError> {
+    let found: Option<String> = connection
+        .prepare_cached(
+            "SELECT key FROM entries WHERE account_id = ?1 AND sha256 = ?2 AND id < ?3 ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row((entry.account_id, entry.sha256.as_str(), entry.id), |row| row.get(0))
+        .optional()?;
+    found.map(|key| key.parse().map_err(|_| DbError::Foreign(format!("the key {key:?}")))).transpose()
+}
+
 /// The entry of that key, which must be this account's.
 ///
 /// # Errors
@@ -132,7 +147,7 @@ mod tests {
     fn a_page_is_a_part_of_the_whole_newest_first() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let all: Vec<Key> = (0..5u8).map(|n| place.keep(ada, &[n]).key).collect();
+        let all: Vec<Key> = (0..5u8).map(|n| place.keep(ada, &[n])).collect();
         let page = list(&place.connection, ada, &Query { offset: 1, limit: 2, ..Query::default() }).unwrap();
         let shown: Vec<_> = page.entries.iter().map(|entry| &entry.key).collect();
         assert_eq!((shown, page.total), (vec![&all[3], &all[2]], 5));
@@ -144,7 +159,7 @@ mod tests {
     fn a_search_means_what_it_says() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let [percent, line, slash, plain] = [b"1", b"2", b"3", b"4"].map(|bytes| place.keep(ada, bytes).key);
+        let [percent, line, slash, plain] = [b"1", b"2", b"3", b"4"].map(|bytes| place.keep(ada, bytes));
         place.set(&percent, "name = '100%.pcap'");
         place.set(&line, "name = 'a_b.pcap', note = 'Office \u{201c}north\u{201d}'");
         place.set(&slash, r"name = 'a\b.pcap'");
@@ -167,7 +182,7 @@ mod tests {
     fn filters_narrow_and_join() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let [bad, odd, fine, waits] = [b"1", b"2", b"3", b"4"].map(|bytes| place.keep(ada, bytes).key);
+        let [bad, odd, fine, waits] = [b"1", b"2", b"3", b"4"].map(|bytes| place.keep(ada, bytes));
         for key in [&bad, &odd, &fine] {
             place.done(key);
         }
@@ -199,7 +214,7 @@ mod tests {
         let mut place = Place::new();
         // The first account is an administrator, and sees no more than others.
         let (admin, bob) = (place.account("admin"), place.account("bob"));
-        let key = place.keep(bob, b"bob's").key;
+        let key = place.keep(bob, b"bob's");
         assert!(find(&place.connection, bob, key.as_str()).unwrap().is_some());
         assert_eq!(find(&place.connection, admin, key.as_str()).unwrap(), None);
         assert!(matches!(owned(&place.connection, admin, key.as_str()), Err(Refused::Because(Reason::NotThere))));

@@ -402,7 +402,7 @@ mod tests {
     fn the_newest_mark_counts_and_the_older_ones_stay() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
+        let key = place.keep(ada, b"x");
         place.done(&key);
         say(&mut place, ada, &key, &flow(1), true, "looks bad").unwrap();
         say(&mut place, ada, &key, &flow(2), false, "our own scanner").unwrap();
@@ -424,7 +424,7 @@ mod tests {
     fn a_mark_needs_a_result_and_a_reason() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
+        let key = place.keep(ada, b"x");
         assert!(matches!(say(&mut place, ada, &key, &flow(1), true, "bad"), Err(Refused::Because(Reason::State))));
         place.done(&key);
         for reason in ["", "no", "  no  ", "two\nlines", "a\u{202e}bc", &"x".repeat(MAX_REASON + 1)] {
@@ -442,7 +442,7 @@ mod tests {
     fn marks_are_counted() {
         let mut place = Place::new();
         let (ada, bob) = (place.account("ada"), place.account("bob"));
-        let (key, others) = (place.keep(ada, b"x").key, place.keep(bob, b"x").key);
+        let (key, others) = (place.keep(ada, b"x"), place.keep(bob, b"x"));
         place.done(&key);
         place.done(&others);
         say(&mut place, ada, &key, &flow(1), true, "bad").unwrap();
@@ -466,8 +466,8 @@ mod tests {
     fn labels_are_one_account_s_and_the_newest_of_each_flow() {
         let mut place = Place::new();
         let (ada, bob) = (place.account("ada"), place.account("bob"));
-        let [first, second, plain] = [b"x", b"x", b"y"].map(|bytes| place.keep(ada, bytes).key);
-        let others = place.keep(bob, b"x").key;
+        let [first, second, plain] = [b"x", b"x", b"y"].map(|bytes| place.keep(ada, bytes));
+        let others = place.keep(bob, b"x");
         for key in [&first, &second, &plain, &others] {
             place.done(key);
         }
@@ -547,7 +547,7 @@ mod tests {
 
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, &std::fs::read(&example).unwrap()).key;
+        let key = place.keep(ada, &std::fs::read(&example).unwrap());
         place.done(&key);
         let mut expected = BTreeMap::new();
         for (at, (facts, packet)) in seen.0.iter().enumerate() {

@@ -25,9 +25,9 @@ use veilwatch::worker::{Analysed, Inspection};
 
 pub use categories::Category;
 pub use change::{
-    Bounds, Choices, Deleted, Stop, analyse_again, ask_stop, confirm, delete, is_note, set_category, set_note,
+    Bounds, Choices, Deleted, Description, Stop, analyse_again, ask_stop, confirm, delete, describe, is_note,
 };
-pub use list::{Page, Query, find, list, owned};
+pub use list::{Page, Query, earlier, find, list, owned};
 pub use marks::{FlowFacts, FlowMarks, Labels, Mark, NewMark, capture_name, export, mark, of_entry, of_flow};
 
 use crate::accounts::Reason;

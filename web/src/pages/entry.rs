@@ -60,19 +60,13 @@ async fn confirm_page(
     categories: &[Category],
     error: Option<Reason>,
 ) -> Result<Page, Failure> {
-    let (account, sha256, id) = (me.account.id, entry.sha256.as_str().to_owned(), entry.id);
-    let earlier = portal
-        .db
-        .run(move |connection| -> Result<_, DbError> {
-            let query = entries::Query { search: sha256, limit: 20, ..entries::Query::default() };
-            Ok(entries::list(connection, account, &query)?.entries.into_iter().find(|other| other.id < id))
-        })
-        .await?;
+    let this = entry.clone();
+    let earlier = portal.db.run(move |connection| entries::earlier(connection, &this)).await?;
     let inspection = &entry.inspection;
     let [first, last, span] = human::times(inspection).map_or([const { None }; 3], |times| times.map(Some));
     let data = json!({
         "error": error.map(|reason| reason.to_string()),
-        "earlier": earlier.map(|earlier| earlier.key.as_str().to_owned()),
+        "earlier": earlier.map(|earlier| earlier.to_string()),
         "inspection": inspection, "packets": human::grouped(inspection.packets),
         "is_undecoded": inspection.packets > 0 && inspection.decoded == 0,
         "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "size": human::bytes(entry.bytes),
@@ -210,14 +204,11 @@ pub struct Description {
 #[post("/entries/<key>/note", data = "<form>")]
 pub async fn describe(me: Analyst<'_>, portal: &State<Portal>, key: &str, form: Posted<Description>) -> Reply {
     let Description { note, category } = form.0;
-    let (account, actor, now, key_) = (me.account.id, me.actor(), portal.now(), key.to_owned());
+    let (account, actor, now, own) = (me.account.id, me.actor(), portal.now(), key.to_owned());
     let changed = match number(&category, Reason::Category) {
         Ok(category) => {
-            let change = portal.db.run(move |connection| -> Result<(), Refused> {
-                entries::set_note(connection, account, &key_, &note, &actor, now)?;
-                entries::set_category(connection, account, &key_, category, &actor, now)
-            });
-            told(change.await)?
+            let new = entries::Description { note: Some(note), category: Some(category) };
+            told(portal.db.run(move |c| entries::describe(c, account, &own, &new, &actor, now)).await)?
         }
         Err(reason) => Err(reason),
     };

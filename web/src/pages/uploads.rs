@@ -268,7 +268,7 @@ async fn try_take(
         let new = NewUpload { name: &name, inspection: &inspection };
         store::keep(connection, &folders, received, &new, &limits, &actor, now)
     });
-    Ok(kept.await.map_err(of_refused)?.key)
+    kept.await.map_err(of_refused)
 }
 
 fn ours(error: &dyn std::fmt::Display) -> (Status, Refusal) {

@@ -374,8 +374,8 @@ mod tests {
     fn a_sweep_takes_away_what_nothing_names_and_nothing_else() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let waits = place.keep(ada, b"one").key;
-        let done = place.keep(ada, b"two").key;
+        let waits = place.keep(ada, b"one");
+        let done = place.keep(ada, b"two");
         place.done(&done);
         let gone = Key::random().unwrap();
         let data = place.folder.path().to_owned();
@@ -410,7 +410,7 @@ mod tests {
     fn an_entry_whose_capture_or_result_is_gone_fails_and_says_why() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let keys = [b"lost", b"cut!", b"done", b"robb", b"well"].map(|bytes| place.keep(ada, bytes).key);
+        let keys = [b"lost", b"cut!", b"done", b"robb", b"well"].map(|bytes| place.keep(ada, bytes));
         let entry = |place: &Place, at: usize| find(&place.connection, ada, keys[at].as_str()).unwrap().unwrap();
         let capture = |place: &Place, at: usize| place.folders.capture(&entry(place, at).sha256);
         fs::remove_file(capture(&place, 0)).unwrap();

@@ -4,7 +4,7 @@
 //! So a crash can leave a file too many, which the sweep takes away, and never a row whose file is not there. Both ways
 //! hold the database's write lock, so no capture is taken away while somebody else brings the same one.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use veilwatch::worker::Inspection;
 
 use super::folders::{Folders, Key, Sha256Hex, is_kept, remove_file};
@@ -30,15 +30,6 @@ pub struct NewUpload<'a> {
     pub name: &'a str,
     /// What a worker recognised in it.
     pub inspection: &'a Inspection,
-}
-
-/// An upload that is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Its new entry.
-    pub key: Key,
-    /// The newest entry that this account had of the same capture before.
-    pub earlier: Option<Key>,
 }
 
 /// Whether an account may upload anything at all, and how many bytes it keeps so far.
@@ -88,7 +79,7 @@ pub fn keep(
     limits: &Limits,
     actor: &Actor,
     now: i64,
-) -> Result<Kept, Refused> {
+) -> Result<Key, Refused> {
     place_and_write(connection, folders, &received, new, limits, actor, now).inspect_err(|_| {
         // The file may be in its place already.
         if let Err(error) = remove_unnamed(connection, folders, received.sha256()) {
@@ -105,7 +96,7 @@ fn place_and_write(
     limits: &Limits,
     actor: &Actor,
     now: i64,
-) -> Result<Kept, Refused> {
+) -> Result<Key, Refused> {
     let (account, sha256) = (received.account(), received.sha256());
     let inspection = serde_json::to_string(&bounded(new.inspection))
         .map_err(|error| DbError::Foreign(format!("an inspection that is no JSON ({error})")))?;
@@ -113,11 +104,10 @@ fn place_and_write(
     let key = Key::random().map_err(DbError::from)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     one_more_entry(&transaction, account, limits.entries)?;
-    let earlier: Option<String> = transaction
-        .prepare_cached("SELECT key FROM entries WHERE account_id = ?1 AND sha256 = ?2 ORDER BY id DESC LIMIT 1")?
-        .query_row(params![account, sha256.as_str()], |row| row.get(0))
-        .optional()?;
-    let more = if earlier.is_some() { 0 } else { received.bytes() };
+    let is_known = transaction
+        .prepare_cached("SELECT 1 FROM entries WHERE account_id = ?1 AND sha256 = ?2")?
+        .exists(params![account, sha256.as_str()])?;
+    let more = if is_known { 0 } else { received.bytes() };
     if kept_bytes(&transaction, account)?.saturating_add(more) > limits.quota_bytes {
         return Err(Reason::Quota.into());
     }
@@ -139,8 +129,7 @@ fn place_and_write(
     )?;
     audit::record(&transaction, actor, Action::Uploaded, Some(key.as_str()), now)?;
     transaction.commit()?;
-    let earlier = earlier.map(|text| text.parse().map_err(|_| DbError::Foreign(format!("the key {text:?}"))));
-    Ok(Kept { key, earlier: earlier.transpose()? })
+    Ok(key)
 }
 
 /// Removes the files of an entry that was deleted: its result, and its capture where no other entry names it. End its
@@ -192,8 +181,7 @@ mod tests {
         let sha256 = received.sha256().clone();
         let new = NewUpload { name: "../../etc/pass\u{202e}wd", inspection: &inspection() };
         let kept = keep(&mut place.connection, &place.folders, received, &new, &place.limits, &actor(), NOW).unwrap();
-        assert_eq!(kept.earlier, None);
-        let entry = find(&place.connection, ada, kept.key.as_str()).unwrap().unwrap();
+        let entry = find(&place.connection, ada, kept.as_str()).unwrap().unwrap();
         assert_eq!((entry.name.as_str(), entry.bytes, entry.sha256.clone()), ("passwd", 9, sha256.clone()));
         assert_eq!((entry.inspection, entry.created_at), (inspection(), NOW));
         assert_eq!(place.files("captures"), [place.folders.capture(&sha256)]);
@@ -209,7 +197,11 @@ mod tests {
         let first = place.keep(ada, b"same");
         let others = place.keep(bob, b"same");
         let again = place.keep(ada, b"same");
-        assert_eq!((first.earlier, others.earlier, again.earlier), (None, None, Some(first.key)));
+        let before = |account, key: &Key| {
+            let entry = find(&place.connection, account, key.as_str()).unwrap().unwrap();
+            crate::entries::earlier(&place.connection, &entry).unwrap()
+        };
+        assert_eq!((before(ada, &first), before(bob, &others), before(ada, &again)), (None, None, Some(first.clone())));
         assert_eq!(place.files("captures").len(), 1);
         assert_eq!(
             (place.number("SELECT count(*) FROM entries"), place.number("SELECT count(*) FROM captures")),
@@ -233,8 +225,7 @@ mod tests {
         let more = late(&place, b"five5");
         assert!(matches!(place.try_keep(more), Err(Refused::Because(Reason::Quota))));
         let same = late(&place, b"sixsix");
-        let again = place.try_keep(same).unwrap();
-        assert!(again.earlier.is_some());
+        place.try_keep(same).unwrap();
         assert_eq!((place.files("incoming").len(), place.files("captures").len()), (0, 1));
         assert_eq!(place.number("SELECT count(*) FROM entries"), 2);
         place.keep(ada, b"four");
@@ -305,7 +296,7 @@ mod tests {
         place.keep(ada, b"x");
         assert_eq!(fs::read(&capture).unwrap(), b"x");
         // The rows were deleted, and the portal was killed.
-        let other = place.keep(ada, b"y").key;
+        let other = place.keep(ada, b"y");
         delete(&mut place.connection, ada, other.as_str(), &actor(), NOW).unwrap();
         assert_eq!(place.files("captures").len(), 2);
         assert_eq!(place.folders.sweep(&mut place.connection, NOW).unwrap().captures, 1);
@@ -316,7 +307,7 @@ mod tests {
     fn a_capture_goes_with_its_last_entry() {
         let mut place = Place::new();
         let (ada, bob) = (place.account("ada"), place.account("bob"));
-        let keys = [place.keep(ada, b"x").key, place.keep(bob, b"x").key];
+        let keys = [place.keep(ada, b"x"), place.keep(bob, b"x")];
         place.done(&keys[0]);
         fs::write(place.folder.path().join(format!("results/{}.sqlite-wal", keys[0])), "x").unwrap();
         let gone = delete(&mut place.connection, ada, keys[0].as_str(), &actor(), NOW).unwrap();
@@ -333,7 +324,7 @@ mod tests {
     fn a_capture_that_comes_again_before_its_file_went_stays() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let key = place.keep(ada, b"x").key;
+        let key = place.keep(ada, b"x");
         let gone = delete(&mut place.connection, ada, key.as_str(), &actor(), NOW).unwrap();
         place.keep(ada, b"x");
         remove(&mut place.connection, &place.folders, &gone).unwrap();
@@ -353,7 +344,7 @@ mod tests {
                     let new = NewUpload { name: "x", inspection: &inspection() };
                     let kept = keep(&mut connection, &folders, received, &new, &limits, &actor(), NOW).unwrap();
                     if at % 2 == 0 {
-                        let gone = delete(&mut connection, ada, kept.key.as_str(), &actor(), NOW).unwrap();
+                        let gone = delete(&mut connection, ada, kept.as_str(), &actor(), NOW).unwrap();
                         remove(&mut connection, &folders, &gone).unwrap();
                     }
                 });

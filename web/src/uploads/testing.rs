@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use veilwatch::worker::Inspection;
 
-use super::{Folders, Kept, Key, NewUpload, ReceiveLimits, Received, UnderWay, keep, kept_bytes, receive};
+use super::{Folders, Key, NewUpload, ReceiveLimits, Received, UnderWay, keep, kept_bytes, receive};
 use crate::accounts::people::{self, NewAccount};
 use crate::accounts::{Actor, Refused, Role};
 use crate::config::Limits;
@@ -72,12 +72,12 @@ impl Place {
             .unwrap()
     }
 
-    pub(crate) fn try_keep(&mut self, received: Received) -> Result<Kept, Refused> {
+    pub(crate) fn try_keep(&mut self, received: Received) -> Result<Key, Refused> {
         let new = NewUpload { name: "day one.pcap", inspection: &inspection() };
         keep(&mut self.connection, &self.folders, received, &new, &self.limits, &actor(), NOW)
     }
 
-    pub(crate) fn keep(&mut self, account: i64, bytes: &[u8]) -> Kept {
+    pub(crate) fn keep(&mut self, account: i64, bytes: &[u8]) -> Key {
         let received = self.received(account, bytes);
         self.try_keep(received).unwrap()
     }
