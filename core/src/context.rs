@@ -4,7 +4,7 @@
 //! of its conversation *before* it, so that a row never sees the future.
 
 use crate::flow::{FlowRecord, Moments};
-use crate::record::{ClientHello, Record};
+use crate::record::ClientHello;
 use hashbrown::HashMap;
 
 /// What was known of a conversation when one of its flows ended, that flow not counted.
@@ -60,7 +60,7 @@ impl ConversationTracker {
 
     /// Takes a finished flow in and writes its snapshot.
     pub fn observe(&mut self, flow: &mut FlowRecord) {
-        let sni = ClientHello::read(|id| flow.fields.get(id)).map(|hello| hello.sni).filter(|sni| !sni.is_empty());
+        let sni = flow.fields.record::<ClientHello<'_>>().map(|hello| hello.sni).filter(|sni| !sni.is_empty());
         let service = match sni {
             Some(name) => Service::Name(name.into(), flow.responder.port),
             None => Service::Address(flow.responder.address, flow.responder.port),

@@ -61,7 +61,11 @@ pub enum Pushed {
     Dropped,
 }
 
+/// Packets of a prefix whose place is remembered.
 const MARKS: usize = 64;
+
+/// Bytes that a prefix makes room for at once.
+const FIRST_BYTES: usize = 2048;
 
 impl StreamPrefix {
     /// Notes a SYN: the first payload byte has the next sequence number.
@@ -195,6 +199,11 @@ impl StreamPrefix {
         let room = (limits.bytes as usize).saturating_sub(self.data.len());
         let fresh = &fresh[..fresh.len().min(room)];
         if !fresh.is_empty() {
+            if self.data.capacity() == 0 {
+                // Most handshakes of one side fit: growing step by step copies what is there each time.
+                self.data.reserve_exact(fresh.len().max(FIRST_BYTES).min(limits.bytes as usize));
+                self.marks.reserve_exact(8);
+            }
             if self.marks.len() < MARKS {
                 self.marks.push((self.data.len() as u32, packet));
             }

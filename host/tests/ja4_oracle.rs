@@ -136,7 +136,7 @@ fn look(folder: &Path, capture: &str) -> Found {
 }
 
 fn compare(flow: &FlowRecord, capture: &str, found: &mut Found) {
-    let Some(client) = ClientHello::read(|id| flow.fields.get(id)) else { return };
+    let Some(client) = flow.fields.record::<ClientHello<'_>>() else { return };
     found.hellos += 1;
     let bytes = match flow.fields.get(HELLO) {
         Some(Value::Bytes(bytes)) => bytes,

@@ -1,6 +1,6 @@
 use crate::context::ConversationSnapshot;
 use crate::flow::{Direction, DirectionStats, FlowRecord};
-use crate::record::{FieldId, Record, Value};
+use crate::record::{FieldId, FieldStore, Record, Value};
 
 /// What stands behind a batch: the host's records, or the other side of a library boundary.
 pub trait FlowSource {
@@ -12,6 +12,10 @@ pub trait FlowSource {
     }
     /// A field of one flow.
     fn value(&self, row: usize, id: FieldId) -> Option<Value<'_>>;
+    /// All fields of one flow, where they stand on this side of a boundary.
+    fn fields(&self, _row: usize) -> Option<&FieldStore> {
+        None
+    }
     /// Counts of one direction.
     fn direction(&self, row: usize, direction: Direction) -> DirectionStats;
     /// Lengths and times of the first payload packets.
@@ -127,7 +131,10 @@ impl<'a> FlowView<'a> {
 
     /// A typed record, such as the [`ClientHello`](crate::record::ClientHello).
     pub fn record<R: Record<'a>>(&self) -> Option<R> {
-        R::read(|id| self.value(id))
+        match self.source.fields(self.row) {
+            Some(fields) => fields.record(),
+            None => R::read(|id| self.value(id)),
+        }
     }
 }
 
@@ -138,6 +145,9 @@ impl FlowSource for &[&FlowRecord] {
     }
     fn value(&self, row: usize, id: FieldId) -> Option<Value<'_>> {
         self.get(row)?.fields.get(id)
+    }
+    fn fields(&self, row: usize) -> Option<&FieldStore> {
+        Some(&self.get(row)?.fields)
     }
     fn direction(&self, row: usize, direction: Direction) -> DirectionStats {
         self.get(row).map(|flow| flow.stats[direction.index()]).unwrap_or_default()

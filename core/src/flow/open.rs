@@ -196,9 +196,10 @@ impl Flow {
         // What an earlier parse wrote goes when this one has succeeded, not before.
         let mut target = Writing::default();
         let outcome = parser.parse(&view, &mut RecordSink::new(&mut target));
-        let Writing { fields, marks, swap, dropped } = target;
+        let Writing { mut fields, marks, swap, dropped } = target;
         counters.fields_dropped += dropped;
         if outcome.is_ok() {
+            fields.fit();
             self.fields = fields;
         }
         // A SYN decides who the originator is, even where a template thinks otherwise.

@@ -13,6 +13,8 @@ pub struct FlowTable {
     limits: FlowLimits,
     index: HashTable<u32>,
     flows: Vec<Option<Flow>>,
+    /// By slot, when its flow may be over at the earliest: what a sweep looks at, so that it need not touch the flows.
+    deadlines: Vec<u64>,
     free: Vec<u32>,
     hasher: foldhash::fast::FixedState,
     finished: Vec<FlowRecord>,
@@ -34,6 +36,7 @@ impl FlowTable {
             limits,
             index: HashTable::new(),
             flows: Vec::new(),
+            deadlines: Vec::new(),
             free: Vec::new(),
             hasher: foldhash::fast::FixedState::with_seed(seed),
             finished: Vec::new(),
@@ -62,7 +65,11 @@ impl FlowTable {
         };
         let Some(flow) = self.flows[slot as usize].as_mut() else { return };
         let direction = if upward == flow.low_originates { Direction::Forward } else { Direction::Backward };
+        let was_open = flow.closed_ns.is_none();
         flow.count(direction, time_ns, packet);
+        if was_open && flow.closed_ns.is_some() {
+            self.deadlines[slot as usize] = time_ns.saturating_add(u64::from(self.limits.linger_seconds) * NANOS);
+        }
         if flow.reading != Reading::Done {
             let limits = PrefixLimits { bytes: self.limits.prefix_bytes, waiting: self.limits.prefix_waiting };
             let budget = (self.limits.prefix_bytes_per_shard as usize).saturating_sub(self.prefix_bytes);
@@ -96,12 +103,16 @@ impl FlowTable {
     }
 
     fn timed_out(&self, flow: &Flow, now_ns: u64) -> Option<EndReason> {
-        if let Some(closed) = flow.closed_ns {
-            let lingered = now_ns.saturating_sub(closed) > u64::from(self.limits.linger_seconds) * NANOS;
-            return lingered.then(|| flow.closing_reason());
+        let over = now_ns > self.deadline(flow);
+        over.then(|| if flow.closed_ns.is_some() { flow.closing_reason() } else { EndReason::Idle })
+    }
+
+    /// The last moment at which a flow is not over, as far as its packets tell so far.
+    fn deadline(&self, flow: &Flow) -> u64 {
+        match flow.closed_ns {
+            Some(closed) => closed.saturating_add(u64::from(self.limits.linger_seconds) * NANOS),
+            None => flow.last_ns.saturating_add(self.idle_ns(flow.key.protocol)),
         }
-        let silence = now_ns.saturating_sub(flow.last_ns);
-        (silence > self.idle_ns(flow.key.protocol)).then_some(EndReason::Idle)
     }
 
     fn idle_ns(&self, protocol: u8) -> u64 {
@@ -147,13 +158,16 @@ impl FlowTable {
             fields: FieldStore::default(),
             marks: [None; Mark::COUNT],
         };
+        let deadline = self.deadline(&flow);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.flows[slot as usize] = Some(flow);
+                self.deadlines[slot as usize] = deadline;
                 slot
             }
             None => {
                 self.flows.push(Some(flow));
+                self.deadlines.push(deadline);
                 (self.flows.len() - 1) as u32
             }
         };
@@ -193,9 +207,15 @@ impl FlowTable {
     ///
     /// When this is called changes when a flow is handed out, never what it says.
     pub fn expire(&mut self, now_ns: u64, templates: &Templates) {
-        for slot in 0..self.flows.len() {
-            if let Some(end) = self.flows[slot].as_ref().and_then(|flow| self.timed_out(flow, now_ns)) {
-                self.finish(slot as u32, end, now_ns, templates);
+        for slot in 0..self.deadlines.len() {
+            if now_ns <= self.deadlines[slot] {
+                continue;
+            }
+            // Packets came since: the flow tells how long it has.
+            let Some(flow) = &self.flows[slot] else { continue };
+            match self.timed_out(flow, now_ns) {
+                Some(end) => self.finish(slot as u32, end, now_ns, templates),
+                None => self.deadlines[slot] = self.deadline(flow),
             }
         }
     }
@@ -218,6 +238,7 @@ impl FlowTable {
             entry.remove();
         }
         self.free.push(slot);
+        self.deadlines[slot as usize] = u64::MAX;
         self.prefix_bytes -= flow.footprint();
         if let Reading::Parsing { template, .. } = flow.reading {
             flow.parse(template, true, templates, &mut self.counters);
@@ -229,6 +250,11 @@ impl FlowTable {
     /// Takes the flows that have ended since the last call, in no particular order.
     pub fn take_finished(&mut self) -> Vec<FlowRecord> {
         std::mem::take(&mut self.finished)
+    }
+
+    /// The same one by one, for a caller that comes often: the table keeps the list's memory.
+    pub fn drain_finished(&mut self) -> impl Iterator<Item = FlowRecord> {
+        self.finished.drain(..)
     }
 
     /// Open flows.
@@ -326,7 +352,7 @@ mod tests {
     }
 
     fn said(flow: &FlowRecord) -> Vec<u8> {
-        ClientHello::read(|id| flow.fields.get(id)).map(|hello| hello.sni.to_vec()).unwrap_or_default()
+        flow.fields.record::<ClientHello<'_>>().map(|hello| hello.sni.to_vec()).unwrap_or_default()
     }
 
     #[test]

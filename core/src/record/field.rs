@@ -1,3 +1,4 @@
+use super::Record;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -188,18 +189,19 @@ impl FieldTable {
     }
 }
 
+/// One value: the number itself, or where the bytes or the list stand in their arena.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Slot {
-    U64(u64),
-    F64(f64),
-    Bytes { start: u32, len: u32 },
-    U16List { start: u32, len: u32 },
+struct Slot {
+    id: FieldId,
+    kind: FieldKind,
+    len: u32,
+    word: u64,
 }
 
 /// The fields of one flow: entries in id order over two small arenas.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FieldStore {
-    slots: Vec<(FieldId, Slot)>,
+    slots: Vec<Slot>,
     bytes: Vec<u8>,
     words: Vec<u16>,
 }
@@ -213,50 +215,79 @@ impl FieldStore {
     /// Writes a field; a field that is written again keeps its last value. Returns false where the flow's fields are
     /// full and the value was left out.
     pub fn set(&mut self, id: FieldId, value: Value<'_>) -> bool {
+        if self.slots.capacity() == 0 {
+            // What a TLS handshake fills: growing step by step would cost more than the values.
+            self.slots.reserve_exact(80);
+            self.bytes.reserve_exact(1024);
+            self.words.reserve_exact(256);
+        }
         let at = match self.slots.last() {
-            Some((last, _)) if *last < id => Err(self.slots.len()),
+            Some(last) if last.id < id => Err(self.slots.len()),
             None => Err(0),
-            _ => self.slots.binary_search_by_key(&id, |(known, _)| *known),
+            _ => self.slots.binary_search_by_key(&id, |slot| slot.id),
         };
         if at.is_err() && self.slots.len() >= Self::MAX_FIELDS {
             return false;
         }
-        let slot = match value {
-            Value::U64(number) => Slot::U64(number),
-            Value::F64(number) => Slot::F64(number),
+        let (len, word) = match value {
+            Value::U64(number) => (0, number),
+            Value::F64(number) => (0, number.to_bits()),
             Value::Bytes(bytes) => {
                 if self.bytes.len() + self.words.len() * 2 + bytes.len() > Self::MAX_BYTES {
                     return false;
                 }
-                let start = self.bytes.len() as u32;
+                let start = self.bytes.len() as u64;
                 self.bytes.extend_from_slice(bytes);
-                Slot::Bytes { start, len: bytes.len() as u32 }
+                (bytes.len() as u32, start)
             }
             Value::U16List(list) => {
                 if self.bytes.len() + (self.words.len() + list.len()) * 2 > Self::MAX_BYTES {
                     return false;
                 }
-                let start = self.words.len() as u32;
+                let start = self.words.len() as u64;
                 self.words.extend_from_slice(list);
-                Slot::U16List { start, len: list.len() as u32 }
+                (list.len() as u32, start)
             }
         };
+        let slot = Slot { id, kind: value.kind(), len, word };
         match at {
-            Ok(at) => self.slots[at].1 = slot,
-            Err(at) => self.slots.insert(at, (id, slot)),
+            Ok(at) => self.slots[at] = slot,
+            Err(at) => self.slots.insert(at, slot),
         }
         true
     }
 
+    /// Gives back the memory that was taken in advance: for when nothing more will be written.
+    pub fn fit(&mut self) {
+        self.slots.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+        self.words.shrink_to_fit();
+    }
+
     /// Reads a field; `None` where the flow has none.
     pub fn get(&self, id: FieldId) -> Option<Value<'_>> {
-        let at = self.slots.binary_search_by_key(&id, |(known, _)| *known).ok()?;
-        Some(match self.slots[at].1 {
-            Slot::U64(number) => Value::U64(number),
-            Slot::F64(number) => Value::F64(number),
-            Slot::Bytes { start, len } => Value::Bytes(&self.bytes[start as usize..][..len as usize]),
-            Slot::U16List { start, len } => Value::U16List(&self.words[start as usize..][..len as usize]),
+        let at = self.slots.binary_search_by_key(&id, |slot| slot.id).ok()?;
+        Some(self.value(&self.slots[at]))
+    }
+
+    /// Reads a typed record; `None` where the flow has none.
+    pub fn record<'a, R: Record<'a>>(&'a self) -> Option<R> {
+        // The fields of a record stand one after the other, as long as none was left out: only the first is searched for.
+        let first = self.slots.partition_point(|slot| slot.id < R::FIRST);
+        R::read(|id| match self.slots.get(first + usize::from(id.0.saturating_sub(R::FIRST.0))) {
+            Some(slot) if slot.id == id => Some(self.value(slot)),
+            _ => self.get(id),
         })
+    }
+
+    fn value(&self, slot: &Slot) -> Value<'_> {
+        let (start, len) = (slot.word as usize, slot.len as usize);
+        match slot.kind {
+            FieldKind::U64 => Value::U64(slot.word),
+            FieldKind::F64 => Value::F64(f64::from_bits(slot.word)),
+            FieldKind::Bytes => Value::Bytes(&self.bytes[start..][..len]),
+            FieldKind::U16List => Value::U16List(&self.words[start..][..len]),
+        }
     }
 
     /// Whether nothing was written.

@@ -37,7 +37,7 @@ pub(super) struct Consumer<'a> {
     sink: &'a mut dyn Sink,
     conversations: ConversationTracker,
     /// Flows that have ended, but might still be preceded by others.
-    held: Vec<FlowRecord>,
+    held: Vec<Box<FlowRecord>>,
     summary: Summary,
     recognised: Vec<u64>,
     health: Health<'a>,
@@ -69,7 +69,7 @@ impl<'a> Consumer<'a> {
             u64::MAX => self.held.len(),
             watermark => self.held.partition_point(|flow| flow.ended_ns < watermark),
         };
-        let mut flows: Vec<FlowRecord> = self.held.drain(..ready).collect();
+        let mut flows: Vec<Box<FlowRecord>> = self.held.drain(..ready).collect();
         self.pipeline.late()?;
         for (flow, record) in flows.iter_mut().zip(self.summary.flows + 1..) {
             // Here, where flows are in order: which record a template is disabled at must not depend on threads.
@@ -91,8 +91,10 @@ impl<'a> Consumer<'a> {
             rest = after;
             let numbered = batch.iter().zip(record + 1..);
             record += batch.len() as u64;
-            let (wanted, records): (Vec<&FlowRecord>, Vec<u64>) =
-                numbered.filter(|(flow, _)| self.pipeline.scores(flow)).unzip();
+            let (wanted, records): (Vec<&FlowRecord>, Vec<u64>) = numbered
+                .map(|(flow, record)| (&**flow, record))
+                .filter(|(flow, _)| self.pipeline.scores(flow))
+                .unzip();
             let scores = self.pipeline.score(&wanted, &records, &mut self.health)?;
             self.pipeline.late()?;
             let mut scores = scores.iter();

@@ -53,8 +53,8 @@ impl Clock {
 
 /// What one thread hands over at the end of an epoch.
 pub(super) struct HandOver {
-    /// Flows that have ended, in no particular order.
-    pub(super) flows: Vec<FlowRecord>,
+    /// Flows that have ended, in no particular order; a record is large, and they are about to be sorted.
+    pub(super) flows: Vec<Box<FlowRecord>>,
     /// No flow that ended before this is still to come, as long as clocks go forward.
     pub(super) watermark_ns: u64,
 }
@@ -114,7 +114,7 @@ impl<'a> Shards<'a> {
             } else if sweep {
                 table.expire(now, templates);
             }
-            flows.append(&mut table.take_finished());
+            flows.extend(table.drain_finished().map(Box::new));
         }
         if sweep {
             self.swept_ns = now;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use veilwatch_core::plugin::PluginError;
-use veilwatch_core::record::{CertificateInfo, Record};
+use veilwatch_core::record::CertificateInfo;
 
 /// Labelled rows with what is needed to split them honestly.
 #[derive(Debug, Default)]
@@ -198,7 +198,7 @@ impl Sink for Collector<'_> {
         let mut kin = Vec::new();
         if truth == Truth::Malicious {
             kin = vec![format!("family {family}"), format!("server {}", flow.responder.ip())];
-            if let Some(certificate) = CertificateInfo::read(|id| flow.fields.get(id)) {
+            if let Some(certificate) = flow.fields.record::<CertificateInfo<'_>>() {
                 kin.push(format!("certificate {}", hex(certificate.sha256)));
             }
         }

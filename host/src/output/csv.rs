@@ -3,7 +3,7 @@ use super::text::{bounded, timestamp};
 use crate::engine::{Detection, Sink};
 use std::io::Write;
 use std::net::IpAddr;
-use veilwatch_core::record::{ClientHello, Ja4, Record, ja4};
+use veilwatch_core::record::{ClientHello, Ja4, ja4};
 
 /// The columns by name.
 pub const CSV_COLUMNS: [&str; 14] = [
@@ -119,7 +119,7 @@ impl<W: Write> Sink for CsvSink<W> {
         }
         let flow = detection.flow;
         let schema = detection.pipeline.schema();
-        let hello = ClientHello::read(|id| flow.fields.get(id));
+        let hello = flow.fields.record::<ClientHello<'_>>();
         let reasons = detection.scored.map(|scored| scored.reasons.as_slice()).unwrap_or_default();
         let columns = reasons.iter().filter_map(|reason| schema.columns().get(reason.column));
         let mut packets: Vec<u64> = columns.clone().map(|column| flow.packet_of(column.evidence.mark())).collect();

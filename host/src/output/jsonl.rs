@@ -317,7 +317,7 @@ impl<W: Write> Sink for JsonSink<W> {
 
 /// The server name that a flow asked for, as lines have it, where it asked for one.
 pub fn server_name(flow: &FlowRecord, text_bytes: usize) -> Option<String> {
-    let hello = ClientHello::read(|id| flow.fields.get(id))?;
+    let hello = flow.fields.record::<ClientHello<'_>>()?;
     (!hello.sni.is_empty()).then(|| bounded(hello.sni, text_bytes))
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
-use veilwatch_core::record::{ClientHello, Record};
+use veilwatch_core::record::ClientHello;
 
 /// Alerts that are told while an analysis goes on.
 pub const MAX_ALERTS: u64 = 100;
@@ -64,7 +64,7 @@ pub(super) fn alert(detection: &Detection<'_>) -> Option<WorkerAlert> {
     let scored = detection.scored?;
     let (verdict, score) = (scored.verdict?, scored.score?);
     let flow = detection.flow;
-    let hello = ClientHello::read(|id| flow.fields.get(id));
+    let hello = flow.fields.record::<ClientHello<'_>>();
     verdict.is_alert().then(|| WorkerAlert {
         flow_id: flow.id,
         verdict: verdict.name().into(),

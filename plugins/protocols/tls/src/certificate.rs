@@ -14,14 +14,44 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
 
-/// Object identifiers, as text.
+/// Object identifiers as they are encoded: comparing bytes costs nothing, writing them as text does.
 mod oid {
-    pub(super) const OCSP: &str = "1.3.6.1.5.5.7.48.1";
-    pub(super) const CRL_POINTS: &str = "2.5.29.31";
-    pub(super) const POLICIES: &str = "2.5.29.32";
+    use x509_parser::asn1_rs::oid;
+
+    pub(super) const OCSP: &[u8] = &oid!(raw 1.3.6.1.5.5.7.48.1);
+    pub(super) const CRL_POINTS: &[u8] = &oid!(raw 2.5.29.31);
+    pub(super) const POLICIES: &[u8] = &oid!(raw 2.5.29.32);
     /// RFC 6962 section 3.3.
-    pub(super) const TRANSPARENCY: &str = "1.3.6.1.4.1.11129.2.4.2";
-    pub(super) const RSA_PSS: &str = "1.2.840.113549.1.1.10";
+    pub(super) const TRANSPARENCY: &[u8] = &oid!(raw 1.3.6.1.4.1.11129.2.4.2);
+    /// Public keys (RFC 3279, RFC 5480, RFC 8410).
+    pub(super) const RSA: &[u8] = &oid!(raw 1.2.840.113549.1.1.1);
+    pub(super) const RSA_PSS: &[u8] = &oid!(raw 1.2.840.113549.1.1.10);
+    pub(super) const ELLIPTIC_CURVE: &[u8] = &oid!(raw 1.2.840.10045.2.1);
+    pub(super) const DSA: &[u8] = &oid!(raw 1.2.840.10040.4.1);
+    pub(super) const ED25519: &[u8] = &oid!(raw 1.3.101.112);
+    pub(super) const ED448: &[u8] = &oid!(raw 1.3.101.113);
+    /// Signatures (RFC 3279, RFC 4055, RFC 5758).
+    pub(super) const MD5_RSA: &[u8] = &oid!(raw 1.2.840.113549.1.1.4);
+    pub(super) const SHA1_RSA: &[u8] = &oid!(raw 1.2.840.113549.1.1.5);
+    pub(super) const SHA1_RSA_OIW: &[u8] = &oid!(raw 1.3.14.3.2.29);
+    pub(super) const SHA1_DSA: &[u8] = &oid!(raw 1.2.840.10040.4.3);
+    pub(super) const SHA1_ECDSA: &[u8] = &oid!(raw 1.2.840.10045.4.1);
+    pub(super) const SHA256_RSA: &[u8] = &oid!(raw 1.2.840.113549.1.1.11);
+    pub(super) const SHA256_ECDSA: &[u8] = &oid!(raw 1.2.840.10045.4.3.2);
+    pub(super) const SHA256_DSA: &[u8] = &oid!(raw 2.16.840.1.101.3.4.3.2);
+    pub(super) const SHA384_RSA: &[u8] = &oid!(raw 1.2.840.113549.1.1.12);
+    pub(super) const SHA384_ECDSA: &[u8] = &oid!(raw 1.2.840.10045.4.3.3);
+    pub(super) const SHA384_DSA: &[u8] = &oid!(raw 2.16.840.1.101.3.4.3.3);
+    pub(super) const SHA512_RSA: &[u8] = &oid!(raw 1.2.840.113549.1.1.13);
+    pub(super) const SHA512_ECDSA: &[u8] = &oid!(raw 1.2.840.10045.4.3.4);
+    pub(super) const SHA512_DSA: &[u8] = &oid!(raw 2.16.840.1.101.3.4.3.4);
+    /// Hashes by themselves (RFC 4055 section 2.1).
+    pub(super) const SHA1: &[u8] = &oid!(raw 1.3.14.3.2.26);
+    pub(super) const SHA256: &[u8] = &oid!(raw 2.16.840.1.101.3.4.2.1);
+    pub(super) const SHA384: &[u8] = &oid!(raw 2.16.840.1.101.3.4.2.2);
+    pub(super) const SHA512: &[u8] = &oid!(raw 2.16.840.1.101.3.4.2.3);
+    /// Attribute types of names (RFC 4519).
+    pub(super) const COMMON_NAME: &[u8] = &oid!(raw 2.5.4.3);
 }
 
 /// Serial numbers have at most 20 bytes (RFC 5280 section 4.1.2.2); some have more.
@@ -167,12 +197,12 @@ impl Leaf {
                 }
                 ParsedExtension::BasicConstraints(constraints) => leaf.is_ca = constraints.ca,
                 ParsedExtension::AuthorityInfoAccess(access) => {
-                    let ocsp = |oid: &Oid<'_>| oid.to_id_string() == oid::OCSP;
+                    let ocsp = |oid: &Oid<'_>| oid.as_bytes() == oid::OCSP;
                     leaf.has_revocation |= access.accessdescs.iter().any(|d| ocsp(&d.access_method));
                 }
                 _ => {}
             }
-            match extension.oid.to_id_string().as_str() {
+            match extension.oid.as_bytes() {
                 oid::TRANSPARENCY => leaf.ct_stamps = true,
                 oid::POLICIES => leaf.has_policies = true,
                 oid::CRL_POINTS => leaf.has_revocation = true,
@@ -227,8 +257,8 @@ impl Name {
             for (at, attribute) in rdn.iter().enumerate() {
                 read.attributes = read.attributes.saturating_add(1);
                 let value = attribute_text(attribute.attr_value());
-                let oid = attribute.attr_type().to_id_string();
-                if oid == "2.5.4.3" && read.common_name.is_empty() {
+                let oid = attribute.attr_type();
+                if oid.as_bytes() == oid::COMMON_NAME && read.common_name.is_empty() {
                     read.common_name = cut(value.clone(), limit);
                 }
                 // What is over the limit is still counted, but not written.
@@ -238,7 +268,10 @@ impl Name {
                 if !read.text.is_empty() {
                     read.text.push_str(if at == 0 { ", " } else { "+" });
                 }
-                read.text.push_str(short_name(&oid).unwrap_or(&oid));
+                match short_name(oid) {
+                    Some(name) => read.text.push_str(name),
+                    None => read.text.push_str(&oid.to_id_string()),
+                }
                 read.text.push('=');
                 escape(&value, &mut read.text);
             }
@@ -249,31 +282,32 @@ impl Name {
 }
 
 /// Names of attribute types (RFC 4514 section 3, and those that OpenSSL shows).
-fn short_name(oid: &str) -> Option<&'static str> {
-    Some(match oid {
-        "2.5.4.3" => "CN",
-        "2.5.4.4" => "SN",
-        "2.5.4.5" => "serialNumber",
-        "2.5.4.6" => "C",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "ST",
-        "2.5.4.9" => "street",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        "2.5.4.12" => "title",
-        "2.5.4.13" => "description",
-        "2.5.4.15" => "businessCategory",
-        "2.5.4.17" => "postalCode",
-        "2.5.4.42" => "GN",
-        "2.5.4.97" => "organizationIdentifier",
-        "1.2.840.113549.1.9.1" => "emailAddress",
-        "0.9.2342.19200300.100.1.1" => "UID",
-        "0.9.2342.19200300.100.1.25" => "DC",
-        "1.3.6.1.4.1.311.60.2.1.1" => "jurisdictionL",
-        "1.3.6.1.4.1.311.60.2.1.2" => "jurisdictionST",
-        "1.3.6.1.4.1.311.60.2.1.3" => "jurisdictionC",
-        _ => return None,
-    })
+fn short_name(oid: &Oid<'_>) -> Option<&'static str> {
+    use x509_parser::asn1_rs::oid;
+    const NAMES: &[(&[u8], &str)] = &[
+        (&oid!(raw 2.5.4.3), "CN"),
+        (&oid!(raw 2.5.4.4), "SN"),
+        (&oid!(raw 2.5.4.5), "serialNumber"),
+        (&oid!(raw 2.5.4.6), "C"),
+        (&oid!(raw 2.5.4.7), "L"),
+        (&oid!(raw 2.5.4.8), "ST"),
+        (&oid!(raw 2.5.4.9), "street"),
+        (&oid!(raw 2.5.4.10), "O"),
+        (&oid!(raw 2.5.4.11), "OU"),
+        (&oid!(raw 2.5.4.12), "title"),
+        (&oid!(raw 2.5.4.13), "description"),
+        (&oid!(raw 2.5.4.15), "businessCategory"),
+        (&oid!(raw 2.5.4.17), "postalCode"),
+        (&oid!(raw 2.5.4.42), "GN"),
+        (&oid!(raw 2.5.4.97), "organizationIdentifier"),
+        (&oid!(raw 1.2.840.113549.1.9.1), "emailAddress"),
+        (&oid!(raw 0.9.2342.19200300.100.1.1), "UID"),
+        (&oid!(raw 0.9.2342.19200300.100.1.25), "DC"),
+        (&oid!(raw 1.3.6.1.4.1.311.60.2.1.1), "jurisdictionL"),
+        (&oid!(raw 1.3.6.1.4.1.311.60.2.1.2), "jurisdictionST"),
+        (&oid!(raw 1.3.6.1.4.1.311.60.2.1.3), "jurisdictionC"),
+    ];
+    NAMES.iter().find(|(known, _)| *known == oid.as_bytes()).map(|(_, name)| *name)
 }
 
 /// An attribute's value as text, whatever kind of string it is; what is no string gives `#` and its bytes.
@@ -332,15 +366,15 @@ fn general_name(name: &GeneralName<'_>, limits: &Limits) -> String {
 fn key(info: &SubjectPublicKeyInfo<'_>) -> (u8, u16) {
     let raw = info.subject_public_key.data.len() * 8;
     let parsed = || info.parsed().ok();
-    let (kind, bits) = match info.algorithm.algorithm.to_id_string().as_str() {
-        "1.2.840.113549.1.1.1" | oid::RSA_PSS => {
+    let (kind, bits) = match info.algorithm.algorithm.as_bytes() {
+        oid::RSA | oid::RSA_PSS => {
             let bits = match parsed() {
                 Some(PublicKey::RSA(key)) => significant_bits(key.modulus),
                 _ => 0,
             };
             (1, bits)
         }
-        "1.2.840.10045.2.1" => {
+        oid::ELLIPTIC_CURVE => {
             let point = info.subject_public_key.data.as_ref();
             let bits = match point {
                 [4, both @ ..] => both.len() / 2 * 8,
@@ -350,13 +384,13 @@ fn key(info: &SubjectPublicKeyInfo<'_>) -> (u8, u16) {
             // P-521 has 66 bytes.
             (2, if bits == 528 { 521 } else { bits })
         }
-        "1.2.840.10040.4.1" => {
+        oid::DSA => {
             // The public value is an INTEGER as long as the prime, or nearly.
             let bits =
                 Any::from_der(info.subject_public_key.data.as_ref()).map_or(0, |(_, y)| significant_bits(y.data));
             (3, bits.next_multiple_of(64))
         }
-        "1.3.101.112" | "1.3.101.113" => (4, raw),
+        oid::ED25519 | oid::ED448 => (4, raw),
         _ => (0, raw),
     };
     (kind, bits.min(usize::from(u16::MAX)) as u16)
@@ -371,14 +405,13 @@ fn significant_bits(number: &[u8]) -> usize {
 
 /// The hash of a signature algorithm, by the numbers of the typed record.
 fn signature(algorithm: &AlgorithmIdentifier<'_>) -> u8 {
-    let text = algorithm.algorithm.to_id_string();
-    match text.as_str() {
-        "1.2.840.113549.1.1.4" => 1,
-        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10040.4.3" | "1.2.840.10045.4.1" => 2,
-        "1.2.840.113549.1.1.11" | "1.2.840.10045.4.3.2" | "2.16.840.1.101.3.4.3.2" => 3,
-        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" | "2.16.840.1.101.3.4.3.3" => 4,
-        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" | "2.16.840.1.101.3.4.3.4" => 5,
-        "1.3.101.112" | "1.3.101.113" => 6,
+    match algorithm.algorithm.as_bytes() {
+        oid::MD5_RSA => 1,
+        oid::SHA1_RSA | oid::SHA1_RSA_OIW | oid::SHA1_DSA | oid::SHA1_ECDSA => 2,
+        oid::SHA256_RSA | oid::SHA256_ECDSA | oid::SHA256_DSA => 3,
+        oid::SHA384_RSA | oid::SHA384_ECDSA | oid::SHA384_DSA => 4,
+        oid::SHA512_RSA | oid::SHA512_ECDSA | oid::SHA512_DSA => 5,
+        oid::ED25519 | oid::ED448 => 6,
         oid::RSA_PSS => pss_hash(algorithm),
         _ => 0,
     }
@@ -388,11 +421,11 @@ fn signature(algorithm: &AlgorithmIdentifier<'_>) -> u8 {
 fn pss_hash(algorithm: &AlgorithmIdentifier<'_>) -> u8 {
     use x509_parser::signature_algorithm::SignatureAlgorithm;
     let Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) = SignatureAlgorithm::try_from(algorithm) else { return 0 };
-    match parameters.hash_algorithm_oid().to_id_string().as_str() {
-        "1.3.14.3.2.26" => 2,
-        "2.16.840.1.101.3.4.2.1" => 3,
-        "2.16.840.1.101.3.4.2.2" => 4,
-        "2.16.840.1.101.3.4.2.3" => 5,
+    match parameters.hash_algorithm_oid().as_bytes() {
+        oid::SHA1 => 2,
+        oid::SHA256 => 3,
+        oid::SHA384 => 4,
+        oid::SHA512 => 5,
         _ => 0,
     }
 }

@@ -24,8 +24,8 @@ const MOST: u16 = (1 << 14) + 2048;
 /// Version of the Chinese national TLS (GB/T 38636), which has the same records and hellos.
 const TLCP: u16 = 0x0101;
 
-/// Bytes to begin with: most hellos are within.
-const FIRST: usize = 1024;
+/// Bytes to begin with: most handshakes are within.
+const FIRST: usize = 4096;
 
 /// The five bytes before each record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,9 @@ impl Header {
 ///
 /// `None` says that more bytes are needed, `Some(None)` that it is none.
 pub(crate) fn old_hello(bytes: &[u8]) -> Option<Option<usize>> {
+    if bytes.first().is_some_and(|first| first & 0x80 == 0) {
+        return Some(None);
+    }
     // The high bit of the length, message type 1, and a version that is in use.
     let known = |at: usize, good: fn(u8) -> bool| bytes.get(at).is_none_or(|b| good(*b));
     if !known(0, |b| b & 0x80 != 0) || !known(2, |b| b == CLIENT_HELLO) || !known(3, |b| b == 0 || b == 3) {
@@ -137,7 +140,14 @@ impl Walk {
     /// `retried` says that the server sent a HelloRetryRequest: then every handshake record is in clear, also behind
     /// the ChangeCipherSpec that middleboxes are shown (RFC 8446 appendix D.4).
     pub(crate) fn new(bytes: &[u8], ended: bool, retried: bool, limits: &Limits) -> Self {
-        let mut walk = Self { longest: limits.handshake_bytes, ..Self::default() };
+        let records = limits.record_lengths.min(32);
+        let mut walk = Self {
+            lengths: Vec::with_capacity(records),
+            types: Vec::with_capacity(records),
+            pieces: Vec::with_capacity(8),
+            longest: limits.handshake_bytes,
+            ..Self::default()
+        };
         let mut at = walk.skip_old_hello(bytes, limits);
         let mut clear = true;
         let mut records = 0;
@@ -160,7 +170,7 @@ impl Walk {
             match header.kind {
                 HANDSHAKE if clear || is_second_hello(header, body) => {
                     wants_body = true;
-                    walk.join(body, at, header.version);
+                    walk.join(body, bytes.len() - begin, at, header.version);
                 }
                 // An encrypted alert is longer than its two bytes, whatever the cipher.
                 ALERT if header.len == 2 => {
@@ -220,8 +230,12 @@ impl Walk {
         }
     }
 
-    fn join(&mut self, body: &[u8], record: usize, version: u16) {
+    /// Takes a record's body in; `rest` is how many bytes there are from it on.
+    fn join(&mut self, body: &[u8], rest: usize, record: usize, version: u16) {
         self.pieces.push(Piece { start: self.handshake.len(), record, version });
+        if self.handshake.capacity() == 0 {
+            self.handshake.reserve_exact(rest.min(self.longest));
+        }
         let room = self.longest.saturating_sub(self.handshake.len());
         self.handshake.extend_from_slice(&body[..body.len().min(room)]);
     }

@@ -117,12 +117,13 @@ impl ProtocolTemplate for Tls {
             client = self.walk(stream, client_side, true);
             server = self.walk(stream, client_side.reverse(), true);
         }
+        if !(client.is_over() && server.is_over()) {
+            // Reading certificates is what costs: it is done once, with all that there will be. Where bytes that were asked
+            // for never come, the flow's end does it.
+            return Ok(Progress::More { forward: client.wanted, backward: server.wanted });
+        }
         self.write(&client, &server, retry, out);
-        Ok(if client.is_over() && server.is_over() {
-            Progress::Done
-        } else {
-            Progress::More { forward: client.wanted, backward: server.wanted }
-        })
+        Ok(Progress::Done)
     }
 }
 
