@@ -5,10 +5,21 @@
 //! counted, because that is what evasion looks like. Bytes behind a hole wait; when the hole never closes, the prefix
 //! ends before it.
 
+mod framing;
+
+pub use framing::{Framed, Framing};
+
+use framing::Frames;
+
 /// The bounded beginning of one direction of a flow.
 #[derive(Debug, Clone, Default)]
 pub struct StreamPrefix {
+    /// The bytes that are kept: all up to `length`, or up to where frames begin, and then their headers.
     data: Vec<u8>,
+    /// Bytes that came in order, kept or not.
+    length: usize,
+    /// Where in the stream only headers began to be kept, and how far they have come.
+    frames: Option<Box<Frames>>,
     /// Sequence number of the first byte of `data`.
     base: Option<u32>,
     /// Whether the base came from a SYN, so that nothing can come before it.
@@ -64,7 +75,7 @@ pub enum Pushed {
 /// Packets of a prefix whose place is remembered.
 const MARKS: usize = 64;
 
-/// Bytes that a prefix makes room for at once.
+/// Bytes that a prefix makes room for at a time.
 const FIRST_BYTES: usize = 2048;
 
 impl StreamPrefix {
@@ -90,9 +101,9 @@ impl StreamPrefix {
             return Pushed::Same;
         }
         let bytes = &bytes[..bytes.len().min((limits.bytes - offset) as usize)];
-        if offset as usize <= self.data.len() && self.waiting.is_empty() {
+        if offset as usize <= self.length && self.waiting.is_empty() {
             let outcome = self.append(offset, bytes, packet, limits);
-            let reaches = offset as usize + bytes.len() == self.data.len();
+            let reaches = offset as usize + bytes.len() == self.length;
             if cut && reaches {
                 self.close();
             }
@@ -103,14 +114,14 @@ impl StreamPrefix {
 
     /// Takes a segment in while others wait: only bytes that no earlier packet brought are new, the rest is compared.
     fn fit_in(&mut self, offset: u32, bytes: &[u8], cut: bool, packet: u64, limits: PrefixLimits) -> Pushed {
-        let before = self.data.len();
+        let before = self.length;
         let mut conflict = false;
         let mut at = offset as usize;
         let end = at + bytes.len();
         let part = |from: usize, to: usize| &bytes[from - offset as usize..to - offset as usize];
         if at < before {
             let both = before.min(end);
-            conflict = self.data[at..both] != *part(at, both);
+            conflict = self.differs(at, part(at, both));
             at = both;
         }
         self.waiting.sort_by_key(|piece| piece.offset);
@@ -144,7 +155,7 @@ impl StreamPrefix {
             self.waiting.push(Piece { offset: from as u32, packet, bytes: part(from, to).to_vec(), cut });
         }
         self.drain(limits);
-        match (conflict, self.data.len() > before) {
+        match (conflict, self.length > before) {
             (true, _) => Pushed::Conflict,
             (false, true) => Pushed::Grew,
             (false, false) => Pushed::Same,
@@ -156,13 +167,13 @@ impl StreamPrefix {
         if self.closed {
             return Pushed::Same;
         }
-        self.append(self.data.len() as u32, bytes, packet, limits)
+        self.append(self.length as u32, bytes, packet, limits)
     }
 
     /// A segment from before the base, `before` bytes earlier: without a SYN the first packet seen need not be the
     /// first sent.
     fn push_before(&mut self, before: u32, bytes: &[u8], cut: bool, packet: u64, limits: PrefixLimits) -> Pushed {
-        if self.anchored || before > limits.bytes || cut {
+        if self.anchored || before > limits.bytes || cut || self.frames.is_some() {
             return if self.anchored && before == 1 { Pushed::Same } else { self.overlap_before(before, bytes) };
         }
         // Start again from the earlier byte: what was there keeps its place behind it.
@@ -170,6 +181,7 @@ impl StreamPrefix {
             piece.offset = piece.offset.saturating_add(before);
         }
         let data = std::mem::take(&mut self.data);
+        self.length = 0;
         let marks = std::mem::take(&mut self.marks);
         for (index, (start, packet)) in marks.iter().enumerate() {
             let end = marks.get(index + 1).map_or(data.len(), |next| next.0 as usize);
@@ -186,30 +198,29 @@ impl StreamPrefix {
     /// The part of an early segment that reaches past the base, if any, is compared like any overlap.
     fn overlap_before(&self, before: u32, bytes: &[u8]) -> Pushed {
         let past = bytes.get(before as usize..).unwrap_or(&[]);
-        let both = past.len().min(self.data.len());
-        if past[..both] == self.data[..both] { Pushed::Same } else { Pushed::Conflict }
+        let both = past.len().min(self.length);
+        if self.differs(0, &past[..both]) { Pushed::Conflict } else { Pushed::Same }
     }
 
-    /// Appends the new part of a segment that begins within or at the end of the data.
+    /// Whether bytes that came before at `at` were others; of what was not kept, nobody knows.
+    fn differs(&self, at: usize, bytes: &[u8]) -> bool {
+        let whole = self.frames.as_ref().map_or(self.length, |frames| frames.seen().at);
+        let both = whole.saturating_sub(at).min(bytes.len());
+        self.data[at.min(whole)..][..both] != bytes[..both]
+    }
+
+    /// Appends the new part of a segment that begins within or at the end of what came in order.
     fn append(&mut self, offset: u32, bytes: &[u8], packet: u64, limits: PrefixLimits) -> Pushed {
         let at = offset as usize;
-        let known = (self.data.len() - at).min(bytes.len());
-        let conflict = self.data[at..at + known] != bytes[..known];
-        let fresh = &bytes[known..];
-        let room = (limits.bytes as usize).saturating_sub(self.data.len());
+        let (known, fresh) = bytes.split_at((self.length - at).min(bytes.len()));
+        let conflict = self.differs(at, known);
+        let room = (limits.bytes as usize).saturating_sub(self.length);
         let fresh = &fresh[..fresh.len().min(room)];
         if !fresh.is_empty() {
-            if self.data.capacity() == 0 {
-                // Most handshakes of one side fit: growing step by step copies what is there each time.
-                self.data.reserve_exact(fresh.len().max(FIRST_BYTES).min(limits.bytes as usize));
-                self.marks.reserve_exact(8);
-            }
-            if self.marks.len() < MARKS {
-                self.marks.push((self.data.len() as u32, packet));
-            }
-            self.data.extend_from_slice(fresh);
+            self.keep(fresh, packet, room);
+            self.length += fresh.len();
         }
-        if self.data.len() >= limits.bytes as usize {
+        if self.length >= limits.bytes as usize {
             self.close();
         }
         match (conflict, fresh.is_empty()) {
@@ -219,9 +230,61 @@ impl StreamPrefix {
         }
     }
 
+    /// Keeps what is to be kept of the next bytes; `room` is how many there can be in all.
+    fn keep(&mut self, fresh: &[u8], packet: u64, room: usize) {
+        let start = self.data.len() as u32;
+        if self.marks.capacity() == 0 {
+            self.marks.reserve_exact(8);
+        }
+        if self.marks.last().is_some_and(|(at, _)| *at == start) {
+            // Nothing was kept of the packet before.
+            self.marks.pop();
+        }
+        if self.marks.len() < MARKS {
+            self.marks.push((start, packet));
+        }
+        if let Some(frames) = &mut self.frames {
+            frames.take(fresh, &mut self.data);
+            return;
+        }
+        if self.data.capacity() - self.data.len() < fresh.len() {
+            // Many connections stay open for long: doubling would hold twice what they sent.
+            self.data.reserve_exact(fresh.len().max(FIRST_BYTES.min(room)));
+        }
+        self.data.extend_from_slice(fresh);
+    }
+
+    /// From `how.at` on keeps only the headers of frames. A framing that is not possible, and a second one, change nothing.
+    pub fn frame(&mut self, how: Framing) {
+        if self.closed || self.frames.is_some() || how.at > self.data.len() || !how.is_possible() {
+            return;
+        }
+        let tail = self.data.split_off(how.at);
+        self.data.shrink_to_fit();
+        self.frames = Some(Box::new(Frames::new(how)));
+        // What is there already comes again, packet by packet.
+        let first = self.marks.partition_point(|(start, _)| (*start as usize) < how.at);
+        let within = self.marks[..first].last().map_or(0, |(_, packet)| *packet);
+        let later = self.marks.split_off(first);
+        let mut from = 0;
+        let mut packet = within;
+        for (start, next) in later.into_iter().chain([((how.at + tail.len()) as u32, 0)]) {
+            let to = start as usize - how.at;
+            if to > from {
+                self.keep(&tail[from..to], packet, 0);
+            }
+            (from, packet) = (to, next);
+        }
+    }
+
+    /// How the bytes are to be read where only headers are kept.
+    pub fn framed(&self) -> Option<Framed> {
+        self.frames.as_ref().map(|frames| frames.seen())
+    }
+
     /// Takes in whatever waited and is now in order.
     fn drain(&mut self, limits: PrefixLimits) {
-        while let Some(at) = self.waiting.iter().position(|piece| piece.offset as usize == self.data.len()) {
+        while let Some(at) = self.waiting.iter().position(|piece| piece.offset as usize == self.length) {
             let piece = self.waiting.swap_remove(at);
             self.append(piece.offset, &piece.bytes, piece.packet, limits);
             if piece.cut {
@@ -233,7 +296,7 @@ impl StreamPrefix {
     /// Notes a segment of which the capture holds nothing: where it continues the prefix, the prefix ends. Returns
     /// whether it did.
     pub fn close_at_hole(&mut self, seq: Option<u32>) -> bool {
-        let next = self.base.map(|base| base.wrapping_add(self.data.len() as u32));
+        let next = self.base.map(|base| base.wrapping_add(self.length as u32));
         let ends = !self.closed && (seq.is_none() || next.is_none() || seq == next);
         if ends {
             self.close();
@@ -246,7 +309,7 @@ impl StreamPrefix {
         self.waiting = Vec::new();
     }
 
-    /// The bytes so far, in order and without holes.
+    /// The bytes so far, in order; without holes but for [`framed`](Self::framed) ones.
     pub fn bytes(&self) -> &[u8] {
         &self.data
     }
@@ -259,7 +322,8 @@ impl StreamPrefix {
     /// Bytes of memory that the prefix holds.
     pub fn footprint(&self) -> usize {
         let waiting = self.waiting.iter().map(|piece| piece.bytes.capacity() + size_of::<Piece>()).sum::<usize>();
-        self.data.capacity() + waiting + self.marks.capacity() * size_of::<(u32, u64)>()
+        let frames = self.frames.as_ref().map_or(0, |_| size_of::<Frames>());
+        self.data.capacity() + waiting + frames + self.marks.capacity() * size_of::<(u32, u64)>()
     }
 
     /// Number of the packet that brought the byte at `offset`.

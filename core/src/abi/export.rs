@@ -12,6 +12,7 @@ use crate::plugin::{
     ProtocolTemplate, RecordSink, Settings, SinkTarget, StreamView, TrainingSet,
 };
 use crate::record::{FieldId, FieldTable, Mark, Value};
+use crate::stream::Framing;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RResult, RSlice, RSliceMut, RStr, RVec};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,6 +90,7 @@ impl RawStream<'_> {
             backward: self.backward.as_slice(),
             forward_ended: self.forward_ended,
             backward_ended: self.backward_ended,
+            framed: [None; 2],
             carrier: if self.protocol == Carrier::Udp as u8 { Carrier::Udp } else { Carrier::Tcp },
             originator_port: self.originator_port,
             responder_port: self.responder_port,
@@ -108,6 +110,7 @@ impl SinkTarget for ImportedSink<'_, '_> {
     fn swap_directions(&mut self) {
         self.0.swap_directions();
     }
+    fn frames(&mut self, _: Direction, _: Framing) {}
 }
 
 impl RawExtractor for Exported<Box<dyn FeatureExtractor>> {

@@ -1,13 +1,13 @@
 //! One open flow: its counts, its beginnings, and what templates read out of them.
 
 use super::{
-    Direction, DirectionStats, EndReason, FlowCounters, FlowKey, FlowRecord, SequenceTracker, Splt, Templates,
+    Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, SequenceTracker, Splt, Templates,
 };
 use crate::context::ConversationSnapshot;
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::{Carrier, PluginError, Probe, Progress, RecordSink, StreamView};
 use crate::record::{FieldId, FieldStore, Mark, Value};
-use crate::stream::{PrefixLimits, Pushed, StreamPrefix};
+use crate::stream::{Framing, PrefixLimits, Pushed, StreamPrefix};
 use sha2::{Digest, Sha256};
 
 /// What a flow's prefixes are for, right now.
@@ -46,6 +46,8 @@ pub(super) struct Flow {
     /// What the template said when it failed.
     pub(super) template_error: Option<Box<PluginError>>,
     pub(super) prefixes: Option<Box<[StreamPrefix; 2]>>,
+    /// Sequence number of each direction's SYN, for a prefix that is yet to come.
+    pub(super) anchors: [Option<u32>; 2],
     pub(super) fields: FieldStore,
     pub(super) marks: [Option<u64>; Mark::COUNT],
 }
@@ -98,7 +100,19 @@ impl Flow {
         counters: &mut FlowCounters,
     ) {
         let syn = packet.tcp.filter(|tcp| tcp.has(Tcp::SYN));
-        if packet.payload_len == 0 && syn.is_none() {
+        if let Some(tcp) = syn {
+            match &mut self.prefixes {
+                Some(both) => both[direction.index()].anchor(tcp.seq),
+                None => {
+                    self.anchors[direction.index()].get_or_insert(tcp.seq);
+                }
+            }
+        }
+        if packet.payload_len == 0 {
+            return;
+        }
+        if self.prefixes.is_none() && self.is_nobodys(direction, packet, limits, templates) {
+            self.stop_reading();
             return;
         }
         if budget < packet.payload.len() {
@@ -109,10 +123,14 @@ impl Flow {
             }
             return;
         }
-        let prefix = &mut self.prefixes.get_or_insert_default()[direction.index()];
-        if let Some(tcp) = syn {
-            prefix.anchor(tcp.seq);
-        }
+        let both = self.prefixes.get_or_insert_with(|| {
+            let mut both = Box::<[StreamPrefix; 2]>::default();
+            for (prefix, anchor) in both.iter_mut().zip(self.anchors) {
+                anchor.into_iter().for_each(|seq| prefix.anchor(seq));
+            }
+            both
+        });
+        let prefix = &mut both[direction.index()];
         if packet.payload.is_empty() {
             if packet.payload_len > 0 {
                 // The capture holds nothing of this payload: from here on there is a hole.
@@ -141,6 +159,46 @@ impl Flow {
         }
     }
 
+    /// Whether no template knows the very first payload: most flows are nobody's, and nothing of them need be kept.
+    fn is_nobodys(
+        &self,
+        direction: Direction,
+        packet: &Decoded<'_>,
+        limits: PrefixLimits,
+        templates: &Templates,
+    ) -> bool {
+        let Reading::Probing(candidates) = self.reading else { return false };
+        let bytes = packet.payload;
+        let whole = bytes.len() == packet.payload_len as usize && bytes.len() < limits.bytes as usize;
+        // Only what a prefix would begin with: no payload on a SYN, nothing that came early.
+        let begins = match (packet.tcp, self.anchors[direction.index()]) {
+            (Some(tcp), Some(anchor)) => !tcp.has(Tcp::SYN) && tcp.seq == anchor.wrapping_add(1),
+            (Some(tcp), None) => !tcp.has(Tcp::SYN),
+            (None, _) => true,
+        };
+        if !whole || !begins {
+            return false;
+        }
+        let (forward, backward) = if direction == Direction::Forward { (bytes, &[][..]) } else { (&[][..], bytes) };
+        let (originator, responder) = self.endpoints();
+        let view = StreamView {
+            forward,
+            backward,
+            forward_ended: false,
+            backward_ended: false,
+            framed: [None; 2],
+            carrier: if self.key.protocol == 6 { Carrier::Tcp } else { Carrier::Udp },
+            originator_port: originator.port,
+            responder_port: responder.port,
+        };
+        let mut known = templates.iter().take(64).enumerate().filter(|(at, _)| candidates & (1 << at) != 0);
+        known.all(|(_, template)| template.probe(&view) == Probe::No)
+    }
+
+    fn endpoints(&self) -> (Endpoint, Endpoint) {
+        if self.low_originates { (self.key.low, self.key.high) } else { (self.key.high, self.key.low) }
+    }
+
     /// Asks the templates what the new bytes mean.
     fn offer(&mut self, templates: &Templates, counters: &mut FlowCounters) {
         if let Reading::Probing(candidates) = self.reading {
@@ -161,6 +219,7 @@ impl Flow {
             backward: prefixes[1].bytes(),
             forward_ended: ended || prefixes[0].is_closed(),
             backward_ended: ended || prefixes[1].is_closed(),
+            framed: [prefixes[0].framed(), prefixes[1].framed()],
             carrier: if key.protocol == 6 { Carrier::Tcp } else { Carrier::Udp },
             originator_port: originator.port,
             responder_port: responder.port,
@@ -196,7 +255,7 @@ impl Flow {
         // What an earlier parse wrote goes when this one has succeeded, not before.
         let mut target = Writing::default();
         let outcome = parser.parse(&view, &mut RecordSink::new(&mut target));
-        let Writing { mut fields, marks, swap, dropped } = target;
+        let Writing { mut fields, marks, swap, dropped, frames } = target;
         counters.fields_dropped += dropped;
         if outcome.is_ok() {
             fields.fit();
@@ -208,7 +267,7 @@ impl Flow {
         if swapped {
             self.swap_directions();
         }
-        let Some(prefixes) = &self.prefixes else { return };
+        let Some(prefixes) = &mut self.prefixes else { return };
         for (known, mark) in self.marks.iter_mut().zip(marks) {
             if let Some((direction, offset)) = mark {
                 let direction = if crossed { direction.reverse() } else { direction };
@@ -217,6 +276,10 @@ impl Flow {
         }
         match outcome {
             Ok(Progress::More { forward, backward }) if !ended => {
+                for (direction, how) in frames.into_iter().flatten() {
+                    let direction = if crossed { direction.reverse() } else { direction };
+                    prefixes[direction.index()].frame(how);
+                }
                 let asked = if crossed { [backward, forward] } else { [forward, backward] };
                 // A template that asks for what it has would be called on every packet.
                 let wanted = [0, 1].map(|at: usize| asked[at].max(prefixes[at].bytes().len() + 1));
@@ -249,8 +312,7 @@ impl Flow {
     }
 
     pub(super) fn into_record(self, end: EndReason, idle_ns: u64, now_ns: u64) -> FlowRecord {
-        let (originator, responder) =
-            if self.low_originates { (self.key.low, self.key.high) } else { (self.key.high, self.key.low) };
+        let (originator, responder) = self.endpoints();
         let ended_ns = match end {
             EndReason::Idle => self.last_ns.saturating_add(idle_ns),
             EndReason::Active | EndReason::Reused | EndReason::Evicted => now_ns,
@@ -299,6 +361,8 @@ struct Writing {
     fields: FieldStore,
     marks: [Option<(Direction, usize)>; Mark::COUNT],
     swap: bool,
+    /// Directions of which only headers matter from now on.
+    frames: [Option<(Direction, Framing)>; 2],
     /// Values for which there was no room.
     dropped: u64,
 }
@@ -312,5 +376,8 @@ impl crate::plugin::SinkTarget for Writing {
     }
     fn swap_directions(&mut self) {
         self.swap = true;
+    }
+    fn frames(&mut self, direction: Direction, how: Framing) {
+        self.frames[direction.index()] = Some((direction, how));
     }
 }

@@ -155,6 +155,7 @@ impl FlowTable {
             template: None,
             template_error: None,
             prefixes: None,
+            anchors: [None; 2],
             fields: FieldStore::default(),
             marks: [None; Mark::COUNT],
         };
@@ -277,7 +278,7 @@ impl FlowTable {
 mod tests {
     use super::*;
     use crate::plugin::{PluginError, Probe, Progress, RecordSink, StreamView};
-    use crate::record::{ClientHello, Record};
+    use crate::record::ClientHello;
 
     const SECOND: u64 = NANOS;
 

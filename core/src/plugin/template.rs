@@ -1,6 +1,7 @@
 use super::PluginError;
 use crate::flow::Direction;
 use crate::record::{FieldId, FieldSpec, Mark, Record, Value};
+use crate::stream::{Framed, Framing};
 
 /// Recognises a protocol by the first bytes of a flow and reads what it shows in the clear.
 ///
@@ -48,6 +49,8 @@ pub struct StreamView<'a> {
     pub forward_ended: bool,
     /// No more bytes will come backward.
     pub backward_ended: bool,
+    /// Where only headers are left of a direction's frames, as [`RecordSink::frames`] asked for; forward first.
+    pub framed: [Option<Framed>; 2],
     /// What carries it.
     pub carrier: Carrier,
     /// The originator's port.
@@ -110,6 +113,7 @@ pub(crate) trait SinkTarget {
     fn set(&mut self, id: FieldId, value: Value<'_>);
     fn mark(&mut self, mark: Mark, direction: Direction, offset: usize);
     fn swap_directions(&mut self);
+    fn frames(&mut self, direction: Direction, how: Framing);
 }
 
 impl<'a> RecordSink<'a> {
@@ -134,6 +138,14 @@ impl<'a> RecordSink<'a> {
     /// Notes where something begins: `offset` bytes into one direction.
     pub fn mark(&mut self, mark: Mark, direction: Direction, offset: usize) {
         self.target.mark(mark, direction, offset);
+    }
+
+    /// Says that from some place on only the headers of a direction's frames matter, so that their bodies need not be kept.
+    ///
+    /// Where there are more bytes to come, the next parse sees [`StreamView::framed`], and the headers one behind the other.
+    /// It may also see the bodies, where they were kept for another reason.
+    pub fn frames(&mut self, direction: Direction, how: Framing) {
+        self.target.frames(direction, how);
     }
 
     /// Says that the originator is the other side; offsets and wanted bytes are given as the directions will be then.

@@ -91,10 +91,8 @@ impl<'a> Consumer<'a> {
             rest = after;
             let numbered = batch.iter().zip(record + 1..);
             record += batch.len() as u64;
-            let (wanted, records): (Vec<&FlowRecord>, Vec<u64>) = numbered
-                .map(|(flow, record)| (&**flow, record))
-                .filter(|(flow, _)| self.pipeline.scores(flow))
-                .unzip();
+            let (wanted, records): (Vec<&FlowRecord>, Vec<u64>) =
+                numbered.map(|(flow, record)| (&**flow, record)).filter(|(flow, _)| self.pipeline.scores(flow)).unzip();
             let scores = self.pipeline.score(&wanted, &records, &mut self.health)?;
             self.pipeline.late()?;
             let mut scores = scores.iter();

@@ -1,14 +1,16 @@
 //! The server's Certificate message (RFC 5246 section 7.4.2) and the X.509 certificate in it (RFC 5280).
 
 use crate::client::Bytes;
-use crate::records::Message;
+use crate::handshake::Message;
 use crate::template::Limits;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::net::IpAddr;
 use veilwatch_core::record::CertificateInfo;
 use x509_parser::asn1_rs::{Any, Tag};
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::extensions::{AuthorityInfoAccess, BasicConstraints, GeneralName, SubjectAlternativeName};
+use x509_parser::nom::Parser;
 use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
@@ -18,6 +20,9 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
 mod oid {
     use x509_parser::asn1_rs::oid;
 
+    pub(super) const ALTERNATIVE_NAMES: &[u8] = &oid!(raw 2.5.29.17);
+    pub(super) const BASIC_CONSTRAINTS: &[u8] = &oid!(raw 2.5.29.19);
+    pub(super) const AUTHORITY_ACCESS: &[u8] = &oid!(raw 1.3.6.1.5.5.7.1.1);
     pub(super) const OCSP: &[u8] = &oid!(raw 1.3.6.1.5.5.7.48.1);
     pub(super) const CRL_POINTS: &[u8] = &oid!(raw 2.5.29.31);
     pub(super) const POLICIES: &[u8] = &oid!(raw 2.5.29.32);
@@ -113,7 +118,12 @@ impl Certificate {
             chain_bytes: chain_bytes as u32,
             leaf_bytes: leaf_bytes as u32,
             sha256: Sha256::digest(der).into(),
-            leaf: X509Certificate::from_der(der).ok().map(|(_, leaf)| Leaf::read(&leaf, sni, limits)),
+            // Most extensions are of no interest: those that are, are parsed one by one.
+            leaf: X509CertificateParser::new()
+                .with_deep_parse_extensions(false)
+                .parse(der)
+                .ok()
+                .map(|(_, leaf)| Leaf::read(&leaf, sni, limits)),
         };
         while usize::from(certificate.chain_len) < limits.certificates
             && chain.three().and_then(|len| chain.take(len)).is_some()
@@ -183,26 +193,33 @@ impl Leaf {
         };
         let mut has_host_names = false;
         for extension in certificate.iter_extensions() {
-            match extension.parsed_extension() {
-                ParsedExtension::SubjectAlternativeName(names) => {
-                    let names = &names.general_names;
+            match extension.oid.as_bytes() {
+                oid::ALTERNATIVE_NAMES => {
+                    let Ok((_, SubjectAlternativeName { general_names: names })) =
+                        SubjectAlternativeName::from_der(extension.value)
+                    else {
+                        continue;
+                    };
                     leaf.san_count = names.len().min(usize::from(u16::MAX)) as u16;
                     leaf.san_first = names.first().map(|name| general_name(name, limits)).unwrap_or_default();
-                    for name in names {
+                    for name in &names {
                         if let GeneralName::DNSName(name) = name {
                             has_host_names = true;
                             leaf.take_host_name(name, sni);
                         }
                     }
                 }
-                ParsedExtension::BasicConstraints(constraints) => leaf.is_ca = constraints.ca,
-                ParsedExtension::AuthorityInfoAccess(access) => {
-                    let ocsp = |oid: &Oid<'_>| oid.as_bytes() == oid::OCSP;
-                    leaf.has_revocation |= access.accessdescs.iter().any(|d| ocsp(&d.access_method));
+                oid::BASIC_CONSTRAINTS => {
+                    leaf.is_ca =
+                        BasicConstraints::from_der(extension.value).is_ok_and(|(_, constraints)| constraints.ca);
                 }
-                _ => {}
-            }
-            match extension.oid.as_bytes() {
+                oid::AUTHORITY_ACCESS => {
+                    let access = AuthorityInfoAccess::from_der(extension.value);
+                    let ocsp = |(_, access): (&[u8], AuthorityInfoAccess<'_>)| {
+                        access.accessdescs.iter().any(|place| place.access_method.as_bytes() == oid::OCSP)
+                    };
+                    leaf.has_revocation |= access.is_ok_and(ocsp);
+                }
                 oid::TRANSPARENCY => leaf.ct_stamps = true,
                 oid::POLICIES => leaf.has_policies = true,
                 oid::CRL_POINTS => leaf.has_revocation = true,

@@ -1,6 +1,6 @@
 //! The ClientHello (RFC 8446 section 4.1.2, RFC 5246 section 7.4.1.2).
 
-use crate::records::Message;
+use crate::handshake::Message;
 use crate::template::Limits;
 use tls_parser::{SNIType, TlsExtension, parse_tls_client_hello_extension};
 use veilwatch_core::record::ClientHello;

@@ -1,7 +1,7 @@
 //! TLS over TCP: what a connection shows before it is encrypted, and the outer shape of what follows.
 //!
-//! * `records` walks the records of one direction (RFC 8446 section 5.1) and joins the handshake messages in
-//!   them, however they are cut over records and segments.
+//! * `records` walks the records of one direction (RFC 8446 section 5.1); `handshake` finds the messages in them, however
+//!   they are cut over records and segments.
 //! * `client`, `server` and `certificate` read one kind of handshake message each.
 //! * `probe` recognises TLS by its first bytes, on any port.
 //! * [`Tls`] is the protocol template that puts these together.
@@ -10,6 +10,7 @@
 
 mod certificate;
 mod client;
+mod handshake;
 mod probe;
 mod records;
 mod server;

@@ -1,8 +1,8 @@
 //! Recognises TLS by the first bytes of either direction.
 
+use crate::handshake::is_message;
 use crate::records::{
-    ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HEADER, Header, SERVER_HELLO, is_message,
-    old_hello,
+    ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HEADER, Header, SERVER_HELLO, old_hello,
 };
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::{Carrier, Probe, StreamView};

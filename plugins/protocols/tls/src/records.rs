@@ -1,6 +1,8 @@
-//! The records of one direction, and the handshake messages in them.
+//! The records of one direction.
 
+use crate::handshake::{Handshake, Message};
 use crate::template::Limits;
+use veilwatch_core::stream::{Framed, Framing};
 
 /// Content types (RFC 8446 section 5.1).
 pub(crate) const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -18,11 +20,19 @@ pub(crate) const CERTIFICATE: u8 = 11;
 
 pub(crate) const HEADER: usize = 5;
 
+/// Bytes of an alert in clear (RFC 8446 section 6).
+const ALERT_BYTES: u16 = 2;
+
 /// The most that an encrypted record may hold (RFC 5246 section 6.2.3).
 const MOST: u16 = (1 << 14) + 2048;
 
 /// Version of the Chinese national TLS (GB/T 38636), which has the same records and hellos.
 const TLCP: u16 = 0x0101;
+
+/// Records as frames: of what is encrypted only the headers are kept, and alerts, which might be in clear.
+pub(crate) fn framing(at: usize) -> Framing {
+    Framing { at, header: HEADER as u8, length_at: 3, length_bytes: 2, keep: ALERT_BYTES }
+}
 
 /// Bytes to begin with: most handshakes are within.
 const FIRST: usize = 4096;
@@ -78,7 +88,7 @@ pub(crate) fn old_hello(bytes: &[u8]) -> Option<Option<usize>> {
 
 /// One direction, walked as far as it could be.
 #[derive(Debug, Default)]
-pub(crate) struct Walk {
+pub(crate) struct Walk<'a> {
     /// Lengths of the first records.
     pub(crate) lengths: Vec<u16>,
     /// Their content types.
@@ -97,55 +107,21 @@ pub(crate) struct Walk {
     pub(crate) wanted: usize,
     /// Bytes of a ClientHello in SSL 2.0 form, without its length.
     pub(crate) old_hello: Option<Vec<u8>>,
-    /// The handshake in clear, records joined.
-    handshake: Vec<u8>,
-    /// Where each record's share of it begins.
-    pieces: Vec<Piece>,
-    /// Longest message that is believed.
-    longest: usize,
+    /// The handshake in clear.
+    handshake: Handshake<'a>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    /// In the joined handshake.
-    start: usize,
-    /// In the direction's bytes.
-    record: usize,
-    version: u16,
-}
-
-/// A handshake message, or as much of it as there is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Message<'a> {
-    pub(crate) kind: u8,
-    /// Length of its body as announced.
-    pub(crate) len: usize,
-    /// What there is of the body.
-    pub(crate) body: &'a [u8],
-    /// Offset of the record it begins in.
-    pub(crate) record: usize,
-    /// Version of that record.
-    pub(crate) record_version: u16,
-}
-
-impl Message<'_> {
-    pub(crate) fn is_complete(&self) -> bool {
-        self.body.len() == self.len
-    }
-}
-
-impl Walk {
+impl<'a> Walk<'a> {
     /// Walks the records of one direction.
     ///
     /// `retried` says that the server sent a HelloRetryRequest: then every handshake record is in clear, also behind
     /// the ChangeCipherSpec that middleboxes are shown (RFC 8446 appendix D.4).
-    pub(crate) fn new(bytes: &[u8], ended: bool, retried: bool, limits: &Limits) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], ended: bool, framed: Option<Framed>, retried: bool, limits: &Limits) -> Self {
         let records = limits.record_lengths.min(32);
         let mut walk = Self {
             lengths: Vec::with_capacity(records),
             types: Vec::with_capacity(records),
-            pieces: Vec::with_capacity(8),
-            longest: limits.handshake_bytes,
+            handshake: Handshake::new(limits.handshake_bytes),
             ..Self::default()
         };
         let mut at = walk.skip_old_hello(bytes, limits);
@@ -164,16 +140,18 @@ impl Walk {
                 walk.types.push(header.kind);
             }
             let begin = at + HEADER;
-            let end = begin + usize::from(header.len);
+            // Of an encrypted record there may be the header alone.
+            let left_out = header.len > ALERT_BYTES && framed.is_some_and(|framed| at >= framed.at);
+            let end = if left_out { begin } else { begin + usize::from(header.len) };
             let body = &bytes[begin..end.min(bytes.len())];
             let mut wants_body = false;
             match header.kind {
                 HANDSHAKE if clear || is_second_hello(header, body) => {
                     wants_body = true;
-                    walk.join(body, bytes.len() - begin, at, header.version);
+                    walk.handshake.push(body, at, header.version);
                 }
                 // An encrypted alert is longer than its two bytes, whatever the cipher.
-                ALERT if header.len == 2 => {
+                ALERT if header.len == ALERT_BYTES => {
                     wants_body = true;
                     if let &[level @ 1..=2, description] = body {
                         walk.alerts = walk.alerts.saturating_add(1);
@@ -206,7 +184,8 @@ impl Walk {
             at = end;
             next = at + HEADER;
         }
-        walk.complete = walk.lengths.len() >= limits.record_lengths || (ended && at > 0 && at == bytes.len());
+        walk.complete = walk.lengths.len() >= limits.record_lengths
+            || (ended && at > 0 && at == bytes.len() && framed.is_none_or(|framed| framed.missing == 0));
         // A parse begins anew each time: asking for twice the bytes keeps all parses together linear in the bytes. What
         // is asked for and never comes is read at the end of the flow.
         walk.wanted = if ended || broken { usize::MAX } else { next.max(bytes.len() * 2).max(FIRST) };
@@ -230,16 +209,6 @@ impl Walk {
         }
     }
 
-    /// Takes a record's body in; `rest` is how many bytes there are from it on.
-    fn join(&mut self, body: &[u8], rest: usize, record: usize, version: u16) {
-        self.pieces.push(Piece { start: self.handshake.len(), record, version });
-        if self.handshake.capacity() == 0 {
-            self.handshake.reserve_exact(rest.min(self.longest));
-        }
-        let room = self.longest.saturating_sub(self.handshake.len());
-        self.handshake.extend_from_slice(&body[..body.len().min(room)]);
-    }
-
     /// Whether nothing more will be read here.
     pub(crate) fn is_over(&self) -> bool {
         self.wanted == usize::MAX
@@ -247,24 +216,7 @@ impl Walk {
 
     /// The handshake messages in clear, up to the first that is none or not complete.
     pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
-        let mut at = 0;
-        let mut piece = 0;
-        std::iter::from_fn(move || {
-            let rest = self.handshake.get(at..)?;
-            let &[kind, a, b, c, ref rest @ ..] = rest else { return None };
-            let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            if !is_message(kind) || len > self.longest {
-                return None;
-            }
-            // Empty records leave pieces that begin at the same place: the last of them holds the byte.
-            while self.pieces.get(piece + 1).is_some_and(|next| next.start <= at) {
-                piece += 1;
-            }
-            let Piece { record, version: record_version, .. } = *self.pieces.get(piece)?;
-            // Behind an incomplete message there is nothing.
-            at += 4 + len;
-            Some(Message { kind, len, body: &rest[..len.min(rest.len())], record, record_version })
-        })
+        self.handshake.messages()
     }
 
     /// The first message of a kind.
@@ -281,18 +233,13 @@ fn is_second_hello(header: Header, body: &[u8]) -> bool {
     })
 }
 
-/// Whether a handshake message can have this type; encrypted ones mostly cannot.
-pub(crate) fn is_message(kind: u8) -> bool {
-    matches!(kind, 0..=6 | 8 | 11..=16 | 20..=25 | 67 | 203 | 254)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{client_hello, message, record};
 
-    fn walk(bytes: &[u8]) -> Walk {
-        Walk::new(bytes, false, false, &Limits::default())
+    fn walk(bytes: &[u8]) -> Walk<'_> {
+        Walk::new(bytes, false, None, false, &Limits::default())
     }
 
     #[test]
@@ -313,9 +260,9 @@ mod tests {
         assert!(walk(&data.repeat(32)).is_over());
         assert!(!walk(&data.repeat(31)).is_over());
         let limits = Limits::default();
-        assert!(Walk::new(&data, true, false, &limits).complete);
-        assert!(!Walk::new(&data[..7], true, false, &limits).complete);
-        assert!(!Walk::new(&[], true, false, &limits).complete);
+        assert!(Walk::new(&data, true, None, false, &limits).complete);
+        assert!(!Walk::new(&data[..7], true, None, false, &limits).complete);
+        assert!(!Walk::new(&[], true, None, false, &limits).complete);
     }
 
     #[test]
@@ -323,7 +270,7 @@ mod tests {
         let mut bytes = record(CHANGE_CIPHER_SPEC, &[1]);
         bytes.extend(record(HANDSHAKE, &message(CERTIFICATE, &[0; 40])));
         assert!(walk(&bytes).messages().next().is_none());
-        assert!(Walk::new(&bytes, false, true, &Limits::default()).message(CERTIFICATE).is_some());
+        assert!(Walk::new(&bytes, false, None, true, &Limits::default()).message(CERTIFICATE).is_some());
         // But for what is plainly a second ClientHello.
         bytes.extend(record(HANDSHAKE, &client_hello("a.example")));
         assert!(walk(&bytes).message(CLIENT_HELLO).is_some());
@@ -353,7 +300,7 @@ mod tests {
         let (mut have, mut calls) = (0, 0);
         while have < tiny.len() {
             let walk = walk(&tiny[..have]);
-            assert!(walk.pieces.len() <= Limits::default().handshake_records);
+            assert!(walk.handshake.records() <= Limits::default().handshake_records);
             if walk.is_over() {
                 break;
             }

@@ -1,7 +1,8 @@
 //! The ServerHello (RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3).
 
 use crate::client::{Bytes, Client};
-use crate::records::{CERTIFICATE, Message, NEW_SESSION_TICKET, SERVER_HELLO, Walk};
+use crate::handshake::Message;
+use crate::records::{CERTIFICATE, NEW_SESSION_TICKET, SERVER_HELLO, Walk};
 use tls_parser::{TlsExtension, parse_tls_server_hello_extension};
 use veilwatch_core::record::ServerHello;
 
@@ -103,7 +104,7 @@ impl Server {
 
     /// Whether an earlier session is taken up: in TLS 1.3 by a pre-shared key, before it by the client's session id or
     /// by a handshake that goes straight on to the change of ciphers (a ticket, RFC 5077 section 3.1).
-    fn resumes(&self, client: Option<&Client>, walk: &Walk) -> bool {
+    fn resumes(&self, client: Option<&Client>, walk: &Walk<'_>) -> bool {
         if self.is_13() {
             return self.takes_key;
         }
@@ -114,7 +115,7 @@ impl Server {
     }
 
     /// The typed record; `retry` says that a HelloRetryRequest came first.
-    pub(crate) fn record(&self, client: Option<&Client>, walk: &Walk, retry: bool) -> ServerHello<'_> {
+    pub(crate) fn record(&self, client: Option<&Client>, walk: &Walk<'_>, retry: bool) -> ServerHello<'_> {
         ServerHello {
             record_version: self.record_version,
             version: self.version,

@@ -2,7 +2,8 @@
 
 use crate::certificate::Certificate;
 use crate::client::Client;
-use crate::records::{CERTIFICATE, CLIENT_HELLO, Message, SERVER_HELLO, Walk};
+use crate::handshake::Message;
+use crate::records::{CERTIFICATE, CLIENT_HELLO, SERVER_HELLO, Walk, framing};
 use crate::server::{Server, is_retry};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
@@ -73,22 +74,28 @@ impl Tls {
         Ok(Self { limits })
     }
 
-    fn walk(&self, stream: &StreamView<'_>, direction: Direction, retried: bool) -> Walk {
-        Walk::new(stream.bytes(direction), stream.ended(direction), retried, &self.limits)
+    fn walk<'a>(&self, stream: &StreamView<'a>, direction: Direction, retried: bool) -> Walk<'a> {
+        Walk::new(
+            stream.bytes(direction),
+            stream.ended(direction),
+            stream.framed[direction.index()],
+            retried,
+            &self.limits,
+        )
     }
 }
 
 /// Whether a direction is a client's by its handshake.
-fn is_client(walk: &Walk) -> bool {
+fn is_client(walk: &Walk<'_>) -> bool {
     walk.old_hello.is_some() || walk.message(CLIENT_HELLO).is_some()
 }
 
-fn is_server(walk: &Walk) -> bool {
+fn is_server(walk: &Walk<'_>) -> bool {
     walk.message(SERVER_HELLO).is_some()
 }
 
 /// A message that will not grow: complete, or all that there will be of it.
-fn is_ripe(message: &Message<'_>, walk: &Walk, limit: usize) -> bool {
+fn is_ripe(message: &Message<'_>, walk: &Walk<'_>, limit: usize) -> bool {
     message.is_complete() || message.body.len() >= limit || walk.is_over()
 }
 
@@ -118,6 +125,14 @@ impl ProtocolTemplate for Tls {
             server = self.walk(stream, client_side.reverse(), true);
         }
         if !(client.is_over() && server.is_over()) {
+            // What is encrypted need not be kept. Behind a HelloRetryRequest there is more in clear to come.
+            if is_server(&server) && !retry {
+                let sides = [(Direction::Forward, &client), (Direction::Backward, &server)];
+                for (direction, at) in sides.into_iter().filter_map(|(side, walk)| Some((side, walk.application_data?)))
+                {
+                    out.frames(direction, framing(at));
+                }
+            }
             // Reading certificates is what costs: it is done once, with all that there will be. Where bytes that were asked
             // for never come, the flow's end does it.
             return Ok(Progress::More { forward: client.wanted, backward: server.wanted });
@@ -129,7 +144,7 @@ impl ProtocolTemplate for Tls {
 
 impl Tls {
     /// Writes what both directions show, the client being the originator.
-    fn write(&self, client: &Walk, server: &Walk, retry: bool, out: &mut RecordSink<'_>) {
+    fn write(&self, client: &Walk<'_>, server: &Walk<'_>, retry: bool, out: &mut RecordSink<'_>) {
         let client_hello = self.write_client(client, out);
         let server_hello = self.write_server(server, client_hello.as_ref(), retry, out);
         let is_13 = server_hello.as_ref().is_some_and(Server::is_13);
@@ -150,7 +165,7 @@ impl Tls {
     }
 
     /// Writes the first ClientHello: the fingerprints are over it, whatever a HelloRetryRequest makes of the second.
-    fn write_client(&self, walk: &Walk, out: &mut RecordSink<'_>) -> Option<Client> {
+    fn write_client(&self, walk: &Walk<'_>, out: &mut RecordSink<'_>) -> Option<Client> {
         let count = walk.messages().filter(|message| message.kind == CLIENT_HELLO).count();
         let count = (count + usize::from(walk.old_hello.is_some())).min(255) as u8;
         let (client, at) = match &walk.old_hello {
@@ -171,7 +186,7 @@ impl Tls {
     /// Writes the ServerHello behind a HelloRetryRequest where there is one, else the first.
     fn write_server(
         &self,
-        walk: &Walk,
+        walk: &Walk<'_>,
         client: Option<&Client>,
         retry: bool,
         out: &mut RecordSink<'_>,
@@ -186,7 +201,7 @@ impl Tls {
     }
 }
 
-fn write_records(client: &Walk, server: &Walk, out: &mut RecordSink<'_>) {
+fn write_records(client: &Walk<'_>, server: &Walk<'_>, out: &mut RecordSink<'_>) {
     // Between the directions there is no order: the graver alert counts, the server's where they are alike.
     let last_alert = match (client.last_alert, server.last_alert) {
         (Some(ours), Some(theirs)) if ours[0] > theirs[0] => Some(ours),
@@ -389,6 +404,30 @@ mod tests {
             let cut = flow(&[(Backward, &backward[..at]), (Forward, &forward), (Backward, &backward[at..])]);
             assert_eq!(cut.fields, whole.fields, "{at}");
         }
+    }
+
+    /// Encrypted records of which only the headers are kept say the same as those that are kept whole.
+    #[test]
+    fn what_is_encrypted_need_not_be_kept() {
+        let (forward, backward) = conversation(700);
+        let data = |sizes: &[usize]| -> Vec<u8> {
+            sizes.iter().flat_map(|size| record(APPLICATION_DATA, &vec![23; *size])).collect()
+        };
+        // More than a prefix holds: in one piece, nothing is left out, because nothing more is to come.
+        let forward = [forward, data(&[3000, 900, 12, 5000, 1, 9000])].concat();
+        let backward = [backward, data(&[700, 16_000, 4000]), record(ALERT, &[1, 0])].concat();
+        let whole = flow(&[(Forward, &forward), (Backward, &backward)]);
+        for size in [100, 1000, 1448] {
+            let cuts = vec![size; 60];
+            let cut = flow(&interleaved([&forward, &backward], &cuts));
+            assert_eq!(cut.fields, whole.fields, "{size}");
+        }
+        // A connection that ends within a record, before its prefix is full.
+        let short = flow(&[(Forward, &forward[..9000]), (Backward, &backward[..9000])]);
+        let records: TlsRecords<'_> = read(&short).unwrap();
+        assert_eq!((records.client_complete, records.server_complete), (false, false));
+        let cut = flow(&interleaved([&forward[..9000], &backward[..9000]], &[1000; 20]));
+        assert_eq!(cut.fields, short.fields);
     }
 
     /// Cuts a stream at these places, in turns with the other one.

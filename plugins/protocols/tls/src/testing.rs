@@ -74,6 +74,7 @@ pub(crate) fn view<'a>(forward: &'a [u8], backward: &'a [u8], ended: bool) -> St
         backward,
         forward_ended: ended,
         backward_ended: ended,
+        framed: [None; 2],
         carrier: Carrier::Tcp,
         originator_port: 50_000,
         responder_port: 443,
