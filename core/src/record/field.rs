@@ -259,6 +259,11 @@ impl FieldStore {
         })
     }
 
+    /// All fields in id order.
+    pub fn iter(&self) -> impl Iterator<Item = (FieldId, Value<'_>)> {
+        self.slots.iter().filter_map(|(id, _)| Some((*id, self.get(*id)?)))
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -278,6 +283,8 @@ mod tests {
         assert_eq!(store.get(FieldId(3)), Some(Value::U16List(&[1, 2])));
         assert_eq!(store.get(FieldId(9)), Some(Value::U64(9)));
         assert_eq!(store.get(FieldId(4)), None);
+        let all: Vec<_> = store.iter().collect();
+        assert_eq!(all, [(FieldId(3), Value::U16List(&[1, 2])), (FieldId(9), Value::U64(9))]);
     }
 
     #[test]
