@@ -102,6 +102,16 @@ pub enum LibraryError {
         /// How, and what to do.
         why: String,
     },
+    /// No child can be started to try it.
+    #[error("plugin {path}: cannot be tried, since {program} cannot be started ({error})")]
+    NoChild {
+        /// The library.
+        path: PathBuf,
+        /// What was to become the child.
+        program: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// A child process tried it and tells what is wrong.
     #[error("{0}")]
     Told(String),

@@ -14,7 +14,7 @@ use veilwatch_core::abi::{PluginModuleRef, ROOT_SYMBOL, import};
 use veilwatch_core::plugin::{Declaration, Manifest, PluginError};
 
 /// What a library must have been built against: the symbol of the contract and the version of its types.
-pub(crate) fn contract() -> String {
+pub fn contract() -> String {
     let symbol = String::from_utf8_lossy(ROOT_SYMBOL);
     format!("{}/{}", symbol.trim_end_matches('\0'), PluginModuleRef::VERSION_STRINGS.version)
 }

@@ -1,23 +1,15 @@
 //! Tries a library in a process of its own before this one loads it.
 //!
-//! A library runs code as soon as it is loaded, and some of what it may do cannot be caught: it may crash, abort, or never
-//! come back. So the same program is started once more with the argument `plugin-probe`; that child takes limits on,
-//! loads the library, makes each plugin with empty settings, calls it for the first time, and says on one line how it
-//! went. If it dies or does not answer in time, that is the answer.
+//! The child (see `child`) loads the library, makes each plugin with empty settings, calls it for the first time, and says
+//! how it went.
 
+use super::child::{self, Errand, Said, Say};
 use super::error::LibraryError;
 use super::report::brief;
-use super::{guarded, library, meter::Meter};
-use crate::worker::{WorkerLimits, sandbox};
-use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use super::{conform, guarded, library, meter::Meter};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
 use veilwatch_core::feature::{Column, FlowBatch, Rows, RowsMut};
 use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
@@ -26,151 +18,35 @@ use veilwatch_core::plugin::{
 };
 use veilwatch_core::record::FieldTable;
 
-/// The argument that makes a program the child.
-pub const PROBE_ARGUMENT: &str = "plugin-probe";
-
-/// Bytes of the child's answer, and of what it says on standard error.
-const ANSWER_BYTES: u64 = 64 << 10;
-
-/// What the child says, a line each.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Said {
-    /// What it does next.
-    Trying(String),
-    /// All went well.
-    Good,
-    /// Something is wrong with the library.
-    Refused(String),
-}
+/// The argument that makes a program the child that tries a library.
+const PROBE_ARGUMENT: &str = "plugin-probe";
 
 /// Tries a library in a child that `program` becomes.
 pub(crate) fn probe(program: &Path, path: &Path, limit: Duration) -> Result<(), LibraryError> {
-    let wrong = |why: String| LibraryError::Probe { path: path.to_owned(), why };
-    let cannot = |error: std::io::Error| {
-        wrong(format!("cannot be tried, since {} cannot be started ({error})", program.display()))
-    };
-    let mut child = Command::new(program)
-        .arg(PROBE_ARGUMENT)
-        .arg(path)
-        // What it says when it panics goes into a message of one line.
-        .env("RUST_BACKTRACE", "0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(cannot)?;
-    let answer = listen(child.stdout.take());
-    let complaint = listen(child.stderr.take());
-    let status = wait(&mut child, limit).map_err(cannot)?;
-    // Whoever the child left behind may keep the pipes open: what came so far will do.
-    let heard = |from: &Receiver<Vec<u8>>| from.recv_timeout(Duration::from_millis(500)).unwrap_or_default();
-    let answer = heard(&answer);
-    let said: Vec<Said> =
-        answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    let stage =
-        said.iter().rev().find_map(|said| if let Said::Trying(stage) = said { Some(stage.as_str()) } else { None });
-    let stage = brief(stage.unwrap_or("starting"));
-    let Some(status) = status else {
-        return Err(wrong(format!(
-            "it did not come back within {} ms when it was tried ({stage}); look for an endless loop, or raise \
-             `probe_milliseconds` under [plugins]",
-            limit.as_millis()
-        )));
-    };
-    match said.last() {
-        Some(Said::Good) if status.success() => Ok(()),
-        Some(Said::Refused(why)) => Err(LibraryError::Told(brief(why))),
-        _ => {
-            let complaint = brief(&String::from_utf8_lossy(&heard(&complaint)));
-            let words = if complaint.is_empty() { String::new() } else { format!(", which said: {complaint}") };
-            let words = words.chars().take(300).collect::<String>();
-            let (ended, advice) = ending(status);
-            Err(wrong(format!("it ended the process that tried it ({stage}; {ended}){words}; {advice}")))
-        }
-    }
+    let advice = ", or raise `probe_milliseconds` under [plugins]";
+    child::send(&Errand { program, argument: PROBE_ARGUMENT, path, more: &[], limit, advice }).1
 }
 
-/// How a process ended, and what to do about it.
-fn ending(status: ExitStatus) -> (String, &'static str) {
-    match (status.signal(), status.code()) {
-        (Some(libc::SIGABRT), _) => (
-            format!("it aborted, signal {}", libc::SIGABRT),
-            "it panics and is built with `panic = \"abort\"`, or aborts by itself: correct it, and build it without that",
-        ),
-        (Some(signal), _) => (format!("it crashed, signal {signal}"), "correct it, or ask its author to"),
-        (None, code) => (
-            format!("exit status {}", code.unwrap_or_default()),
-            "a plugin must not end the process: have it return an error instead",
-        ),
-    }
-}
-
-/// Waits for a child; `None` where it had to be ended.
-fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(3));
-    }
-}
-
-/// The beginning of what comes through a pipe, once it is closed; the rest is read and forgotten.
-fn listen(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
-    let (said, heard) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.by_ref().take(ANSWER_BYTES).read_to_end(&mut bytes);
-            let _ = said.send(bytes);
-            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-        }
-    });
-    heard
-}
-
-/// The child's side, for a program that may be called with [`PROBE_ARGUMENT`]; to be called before anything else is done.
-/// `None` where this is no such call.
+/// The child's side, for a program that may be called to try or to check a library; to be called before anything else is
+/// done. `None` where this is no such call.
 pub fn probe_main() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next()? != PROBE_ARGUMENT {
-        return None;
-    }
-    let (Some(path), None) = (arguments.next().map(PathBuf::from), arguments.next()) else {
-        return Some(ExitCode::FAILURE);
+    let errand = arguments.next()?;
+    let rest: Vec<_> = arguments.collect();
+    let outcome = match (errand.to_str()?, rest.as_slice()) {
+        (PROBE_ARGUMENT, [path]) => child::serve(|say| attempt(path.as_ref(), say)),
+        (conform::CHECK_ARGUMENT, [path, settings, patience]) => {
+            conform::answer(path.as_ref(), &settings.to_string_lossy(), &patience.to_string_lossy())
+        }
+        (PROBE_ARGUMENT | conform::CHECK_ARGUMENT, _) => return Some(ExitCode::FAILURE),
+        _ => return None,
     };
-    Some(if answer(&path).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Some(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
-
-/// Takes standard output away from the library, tries it, and says how it went.
-fn answer(path: &Path) -> std::io::Result<()> {
-    let mut out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-    nix::unistd::dup2_stdout(std::io::stderr())?;
-    let mut say = |said: &Said| -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(said)?;
-        line.push(b'\n');
-        out.write_all(&line)
-    };
-    let limits = WorkerLimits { cpu_seconds: 600, file_bytes: 64 << 20, ..WorkerLimits::default() };
-    sandbox::limit(&limits).map_err(std::io::Error::other)?;
-    let outcome = attempt(path, &mut |stage| say(&Said::Trying(brief(&stage))));
-    match outcome? {
-        Ok(()) => say(&Said::Good),
-        Err(why) => say(&Said::Refused(brief(&why))),
-    }
-}
-
-type Tell<'a> = &'a mut dyn FnMut(String) -> std::io::Result<()>;
 
 /// Loads a library and calls all of its plugins once.
-fn attempt(path: &Path, tell: Tell<'_>) -> std::io::Result<Result<(), String>> {
+fn attempt(path: &Path, say: Say<'_>) -> std::io::Result<Result<(), String>> {
+    let mut tell = |stage: String| say(&Said::Trying(brief(&stage)));
     tell("loading it".into())?;
     let declarations = match library::load(path) {
         Ok(declarations) => declarations,
@@ -179,7 +55,7 @@ fn attempt(path: &Path, tell: Tell<'_>) -> std::io::Result<Result<(), String>> {
     let flows = some_flows(&[]).0;
     for declaration in declarations {
         let name = declaration.manifest.path();
-        if let Err(error) = try_plugin(&declaration, &flows, tell)? {
+        if let Err(error) = try_plugin(&declaration, &flows, &mut tell)? {
             return Ok(Err(format!("plugin {}: {name}: {error}", path.display())));
         }
     }
@@ -187,7 +63,11 @@ fn attempt(path: &Path, tell: Tell<'_>) -> std::io::Result<Result<(), String>> {
 }
 
 /// What is wrong with a plugin, in words that say what to do.
-fn try_plugin(declaration: &Declaration, flows: &[FlowRecord], tell: Tell<'_>) -> std::io::Result<Result<(), String>> {
+fn try_plugin(
+    declaration: &Declaration,
+    flows: &[FlowRecord],
+    tell: &mut dyn FnMut(String) -> std::io::Result<()>,
+) -> std::io::Result<Result<(), String>> {
     let name = declaration.manifest.path();
     tell(format!("creating {name}"))?;
     let meter = Meter::new(&name, Duration::ZERO);

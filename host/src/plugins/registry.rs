@@ -236,11 +236,7 @@ impl Registry {
         settings: Settings<'_>,
         meter: &Arc<Meter>,
     ) -> Result<Instance, RegistryError> {
-        let (declaration, _) = self.find(path).ok_or_else(|| {
-            let names: Vec<String> = self.manifests().map(|(manifest, _)| manifest.path()).collect();
-            let hint = crate::config::nearest(path, names.iter().map(String::as_str)).map(str::to_owned);
-            RegistryError::Unknown { asked: path.to_owned(), hint }
-        })?;
+        let (declaration, _) = self.find(path).ok_or_else(|| self.unknown(path))?;
         let failed = |error| RegistryError::Create { path: path.to_owned(), error };
         let instance = guarded::create(declaration, settings, meter).map_err(failed)?;
         let (said, made) = (declaration.manifest.kind, instance.kind());
@@ -251,9 +247,16 @@ impl Registry {
     }
 
     /// What is known by `kind/name`, and where it comes from.
-    pub(crate) fn find(&self, path: &str) -> Option<&(Declaration, Origin)> {
+    pub fn find(&self, path: &str) -> Option<&(Declaration, Origin)> {
         let (kind, name) = path.split_once('/')?;
         self.entries.iter().find(|((k, n), _)| k.word() == kind && n == name).map(|(_, entry)| entry)
+    }
+
+    /// The error for a name that there is none of, with the nearest that there is.
+    pub fn unknown(&self, path: &str) -> RegistryError {
+        let names: Vec<String> = self.manifests().map(|(manifest, _)| manifest.path()).collect();
+        let hint = crate::config::nearest(path, names.iter().map(String::as_str)).map(str::to_owned);
+        RegistryError::Unknown { asked: path.to_owned(), hint }
     }
 
     /// What there is, by kind and name.
