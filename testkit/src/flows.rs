@@ -226,7 +226,8 @@ fn fill(flow: &mut FlowRecord, id: FieldId, fields: &FieldTable, chance: &mut Ch
             flow.fields.set(id, Value::F64(number));
         }
         FieldKind::Bytes => {
-            let text: Vec<u8> = (0..len).map(|_| b"abcdefg-.0123 \xff"[chance.below(16) as usize]).collect();
+            let letters = b"abcdefg-.0123 \xff";
+            let text: Vec<u8> = (0..len).map(|_| letters[chance.below(letters.len() as u64) as usize]).collect();
             flow.fields.set(id, Value::Bytes(&text));
         }
         FieldKind::U16List => {
@@ -248,24 +249,26 @@ fn odd_clocks(flow: &mut FlowRecord, chance: &mut Chance) {
     flow.splt.times_us.iter_mut().for_each(|time| *time = u32::MAX);
 }
 
-/// The largest counts that a flow can reach.
+/// A count that no capture reaches; those of both directions can still be added.
+const MOST: u64 = 1 << 62;
+
 fn extreme_counts(flow: &mut FlowRecord) {
     let moments =
-        |most: f64| Moments { count: u64::MAX, min: 0.0, max: most, mean: most / 2.0, squares: most * most * 1e9 };
+        |most: f64| Moments { count: MOST, min: 0.0, max: most, mean: most / 2.0, squares: most * most * 1e9 };
     for stats in &mut flow.stats {
         *stats = DirectionStats {
-            packets: u64::MAX,
-            bytes: u64::MAX,
-            payload_bytes: u64::MAX,
+            packets: MOST,
+            bytes: MOST,
+            payload_bytes: MOST,
             lengths: moments(f64::from(u32::MAX)),
             // Centuries in seconds: all that nanoseconds can hold.
             gaps: moments(u64::MAX as f64 / 1e9),
-            syn: u32::MAX,
-            fin: u32::MAX,
-            rst: u32::MAX,
-            psh: u32::MAX,
-            retransmitted: u32::MAX,
-            reordered: u32::MAX,
+            syn: u32::MAX / 4,
+            fin: u32::MAX / 4,
+            rst: u32::MAX / 4,
+            psh: u32::MAX / 4,
+            retransmitted: u32::MAX / 4,
+            reordered: u32::MAX / 4,
             ..*stats
         };
     }
@@ -311,7 +314,7 @@ mod tests {
         has("empty", &|flow| flow.splt.sizes.is_empty());
         has("long", &|flow| flow.stats[1].packets > 60);
         has("no clock", &|flow| flow.first_ns == 0);
-        has("extreme", &|flow| flow.stats[0].packets == u64::MAX);
+        has("extreme", &|flow| flow.stats[0].packets == MOST);
         let id = fields.id("test.seconds").unwrap();
         has("declared", &|flow| flow.fields.get(id).is_some());
         has("without", &|flow| flow.fields.is_empty());

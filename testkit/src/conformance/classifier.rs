@@ -76,14 +76,16 @@ fn scores(classifier: &dyn Classifier, rows: &Rows<'_>) -> Result<Vec<f64>, Plug
     Ok(scores)
 }
 
-/// A classifier that has learnt, with its weights: only those that learn are looked at further.
+/// The weights of a fresh instance that has learnt.
+fn weights(subject: &Subject) -> Result<Vec<u8>, PluginError> {
+    let mut classifier = subject.classifier().map_err(|_| PluginError::failed("it cannot be made"))?;
+    fit(&mut *classifier, &lesson())
+}
+
+/// A classifier that has learnt, with its weights: only those that learn, and the same each time, are looked at further.
 fn learnt(subject: &Subject) -> Result<(Box<dyn Classifier>, &[u8]), Stop> {
-    let known = subject.weights(|| {
-        let mut first = subject.classifier().map_err(|_| PluginError::failed("it cannot be made"))?;
-        fit(&mut *first, &lesson())
-    });
-    let Ok(known) = known else { return Err(Stop::Skipped("it does not learn".into())) };
     let mut classifier = subject.classifier()?;
+    let known = subject.weights.known(|| weights(subject), |first, again| first == again)?;
     fit(&mut *classifier, &lesson())?;
     Ok((classifier, known))
 }
@@ -107,9 +109,11 @@ fn untrained(subject: &Subject) -> Result<(), Stop> {
 }
 
 fn learns(subject: &Subject) -> Result<(), Stop> {
-    let mut classifier = subject.classifier()?;
-    fit(&mut *classifier, &lesson())?;
-    Ok(())
+    subject.classifier()?;
+    match subject.weights.both(|| weights(subject)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.clone().into()),
+    }
 }
 
 fn grows(subject: &Subject) -> Result<(), Stop> {
@@ -127,8 +131,10 @@ fn grows(subject: &Subject) -> Result<(), Stop> {
 }
 
 fn twice(subject: &Subject) -> Result<(), Stop> {
-    let (classifier, known) = learnt(subject)?;
-    ensure(classifier.save()? == known, || "the same rows and seed give other weights the second time".into())
+    subject.classifier()?;
+    let both = subject.weights.both(|| weights(subject));
+    let [first, again] = both.map_err(|_| Stop::Skipped("it does not learn".into()))?;
+    ensure(first == again, || "the same rows and seed give other weights the second time".into())
 }
 
 fn forgets(subject: &Subject) -> Result<(), Stop> {
@@ -225,7 +231,7 @@ fn odd(subject: &Subject) -> Result<(), Stop> {
     let many = known.labels.len();
     let missing = vec![f32::NAN; known.values.len()];
     let alike = vec![1.5; known.values.len()];
-    let large: Vec<f32> = known.values.iter().map(|value| value * f32::MAX / 4.0).collect();
+    let large: Vec<f32> = known.values.iter().map(|value| value * (f32::MAX / 4.0)).collect();
     let (benign, malicious) = (vec![false; many], vec![true; many]);
     let sets: [(&str, &[f32], &[bool]); 7] = [
         ("no rows", &[], &[]),
@@ -268,31 +274,37 @@ fn threads(subject: &Subject) -> Result<(), Stop> {
 }
 
 fn boundary(subject: &Subject) -> Result<(), Stop> {
-    let (mut direct, known) = learnt(subject)?;
+    learnt(subject)?;
+    let mut direct = subject.classifier()?;
     let mut foreign = classifier(subject.foreign()?)?;
-    let weights = fit(&mut *foreign, &lesson())?;
-    agree(&mut *direct, known, &mut *foreign, &weights)
+    agree(&mut *direct, &mut *foreign)
 }
 
-/// Whether two classifiers that learnt the same are the same.
-pub(super) fn agree(
-    direct: &mut dyn Classifier,
-    known: &[u8],
-    foreign: &mut dyn Classifier,
-    weights: &[u8],
-) -> Result<(), Stop> {
-    ensure(known == weights, || "other weights come through the boundary".into())?;
-    guard(|| foreign.load(known))?;
+/// Whether two classifiers learn, load, score and explain the same.
+fn agree(direct: &mut dyn Classifier, foreign: &mut dyn Classifier) -> Result<(), Stop> {
     let lesson = lesson();
-    let [here, there] = [scores(direct, &lesson.rows())?, scores(foreign, &lesson.rows())?];
-    ensure(bits(&here) == bits(&there), || "other scores come through the boundary".into())?;
-    let explained = |classifier: &dyn Classifier| {
-        let mut parts = [f64::NAN; WIDTH];
-        guard(|| classifier.explain(lesson.rows().row(0), &mut parts)).map(|()| bits(&parts))
-    };
-    ensure(explained(direct)? == explained(foreign)?, || "other parts come through the boundary".into())
+    let known = fit(direct, &lesson)?;
+    ensure(fit(foreign, &lesson)? == known, || "other weights come through the boundary".into())?;
+    for loads in [false, true] {
+        if loads {
+            guard(|| direct.load(&known))?;
+            guard(|| foreign.load(&known))?;
+        }
+        let [here, there] = [scores(direct, &lesson.rows())?, scores(foreign, &lesson.rows())?];
+        ensure(bits(&here) == bits(&there), || "other scores come through the boundary".into())?;
+        let explained = |classifier: &dyn Classifier| {
+            let mut parts = [f64::NAN; WIDTH];
+            guard(|| classifier.explain(lesson.rows().row(0), &mut parts)).map(|()| bits(&parts))
+        };
+        ensure(explained(direct)? == explained(foreign)?, || "other parts come through the boundary".into())?;
+    }
+    Ok(())
 }
 
 fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|value| value.to_bits()).collect()
 }
+
+#[cfg(test)]
+#[path = "classifier_tests.rs"]
+mod tests;

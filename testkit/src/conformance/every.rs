@@ -38,3 +38,7 @@ fn settings(subject: &Subject) -> Result<(), Stop> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "every_tests.rs"]
+mod tests;

@@ -4,8 +4,10 @@ use super::Rule;
 use super::subject::{Stop, Subject, at_once, ensure, extractor, no_panic};
 use crate::flows::extract;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use veilwatch_core::abi::export::guard;
 use veilwatch_core::feature::{Column, FlowBatch, RowsMut};
+use veilwatch_core::plugin::PluginError;
 use veilwatch_core::record::FieldTable;
 
 pub(super) const RULES: [Rule; 13] = [
@@ -70,19 +72,38 @@ fn empty(subject: &Subject) -> Result<(), Stop> {
     Ok(guard(|| extract(&*extractor, extractor.columns().len(), &[])).map(|_| ())?)
 }
 
-fn complete(subject: &Subject) -> Result<(), Stop> {
-    let whole = subject.rows();
-    if !matches!(&whole, Err(Stop::Skipped(why)) if why == "it gives no rows") {
-        return whole.map(|_| ());
+/// What a fresh instance makes of all flows.
+fn all(subject: &Subject) -> Result<Vec<f32>, PluginError> {
+    let extractor = subject.wired().map_err(|_| PluginError::failed("it cannot be wired"))?;
+    extract(&*extractor, extractor.columns().len(), &subject.picked())
+}
+
+/// The columns, and the rows of all flows.
+fn rows(subject: &Subject) -> Result<(Vec<Column>, &[f32]), Stop> {
+    let columns = subject.wired()?.columns();
+    let known = subject.rows.known(|| all(subject), |first, again| bits(first) == bits(again))?;
+    match known.len() == columns.len() * subject.flows.len() {
+        true => Ok((columns, known)),
+        false => Err(Stop::Skipped("its columns are not steady".into())),
     }
-    // One of them is to blame.
+}
+
+fn bits(rows: &[f32]) -> Vec<u32> {
+    rows.iter().map(|value| value.to_bits()).collect()
+}
+
+fn complete(subject: &Subject) -> Result<(), Stop> {
     let width = subject.wired()?.columns().len();
+    let Err(error) = subject.rows.both(|| all(subject)) else { return Ok(()) };
+    // One of them is to blame.
     for (at, flow) in subject.flows.iter().enumerate() {
         let extractor = subject.wired()?;
-        guard(|| extract(&*extractor, width, &[flow]))
-            .map_err(|error| format!("{}: flow {at} of the kit, {} over {}", error.message, kind(at), flow.protocol))?;
+        guard(|| extract(&*extractor, width, &[flow])).map_err(|error| {
+            let message = error.message;
+            Stop::Failed(format!("{message}; flow {at} of the kit ({}, IP protocol {})", kind(at), flow.protocol))
+        })?;
     }
-    Err(Stop::Failed("it fails on many flows at once, and on none alone".into()))
+    Err(Stop::Failed(format!("{}; it fails on many flows at once, and on none alone", error.message)))
 }
 
 /// In words, which kind of flow stands at a place of the kit's flows.
@@ -92,7 +113,7 @@ fn kind(at: usize) -> &'static str {
 }
 
 fn finite(subject: &Subject) -> Result<(), Stop> {
-    let (columns, rows) = subject.rows()?;
+    let (columns, rows) = rows(subject)?;
     match rows.iter().position(|value| value.is_infinite()) {
         None => Ok(()),
         Some(at) => Err(Stop::Failed(format!(
@@ -106,7 +127,7 @@ fn finite(subject: &Subject) -> Result<(), Stop> {
 
 /// Holds rows against those of the first call.
 fn same(subject: &Subject, rows: &[f32], what: &str) -> Result<(), Stop> {
-    let (columns, known) = subject.rows()?;
+    let (columns, known) = self::rows(subject)?;
     let differs = known.iter().zip(rows).position(|(a, b)| a.to_bits() != b.to_bits());
     let at = if known.len() == rows.len() { differs } else { Some(0) };
     at.map_or(Ok(()), |at| {
@@ -116,27 +137,25 @@ fn same(subject: &Subject, rows: &[f32], what: &str) -> Result<(), Stop> {
 }
 
 fn twice(subject: &Subject) -> Result<(), Stop> {
-    subject.rows()?;
-    let extractor = subject.wired()?;
-    let rows = guard(|| extract(&*extractor, extractor.columns().len(), &subject.picked()))?;
-    same(subject, &rows, "another instance gives other values for the same flows")
+    subject.wired()?;
+    let [first, again] = subject.rows.both(|| all(subject)).map_err(|_| Stop::Skipped("it fails".into()))?;
+    ensure(bits(first) == bits(again), || {
+        "another instance gives other values; the output of a plugin depends on its input alone".into()
+    })
 }
 
 fn forgets(subject: &Subject) -> Result<(), Stop> {
-    let width = subject.rows()?.0.len();
+    let width = rows(subject)?.0.len();
     let extractor = subject.wired()?;
-    let (half, mut rows) = (subject.flows.len() / 2, Vec::new());
-    // The later half first: whatever is kept of it then is wrong for the earlier one.
-    let (first, second) = subject.flows.split_at(half);
-    for part in [second, first, second] {
-        rows.push(guard(|| extract(&*extractor, width, &part.iter().collect::<Vec<_>>()))?);
-    }
-    let together = rows[1..].concat();
-    same(subject, &together, "the same flows give other values after a call with others")
+    let mut others = subject.picked();
+    others.reverse();
+    guard(|| extract(&*extractor, width, &others))?;
+    let rows = guard(|| extract(&*extractor, width, &subject.picked()))?;
+    same(subject, &rows, "the same flows give other values after a call with others")
 }
 
 fn batches(subject: &Subject) -> Result<(), Stop> {
-    let width = subject.rows()?.0.len();
+    let width = rows(subject)?.0.len();
     for size in [1, 7] {
         let mut rows = Vec::new();
         for part in subject.flows.chunks(size) {
@@ -148,10 +167,11 @@ fn batches(subject: &Subject) -> Result<(), Stop> {
     Ok(())
 }
 
+/// What stands in the columns of others: a number that no plugin writes by chance.
+const OTHERS: f32 = -7.654_321e-9;
+
 fn bounds(subject: &Subject) -> Result<(), Stop> {
-    /// A number that no plugin writes by chance.
-    const OTHERS: f32 = -7.654_321e-9;
-    let width = subject.rows()?.0.len();
+    let width = rows(subject)?.0.len();
     let extractor = subject.wired()?;
     let (before, stride) = (3, width + 5);
     let mut data = vec![OTHERS; subject.flows.len() * stride];
@@ -159,19 +179,21 @@ fn bounds(subject: &Subject) -> Result<(), Stop> {
     let picked = subject.picked();
     let source = picked.as_slice();
     guard(|| extractor.extract(&FlowBatch::new(&source), &mut RowsMut::new(&mut data, stride, before, width)))?;
-    let mut rows = Vec::new();
-    for row in data.chunks(stride) {
-        rows.extend(&row[before..before + width]);
-        let others = row[..before].iter().chain(&row[before + width..]);
-        ensure(others.into_iter().all(|value| value.to_bits() == OTHERS.to_bits()), || {
-            "values were written outside of its own columns".into()
-        })?;
-    }
-    same(subject, &rows, "in wider rows it gives other values")
+    ensure(untouched(&data, stride, before..before + width), || {
+        "values were written outside of its own columns".into()
+    })?;
+    let own: Vec<f32> = data.chunks(stride).flat_map(|row| &row[before..before + width]).copied().collect();
+    same(subject, &own, "in wider rows it gives other values")
+}
+
+/// Whether all columns but its own hold what stood there before.
+fn untouched(data: &[f32], stride: usize, own: Range<usize>) -> bool {
+    let others = data.chunks(stride).flat_map(|row| row[..own.start].iter().chain(&row[own.end..]));
+    others.into_iter().all(|value| value.to_bits() == OTHERS.to_bits())
 }
 
 fn threads(subject: &Subject) -> Result<(), Stop> {
-    let width = subject.rows()?.0.len();
+    let width = rows(subject)?.0.len();
     for _ in 0..8 {
         let extractor = subject.wired()?;
         for rows in at_once(|| extract(&*extractor, width, &subject.picked()))? {
@@ -182,10 +204,14 @@ fn threads(subject: &Subject) -> Result<(), Stop> {
 }
 
 fn boundary(subject: &Subject) -> Result<(), Stop> {
-    let (columns, _) = subject.rows()?;
+    let (columns, _) = rows(subject)?;
     let mut foreign = extractor(subject.foreign()?)?;
     subject.wire(&mut *foreign)?;
     ensure(foreign.columns() == columns, || "columns differ through the boundary".into())?;
     let rows = guard(|| extract(&*foreign, columns.len(), &subject.picked()))?;
     same(subject, &rows, "values differ through the boundary")
 }
+
+#[cfg(test)]
+#[path = "feature_tests.rs"]
+mod tests;

@@ -2,11 +2,10 @@
 
 use super::template::Reading;
 use super::{Boundary, Options};
-use crate::flows::{extract, variety};
+use crate::flows::variety;
 use std::sync::OnceLock;
 use veilwatch_core::abi::export::guard;
 use veilwatch_core::abi::{export, import};
-use veilwatch_core::feature::Column;
 use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::plugin::{
     Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginErrorKind, Settings,
@@ -54,10 +53,38 @@ pub(super) struct Subject {
     pub(super) how: Options,
     pub(super) fields: FieldTable,
     pub(super) flows: Vec<FlowRecord>,
-    /// What several checks compare with, made once; where it cannot be had, the check that is about it says why.
-    rows: OnceLock<Result<Vec<f32>, PluginError>>,
-    readings: OnceLock<Result<Vec<Reading>, PluginError>>,
-    weights: OnceLock<Result<Vec<u8>, PluginError>>,
+    /// What several checks compare with, made once.
+    pub(super) rows: Basis<Vec<f32>>,
+    pub(super) readings: Basis<Vec<Reading>>,
+    pub(super) weights: Basis<Vec<u8>>,
+}
+
+/// What fresh instances give for the kit's input, twice. One check says that it cannot be had, another that it is not the
+/// same both times, and all others, which compare with it, are skipped then.
+pub(super) struct Basis<T>(OnceLock<Result<[T; 2], PluginError>>);
+
+impl<T> Basis<T> {
+    fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// Both, or why not; `make` is called where nobody has asked before.
+    pub(super) fn both(&self, make: impl Fn() -> Result<T, PluginError>) -> Result<&[T; 2], &PluginError> {
+        self.0.get_or_init(|| guard(|| Ok([make()?, make()?]))).as_ref()
+    }
+
+    /// What to compare with.
+    pub(super) fn known(
+        &self,
+        make: impl Fn() -> Result<T, PluginError>,
+        same: impl Fn(&T, &T) -> bool,
+    ) -> Result<&T, Stop> {
+        match self.both(make) {
+            Ok([first, again]) if same(first, again) => Ok(first),
+            Ok(_) => Err(Stop::Skipped("it is not the same twice".into())),
+            Err(_) => Err(Stop::Skipped("it fails".into())),
+        }
+    }
 }
 
 impl Subject {
@@ -75,15 +102,7 @@ impl Subject {
             let _ = fields.declare(spec, "testkit");
         }
         let flows = variety(how.flows.clamp(1, 4096), &fields);
-        Self {
-            declaration,
-            how,
-            fields,
-            flows,
-            rows: OnceLock::new(),
-            readings: OnceLock::new(),
-            weights: OnceLock::new(),
-        }
+        Self { declaration, how, fields, flows, rows: Basis::new(), readings: Basis::new(), weights: Basis::new() }
     }
 
     /// A fresh instance on the side of the boundary that is looked at.
@@ -137,36 +156,6 @@ impl Subject {
     pub(super) fn picked(&self) -> Vec<&FlowRecord> {
         self.flows.iter().collect()
     }
-
-    /// The rows of all flows, from one call of a fresh instance.
-    pub(super) fn rows(&self) -> Result<(Vec<Column>, &[f32]), Stop> {
-        let extractor = self.wired()?;
-        let columns = guard(|| Ok(extractor.columns())).map_err(|_| skip_columns())?;
-        let rows = self.rows.get_or_init(|| guard(|| extract(&*extractor, columns.len(), &self.picked())));
-        match rows {
-            Ok(rows) if rows.len() == columns.len() * self.flows.len() => Ok((columns, rows)),
-            Ok(_) => Err(skip_columns()),
-            Err(_) => Err(Stop::Skipped("it gives no rows".into())),
-        }
-    }
-
-    pub(super) fn readings(
-        &self,
-        read: impl FnOnce() -> Result<Vec<Reading>, PluginError>,
-    ) -> &Result<Vec<Reading>, PluginError> {
-        self.readings.get_or_init(|| guard(read))
-    }
-
-    pub(super) fn weights(
-        &self,
-        learn: impl FnOnce() -> Result<Vec<u8>, PluginError>,
-    ) -> &Result<Vec<u8>, PluginError> {
-        self.weights.get_or_init(|| guard(learn))
-    }
-}
-
-fn skip_columns() -> Stop {
-    Stop::Skipped("its columns are not steady".into())
 }
 
 /// Through the adapter and back.

@@ -129,23 +129,23 @@ fn read(template: &Wired, talk: &Talk) -> Result<Reading, PluginError> {
 }
 
 /// What fresh instances read of all conversations.
+fn all(subject: &Subject, talks: &[Talk]) -> Result<Vec<Reading>, PluginError> {
+    let fresh = |talk| {
+        let template = wired(subject.make()?).map_err(|_| PluginError::failed("it cannot be wired"))?;
+        guard(|| read(&template, talk)).map_err(|error| {
+            let message = format!("{}; it read {}", error.message, shown(talk));
+            PluginError { message, ..error }
+        })
+    };
+    talks.iter().map(fresh).collect()
+}
+
+/// The conversations, and what is read of them.
 fn readings(subject: &Subject) -> Result<(Vec<Talk>, &[Reading]), Stop> {
     wired(subject.instance()?)?;
     let talks = conversations(subject);
-    let all = subject.readings(|| {
-        let fresh = |talk| {
-            let template = wired(subject.make()?).map_err(|_| PluginError::failed("it cannot be wired"))?;
-            guard(|| read(&template, talk)).map_err(|error| PluginError {
-                message: format!("{}; it read {}", error.message, shown(talk)),
-                ..error
-            })
-        };
-        talks.iter().map(fresh).collect()
-    });
-    match all {
-        Ok(readings) => Ok((talks, readings)),
-        Err(_) => Err(Stop::Skipped("it fails".into())),
-    }
+    let known = subject.readings.known(|| all(subject, &talks), |first, again| first == again)?;
+    Ok((talks, known))
 }
 
 /// A conversation in a message.
@@ -190,17 +190,12 @@ fn described(subject: &Subject) -> Result<(), Stop> {
 }
 
 fn never_fails(subject: &Subject) -> Result<(), Stop> {
-    match readings(subject) {
-        Ok(_) => {}
-        Err(stop) => {
-            return match subject.readings(|| Ok(Vec::new())) {
-                Err(error) => Err(Stop::Failed(format!("{}; bad traffic is not an error", error.message))),
-                Ok(_) => Err(stop),
-            };
-        }
+    let template = wired(subject.instance()?)?;
+    let talks = conversations(subject);
+    if let Err(error) = subject.readings.both(|| all(subject, &talks)) {
+        return Err(Stop::Failed(format!("{}; bad traffic is not an error", error.message)));
     }
     // What the flow table never offers: nothing at all.
-    let template = wired(subject.instance()?)?;
     for (ended, carrier) in [(false, Carrier::Tcp), (true, Carrier::Tcp), (true, Carrier::Udp)] {
         let view = StreamView {
             forward: &[],
@@ -238,11 +233,12 @@ fn same(talk: &Talk, known: &Reading, now: &Reading, what: &str) -> Result<(), S
 }
 
 fn twice(subject: &Subject) -> Result<(), Stop> {
-    let (talks, known) = readings(subject)?;
-    for (talk, known) in talks.iter().zip(known) {
-        let template = wired(subject.instance()?)?;
-        let now = guard(|| read(&template, talk))?;
-        same(talk, known, &now, "another instance reads other fields of the same bytes")?;
+    wired(subject.instance()?)?;
+    let talks = conversations(subject);
+    let both = subject.readings.both(|| all(subject, &talks));
+    let [first, again] = both.map_err(|_| Stop::Skipped("it fails".into()))?;
+    for (talk, (first, again)) in talks.iter().zip(first.iter().zip(again)) {
+        same(talk, first, again, "another instance reads other fields of the same bytes")?;
     }
     Ok(())
 }
@@ -287,6 +283,7 @@ fn threads(subject: &Subject) -> Result<(), Stop> {
 
 fn boundary(subject: &Subject) -> Result<(), Stop> {
     let (talks, known) = readings(subject)?;
+    own_fields(subject).map_err(|_| Stop::Skipped("it writes fields that are not its own".into()))?;
     for (talk, known) in talks.iter().zip(known) {
         let template = wired(subject.foreign()?)?;
         let now = guard(|| read(&template, talk))?;
@@ -294,3 +291,7 @@ fn boundary(subject: &Subject) -> Result<(), Stop> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "template_tests.rs"]
+mod tests;
