@@ -57,8 +57,7 @@ pub(super) struct Errand<'a> {
 pub(super) fn send(errand: &Errand<'_>) -> (Vec<Said>, Result<(), LibraryError>) {
     let Errand { program, path, limit, .. } = *errand;
     let wrong = |why: String| LibraryError::Probe { path: path.to_owned(), why };
-    let cannot =
-        |error| LibraryError::NoChild { path: path.to_owned(), program: program.to_owned(), error };
+    let cannot = |error| LibraryError::NoChild { path: path.to_owned(), program: program.to_owned(), error };
     let (answer, complaint, status) = match listen_to(errand) {
         Ok(heard) => heard,
         Err(error) => return (Vec::new(), Err(cannot(error))),

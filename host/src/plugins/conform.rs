@@ -144,8 +144,7 @@ pub(super) fn answer(path: &Path, settings: &str, patience: &str) -> std::io::Re
 }
 
 fn run(declaration: &Declaration, how: &CheckOptions, boundary: Boundary) -> Vec<Checked> {
-    let options =
-        Options { settings: how.settings.clone(), boundary, patience: how.patience, ..Options::default() };
+    let options = Options { settings: how.settings.clone(), boundary, patience: how.patience, ..Options::default() };
     let report = conformance::check(declaration, &options);
     let checks = report.checks.into_iter().map(|check| {
         let (outcome, why) = match check.outcome {

@@ -27,10 +27,10 @@ mod remember;
 mod report;
 mod verify;
 
-pub use error::LibraryError;
-pub use meter::{OnOverdue, Overdue};
 pub use conform::{CheckOptions, CheckOutcome, Checked, check_library, check_linked};
+pub use error::LibraryError;
 pub use library::contract;
+pub use meter::{OnOverdue, Overdue};
 pub use probe::probe_main;
 pub use registry::{Origin, Probing, Registry, RegistryError};
 pub use report::{PluginReport, PluginState};

@@ -4,7 +4,7 @@
 //! Plugins are called as a run calls them, in batches, but without the guard and the clock that a run puts around them.
 
 use super::show::{self, Format};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,8 +19,8 @@ use veilwatch_core::feature::{FlowBatch, Rows, RowsMut};
 use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable};
 use veilwatch_core::packet::{Decoded, decode};
 use veilwatch_core::plugin::{
-    Classifier, Declaration, FeatureExtractor, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink,
-    Settings, StreamView, TrainingSet,
+    Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginKind, Probe, Progress, ProtocolTemplate,
+    RecordSink, Settings, StreamView, TrainingSet,
 };
 use veilwatch_core::record::{FieldId, FieldSpec, FieldTable};
 use veilwatch_testkit::flows::variety;
@@ -148,9 +148,6 @@ impl Material {
             packets += block.len() as u64;
             blocks.push(block);
         }
-        if kept.0.is_empty() {
-            bail!("{}: holds no flow that is scored; give a capture with TLS", path.display());
-        }
         let words = format!("{} scored flows and {packets} packets of {}", kept.0.len(), path.display());
         Ok(Self { blocks, talks: Vec::new(), flows: kept.0, pipeline, words })
     }
@@ -234,6 +231,9 @@ fn measure(
     material: &Material,
 ) -> Result<Vec<Figure>, PluginError> {
     let naming = Naming { plugin: declaration.manifest.path(), boundary, flows: material.flows.len() };
+    if naming.flows == 0 && instance.kind() != PluginKind::Protocol {
+        return Err(PluginError::data("the capture has no flow that is scored; give one with TLS"));
+    }
     match instance {
         Instance::Feature(plugin) => extractor(plugin, material, &naming),
         Instance::Classifier(plugin) => classifier(plugin, material, &naming),
@@ -242,10 +242,7 @@ fn measure(
 }
 
 /// Repeats a piece of work and gives what each round took, in nanoseconds for each of `units`.
-fn rounds(
-    units: usize,
-    mut work: impl FnMut() -> Result<Duration, PluginError>,
-) -> Result<Vec<f64>, PluginError> {
+fn rounds(units: usize, mut work: impl FnMut() -> Result<Duration, PluginError>) -> Result<Vec<f64>, PluginError> {
     let begin = Instant::now();
     while begin.elapsed() < WARM_UP {
         work()?;
@@ -312,9 +309,8 @@ fn classifier(
         })
     })?;
     let mut parts = vec![0.0; width];
-    let explain = rounds(flows.len(), || {
-        timed(|| rows.chunks(width).try_for_each(|row| plugin.explain(row, &mut parts)))
-    })?;
+    let explain =
+        rounds(flows.len(), || timed(|| rows.chunks(width).try_for_each(|row| plugin.explain(row, &mut parts))))?;
     Ok(vec![naming.figure("predict", "flow", predict), naming.figure("explain", "flow", explain)])
 }
 
@@ -324,8 +320,7 @@ fn template(
     mut naming: Naming,
 ) -> Result<Vec<Figure>, PluginError> {
     let mut fields = FieldTable::new();
-    let ids: Result<Vec<FieldId>, _> =
-        plugin.fields().into_iter().map(|spec| fields.declare(spec, "bench")).collect();
+    let ids: Result<Vec<FieldId>, _> = plugin.fields().into_iter().map(|spec| fields.declare(spec, "bench")).collect();
     plugin.wire(&ids.map_err(|error| PluginError::failed(error.to_string()))?)?;
     let packets = material.packets();
     let bytes: usize = packets.iter().map(|(_, _, packet)| packet.payload.len()).sum();
@@ -344,10 +339,7 @@ fn template(
     let found = rounds(1, pass)?;
     let per = |units: usize| found.iter().map(|took| took / units.max(1) as f64).collect::<Vec<f64>>();
     let (by_flow, by_byte) = (per(naming.flows), per(bytes));
-    Ok(vec![
-        naming.figure("probe and parse", "flow", by_flow),
-        naming.figure("probe and parse", "byte", by_byte),
-    ])
+    Ok(vec![naming.figure("probe and parse", "flow", by_flow), naming.figure("probe and parse", "byte", by_byte)])
 }
 
 /// Time spent in a template.

@@ -106,7 +106,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let found = super::declarations(&args.plugin, &mut registry)?;
     let single = found.len() == 1;
     let tell = |(declaration, origin)| info(declaration, origin, args, &registry, &config, single);
-    let infos: Vec<Info> = found.iter().map(|(declaration, origin)| tell((declaration, origin))).collect::<Result<_>>()?;
+    let infos: Vec<Info> =
+        found.iter().map(|(declaration, origin)| tell((declaration, origin))).collect::<Result<_>>()?;
     if show::for_people(args.format) {
         for info in &infos {
             show::text(&text(info))?;

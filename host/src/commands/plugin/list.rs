@@ -49,8 +49,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if show::for_people(args.format) {
         let cells = |line: &Line| {
-            let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
-            let parts = count(line.columns, "columns").or_else(|| count(line.fields, "fields"));
+            let count = |count: usize, what: &str| match count {
+                0 => None,
+                1 => Some(format!("1 {what}")),
+                _ => Some(format!("{count} {what}s")),
+            };
+            let parts = count(line.columns, "column").or_else(|| count(line.fields, "field"));
             let state = match &line.reason {
                 Some(reason) => format!("{}: {reason}", line.state),
                 None => line.state.to_owned(),

@@ -39,11 +39,67 @@ const NAME: usize = 40;
 
 /// Names that Rust, cargo or the plugin's own dependencies have taken.
 const TAKEN: [&str; 61] = [
-    "abstract", "alloc", "as", "async", "await", "become", "box", "break", "build", "const", "continue", "core",
-    "crate", "deps", "do", "dyn", "else", "enum", "examples", "extern", "false", "final", "fn", "for", "gen", "if",
-    "impl", "in", "incremental", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv",
-    "proc-macro", "pub", "ref", "return", "self", "serde", "static", "std", "struct", "super", "test", "trait", "true",
-    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "build",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "deps",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "examples",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "incremental",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "serde",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
 ];
 
 /// For settings.
@@ -152,7 +208,10 @@ fn core(given: Option<&Path>) -> Result<PathBuf> {
             // Whoever gives the checkout itself means the crate in it.
             let found = [path.to_owned(), path.join("core")].into_iter().find(|path| is_core(path));
             let found = found.with_context(|| {
-                format!("{}: holds no crate veilwatch-core with the test kit beside it; correct `--core`", path.display())
+                format!(
+                    "{}: holds no crate veilwatch-core with the test kit beside it; correct `--core`",
+                    path.display()
+                )
             })?;
             Ok(found.canonicalize()?)
         }

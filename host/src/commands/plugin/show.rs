@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -25,7 +25,7 @@ pub(super) fn for_people(format: Option<Format>) -> bool {
 /// A table of these cells.
 pub(super) fn grid<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
     let mut grid = Table::new();
-    grid.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    grid.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     if !std::io::stdout().is_terminal() {
         // Without a terminal there is no width to go by.
         grid.force_no_tty().set_width(120);

@@ -44,8 +44,7 @@ impl Classifier for Plugin {
         Ok(())
     }
     fn save(&self) -> Result<Vec<u8>, PluginError> {
-        self.learnt(self.0.len())?;
-        serde_json::to_vec(&self.0).map_err(|error| PluginError::failed(error.to_string()))
+        serde_json::to_vec(self.learnt(self.0.len())?).map_err(|error| PluginError::failed(error.to_string()))
     }
     fn load(&mut self, weights: &[u8]) -> Result<(), PluginError> {
         // The bytes may be anybody's.
