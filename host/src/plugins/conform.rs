@@ -18,6 +18,9 @@ use veilwatch_testkit::conformance::{self, Boundary, Options, Outcome};
 /// The argument that makes a program the child that checks.
 pub(super) const CHECK_ARGUMENT: &str = "plugin-check";
 
+/// What helps a plugin that is only slow.
+const MORE_TIME: &str = ", or give it more time with `--patience`";
+
 /// Checks that a plugin goes through at most, and some to spare: what bounds the child's time.
 const CHECKS: u32 = 40;
 
@@ -94,7 +97,7 @@ pub fn check_library(program: &Path, path: &Path, how: &CheckOptions) -> Result<
     let whole = file.path.display().to_string();
     let mut checks = vec![Checked::passed(&whole, "a whole library, safe from others")];
     let trial = "tried in a process of its own";
-    match probe::probe(program, &file.path, how.patience) {
+    match probe::probe(program, &file.path, how.patience, MORE_TIME) {
         Ok(()) => checks.push(Checked::passed(&whole, trial)),
         Err(error @ LibraryError::NoChild { .. }) => return Err(error),
         Err(error) => {
@@ -109,7 +112,7 @@ pub fn check_library(program: &Path, path: &Path, how: &CheckOptions) -> Result<
         path: &file.path,
         more: &[OsStr::new(&how.settings), OsStr::new(&patience)],
         limit: how.patience * CHECKS,
-        advice: ", or give it more time with `--patience`",
+        advice: MORE_TIME,
     });
     checks.extend(said.into_iter().filter_map(|said| if let Said::Checked(check) = said { Some(check) } else { None }));
     match end {

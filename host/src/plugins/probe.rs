@@ -21,9 +21,8 @@ use veilwatch_core::record::FieldTable;
 /// The argument that makes a program the child that tries a library.
 const PROBE_ARGUMENT: &str = "plugin-probe";
 
-/// Tries a library in a child that `program` becomes.
-pub(crate) fn probe(program: &Path, path: &Path, limit: Duration) -> Result<(), LibraryError> {
-    let advice = ", or raise `probe_milliseconds` under [plugins]";
+/// Tries a library in a child that `program` becomes; `advice` is for whoever gave it too little time.
+pub(crate) fn probe(program: &Path, path: &Path, limit: Duration, advice: &str) -> Result<(), LibraryError> {
     child::send(&Errand { program, argument: PROBE_ARGUMENT, path, more: &[], limit, advice }).1
 }
 

@@ -183,7 +183,7 @@ impl Registry {
             _ if self.remembered.knows(&verified.sha256) => Ok(()),
             Probing::Remembered => Err(LibraryError::NotTried { path: verified.path.clone() }),
             Probing::Child(program) => {
-                probe::probe(program, &verified.path, time)?;
+                probe::probe(program, &verified.path, time, ", or raise `probe_milliseconds` under [plugins]")?;
                 self.remembered.note(&verified.sha256);
                 Ok(())
             }
