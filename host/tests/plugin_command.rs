@@ -179,6 +179,7 @@ fn every_plugin_of_a_library_is_checked() {
 #[test]
 fn death_hang_and_babble_are_failures_with_a_place() {
     let library = compile("misbehaves", "veilwatch_core", &[]);
+    // Which of its checks finds it first is the test kit's own business, where none is named.
     for (told, check, says) in [
         ("crash", "tried in a process of its own", "creating feature/misbehaves; it crashed, signal 11"),
         (
@@ -192,14 +193,16 @@ fn death_hang_and_babble_are_failures_with_a_place() {
             "the process that checks it ends well",
             "(checking feature/misbehaves; it aborted, signal 6)",
         ),
-        ("hang-when-checked", "rows for every flow", "did not come back within 3s"),
+        ("hang-when-checked", "", "did not come back within 3s"),
         ("infinite-when-checked", "no infinities", ""),
     ] {
         let outcome = plugin(told, &["check", text(&library), "--patience", "3"]);
         assert_eq!(outcome.status, Some(1), "{told}: {}{}", outcome.out, outcome.err);
         let lines = outcome.lines();
         let failed: Vec<&Value> = lines.iter().filter(|line| line["outcome"] == "failed").collect();
-        let found = failed.iter().any(|line| line["check"] == check && line["why"].as_str().unwrap().contains(says));
+        let found = failed
+            .iter()
+            .any(|line| (check.is_empty() || line["check"] == check) && line["why"].as_str().unwrap().contains(says));
         assert!(found, "{told}: {}", outcome.out);
         // The file itself was looked at before.
         assert_eq!(lines[0]["outcome"], "passed", "{told}: {}", outcome.out);
