@@ -38,69 +38,10 @@ enum Kind {
 const NAME: usize = 40;
 
 /// Names that Rust, cargo or the plugin's own dependencies have taken.
-const TAKEN: [&str; 61] = [
-    "abstract",
-    "alloc",
-    "as",
-    "async",
-    "await",
-    "become",
-    "box",
-    "break",
-    "build",
-    "const",
-    "continue",
-    "core",
-    "crate",
-    "deps",
-    "do",
-    "dyn",
-    "else",
-    "enum",
-    "examples",
-    "extern",
-    "false",
-    "final",
-    "fn",
-    "for",
-    "gen",
-    "if",
-    "impl",
-    "in",
-    "incremental",
-    "let",
-    "loop",
-    "macro",
-    "match",
-    "mod",
-    "move",
-    "mut",
-    "override",
-    "priv",
-    "proc-macro",
-    "pub",
-    "ref",
-    "return",
-    "self",
-    "serde",
-    "static",
-    "std",
-    "struct",
-    "super",
-    "test",
-    "trait",
-    "true",
-    "try",
-    "type",
-    "typeof",
-    "unsafe",
-    "unsized",
-    "use",
-    "virtual",
-    "where",
-    "while",
-    "yield",
-];
+const TAKEN: &str = "abstract alloc as async await become box break build const continue core crate deps do dyn else enum \
+    examples extern false final fn for gen if impl in incremental let loop macro match mod move mut override \
+    priv proc-macro pub ref return self serde serde-json static std struct super test trait true try type typeof unsafe \
+    unsized use virtual where while yield";
 
 /// For settings.
 const SERDE: &str = "serde = { version = \"1\", features = [\"derive\"] }";
@@ -169,15 +110,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let files = files(&kind, name, &core)?;
     write(&folder, &files, core.parent())?;
     let (library, folder) = (library(name), folder.display());
-    println(&format!(
+    super::show::text(&format!(
         "wrote {folder}: src/lib.rs is the plugin, README.md says what to do with it\n\
          next: cd {folder} && cargo test && cargo build --release && veilwatch plugin check {library}"
     ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn println(text: &str) -> Result<()> {
-    super::show::text(&text)
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -189,7 +126,9 @@ fn check_name(name: &str) -> Result<()> {
         "`{name}`: a name has 2 to {NAME} lower-case letters, digits and single hyphens, and begins with a letter"
     );
     ensure!(
-        !TAKEN.contains(&name) && !name.starts_with("veilwatch-core") && !name.starts_with("veilwatch-testkit"),
+        TAKEN.split(' ').all(|taken| taken != name)
+            && !name.starts_with("veilwatch-core")
+            && !name.starts_with("veilwatch-testkit"),
         "`{name}`: Rust or cargo have taken this name; choose another one"
     );
     Ok(())
@@ -298,9 +237,8 @@ fn write(folder: &Path, files: &[(&str, String)], checkout: Option<&Path>) -> Re
             std::fs::write(path, text)?;
         }
         // The versions that this program was built with: types of the contract must not look different in memory.
-        match checkout.map(|checkout| checkout.join("Cargo.lock")).filter(|lock| lock.is_file()) {
-            Some(lock) => std::fs::copy(lock, unfinished.join("Cargo.lock")).map(drop)?,
-            None => {}
+        if let Some(lock) = checkout.map(|checkout| checkout.join("Cargo.lock")).filter(|lock| lock.is_file()) {
+            std::fs::copy(lock, unfinished.join("Cargo.lock"))?;
         }
         std::fs::rename(&unfinished, folder)
     };
