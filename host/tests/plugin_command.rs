@@ -231,4 +231,7 @@ fn figures_say_what_they_are() {
     }
     let none = plugin("", &["bench", "feature/splt", "--capture", text(&common::example("ssh-greeting.pcap"))]);
     assert!(none.status == Some(2) && none.err.contains("no flow that is scored"), "{}", none.err);
+    let library = compile("misbehaves", "veilwatch_core", &[]);
+    let stuck = plugin("hang-when-checked", &["bench", text(&library), "--patience", "2"]);
+    assert!(stuck.status == Some(2) && stuck.err.contains("not measured within 2 s"), "{}", stuck.err);
 }

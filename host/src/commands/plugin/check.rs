@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             check_library(&program, &path, &how)?
         }
         Named::Plugin(_) => {
-            let (_, mut registry) = super::super::prepare(None)?;
+            let (_, mut registry) = crate::commands::prepare(None)?;
             let found = super::declarations(&args.plugin, &mut registry)?;
             found.iter().flat_map(|(declaration, _)| check_linked(declaration, &how)).collect()
         }

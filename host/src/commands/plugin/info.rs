@@ -102,7 +102,7 @@ struct Info {
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (config, mut registry) = super::super::prepare(None)?;
+    let (config, mut registry) = crate::commands::prepare(None)?;
     let found = super::declarations(&args.plugin, &mut registry)?;
     let single = found.len() == 1;
     let tell = |(declaration, origin)| info(declaration, origin, args, &registry, &config, single);

@@ -39,7 +39,7 @@ struct Line {
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (mut config, mut registry) = super::super::prepare(args.config.as_deref())?;
+    let (mut config, mut registry) = crate::commands::prepare(args.config.as_deref())?;
     // A listing tells of all: what cannot be had is a line of it, and not its end.
     config.plugin.iter_mut().for_each(|entry| entry.required = false);
     let pipeline = Pipeline::untrained(config.clone(), &mut registry)?;
