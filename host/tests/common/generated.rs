@@ -23,8 +23,8 @@ pub(crate) fn command(program: &str, folder: &Path, tools: &Path) -> Command {
     let wrapper = tools.join("cargo");
     if !wrapper.exists() {
         let script = format!(
-            "#!/bin/bash\nfolder=.\nwhile read -r word; do [ -n \"$before\" ] && folder=$(dirname \"$word\"); before=; \
-             [ \"$word\" = --manifest-path ] && before=1; done < <(printf '%s\\n' \"$@\")\n\
+            "#!/bin/bash\nfolder=.\n\
+             for word in \"$@\"; do [ \"$before\" = --manifest-path ] && folder=$(dirname \"$word\"); before=$word; done\n\
              ln -sfn {:?} \"$folder/target\"\nexec {:?} \"$@\"\n",
             target(),
             cargo()
