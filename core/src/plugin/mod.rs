@@ -51,6 +51,7 @@
 
 mod classifier;
 mod declare;
+pub mod dissect;
 mod settings;
 mod template;
 
@@ -59,6 +60,7 @@ pub use declare::{Create, Declaration, Instance, Manifest, PluginKind};
 pub use settings::{PluginError, PluginErrorKind, Settings};
 pub use template::{Carrier, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
 
+pub(crate) use dissect::TreeTarget;
 pub(crate) use template::SinkTarget;
 
 use crate::feature::{Column, FlowBatch, RowsMut};
