@@ -16,6 +16,7 @@ use veilwatch_core::abi::abi_stable::abi_stability::abi_checking::{
 };
 use veilwatch_core::abi::abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError as AbiError};
 use veilwatch_core::abi::abi_stable::type_layout::TLFieldOrFunction;
+use veilwatch_core::abi::types::RawManifest;
 use veilwatch_core::abi::{CONTRACT, PluginModuleRef, ROOT_SYMBOL, import};
 use veilwatch_core::plugin::{Declaration, Manifest, PluginError};
 
@@ -128,25 +129,31 @@ fn same_layout(header: &LibHeader) -> Result<(), String> {
     }
 }
 
-/// Where a difference lies: the type, and the members that lead there from the root.
+/// Where a difference lies: the innermost type of the contract on the way there, and the member or function.
 fn place(error: &AbiInstabilityError) -> String {
-    const BRIEF: usize = 80;
-    let brief = |text: String| text.chars().take(BRIEF).collect::<String>();
-    let way: Vec<&str> = error
-        .stack_trace
-        .iter()
-        .map(|step| match &step.found {
-            TLFieldOrFunction::Field(field) => field.name(),
+    let ours = RawManifest::LAYOUT.package();
+    let (mut kind, mut near) = ("PluginModule".to_owned(), "");
+    for step in &error.stack_trace {
+        let name = match &step.found {
+            TLFieldOrFunction::Field(field) => {
+                let inner = field.layout();
+                if inner.package() == ours && inner.name().chars().all(|c| c.is_ascii_alphanumeric()) {
+                    inner.name().clone_into(&mut kind);
+                }
+                field.name()
+            }
             TLFieldOrFunction::Function(function) => function.name.as_str(),
-        })
-        .collect();
-    let near = way[way.len().saturating_sub(3)..].join(".");
-    match error.stack_trace.last().map(|step| &step.found) {
-        Some(TLFieldOrFunction::Field(field)) => {
-            format!("type `{}` at `{}`", brief(field.full_type().to_string()), brief(near))
+        };
+        // What the transport makes for itself is numbered, or begins with an underscore.
+        if name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            near = name;
         }
-        Some(TLFieldOrFunction::Function(_)) => format!("function `{}`", brief(near)),
-        None => "type `PluginModule`".into(),
+    }
+    let brief = |text: &str| text.chars().take(80).collect::<String>();
+    if near.is_empty() {
+        format!("type `{}`", brief(&kind))
+    } else {
+        format!("type `{}` at `{}`", brief(&kind), brief(near))
     }
 }
 

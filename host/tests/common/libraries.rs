@@ -45,7 +45,8 @@ pub(crate) fn compile(source: &str, krate: &str, more: &[&str]) -> PathBuf {
         rustc.arg(extern_crate(krate));
     }
     if let Some(version) = more.iter().find_map(|argument| argument.strip_prefix("--cfg=version_")) {
-        rustc.env("VEILWATCH_TEST_VERSION", version.replace('_', "."));
+        // Its types are those of our crate by name, so that their layout is what is compared.
+        rustc.env("VEILWATCH_TEST_VERSION", version.replace('_', ".")).env("CARGO_PKG_NAME", "veilwatch-core");
     }
     let output = rustc.output().unwrap();
     assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));
