@@ -39,8 +39,16 @@ fn known_contract(theirs: &str) -> Result<(), String> {
     }
 }
 
+/// A library that was loaded.
+pub(crate) struct Loaded {
+    /// Its plugins.
+    pub(crate) declarations: Vec<Declaration>,
+    /// The contract that it was built against.
+    pub(crate) contract: String,
+}
+
 /// Loads a library that was verified; it stays loaded until the process ends.
-pub(crate) fn load(path: &Path) -> Result<Vec<Declaration>, LibraryError> {
+pub(crate) fn load(path: &Path) -> Result<Loaded, LibraryError> {
     // RTLD_NOW reports missing symbols here instead of ending the process in the middle of a call.
     // SAFETY: the library's constructors run; it is trusted code, as the documentation says.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
@@ -57,8 +65,8 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Declaration>, LibraryError> {
     // Objects of the library live as long as the process: it must never be unloaded.
     std::mem::forget(library);
     let header = header.upgrade().map_err(|error| different(path, &error))?;
-    known_contract(header.version_strings().version.as_str())
-        .map_err(|why| LibraryError::OtherVersion { path: path.to_owned(), why })?;
+    let contract = header.version_strings().version.to_string();
+    known_contract(&contract).map_err(|why| LibraryError::OtherVersion { path: path.to_owned(), why })?;
     same_layout(header).map_err(|why| LibraryError::OtherLayout { path: path.to_owned(), why })?;
     // SAFETY: `same_layout` has just compared the types of both sides.
     let root = unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
@@ -67,7 +75,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Declaration>, LibraryError> {
         .into_result()
         .map_err(|error| LibraryError::Broken { path: path.to_owned(), error: error.into() })?;
     let unknown = || PluginError::failed("declares a kind of plugin that this version does not know; update Veilwatch");
-    manifests
+    let declarations = manifests
         .iter()
         .enumerate()
         .map(|(at, manifest)| {
@@ -80,7 +88,8 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Declaration>, LibraryError> {
                 create: Arc::new(move |settings| Ok(import::unwrap(create(at, settings.text().into()).into_result()?))),
             })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok(Loaded { declarations, contract })
 }
 
 /// Whether names are such as a configuration and a message can hold.

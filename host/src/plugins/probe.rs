@@ -182,7 +182,7 @@ type Tell<'a> = &'a mut dyn FnMut(String) -> std::io::Result<()>;
 fn attempt(path: &Path, tell: Tell<'_>) -> std::io::Result<Result<(), String>> {
     tell("loading it".into())?;
     let declarations = match library::load(path) {
-        Ok(declarations) => declarations,
+        Ok(loaded) => loaded.declarations,
         Err(error) => return Ok(Err(error.to_string())),
     };
     let flows = some_flows(&[]).0;
