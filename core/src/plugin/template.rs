@@ -1,4 +1,5 @@
 use super::PluginError;
+use super::dissect::TreeSink;
 use crate::flow::Direction;
 use crate::record::{FieldId, FieldSpec, Mark, Record, Value};
 
@@ -18,13 +19,23 @@ pub trait ProtocolTemplate: Send + Sync {
         Ok(())
     }
 
-    /// Whether this flow speaks the protocol. A panic counts as [`Probe::No`].
+    /// Whether this flow speaks the protocol. A panic is an error of this template, and the flow goes on with the others.
     fn probe(&self, stream: &StreamView<'_>) -> Probe;
+
+    /// The same with an error of its own, which is what the flow table calls: for a template whose [`probe`](Self::probe)
+    /// can fail, and for those that stand between. The flow goes on with the other templates then.
+    fn try_probe(&self, stream: &StreamView<'_>) -> Result<Probe, PluginError> {
+        Ok(self.probe(stream))
+    }
 
     /// Reads what is there into `out` and says whether more bytes would tell more.
     ///
     /// Bad traffic is not an error: write what was understood and return [`Progress::Done`].
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError>;
+
+    /// Draws what it reads as a tree for people, for one flow that somebody looks at. Draws nothing unless a template has
+    /// its own.
+    fn dissect(&self, _stream: &StreamView<'_>, _tree: &mut TreeSink<'_>) {}
 }
 
 /// What carries a stream.
@@ -110,6 +121,10 @@ pub(crate) trait SinkTarget {
     fn set(&mut self, id: FieldId, value: Value<'_>);
     fn mark(&mut self, mark: Mark, direction: Direction, offset: usize);
     fn swap_directions(&mut self);
+    /// `offsets` are those of both directions, forward first.
+    fn hand_over(&mut self, offsets: [usize; 2]);
+    /// A value that is left out because the template has no right to it.
+    fn refuse(&mut self);
 }
 
 impl<'a> RecordSink<'a> {
@@ -141,5 +156,15 @@ impl<'a> RecordSink<'a> {
     /// Where the flow began with a SYN, that decides, and the flow keeps its directions.
     pub fn swap_directions(&mut self) {
         self.target.swap_directions();
+    }
+
+    /// Ends this template's part: from these offsets on, the other templates are asked whose protocol it is.
+    ///
+    /// This is how a tunnel or an upgrade (STARTTLS, CONNECT, SOCKS) hands the rest over. What was written so far stays,
+    /// the [`Progress`] that is returned counts no more, and the template that recognises the rest names the flow. So
+    /// call it once it is sure where the rest begins in both directions; an offset may lie behind the bytes that are
+    /// there. A flow is handed over [`FlowLimits::hand_overs`](crate::flow::FlowLimits) times at most.
+    pub fn hand_over(&mut self, forward: usize, backward: usize) {
+        self.target.hand_over([forward, backward]);
     }
 }

@@ -119,6 +119,10 @@ fn ending(status: ExitStatus) -> (String, &'static str) {
             format!("it aborted, signal {}", libc::SIGABRT),
             "it panics and is built with `panic = \"abort\"`, or aborts by itself: correct it, and build it without that",
         ),
+        (Some(libc::SIGSYS), _) => (
+            format!("it opened a socket, wrote to a file or started a program, signal {}", libc::SIGSYS),
+            "a plugin works on what it is given and on nothing else: take that out of it",
+        ),
         (Some(signal), _) => (format!("it crashed, signal {signal}"), "correct it, or ask its author to"),
         (None, code) => (
             format!("exit status {}", code.unwrap_or_default()),
@@ -160,8 +164,12 @@ fn listen(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
 /// How the child's side says a line.
 pub(super) type Say<'a> = &'a mut dyn FnMut(&Said) -> std::io::Result<()>;
 
-/// The child's side: takes standard output away from the library, takes limits on, does the work, and says how it went.
-pub(super) fn serve(work: impl FnOnce(Say<'_>) -> std::io::Result<Result<(), String>>) -> std::io::Result<()> {
+/// The child's side: takes standard output away from the library, takes limits on, shuts itself in with the library and those
+/// of the system, does the work, and says how it went.
+pub(super) fn serve(
+    library: &Path,
+    work: impl FnOnce(Say<'_>) -> std::io::Result<Result<(), String>>,
+) -> std::io::Result<()> {
     let mut out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
     nix::unistd::dup2_stdout(std::io::stderr())?;
     let mut say = |said: &Said| -> std::io::Result<()> {
@@ -171,6 +179,8 @@ pub(super) fn serve(work: impl FnOnce(Say<'_>) -> std::io::Result<Result<(), Str
     };
     let limits = WorkerLimits { cpu_seconds: 600, file_bytes: 64 << 20, ..WorkerLimits::default() };
     sandbox::limit(&limits).map_err(std::io::Error::other)?;
+    // Where the kernel has no such thing, trying a library still tells of its crashes and endless loops.
+    let _ = sandbox::confine_trial(library);
     match work(&mut say)? {
         Ok(()) => say(&Said::Good),
         Err(why) => say(&Said::Refused(brief(&why))),

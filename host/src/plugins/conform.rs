@@ -129,10 +129,10 @@ pub fn check_library(program: &Path, path: &Path, how: &CheckOptions) -> Result<
 pub(super) fn answer(path: &Path, settings: &str, patience: &str) -> std::io::Result<()> {
     let patience = Duration::from_millis(patience.parse().map_err(std::io::Error::other)?);
     let how = CheckOptions { settings: settings.to_owned(), patience };
-    child::serve(|say| {
+    child::serve(path, |say| {
         say(&Said::Trying("loading it".into()))?;
         let declarations = match library::load(path) {
-            Ok(declarations) => declarations,
+            Ok(loaded) => loaded.declarations,
             Err(error) => return Ok(Err(error.to_string())),
         };
         for declaration in declarations {

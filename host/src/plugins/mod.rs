@@ -29,7 +29,6 @@ mod verify;
 
 pub use conform::{CheckOptions, CheckOutcome, Checked, check_library, check_linked};
 pub use error::LibraryError;
-pub use library::contract;
 pub use meter::{OnOverdue, Overdue};
 pub use probe::probe_main;
 pub use registry::{Origin, Probing, Registry, RegistryError};

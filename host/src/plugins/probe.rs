@@ -13,8 +13,10 @@ use std::time::Duration;
 use veilwatch_core::feature::{Column, FlowBatch, Rows, RowsMut};
 use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
+use veilwatch_core::plugin::dissect::Tree;
 use veilwatch_core::plugin::{
-    Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginErrorKind, ProtocolTemplate, Settings,
+    Carrier, Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginErrorKind, ProtocolTemplate,
+    Settings, StreamView, TrainingSet,
 };
 use veilwatch_core::record::FieldTable;
 
@@ -33,7 +35,7 @@ pub fn probe_main() -> Option<ExitCode> {
     let errand = arguments.next()?;
     let rest: Vec<_> = arguments.collect();
     let outcome = match (errand.to_str()?, rest.as_slice()) {
-        (PROBE_ARGUMENT, [path]) => child::serve(|say| attempt(path.as_ref(), say)),
+        (PROBE_ARGUMENT, [path]) => child::serve(path.as_ref(), |say| attempt(path.as_ref(), say)),
         (conform::CHECK_ARGUMENT, [path, settings, patience]) => {
             conform::answer(path.as_ref(), &settings.to_string_lossy(), &patience.to_string_lossy())
         }
@@ -48,7 +50,7 @@ fn attempt(path: &Path, say: Say<'_>) -> std::io::Result<Result<(), String>> {
     let mut tell = |stage: String| say(&Said::Trying(brief(&stage)));
     tell("loading it".into())?;
     let declarations = match library::load(path) {
-        Ok(declarations) => declarations,
+        Ok(loaded) => loaded.declarations,
         Err(error) => return Ok(Err(error.to_string())),
     };
     let flows = some_flows(&[]).0;
@@ -85,7 +87,7 @@ fn try_plugin(
     tell(format!("calling {name} for the first time"))?;
     Ok(match instance {
         Instance::Feature(plugin) => try_feature(plugin, flows, &meter),
-        Instance::Classifier(plugin) => try_classifier(&*plugin),
+        Instance::Classifier(plugin) => try_classifier(plugin),
         Instance::Protocol(plugin) => {
             let again = || match create() {
                 Ok(Instance::Protocol(plugin)) => Some(plugin),
@@ -168,11 +170,52 @@ pub(crate) fn finite(rows: &[f32], columns: &[Column]) -> Result<(), PluginError
     }
 }
 
-fn try_classifier(plugin: &dyn Classifier) -> Result<(), String> {
+/// Rows to learn from, two columns wide, one of them with a gap; odd ones are malicious.
+const LESSON: [f32; 16] = [0.5, 1.0, 9.5, 8.0, 0.25, 2.0, 9.0, 7.5, 0.75, f32::NAN, 8.5, 9.0, 0.0, 1.5, 9.25, 8.5];
+
+fn try_classifier(mut plugin: Box<dyn Classifier>) -> Result<(), String> {
+    let rows = Rows::new(&LESSON, 2);
     // It has learnt nothing: an error is what one expects.
-    let (row, mut scores) = ([0.5, f32::NAN], [f64::NAN]);
-    let outcomes = [plugin.save().err(), plugin.predict(&Rows::new(&row, 2), &mut scores).err()];
-    outcomes.iter().flatten().find_map(panicked).map_or(Ok(()), Err)
+    let mut scores = [f64::NAN; LESSON.len() / 2];
+    let outcomes = [plugin.save().err(), plugin.predict(&rows, &mut scores).err()];
+    outcomes.iter().flatten().find_map(panicked).map_or(Ok(()), Err)?;
+    let labels: Vec<bool> = (0..scores.len()).map(|row| row % 2 == 1).collect();
+    let lesson = TrainingSet { rows, labels: &labels, weights: &[1.0; LESSON.len() / 2], seed: 1 };
+    let mut learnt = Vec::new();
+    for _ in 0..2 {
+        // So few rows may be too few for it.
+        if let Err(error) = plugin.fit(&lesson) {
+            return panicked(&error).map_or(Ok(()), Err);
+        }
+        learnt.push(works("save what it learnt", plugin.save())?);
+    }
+    if learnt[0] != learnt[1] {
+        return Err(
+            "learnt something else from the same rows the second time; what it learns depends on the rows and \
+                    the seed alone"
+                .into(),
+        );
+    }
+    works("take up what it saved itself", plugin.load(&learnt[0]))?;
+    let mut again = scores;
+    works("score what it learnt from", plugin.predict(&rows, &mut scores))?;
+    works("score what it learnt from", plugin.predict(&rows, &mut again))?;
+    let mut parts = [0.0; 2];
+    works("explain a score", plugin.explain(rows.row(1), &mut parts))?;
+    if scores.iter().chain(&parts).any(|number| number.is_infinite()) {
+        return Err("gave an infinite score or part of one; give a finite one, or NaN".into());
+    }
+    if scores.map(f64::to_bits) != again.map(f64::to_bits) {
+        return Err(
+            "gave the same rows other scores the second time; the output of a plugin depends on its input alone".into(),
+        );
+    }
+    Ok(())
+}
+
+/// What a call gives that has no reason to fail.
+fn works<T>(what: &str, outcome: Result<T, PluginError>) -> Result<T, String> {
+    outcome.map_err(|error| panicked(&error).unwrap_or_else(|| format!("cannot {what} ({error}); correct it")))
 }
 
 fn try_template(
@@ -194,9 +237,28 @@ fn try_template(
         if let Err(error) = plugin.wire(&ids) {
             return panicked(&error).map_or(Ok(()), Err);
         }
+        let drawn = Tree::of(&*plugin, &some_stream());
+        if let Some(why) = drawn.failed.filter(|why| why.starts_with("panicked")) {
+            return Err(format!("{why} when it drew a tree; correct it, and draw what was understood"));
+        }
         let (flows, errors) = some_flows(&[plugin]);
         if errors > 0 {
-            return Err("failed on plain text; bad traffic is not an error, so write what was understood".into());
+            let said = |flow: &FlowRecord| {
+                flow.probe_errors
+                    .iter()
+                    .map(|(_, error)| error)
+                    .chain(flow.template_error.as_deref())
+                    .find_map(panicked)
+            };
+            let otherwise = || "failed on plain text; bad traffic is not an error, so write what was understood".into();
+            return Err(flows.iter().find_map(said).unwrap_or_else(otherwise));
+        }
+        if flows.iter().any(|flow| flow.templates().any(|(_, refused)| refused > 0)) {
+            return Err(
+                "wrote values under fields that are not its own, or of another kind than it declared; write to \
+                        the ids that `wire` gives"
+                    .into(),
+            );
         }
         let told: Vec<_> = flows.into_iter().map(|flow| (flow.template, flow.fields, flow.marks)).collect();
         if seen.is_some_and(|seen| seen != told) {
@@ -211,19 +273,34 @@ fn try_template(
     Ok(())
 }
 
+/// What a template is asked to draw.
+fn some_stream() -> StreamView<'static> {
+    StreamView {
+        forward: SAID[0].1,
+        backward: SAID[1].1,
+        forward_ended: true,
+        backward_ended: true,
+        carrier: Carrier::Tcp,
+        originator_port: 40_000,
+        responder_port: 443,
+    }
+}
+
+/// What the two sides say, in turns; `true` forward.
+const SAID: [(bool, &[u8]); 4] = [
+    (true, b"GET / HTTP/1.1\r\n\r\n"),
+    (false, b"HTTP/1.1 200 OK\r\n\r\n"),
+    (true, b"\x16\x03\x01\0\x01\0"),
+    (false, b""),
+];
+
 /// Two short flows, over TCP and UDP; and how often a template failed on them.
 fn some_flows(templates: &Templates) -> (Vec<FlowRecord>, u64) {
     let mut table = FlowTable::new(FlowLimits::default(), 1);
-    let said: [(bool, &[u8]); 4] = [
-        (true, b"GET / HTTP/1.1\r\n\r\n"),
-        (false, b"HTTP/1.1 200 OK\r\n\r\n"),
-        (true, b"\x16\x03\x01\0\x01\0"),
-        (false, b""),
-    ];
     let mut number = 0;
     for protocol in [6, 17] {
         let mut seq = [1, 1];
-        for (forth, payload) in said {
+        for (forth, payload) in SAID {
             let ((src, src_port), (dst, dst_port)) =
                 if forth { (([1; 16], 40_000), ([2; 16], 443)) } else { (([2; 16], 443), ([1; 16], 40_000)) };
             let side = usize::from(!forth);

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use veilwatch_core::abi::CONTRACT;
 use veilwatch_core::plugin::{Declaration, Instance, Manifest, PluginError, PluginKind, Settings};
 
 /// Where a plugin came from.
@@ -87,6 +88,8 @@ pub enum Probing {
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: BTreeMap<(PluginKind, String), (Declaration, Origin)>,
+    /// The contract that each library was built against.
+    contracts: BTreeMap<PathBuf, String>,
     probing: Probing,
     remembered: Remembered,
     on_overdue: Option<OnOverdue>,
@@ -169,9 +172,10 @@ impl Registry {
         }
         self.attempt(&verified, probe_time)?;
         reach(PluginState::Verified);
-        let declarations = library::load(&verified.path)?;
+        let library::Loaded { declarations, contract } = library::load(&verified.path)?;
         let manifests = declarations.iter().map(|declaration| declaration.manifest.clone()).collect();
-        self.register(declarations, &Origin::Library(verified.path))?;
+        self.register(declarations, &Origin::Library(verified.path.clone()))?;
+        self.contracts.insert(verified.path, contract);
         reach(PluginState::Loaded);
         Ok(manifests)
     }
@@ -212,6 +216,7 @@ impl Registry {
             match self.bring(&library, None, probe_time, &mut |state| report.reach(state)) {
                 Ok(manifests) => reports.extend(manifests.into_iter().map(|manifest| PluginReport {
                     plugin: manifest.path(),
+                    contract: self.find(&manifest.path()).map(|(_, origin)| self.contract(origin)).unwrap_or_default(),
                     version: manifest.version,
                     ..report.clone()
                 })),
@@ -257,6 +262,14 @@ impl Registry {
         let names: Vec<String> = self.manifests().map(|(manifest, _)| manifest.path()).collect();
         let hint = crate::config::nearest(path, names.iter().map(String::as_str)).map(str::to_owned);
         RegistryError::Unknown { asked: path.to_owned(), hint }
+    }
+
+    /// The contract that what comes from there was built against.
+    pub fn contract(&self, origin: &Origin) -> String {
+        match origin {
+            Origin::Builtin => CONTRACT.to_owned(),
+            Origin::Library(path) => self.contracts.get(path).cloned().unwrap_or_default(),
+        }
     }
 
     /// What there is, by kind and name.

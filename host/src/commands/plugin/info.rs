@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use veilwatch::config::Config;
 use veilwatch::hash::sha256_hex;
 use veilwatch::output::plain;
-use veilwatch::plugins::{Origin, Registry, RegistryError, contract};
+use veilwatch::plugins::{Origin, Registry, RegistryError};
 use veilwatch_core::plugin::{Declaration, Instance, Settings};
 use veilwatch_core::record::FieldKind;
 
@@ -87,7 +87,7 @@ struct Info {
     /// Of the library.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
-    /// What a library must have been built against to be loaded by this program.
+    /// The version of the contract that it was built against.
     contract: String,
     /// Names of its settings, where it tells.
     settings: Vec<String>,
@@ -151,7 +151,7 @@ fn info(
         summary: plain(&manifest.summary),
         origin: origin.to_string(),
         sha256,
-        contract: contract(),
+        contract: registry.contract(origin),
         settings,
         columns: parts.columns,
         fields: parts.fields,

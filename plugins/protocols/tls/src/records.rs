@@ -260,7 +260,7 @@ impl Walk {
 }
 
 /// Whether a record behind a ChangeCipherSpec is the ClientHello that answers a HelloRetryRequest which was not seen.
-fn is_second_hello(header: Header, body: &[u8]) -> bool {
+pub(crate) fn is_second_hello(header: Header, body: &[u8]) -> bool {
     let len = usize::from(header.len).saturating_sub(4) as u32;
     body.first_chunk().is_some_and(|head: &[u8; 6]| {
         u32::from_be_bytes([0, head[1], head[2], head[3]]) == len && (head[0], head[4], head[5]) == (CLIENT_HELLO, 3, 3)

@@ -6,6 +6,7 @@ use crate::records::{CERTIFICATE, CLIENT_HELLO, Message, SERVER_HELLO, Walk};
 use crate::server::{Server, is_retry};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
 use veilwatch_core::record::{Mark, TlsRecords};
 
@@ -123,6 +124,10 @@ impl ProtocolTemplate for Tls {
         } else {
             Progress::More { forward: client.wanted, backward: server.wanted }
         })
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        crate::dissect::draw(stream, &self.limits, tree);
     }
 }
 
