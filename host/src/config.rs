@@ -262,6 +262,7 @@ impl Config {
             ("udp_idle_seconds", u64::from(flows.udp_idle_seconds), 5..=86_400),
             ("active_seconds", u64::from(flows.active_seconds), 60..=604_800),
             ("linger_seconds", u64::from(flows.linger_seconds), 0..=600),
+            ("hand_overs", u64::from(flows.hand_overs), 0..=64),
             ("conversations", u64::from(self.context.conversations), 2..=1 << 24),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),

@@ -29,6 +29,9 @@ enum Command {
     /// List and check the tables of numbers, file types and warnings.
     #[command(subcommand)]
     Tables(commands::tables::Args),
+    /// List, check and measure plugins, and begin new ones.
+    #[command(subcommand)]
+    Plugin(commands::plugin::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::Tables(args) => commands::tables::run(&args),
+        Command::Plugin(args) => commands::plugin::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         // A reader that has seen enough (`| head`) is no failure worth a message.

@@ -29,6 +29,7 @@ veilwatch_core::declare_plugins!(
     feature "flaky" "fails on some flows": Extractor,
     protocol "flaky" "fails on some flows": Template,
     classifier "flaky" "fails on some rows": Scorer,
+    protocol "shaky" "fails while it looks at some flows": Shaky,
 );
 
 /// How something fails.
@@ -120,6 +121,29 @@ impl ProtocolTemplate for Template {
         if let Some(id) = self.0 {
             out.field(id, Value::U64(stream.originator_port.into()));
         }
+        Ok(Parsed::Done)
+    }
+}
+
+struct Shaky(Fails);
+
+impl Shaky {
+    fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
+        Ok(Self(settings.read()?))
+    }
+}
+
+impl ProtocolTemplate for Shaky {
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        self.try_probe(stream).unwrap_or(Probe::No)
+    }
+    fn try_probe(&self, stream: &StreamView<'_>) -> Result<Probe, PluginError> {
+        if stream.originator_port.is_multiple_of(5) {
+            fail(self.0.how)?;
+        }
+        Ok(Probe::No)
+    }
+    fn parse(&self, _: &StreamView<'_>, _: &mut RecordSink<'_>) -> Result<Parsed, PluginError> {
         Ok(Parsed::Done)
     }
 }
@@ -251,6 +275,32 @@ fn only_the_records_that_an_extractor_fails_on_miss_its_columns() {
     let error = go(&pipeline, &example("first-run.pcap"), 1, &mut Rowed::default()).unwrap_err().to_string();
     let says = format!("plugin `flaky`: no luck with this one (record {}, failure 4 of 4 that `errors`", bad[3]);
     assert!(error.starts_with(&says) && error.contains("`required = false`") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_template_that_fails_while_it_looks_costs_the_flow_nothing() {
+    let capture = example("first-run.pcap");
+    let shaky = |how: &str, required: bool| {
+        format!(
+            "[[plugin]]\nid = \"shaky\"\nuse = \"protocol/shaky\"\nrequired = {required}\n[plugin.settings]\nhow = {how:?}\n"
+        )
+    };
+    let open = |more: &str, errors| Pipeline::untrained(config(more, errors), &mut registry()).unwrap();
+    let (alone, _) = lines(&open("", 4), &capture, 1);
+    for how in ["error", "panic"] {
+        let (text, summary) = lines(&open(&shaky(how, false), 4), &capture, 1);
+        let without_last = |text: &str| text.lines().rev().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(without_last(&text), without_last(&alone), "{how}: all is as if it were not there");
+        let errors = &summary.plugin_errors[0];
+        assert_eq!((errors.id.as_str(), errors.records), ("shaky", 4), "{how}");
+        assert!(errors.reason.contains("no luck"), "{how}: {}", errors.reason);
+        assert!(summary.disabled[0].record.unwrap() > errors.first, "{how}");
+        for workers in [2, 8] {
+            assert_eq!(lines(&open(&shaky(how, false), 4), &capture, workers).0, text, "{how}: {workers} workers");
+        }
+        let error = go(&open(&shaky(how, true), 4), &capture, 1, &mut Rowed::default()).unwrap_err().to_string();
+        assert!(error.contains("plugin `shaky`") && error.contains("failure 4 of 4"), "{error}");
+    }
 }
 
 #[test]

@@ -2,14 +2,16 @@
 
 use super::types::{
     RawClassifier, RawClassifier_TO, RawColumn, RawError, RawExtractor, RawExtractor_TO, RawField, RawFlowsRef,
-    RawInstance, RawManifest, RawProgress, RawSinkMut, RawStream, RawTemplate, RawTemplate_TO, RawValue, number,
+    RawInstance, RawManifest, RawProgress, RawSinkMut, RawStream, RawTemplate, RawTemplate_TO, RawTreeMut, RawValue,
+    number,
 };
 use crate::context::ConversationSnapshot;
 use crate::feature::{FlowBatch, FlowShape, FlowSource, Rows, RowsMut, SpltView};
 use crate::flow::{Direction, DirectionStats};
+use crate::plugin::dissect::{ByteRange, TreeSink};
 use crate::plugin::{
     Carrier, Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginErrorKind, Progress,
-    ProtocolTemplate, RecordSink, Settings, SinkTarget, StreamView, TrainingSet,
+    ProtocolTemplate, RecordSink, Settings, SinkTarget, StreamView, TrainingSet, TreeTarget,
 };
 use crate::record::{FieldId, FieldTable, Mark, Value};
 use crate::stream::Framing;
@@ -69,13 +71,24 @@ impl RawTemplate for Exported<Box<dyn ProtocolTemplate>> {
         guarded(|| self.0.wire(&ids))
     }
     fn probe(&self, stream: RawStream<'_>) -> u8 {
-        // A template that panics while it looks does not recognise the flow.
-        guard(|| Ok(self.0.probe(&stream.view()))).map_or(0, |probe| probe as u8)
+        // For programs of contract 1.0, which take no error here: the flow is not recognised.
+        guard(|| self.0.try_probe(&stream.view())).map_or(0, |probe| probe as u8)
+    }
+    fn try_probe(&self, stream: RawStream<'_>) -> RResult<u8, RawError> {
+        guarded(|| Ok(self.0.try_probe(&stream.view())? as u8))
+    }
+    fn dissect(&self, stream: RawStream<'_>, mut tree: RawTreeMut<'_>) -> RResult<(), RawError> {
+        guarded(|| {
+            self.0.dissect(&stream.view(), &mut TreeSink::new(&mut ImportedTree(&mut tree)));
+            Ok(())
+        })
     }
     fn parse(&self, stream: RawStream<'_>, mut out: RawSinkMut<'_>) -> RResult<RawProgress, RawError> {
         guarded(|| {
+            let framed = [false, true].map(|backward| out.framed(backward).into());
+            let view = StreamView { framed, ..stream.view() };
             let mut target = ImportedSink(&mut out);
-            Ok(match self.0.parse(&stream.view(), &mut RecordSink::new(&mut target))? {
+            Ok(match self.0.parse(&view, &mut RecordSink::new(&mut target))? {
                 Progress::Done => RawProgress { done: true, forward: 0, backward: 0 },
                 Progress::More { forward, backward } => RawProgress { done: false, forward, backward },
             })
@@ -110,7 +123,34 @@ impl SinkTarget for ImportedSink<'_, '_> {
     fn swap_directions(&mut self) {
         self.0.swap_directions();
     }
-    fn frames(&mut self, _: Direction, _: Framing) {}
+    fn frames(&mut self, direction: Direction, how: Framing) {
+        self.0.frames(direction == Direction::Backward, how.into());
+    }
+    fn resume(&mut self) {
+        self.0.resume();
+    }
+    fn hand_over(&mut self, [forward, backward]: [usize; 2]) {
+        self.0.hand_over(forward, backward);
+    }
+    // Who has a right to what is known on the other side alone.
+    fn refuse(&mut self) {}
+}
+
+struct ImportedTree<'a, 'b>(&'a mut RawTreeMut<'b>);
+
+impl TreeTarget for ImportedTree<'_, '_> {
+    fn open(&mut self, label: &str, value: &str, bytes: Option<ByteRange>) {
+        self.0.open(label.into(), value.into(), bytes.into());
+    }
+    fn close(&mut self) {
+        self.0.close();
+    }
+    fn fail(&mut self, message: &str) {
+        self.0.fail(message.into());
+    }
+    fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
 }
 
 impl RawExtractor for Exported<Box<dyn FeatureExtractor>> {

@@ -1,23 +1,27 @@
 //! The host's side: objects behind safe traits, so that after registration nobody knows where a plugin came from.
 
 use super::types::{
-    ClassifierObject, ExtractorObject, RawField, RawFlows, RawFlows_TO, RawInstance, RawSink, RawSink_TO, RawStream,
-    RawValue, TemplateObject, number,
+    ClassifierObject, ExtractorObject, RawField, RawFlows, RawFlows_TO, RawFramed, RawFraming, RawInstance, RawRange,
+    RawSink, RawSink_TO, RawStream, RawTree, RawTree_TO, RawValue, TemplateObject, number,
 };
 use crate::feature::{Column, FlowBatch, FlowSource, Rows, RowsMut};
 use crate::flow::Direction;
+use crate::plugin::dissect::TreeSink;
 use crate::plugin::{
     Classifier, FeatureExtractor, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, SinkTarget,
-    StreamView, TrainingSet,
+    StreamView, TrainingSet, TreeTarget,
 };
-use crate::record::{FieldId, FieldSpec, FieldTable, Mark, Value};
+use crate::record::{FieldId, FieldKind, FieldSpec, FieldTable, Mark, Value};
+use crate::stream::Framed;
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::RSlice;
+use abi_stable::std_types::{RSlice, RStr};
 
 /// Puts an object from across the boundary behind its safe trait.
 pub fn unwrap(instance: RawInstance) -> Instance {
     match instance {
-        RawInstance::Protocol(inner) => Instance::Protocol(Box::new(Imported(inner))),
+        RawInstance::Protocol(inner) => {
+            Instance::Protocol(Box::new(ImportedTemplate { inner, allowed: allowed(std::iter::empty()) }))
+        }
         RawInstance::Feature(inner) => Instance::Feature(Box::new(Imported(inner))),
         RawInstance::Classifier(inner) => Instance::Classifier(Box::new(Imported(inner))),
     }
@@ -32,38 +36,71 @@ fn go_on(error: PluginError) -> ! {
 
 struct Imported<T>(T);
 
-impl ProtocolTemplate for Imported<TemplateObject> {
+/// A template from across, and what it may write.
+struct ImportedTemplate {
+    inner: TemplateObject,
+    /// By id, the kind of each typed field and of each of its own.
+    allowed: Vec<Option<FieldKind>>,
+}
+
+/// What a template may write that declares these fields.
+fn allowed(own: impl Iterator<Item = (FieldId, FieldKind)>) -> Vec<Option<FieldKind>> {
+    let typed = FieldTable::new();
+    let mut allowed = Vec::new();
+    for (id, kind) in typed.iter().map(|(id, spec)| (id, spec.kind)).chain(own) {
+        let at = usize::from(id.0);
+        if allowed.len() <= at {
+            allowed.resize(at + 1, None);
+        }
+        allowed[at] = Some(kind);
+    }
+    allowed
+}
+
+impl ProtocolTemplate for ImportedTemplate {
     fn fields(&self) -> Vec<FieldSpec> {
-        match self.0.fields().into_result() {
+        match self.inner.fields().into_result() {
             Ok(fields) => fields.iter().filter_map(RawField::read).collect(),
             Err(error) => go_on(error.into()),
         }
     }
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         // Ids are given by place: a field that cannot be read here would shift all that follow.
-        let declared = self.0.fields().into_result()?;
+        let declared = self.inner.fields().into_result()?;
         if declared.len() != ids.len() {
             let message = "declares fields of a kind that this version does not know; update Veilwatch";
             return Err(PluginError::failed(message));
         }
+        let kinds = declared.iter().map(|field| FieldKind::from_number(field.kind));
+        self.allowed = allowed(ids.iter().zip(kinds).filter_map(|(id, kind)| Some((*id, kind?))));
         let ids: Vec<u16> = ids.iter().map(|id| id.0).collect();
-        Ok(self.0.wire(ids.as_slice().into()).into_result()?)
+        Ok(self.inner.wire(ids.as_slice().into()).into_result()?)
     }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
-        match self.0.probe(raw(stream)) {
+        self.try_probe(stream).unwrap_or(Probe::No)
+    }
+    fn try_probe(&self, stream: &StreamView<'_>) -> Result<Probe, PluginError> {
+        Ok(match self.inner.try_probe(raw(stream)).into_result()? {
             1 => Probe::Unsure,
             2 => Probe::Certain,
             _ => Probe::No,
-        }
+        })
     }
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
-        let mut sink = ExportedSink(out.target());
-        let progress = self.0.parse(raw(stream), RawSink_TO::from_ptr(&mut sink, TD_Opaque)).into_result()?;
+        let mut sink = ExportedSink { target: out.target(), allowed: &self.allowed, framed: stream.framed };
+        let progress = self.inner.parse(raw(stream), RawSink_TO::from_ptr(&mut sink, TD_Opaque)).into_result()?;
         Ok(if progress.done {
             Progress::Done
         } else {
             Progress::More { forward: progress.forward, backward: progress.backward }
         })
+    }
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let mut sink = ExportedTree(tree.target());
+        let outcome = self.inner.dissect(raw(stream), RawTree_TO::from_ptr(&mut sink, TD_Opaque)).into_result();
+        if let Err(error) = outcome {
+            tree.fail(&error.message);
+        }
     }
 }
 
@@ -79,21 +116,58 @@ fn raw<'a>(stream: &StreamView<'a>) -> RawStream<'a> {
     }
 }
 
-struct ExportedSink<'a>(&'a mut dyn SinkTarget);
+struct ExportedSink<'a> {
+    target: &'a mut dyn SinkTarget,
+    allowed: &'a [Option<FieldKind>],
+    framed: [Option<Framed>; 2],
+}
 
 impl RawSink for ExportedSink<'_> {
     fn set(&mut self, id: u16, value: RawValue<'_>) {
-        if let Some(value) = Option::<Value<'_>>::from(value) {
-            self.0.set(FieldId(id), value);
+        let Some(value) = Option::<Value<'_>>::from(value) else { return };
+        // What others read under this id must be what its owner declared.
+        if self.allowed.get(usize::from(id)).copied().flatten() == Some(value.kind()) {
+            self.target.set(FieldId(id), value);
+        } else {
+            self.target.refuse();
         }
     }
     fn mark(&mut self, mark: u8, backward: bool, offset: usize) {
         if let Some(mark) = Mark::from_number(mark) {
-            self.0.mark(mark, if backward { Direction::Backward } else { Direction::Forward }, offset);
+            self.target.mark(mark, if backward { Direction::Backward } else { Direction::Forward }, offset);
         }
     }
     fn swap_directions(&mut self) {
-        self.0.swap_directions();
+        self.target.swap_directions();
+    }
+    fn hand_over(&mut self, forward: usize, backward: usize) {
+        self.target.hand_over([forward, backward]);
+    }
+    fn frames(&mut self, backward: bool, how: RawFraming) {
+        self.target.frames(if backward { Direction::Backward } else { Direction::Forward }, how.into());
+    }
+    fn resume(&mut self) {
+        self.target.resume();
+    }
+    fn framed(&self, backward: bool) -> RawFramed {
+        self.framed[usize::from(backward)].into()
+    }
+}
+
+struct ExportedTree<'a>(&'a mut dyn TreeTarget);
+
+impl RawTree for ExportedTree<'_> {
+    fn open(&mut self, label: RStr<'_>, value: RStr<'_>, bytes: RawRange) {
+        self.0.open(label.as_str(), value.as_str(), bytes.read());
+    }
+    fn close(&mut self) {
+        self.0.close();
+    }
+    fn fail(&mut self, message: RStr<'_>) {
+        self.0.fail(message.as_str());
+    }
+    fn is_full(&self) -> bool {
+        self.0.is_full()
     }
 }
 

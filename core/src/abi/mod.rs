@@ -20,12 +20,16 @@ pub mod types;
 
 use abi_stable::StableAbi;
 use abi_stable::library::RootModule;
-use abi_stable::package_version_strings;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RResult, RStr, RVec};
 use types::{RawError, RawInstance, RawManifest};
 
 pub use abi_stable;
+
+/// The version of the contract, which is not that of the crate: it grows when the contract does, and only then.
+///
+/// A program takes plugins of the same first number and of the same or a smaller second one. The third never counts.
+pub const CONTRACT: &str = "1.1.0";
 
 /// The symbol under which a library exports its root module, null-terminated for the loader.
 pub const ROOT_SYMBOL: &[u8] = b"veilwatch_plugin_root_v1\0";
@@ -47,7 +51,7 @@ impl RootModule for PluginModuleRef {
     abi_stable::declare_root_module_statics! {PluginModuleRef}
     const BASE_NAME: &'static str = "veilwatch_plugin";
     const NAME: &'static str = "veilwatch_plugin";
-    const VERSION_STRINGS: VersionStrings = package_version_strings!();
+    const VERSION_STRINGS: VersionStrings = VersionStrings::new(CONTRACT);
 }
 
 /// Exports the plugins of a crate from the library it is built as; at most once in a program.

@@ -4,11 +4,12 @@ use super::{export, import};
 use crate::feature::{Column, Evidence, FlowBatch, Rows, RowsMut};
 use crate::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
 use crate::packet::{Decoded, Tcp};
+use crate::plugin::dissect::{ByteRange, Tree, TreeSink};
 use crate::plugin::{
-    Classifier, FeatureExtractor, Instance, PluginError, PluginErrorKind, Probe, Progress, ProtocolTemplate,
+    Carrier, Classifier, FeatureExtractor, Instance, PluginError, PluginErrorKind, Probe, Progress, ProtocolTemplate,
     RecordSink, StreamView, TrainingSet,
 };
-use crate::record::{ClientHello, FieldId, FieldKind, FieldSpec, FieldTable, Mark, Value};
+use crate::record::{ClientHello, FieldId, FieldKind, FieldSpec, FieldTable, Mark, Record, Value};
 
 /// Writes a typed record, a declared field of each kind, and a mark.
 #[derive(Default)]
@@ -125,6 +126,39 @@ impl Classifier for Sum {
     }
 }
 
+/// Writes what is not its own, hands over, draws, and panics while it draws.
+struct Odd;
+
+impl ProtocolTemplate for Odd {
+    fn fields(&self) -> Vec<FieldSpec> {
+        vec![FieldSpec { name: "odd.own".into(), kind: FieldKind::U64, words: "".into() }]
+    }
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        if stream.forward.starts_with(b"odd") { Probe::Certain } else { Probe::No }
+    }
+    fn parse(&self, _: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        let own = FieldId::FIRST_DECLARED;
+        out.field(own, Value::U64(7));
+        // Its own in another kind, a neighbour's, nobody's, and a typed one in another kind.
+        out.field(own, Value::F64(0.5));
+        out.field(FieldId(own.0 + 1), Value::U64(1));
+        out.field(FieldId(u16::MAX), Value::U64(1));
+        out.field(ClientHello::FIRST, Value::Bytes(b"?"));
+        out.hand_over(3, 0);
+        Ok(Progress::Done)
+    }
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        tree.open("odd", "in words", Some(ByteRange::new(Direction::Forward, 0, 3)));
+        tree.leaf("answer", "", Some(ByteRange::new(Direction::Backward, 1, 99)));
+        if stream.backward_ended {
+            panic!("a template that panics while it draws");
+        }
+        if !tree.is_full() {
+            tree.close();
+        }
+    }
+}
+
 fn across(instance: Instance) -> Instance {
     import::unwrap(export::wrap(instance))
 }
@@ -177,12 +211,53 @@ fn a_template_writes_the_same_from_across() {
 }
 
 #[test]
+fn what_is_not_its_own_is_left_out_and_counted() {
+    let Instance::Protocol(odd) = across(Instance::Protocol(Box::new(Odd))) else { unreachable!() };
+    let mut fields = FieldTable::new();
+    let mut templates = wired(odd, &mut fields);
+    templates.extend(wired(foreign_template(Template::default()), &mut fields));
+    let (records, errors) = flows(&templates, b"oddhello");
+    assert_eq!((errors, records[0].template), (0, Some(1)), "and the rest goes to the other one");
+    assert_eq!(records[0].templates().collect::<Vec<_>>(), [(0, 4), (1, 0)]);
+    let own = records[0].handed[0].fields.get(FieldId::FIRST_DECLARED);
+    assert_eq!(own, Some(Value::U64(7)));
+    let hello = records[0].fields.get(ClientHello::FIRST);
+    assert_ne!(hello, Some(Value::Bytes(b"?")));
+    let sni = Record::read(|id| records[0].fields.get(id)).map(|hello: ClientHello<'_>| hello.sni.len());
+    assert_eq!(sni, Some(5), "what stands behind the offset of the first");
+}
+
+#[test]
+fn a_template_draws_the_same_from_across() {
+    let Instance::Protocol(foreign) = across(Instance::Protocol(Box::new(Odd))) else { unreachable!() };
+    let stream = |ended| StreamView {
+        forward: b"odd",
+        backward: b"yes",
+        forward_ended: false,
+        backward_ended: ended,
+        carrier: Carrier::Tcp,
+        originator_port: 1,
+        responder_port: 2,
+        ..StreamView::default()
+    };
+    let (direct, across) = (Tree::of(&Odd, &stream(false)), Tree::of(&*foreign, &stream(false)));
+    assert_eq!(direct, across);
+    assert_eq!((across.nodes.len(), across.outside, across.unbalanced), (2, true, false));
+    let failed = Tree::of(&*foreign, &stream(true));
+    assert_eq!(failed.failed.as_deref(), Some("panicked: a template that panics while it draws"));
+    assert_eq!((failed.nodes, failed.unbalanced), (across.nodes, true));
+    // A template without a tree of its own draws nothing.
+    assert_eq!(Tree::of(&*foreign_template(Template::default()), &stream(true)), Tree::default());
+}
+
+#[test]
 fn a_panic_stays_on_its_side() {
     let templates = wired(foreign_template(Template::default()), &mut FieldTable::new());
     let (parsed, errors) = flows(&templates, b"panic");
     assert_eq!((parsed.len(), errors), (1, 1));
     let (probed, errors) = flows(&templates, b"!");
-    assert_eq!((probed[0].template, errors), (None, 0));
+    assert_eq!((probed[0].template, errors), (None, 1));
+    assert_eq!(probed[0].probe_errors[0].1.message, "panicked: a template that panics while it looks");
 }
 
 #[test]

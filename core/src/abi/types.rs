@@ -2,10 +2,12 @@
 
 use crate::context::ConversationSnapshot;
 use crate::feature::{Column, Evidence, FlowShape};
-use crate::flow::{DirectionStats, Moments};
+use crate::flow::{Direction, DirectionStats, Moments};
+use crate::plugin::dissect::ByteRange;
 use crate::plugin::{Manifest, PluginError, PluginErrorKind, PluginKind};
 use crate::record::{FieldKind, FieldSpec, Value};
-use abi_stable::std_types::{RBox, RResult, RSlice, RSliceMut, RString, RVec};
+use crate::stream::{Framed, Framing};
+use abi_stable::std_types::{RBox, RResult, RSlice, RSliceMut, RStr, RString, RVec};
 use abi_stable::{StableAbi, sabi_trait};
 
 /// [`Manifest`].
@@ -182,6 +184,98 @@ pub trait RawSink {
     fn mark(&mut self, mark: u8, backward: bool, offset: usize);
     #[sabi(last_prefix_field)]
     fn swap_directions(&mut self);
+    /// Since 1.1.
+    fn hand_over(&mut self, _forward: usize, _backward: usize) {}
+    /// Since 1.1.
+    fn frames(&mut self, _backward: bool, _how: RawFraming) {}
+    /// Since 1.1.
+    fn resume(&mut self) {}
+    /// What is left out of a direction, since 1.1: it has no place in [`RawStream`], whose layout is that of 1.0.
+    fn framed(&self, _backward: bool) -> RawFramed {
+        RawFramed { there: false, at: 0, missing: 0 }
+    }
+}
+
+/// [`Framing`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawFraming {
+    pub at: usize,
+    pub header: u8,
+    pub length_at: u8,
+    pub length_bytes: u8,
+    pub keep: u16,
+}
+
+impl From<Framing> for RawFraming {
+    fn from(Framing { at, header, length_at, length_bytes, keep }: Framing) -> Self {
+        Self { at, header, length_at, length_bytes, keep }
+    }
+}
+
+impl From<RawFraming> for Framing {
+    fn from(RawFraming { at, header, length_at, length_bytes, keep }: RawFraming) -> Self {
+        Self { at, header, length_at, length_bytes, keep }
+    }
+}
+
+/// [`Framed`], or that nothing is left out.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawFramed {
+    pub there: bool,
+    pub at: usize,
+    pub missing: usize,
+}
+
+impl From<Option<Framed>> for RawFramed {
+    fn from(framed: Option<Framed>) -> Self {
+        let there = framed.is_some();
+        let Framed { at, missing } = framed.unwrap_or(Framed { at: 0, missing: 0 });
+        Self { there, at, missing }
+    }
+}
+
+impl From<RawFramed> for Option<Framed> {
+    fn from(RawFramed { there, at, missing }: RawFramed) -> Self {
+        there.then_some(Framed { at, missing })
+    }
+}
+
+/// [`crate::plugin::dissect::ByteRange`], or that there is none.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawRange {
+    pub there: bool,
+    pub backward: bool,
+    pub offset: usize,
+    pub length: usize,
+}
+
+impl From<Option<ByteRange>> for RawRange {
+    fn from(range: Option<ByteRange>) -> Self {
+        let there = range.is_some();
+        let range = range.unwrap_or(ByteRange::new(Direction::Forward, 0, 0));
+        let ByteRange { direction, offset, length } = range;
+        Self { there, backward: direction == Direction::Backward, offset, length }
+    }
+}
+
+impl RawRange {
+    pub fn read(self) -> Option<ByteRange> {
+        let direction = if self.backward { Direction::Backward } else { Direction::Forward };
+        self.there.then_some(ByteRange::new(direction, self.offset, self.length))
+    }
+}
+
+/// Where a foreign template draws to; since 1.1.
+#[sabi_trait]
+pub trait RawTree {
+    fn open(&mut self, label: RStr<'_>, value: RStr<'_>, bytes: RawRange);
+    fn close(&mut self);
+    fn fail(&mut self, message: RStr<'_>);
+    #[sabi(last_prefix_field)]
+    fn is_full(&self) -> bool;
 }
 
 /// A batch of flows for a foreign extractor: accessors by number, so that the set can grow.
@@ -202,6 +296,9 @@ pub type RawFlowsRef<'a> = RawFlows_TO<'a, abi_stable::sabi_types::RRef<'a, ()>>
 /// A sink as it is borrowed for one call.
 pub type RawSinkMut<'a> = RawSink_TO<'a, abi_stable::sabi_types::RMut<'a, ()>>;
 
+/// A tree as it is borrowed for one call.
+pub type RawTreeMut<'a> = RawTree_TO<'a, abi_stable::sabi_types::RMut<'a, ()>>;
+
 #[sabi_trait]
 pub trait RawTemplate: Send + Sync {
     fn fields(&self) -> RResult<RVec<RawField>, RawError>;
@@ -209,6 +306,14 @@ pub trait RawTemplate: Send + Sync {
     fn probe(&self, stream: RawStream<'_>) -> u8;
     #[sabi(last_prefix_field)]
     fn parse(&self, stream: RawStream<'_>, out: RawSinkMut<'_>) -> RResult<RawProgress, RawError>;
+    /// What `probe` says, or that it failed; since 1.1.
+    fn try_probe(&self, stream: RawStream<'_>) -> RResult<u8, RawError> {
+        RResult::ROk(self.probe(stream))
+    }
+    /// Since 1.1.
+    fn dissect(&self, _stream: RawStream<'_>, _tree: RawTreeMut<'_>) -> RResult<(), RawError> {
+        RResult::ROk(())
+    }
 }
 
 #[sabi_trait]

@@ -20,6 +20,8 @@ pub struct FlowLimits {
     pub active_seconds: u32,
     /// Seconds for which a closed TCP flow still takes its last packets in.
     pub linger_seconds: u32,
+    /// Times that a flow's templates may hand the rest of it over to others.
+    pub hand_overs: u32,
 }
 
 impl Default for FlowLimits {
@@ -33,6 +35,7 @@ impl Default for FlowLimits {
             udp_idle_seconds: 120,
             active_seconds: 3600,
             linger_seconds: 10,
+            hand_overs: 4,
         }
     }
 }
@@ -52,8 +55,10 @@ pub struct FlowCounters {
     pub overlap_conflicts: u64,
     /// Values that templates wrote and a flow's record had no room for.
     pub fields_dropped: u64,
-    /// Parses that a template could not finish.
+    /// Parses that a template could not finish, and looks that failed.
     pub template_errors: u64,
+    /// Flows that were read no further because they were handed over too often.
+    pub hand_overs_refused: u64,
 }
 
 impl FlowCounters {
@@ -66,5 +71,6 @@ impl FlowCounters {
         self.overlap_conflicts += other.overlap_conflicts;
         self.fields_dropped += other.fields_dropped;
         self.template_errors += other.template_errors;
+        self.hand_overs_refused += other.hand_overs_refused;
     }
 }

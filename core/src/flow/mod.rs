@@ -3,6 +3,8 @@
 //! A [`FlowTable`] holds the open flows of one logical shard. It never looks at a clock: [`FlowTable::push`] takes the
 //! packet's time and [`FlowTable::expire`] the capture's, and what a flow becomes depends only on its own packets.
 
+#[cfg(test)]
+mod hand_over;
 mod key;
 mod limits;
 mod open;
@@ -12,7 +14,7 @@ mod table;
 
 pub use key::{Endpoint, FlowKey, format_address};
 pub use limits::{FlowCounters, FlowLimits};
-pub use record::{EndReason, FlowRecord};
+pub use record::{EndReason, FlowRecord, Handed};
 pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
 pub use table::{FlowTable, Templates};
 

@@ -1,13 +1,14 @@
 //! One open flow: its counts, its beginnings, and what templates read out of them.
 
 use super::{
-    Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, SequenceTracker, Splt, Templates,
+    Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker, Splt,
+    Templates,
 };
 use crate::context::ConversationSnapshot;
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::{Carrier, PluginError, Probe, Progress, RecordSink, StreamView};
 use crate::record::{FieldId, FieldStore, Mark, Value};
-use crate::stream::{Framing, PrefixLimits, Pushed, StreamPrefix};
+use crate::stream::{Framed, Framing, PrefixLimits, Pushed, StreamPrefix};
 use sha2::{Digest, Sha256};
 
 /// What a flow's prefixes are for, right now.
@@ -45,6 +46,14 @@ pub(super) struct Flow {
     pub(super) template: Option<u8>,
     /// What the template said when it failed.
     pub(super) template_error: Option<Box<PluginError>>,
+    /// Templates that failed while they looked.
+    pub(super) probe_errors: Vec<(u8, PluginError)>,
+    /// Values that the template had no right to write.
+    pub(super) refused: u32,
+    /// The templates that handed the flow over, in order.
+    pub(super) handed: Vec<Handed>,
+    /// Where in both directions that begins which the templates are asked about now.
+    pub(super) base: [usize; 2],
     pub(super) prefixes: Option<Box<[StreamPrefix; 2]>>,
     /// Sequence number of each direction's SYN, for a prefix that is yet to come.
     pub(super) anchors: [Option<u32>; 2],
@@ -96,6 +105,7 @@ impl Flow {
         packet: &Decoded<'_>,
         limits: PrefixLimits,
         budget: usize,
+        hand_overs: u32,
         templates: &Templates,
         counters: &mut FlowCounters,
     ) {
@@ -117,10 +127,8 @@ impl Flow {
         }
         if budget < packet.payload.len() {
             counters.without_prefix += 1;
-            match self.reading {
-                Reading::Parsing { template, .. } => self.parse(template, true, templates, counters),
-                _ => self.stop_reading(),
-            }
+            self.read_to_the_end(hand_overs, templates, counters);
+            self.stop_reading();
             return;
         }
         let both = self.prefixes.get_or_insert_with(|| {
@@ -135,7 +143,7 @@ impl Flow {
             if packet.payload_len > 0 {
                 // The capture holds nothing of this payload: from here on there is a hole.
                 if prefix.close_at_hole(packet.tcp.map(|tcp| tcp.seq)) {
-                    self.offer(templates, counters);
+                    self.offer(hand_overs, templates, counters);
                 }
             }
             return;
@@ -149,10 +157,10 @@ impl Flow {
             None => prefix.append_datagram(packet.payload, number, limits),
         };
         match pushed {
-            Pushed::Grew => self.offer(templates, counters),
+            Pushed::Grew => self.offer(hand_overs, templates, counters),
             Pushed::Conflict => {
                 counters.overlap_conflicts += 1;
-                self.offer(templates, counters);
+                self.offer(hand_overs, templates, counters);
             }
             Pushed::Dropped => counters.segments_dropped += 1,
             Pushed::Same => {}
@@ -192,7 +200,8 @@ impl Flow {
             responder_port: responder.port,
         };
         let mut known = templates.iter().take(64).enumerate().filter(|(at, _)| candidates & (1 << at) != 0);
-        known.all(|(_, template)| template.probe(&view) == Probe::No)
+        // A failure is counted where the bytes are kept.
+        known.all(|(_, template)| template.try_probe(&view) == Ok(Probe::No))
     }
 
     fn endpoints(&self) -> (Endpoint, Endpoint) {
@@ -200,47 +209,71 @@ impl Flow {
     }
 
     /// Asks the templates what the new bytes mean.
-    fn offer(&mut self, templates: &Templates, counters: &mut FlowCounters) {
+    fn offer(&mut self, hand_overs: u32, templates: &Templates, counters: &mut FlowCounters) {
         if let Reading::Probing(candidates) = self.reading {
-            self.probe(candidates, templates);
+            self.probe(candidates, false, templates, counters);
         }
-        if let Reading::Parsing { template, wanted, closed } = self.reading
+        // Once more for each hand-over: what is handed over may be there already.
+        while let Reading::Parsing { template, wanted, closed } = self.reading
             && let Some(both) = &self.prefixes
             && (0..2).any(|at| both[at].bytes().len() >= wanted[at] || both[at].is_closed() != closed[at])
-        {
-            self.parse(template, false, templates, counters);
-        }
+            && self.parse(template, false, hand_overs, templates, counters)
+        {}
     }
 
-    fn view<'a>(prefixes: &'a [StreamPrefix; 2], key: &FlowKey, low_originates: bool, ended: bool) -> StreamView<'a> {
+    /// No more bytes will come: the template that recognised the flow reads what is there, and so does each to which it
+    /// is handed over then.
+    pub(super) fn read_to_the_end(&mut self, hand_overs: u32, templates: &Templates, counters: &mut FlowCounters) {
+        while let Reading::Parsing { template, .. } = self.reading
+            && self.parse(template, true, hand_overs, templates, counters)
+        {}
+    }
+
+    fn view<'a>(
+        prefixes: &'a [StreamPrefix; 2],
+        base: [usize; 2],
+        key: &FlowKey,
+        low_originates: bool,
+        ended: bool,
+    ) -> StreamView<'a> {
+        let from = |at: usize| prefixes[at].bytes().get(base[at]..).unwrap_or_default();
         let (originator, responder) = if low_originates { (key.low, key.high) } else { (key.high, key.low) };
         StreamView {
-            forward: prefixes[0].bytes(),
-            backward: prefixes[1].bytes(),
+            forward: from(0),
+            backward: from(1),
             forward_ended: ended || prefixes[0].is_closed(),
             backward_ended: ended || prefixes[1].is_closed(),
-            framed: [prefixes[0].framed(), prefixes[1].framed()],
+            framed: [0, 1].map(|at: usize| {
+                let framed = prefixes[at].framed()?;
+                Some(Framed { at: framed.at.saturating_sub(base[at]), ..framed })
+            }),
             carrier: if key.protocol == 6 { Carrier::Tcp } else { Carrier::Udp },
             originator_port: originator.port,
             responder_port: responder.port,
         }
     }
 
-    fn probe(&mut self, mut candidates: u64, templates: &Templates) {
+    fn probe(&mut self, mut candidates: u64, ended: bool, templates: &Templates, counters: &mut FlowCounters) {
         let Some(prefixes) = &self.prefixes else { return };
-        let view = Self::view(prefixes, &self.key, self.low_originates, false);
+        let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
         for (at, template) in templates.iter().take(64).enumerate() {
             if candidates & (1 << at) == 0 {
                 continue;
             }
-            match template.probe(&view) {
-                Probe::Certain => {
+            match template.try_probe(&view) {
+                Ok(Probe::Certain) => {
                     self.template = Some(at as u8);
+                    self.refused = 0;
                     self.reading = Reading::Parsing { template: at as u8, wanted: [0; 2], closed: [false; 2] };
                     return;
                 }
-                Probe::No => candidates &= !(1 << at),
-                Probe::Unsure => {}
+                Ok(Probe::No) => candidates &= !(1 << at),
+                Ok(Probe::Unsure) => {}
+                Err(error) => {
+                    counters.template_errors += 1;
+                    self.probe_errors.push((at as u8, error));
+                    candidates &= !(1 << at);
+                }
             }
         }
         self.reading = Reading::Probing(candidates);
@@ -249,17 +282,34 @@ impl Flow {
         }
     }
 
-    pub(super) fn parse(&mut self, template: u8, ended: bool, templates: &Templates, counters: &mut FlowCounters) {
-        let (Some(prefixes), Some(parser)) = (&self.prefixes, templates.get(usize::from(template))) else { return };
-        let view = Self::view(prefixes, &self.key, self.low_originates, ended);
-        // What an earlier parse wrote goes when this one has succeeded, not before.
-        let mut target = Writing::default();
+    /// Has a template read what is there; whether it handed the rest over to one that is to read now.
+    fn parse(
+        &mut self,
+        template: u8,
+        ended: bool,
+        hand_overs: u32,
+        templates: &Templates,
+        counters: &mut FlowCounters,
+    ) -> bool {
+        let (Some(prefixes), Some(parser)) = (&self.prefixes, templates.get(usize::from(template))) else {
+            return false;
+        };
+        let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
+        // What an earlier parse wrote goes when this one has succeeded, not before. What those wrote that handed the
+        // flow over stays.
+        let fields = self.handed.last().map_or_else(FieldStore::default, |earlier| earlier.fields.clone());
+        let mut target = Writing { fields, ..Writing::default() };
         let outcome = parser.parse(&view, &mut RecordSink::new(&mut target));
-        let Writing { mut fields, marks, swap, dropped, frames } = target;
+        let Writing { mut fields, marks, swap, resumes, frames, handed, dropped, refused } = target;
         counters.fields_dropped += dropped;
+        self.refused = self.refused.max(refused);
         if outcome.is_ok() {
-            fields.fit();
-            self.fields = fields;
+            if resumes {
+                fields.iter().for_each(|(id, value)| counters.fields_dropped += u64::from(!self.fields.set(id, value)));
+            } else {
+                fields.fit();
+                self.fields = fields;
+            }
         }
         // A SYN decides who the originator is, even where a template thinks otherwise.
         let swapped = swap && !self.syn_decides;
@@ -267,32 +317,64 @@ impl Flow {
         if swapped {
             self.swap_directions();
         }
-        let Some(prefixes) = &mut self.prefixes else { return };
+        let Some(prefixes) = &mut self.prefixes else { return false };
         for (known, mark) in self.marks.iter_mut().zip(marks) {
             if let Some((direction, offset)) = mark {
                 let direction = if crossed { direction.reverse() } else { direction };
-                *known = prefixes[direction.index()].packet_at(offset).or(*known);
+                let at = self.base[direction.index()].saturating_add(offset);
+                *known = prefixes[direction.index()].packet_at(at).or(*known);
             }
         }
-        match outcome {
-            Ok(Progress::More { forward, backward }) if !ended => {
+        let travels = |[forward, backward]: [usize; 2]| if crossed { [backward, forward] } else { [forward, backward] };
+        match (outcome, handed) {
+            (Ok(_), Some(offsets)) => {
+                return self.hand_over(template, travels(offsets), ended, hand_overs, templates, counters);
+            }
+            (Ok(Progress::More { forward, backward }), None) if !ended => {
                 for (direction, how) in frames.into_iter().flatten() {
                     let direction = if crossed { direction.reverse() } else { direction };
-                    prefixes[direction.index()].frame(how);
+                    let at = how.at.saturating_add(self.base[direction.index()]);
+                    prefixes[direction.index()].frame(Framing { at, ..how });
                 }
-                let asked = if crossed { [backward, forward] } else { [forward, backward] };
+                let asked = travels([forward, backward]);
                 // A template that asks for what it has would be called on every packet.
-                let wanted = [0, 1].map(|at: usize| asked[at].max(prefixes[at].bytes().len() + 1));
+                let wanted =
+                    [0, 1].map(|at: usize| asked[at].saturating_add(self.base[at]).max(prefixes[at].bytes().len() + 1));
                 let closed = [0, 1].map(|at: usize| prefixes[at].is_closed());
                 self.reading = Reading::Parsing { template, wanted, closed };
             }
-            Ok(_) => self.stop_reading(),
-            Err(error) => {
+            (Ok(_), None) => self.stop_reading(),
+            (Err(error), _) => {
                 counters.template_errors += 1;
                 self.template_error = Some(Box::new(error));
                 self.stop_reading();
             }
         }
+        false
+    }
+
+    /// Asks the other templates about what begins at these offsets; whether one of them is sure.
+    fn hand_over(
+        &mut self,
+        template: u8,
+        offsets: [usize; 2],
+        ended: bool,
+        hand_overs: u32,
+        templates: &Templates,
+        counters: &mut FlowCounters,
+    ) -> bool {
+        if self.handed.len() >= hand_overs as usize {
+            counters.hand_overs_refused += 1;
+            self.stop_reading();
+            return false;
+        }
+        let (fields, marks) = (self.fields.clone(), self.marks);
+        self.handed.push(Handed { template, fields, marks, refused: self.refused });
+        self.base = [0, 1].map(|at: usize| self.base[at].saturating_add(offsets[at]));
+        let others = self.probe_errors.iter().fold(all(templates), |others, (failed, _)| others & !(1 << failed));
+        self.reading = Reading::Probing(others & !(1 << template));
+        self.probe(others & !(1 << template), ended, templates, counters);
+        matches!(self.reading, Reading::Parsing { .. })
     }
 
     fn swap_directions(&mut self) {
@@ -301,6 +383,7 @@ impl Flow {
         self.sequence.swap(0, 1);
         self.fin.swap(0, 1);
         self.splt.reverse();
+        self.base.swap(0, 1);
         if let Some(prefixes) = &mut self.prefixes {
             prefixes.swap(0, 1);
         }
@@ -333,12 +416,20 @@ impl Flow {
             stats: self.stats,
             splt: self.splt,
             template: self.template,
+            handed: self.handed,
             template_error: self.template_error,
+            probe_errors: self.probe_errors,
+            refused: self.refused,
             fields: self.fields,
             marks: self.marks,
             conversation: ConversationSnapshot::default(),
         }
     }
+}
+
+/// Every template of a pipeline, one bit each.
+pub(super) fn all(templates: &Templates) -> u64 {
+    if templates.len() >= 64 { u64::MAX } else { (1 << templates.len()) - 1 }
 }
 
 /// The first 53 bits of a SHA-256, so that JSON readers keep every digit.
@@ -361,10 +452,16 @@ struct Writing {
     fields: FieldStore,
     marks: [Option<(Direction, usize)>; Mark::COUNT],
     swap: bool,
+    /// What was written before stands.
+    resumes: bool,
     /// Directions of which only headers matter from now on.
     frames: [Option<(Direction, Framing)>; 2],
+    /// Where the rest begins, if it is handed over.
+    handed: Option<[usize; 2]>,
     /// Values for which there was no room.
     dropped: u64,
+    /// Values that the template had no right to write.
+    refused: u32,
 }
 
 impl crate::plugin::SinkTarget for Writing {
@@ -379,5 +476,14 @@ impl crate::plugin::SinkTarget for Writing {
     }
     fn frames(&mut self, direction: Direction, how: Framing) {
         self.frames[direction.index()] = Some((direction, how));
+    }
+    fn resume(&mut self) {
+        self.resumes = true;
+    }
+    fn hand_over(&mut self, offsets: [usize; 2]) {
+        self.handed = Some(offsets);
+    }
+    fn refuse(&mut self) {
+        self.refused = self.refused.saturating_add(1);
     }
 }

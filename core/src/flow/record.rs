@@ -38,6 +38,19 @@ impl EndReason {
     }
 }
 
+/// What a flow's record was when a template handed the rest of the flow over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Handed {
+    /// The template, as its place in the pipeline.
+    pub template: u8,
+    /// What was read until then, by all templates so far.
+    pub fields: FieldStore,
+    /// What was marked until then.
+    pub marks: [Option<u64>; Mark::COUNT],
+    /// Values that this template had no right to write.
+    pub refused: u32,
+}
+
 /// A finished flow: everything that later stages know of it.
 #[derive(Debug, Clone)]
 pub struct FlowRecord {
@@ -63,8 +76,14 @@ pub struct FlowRecord {
     pub stats: [DirectionStats; 2],
     /// Lengths and times of the first payload packets.
     pub splt: Splt,
-    /// Which template recognised it, as its place in the pipeline.
+    /// Which template recognised it, as its place in the pipeline; the last one, where others handed it over.
     pub template: Option<u8>,
+    /// The templates that handed it over, in order; `template` is none of them, unless nobody recognised the rest.
+    pub handed: Vec<Handed>,
+    /// Templates that failed while they looked, with what they said; each counted as not recognising it.
+    pub probe_errors: Vec<(u8, PluginError)>,
+    /// Values that `template` wrote and had no right to; they were left out.
+    pub refused: u32,
     /// What the template said, where it failed; the flow is read no further then.
     pub template_error: Option<Box<PluginError>>,
     /// What the template read.
@@ -80,8 +99,32 @@ impl FlowRecord {
     pub fn forget_template(&mut self) {
         self.template = None;
         self.template_error = None;
+        self.refused = 0;
         self.fields = FieldStore::default();
         self.marks = [None; Mark::COUNT];
+        self.handed.clear();
+    }
+
+    /// Forgets all but the first `kept` templates of those that read it one after the other, as if nobody had recognised
+    /// what the last of these handed over.
+    pub fn keep_templates(&mut self, kept: usize) {
+        let Some(last) = kept.checked_sub(1).and_then(|at| self.handed.get(at)).cloned() else {
+            return self.forget_template();
+        };
+        self.template = Some(last.template);
+        self.template_error = None;
+        self.refused = last.refused;
+        self.fields = last.fields;
+        self.marks = last.marks;
+        self.handed.truncate(kept);
+    }
+
+    /// The templates that read it, in order, each with the values that it had no right to write.
+    pub fn templates(&self) -> impl Iterator<Item = (u8, u32)> {
+        // Where nobody recognised the rest, the last that handed it over names the flow, and stands there already.
+        let last = self.handed.last().map(|part| part.template);
+        let now = self.template.filter(|template| last != Some(*template)).map(|template| (template, self.refused));
+        self.handed.iter().map(|part| (part.template, part.refused)).chain(now)
     }
 
     /// The facts that extractors see beside counts and fields.

@@ -1,4 +1,4 @@
-use super::open::{Flow, Reading};
+use super::open::{Flow, Reading, all};
 use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord, Splt};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::ProtocolTemplate;
@@ -74,7 +74,7 @@ impl FlowTable {
             let limits = PrefixLimits { bytes: self.limits.prefix_bytes, waiting: self.limits.prefix_waiting };
             let budget = (self.limits.prefix_bytes_per_shard as usize).saturating_sub(self.prefix_bytes);
             let before = flow.footprint();
-            flow.read(direction, number, packet, limits, budget, templates, &mut self.counters);
+            flow.read(direction, number, packet, limits, budget, self.limits.hand_overs, templates, &mut self.counters);
             self.prefix_bytes = self.prefix_bytes + flow.footprint() - before;
         }
     }
@@ -136,7 +136,7 @@ impl FlowTable {
         }
         // A SYN with ACK is an answer: whoever it goes to opened the flow.
         let answers = packet.tcp.is_some_and(|tcp| tcp.has(Tcp::SYN | Tcp::ACK));
-        let all = if templates.len() >= 64 { u64::MAX } else { (1 << templates.len()) - 1 };
+        let all = all(templates);
         let flow = Flow {
             key,
             first_ns: time_ns,
@@ -154,6 +154,10 @@ impl FlowTable {
             reading: if all == 0 { Reading::Done } else { Reading::Probing(all) },
             template: None,
             template_error: None,
+            probe_errors: Vec::new(),
+            refused: 0,
+            handed: Vec::new(),
+            base: [0; 2],
             prefixes: None,
             anchors: [None; 2],
             fields: FieldStore::default(),
@@ -241,9 +245,7 @@ impl FlowTable {
         self.free.push(slot);
         self.deadlines[slot as usize] = u64::MAX;
         self.prefix_bytes -= flow.footprint();
-        if let Reading::Parsing { template, .. } = flow.reading {
-            flow.parse(template, true, templates, &mut self.counters);
-        }
+        flow.read_to_the_end(self.limits.hand_overs, templates, &mut self.counters);
         let idle = self.idle_ns(flow.key.protocol);
         self.finished.push(flow.into_record(end, idle, now_ns));
     }

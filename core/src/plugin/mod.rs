@@ -12,6 +12,8 @@
 //! * An error or a panic costs the record this plugin's values and nothing else. A batch that fails is asked for again
 //!   record by record, so that one record does not cost the others. With too many failures the plugin is disabled, or the
 //!   run ends; the configuration says which (`errors` under `[plugins]`, `required`).
+//! * A template writes typed records, and fields under the ids that `wire` gave it, each with the kind that it declared.
+//!   What a dropped-in one writes beside that is left out, and counts as its failure.
 //! * A call comes back. One that takes too long ends the run.
 //! * A library is tried with empty settings before it is used for the first time: `create` may refuse them, but must not
 //!   panic over them.
@@ -51,6 +53,7 @@
 
 mod classifier;
 mod declare;
+pub mod dissect;
 mod settings;
 mod template;
 
@@ -59,6 +62,7 @@ pub use declare::{Create, Declaration, Instance, Manifest, PluginKind};
 pub use settings::{PluginError, PluginErrorKind, Settings};
 pub use template::{Carrier, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
 
+pub(crate) use dissect::TreeTarget;
 pub(crate) use template::SinkTarget;
 
 use crate::feature::{Column, FlowBatch, RowsMut};

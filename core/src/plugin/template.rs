@@ -1,4 +1,5 @@
 use super::PluginError;
+use super::dissect::TreeSink;
 use crate::flow::Direction;
 use crate::record::{FieldId, FieldSpec, Mark, Record, Value};
 use crate::stream::{Framed, Framing};
@@ -19,27 +20,38 @@ pub trait ProtocolTemplate: Send + Sync {
         Ok(())
     }
 
-    /// Whether this flow speaks the protocol. A panic counts as [`Probe::No`].
+    /// Whether this flow speaks the protocol. A panic is an error of this template, and the flow goes on with the others.
     fn probe(&self, stream: &StreamView<'_>) -> Probe;
+
+    /// The same with an error of its own, which is what the flow table calls: for a template whose [`probe`](Self::probe)
+    /// can fail, and for those that stand between. The flow goes on with the other templates then.
+    fn try_probe(&self, stream: &StreamView<'_>) -> Result<Probe, PluginError> {
+        Ok(self.probe(stream))
+    }
 
     /// Reads what is there into `out` and says whether more bytes would tell more.
     ///
     /// Bad traffic is not an error: write what was understood and return [`Progress::Done`].
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError>;
+
+    /// Draws what it reads as a tree for people, for one flow that somebody looks at. Draws nothing unless a template has
+    /// its own.
+    fn dissect(&self, _stream: &StreamView<'_>, _tree: &mut TreeSink<'_>) {}
 }
 
 /// What carries a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Carrier {
     /// TCP: the prefixes are byte streams.
+    #[default]
     Tcp = 6,
     /// UDP: the prefixes are datagrams one after the other.
     Udp = 17,
 }
 
 /// The beginnings of both directions of a flow.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct StreamView<'a> {
     /// The originator's first bytes, in order and without holes.
     pub forward: &'a [u8],
@@ -114,6 +126,11 @@ pub(crate) trait SinkTarget {
     fn mark(&mut self, mark: Mark, direction: Direction, offset: usize);
     fn swap_directions(&mut self);
     fn frames(&mut self, direction: Direction, how: Framing);
+    fn resume(&mut self);
+    /// `offsets` are those of both directions, forward first.
+    fn hand_over(&mut self, offsets: [usize; 2]);
+    /// A value that is left out because the template has no right to it.
+    fn refuse(&mut self);
 }
 
 impl<'a> RecordSink<'a> {
@@ -140,6 +157,12 @@ impl<'a> RecordSink<'a> {
         self.target.mark(mark, direction, offset);
     }
 
+    /// What an earlier parse of this flow wrote stands, and what this one writes is added: for a template that has read a
+    /// part for good, and need not see it again.
+    pub fn resume(&mut self) {
+        self.target.resume();
+    }
+
     /// Says that from some place on only the headers of a direction's frames matter, so that their bodies need not be kept.
     ///
     /// Where there are more bytes to come, the next parse sees [`StreamView::framed`], and the headers one behind the other.
@@ -153,5 +176,15 @@ impl<'a> RecordSink<'a> {
     /// Where the flow began with a SYN, that decides, and the flow keeps its directions.
     pub fn swap_directions(&mut self) {
         self.target.swap_directions();
+    }
+
+    /// Ends this template's part: from these offsets on, the other templates are asked whose protocol it is.
+    ///
+    /// This is how a tunnel or an upgrade (STARTTLS, CONNECT, SOCKS) hands the rest over. What was written so far stays,
+    /// the [`Progress`] that is returned counts no more, and the template that recognises the rest names the flow. So
+    /// call it once it is sure where the rest begins in both directions; an offset may lie behind the bytes that are
+    /// there. A flow is handed over [`FlowLimits::hand_overs`](crate::flow::FlowLimits) times at most.
+    pub fn hand_over(&mut self, forward: usize, backward: usize) {
+        self.target.hand_over([forward, backward]);
     }
 }

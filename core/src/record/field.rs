@@ -280,6 +280,11 @@ impl FieldStore {
         })
     }
 
+    /// All fields in id order.
+    pub fn iter(&self) -> impl Iterator<Item = (FieldId, Value<'_>)> {
+        self.slots.iter().map(|slot| (slot.id, self.value(slot)))
+    }
+
     fn value(&self, slot: &Slot) -> Value<'_> {
         let (start, len) = (slot.word as usize, slot.len as usize);
         match slot.kind {
@@ -309,6 +314,8 @@ mod tests {
         assert_eq!(store.get(FieldId(3)), Some(Value::U16List(&[1, 2])));
         assert_eq!(store.get(FieldId(9)), Some(Value::U64(9)));
         assert_eq!(store.get(FieldId(4)), None);
+        let all: Vec<_> = store.iter().collect();
+        assert_eq!(all, [(FieldId(3), Value::U16List(&[1, 2])), (FieldId(9), Value::U64(9))]);
     }
 
     #[test]

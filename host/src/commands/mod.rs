@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod detect;
 pub(crate) mod evaluate;
 pub(crate) mod features;
+pub(crate) mod plugin;
 pub(crate) mod tables;
 pub(crate) mod train;
 mod watch;
@@ -33,14 +34,23 @@ fn prepare(path: Option<&Path>) -> Result<(Config, Registry)> {
         Some(path) => Config::load(path)?,
         None => Config::builtin()?,
     };
+    Ok((config, careful(Registry::with_builtins()?)))
+}
+
+/// A registry that knows no plugin yet.
+fn without_plugins() -> Registry {
+    careful(Registry::default())
+}
+
+/// Tries libraries in a child of this program, and ends it where a call does not come back.
+fn careful(registry: Registry) -> Registry {
     // Where this program cannot be found again, libraries are loaded untried.
     let probing = std::env::current_exe().map_or(Probing::None, Probing::Child);
-    let registry = Registry::with_builtins()?.probing(probing).on_overdue(OnOverdue::new(|overdue| {
+    registry.probing(probing).on_overdue(OnOverdue::new(|overdue| {
         // A thread that is stuck in a call cannot be ended but with the process.
         complain(overdue);
         std::process::exit(FAILED.into());
-    }));
-    Ok((config, registry))
+    }))
 }
 
 /// Opens a capture, or standard input.

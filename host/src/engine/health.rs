@@ -14,6 +14,8 @@ use veilwatch_core::plugin::{PluginError, PluginErrorKind};
 #[derive(Debug, Default)]
 struct Failures {
     records: u64,
+    /// The last of them.
+    last: u64,
     /// The first record, and what was said.
     first: Option<(u64, String)>,
     /// The record at which it was disabled.
@@ -45,9 +47,11 @@ impl<'p> Health<'p> {
         let (Some(part), Some(entry)) = (self.failures.get_mut(place), self.pipeline.config().plugin.get(place)) else {
             return Ok(());
         };
-        if part.disabled.is_some() {
+        // However often it fails on one record, that is one.
+        if part.disabled.is_some() || part.last == record {
             return Ok(());
         }
+        part.last = record;
         part.records += 1;
         part.first.get_or_insert_with(|| (record, brief(&error.message)));
         if part.records < self.budget {
@@ -67,14 +71,31 @@ impl<'p> Health<'p> {
         Ok(())
     }
 
-    /// Looks at what a flow's template said: its failure is counted, and a disabled one's words do not count.
+    /// Looks at what a flow's templates said: their failures are counted, and the words of a disabled one do not count,
+    /// nor what was read behind its hand-over.
     pub(super) fn read(&mut self, flow: &mut FlowRecord, record: u64) -> Result<(), RunError> {
-        let Some(place) = flow.template.and_then(|at| self.pipeline.template_place(at)) else { return Ok(()) };
-        if let Some(error) = flow.template_error.clone().filter(|_| self.works(place)) {
-            self.fail(place, record, &error)?;
+        for (template, error) in &flow.probe_errors {
+            if let Some(place) = self.pipeline.template_place(*template) {
+                self.fail(place, record, error)?;
+            }
         }
-        if !self.works(place) {
-            flow.forget_template();
+        let mut kept = None;
+        for (at, (template, refused)) in flow.templates().enumerate() {
+            let Some(place) = self.pipeline.template_place(template) else { continue };
+            if refused > 0 {
+                self.fail(place, record, &foreign(refused))?;
+            }
+            // The error is that of the last one.
+            if let Some(error) = flow.template_error.as_deref().filter(|_| at == flow.handed.len()) {
+                self.fail(place, record, error)?;
+            }
+            if !self.works(place) {
+                kept = Some(at);
+                break;
+            }
+        }
+        if let Some(kept) = kept {
+            flow.keep_templates(kept);
         }
         Ok(())
     }
@@ -105,4 +126,12 @@ impl<'p> Health<'p> {
 /// The error of a value that no plugin may give.
 pub(super) fn infinite(what: &str) -> PluginError {
     PluginError { kind: PluginErrorKind::Data, message: format!("gave an infinite {what}; give a finite one, or NaN") }
+}
+
+/// The error of values under ids that a template has no right to.
+fn foreign(values: u32) -> PluginError {
+    PluginError::data(format!(
+        "wrote {values} values under fields that are not its own, or of another kind than it declared; they were left \
+         out: write to the ids that `wire` gives, with the declared kind"
+    ))
 }

@@ -166,6 +166,7 @@ impl Parts {
         report.plugin.clone_from(&path);
         if let Some((declaration, origin)) = registry.find(&path) {
             report.version.clone_from(&declaration.manifest.version);
+            report.contract = registry.contract(origin);
             report.origin = origin.clone();
             report.reach(PluginState::Verified);
             report.reach(PluginState::Loaded);

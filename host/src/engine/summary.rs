@@ -128,6 +128,7 @@ impl Summary {
             ("flows.flows_per_shard", counters.evicted),
             ("flows.prefix_bytes_per_shard", counters.without_prefix),
             ("flows.prefix_waiting", counters.segments_dropped),
+            ("flows.hand_overs", counters.hand_overs_refused),
             ("context.conversations", self.conversations_forgotten),
             // A fixed bound of the engine, and not a key of the configuration.
             ("fields of a flow", counters.fields_dropped),

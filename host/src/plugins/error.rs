@@ -68,22 +68,22 @@ pub enum LibraryError {
         path: PathBuf,
     },
     /// It was built against another version of the contract.
-    #[error("plugin {path}: built against another version of veilwatch-core ({why}); build it again with this one")]
+    #[error("plugin {path}: {why}")]
     OtherVersion {
         /// The library.
         path: PathBuf,
-        /// Which versions.
+        /// Which versions, and what to do.
         why: String,
     },
     /// It names the same version, but its types look different in memory.
     #[error(
-        "plugin {path}: the types of its contract are laid out differently from this program's ({why}); build it again \
-         with an unchanged veilwatch-core of this version"
+        "plugin {path}: its version of the contract is known, but not what it makes of it ({why} is another one here); \
+         build it again with an unchanged veilwatch-core"
     )]
     OtherLayout {
         /// The library.
         path: PathBuf,
-        /// Where they differ.
+        /// Which type differs.
         why: String,
     },
     /// It does not say what it holds.
@@ -101,6 +101,16 @@ pub enum LibraryError {
         path: PathBuf,
         /// How, and what to do.
         why: String,
+    },
+    /// No child can be started to try it.
+    #[error("plugin {path}: cannot be tried, since {program} cannot be started ({error})")]
+    NoChild {
+        /// The library.
+        path: PathBuf,
+        /// What was to become the child.
+        program: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
     },
     /// A child process tried it and tells what is wrong.
     #[error("{0}")]

@@ -7,6 +7,7 @@ use super::meter::Meter;
 use std::sync::Arc;
 use veilwatch_core::abi::export::guard;
 use veilwatch_core::feature::{Column, FlowBatch, Rows, RowsMut};
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Classifier, Declaration, FeatureExtractor, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink,
     Settings, StreamView, TrainingSet,
@@ -58,10 +59,22 @@ impl ProtocolTemplate for Guarded<Box<dyn ProtocolTemplate>> {
         self.change(|inner| inner.wire(ids))
     }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
-        self.call(|inner| Ok(inner.probe(stream))).unwrap_or(Probe::No)
+        self.try_probe(stream).unwrap_or(Probe::No)
+    }
+    fn try_probe(&self, stream: &StreamView<'_>) -> Result<Probe, PluginError> {
+        self.call(|inner| inner.try_probe(stream))
     }
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
         self.call(|inner| inner.parse(stream, out))
+    }
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let drawn = self.call(|inner| {
+            inner.dissect(stream, tree);
+            Ok(())
+        });
+        if let Err(error) = drawn {
+            tree.fail(&error.message);
+        }
     }
 }
 

@@ -7,11 +7,15 @@
 //! |---|---|
 //! | `verify`, `elf` | what is checked before any of its code runs |
 //! | `probe` | it is tried in a process of its own |
+//! | `child` | how such a process is started, bounded and listened to |
+//! | `conform` | in another one it is held to the contract, for whoever asks |
 //! | `remember` | and need not be tried again |
 //! | `library` | it is loaded: the one place with `unsafe` |
 //! | `registry` | its plugins are known by kind and name |
 //! | `guarded`, `meter` | their panics are caught, their calls timed |
 
+mod child;
+mod conform;
 mod elf;
 mod error;
 mod guarded;
@@ -23,9 +27,10 @@ mod remember;
 mod report;
 mod verify;
 
+pub use conform::{CheckOptions, CheckOutcome, Checked, check_library, check_linked};
 pub use error::LibraryError;
 pub use meter::{OnOverdue, Overdue};
-pub use probe::{PROBE_ARGUMENT, probe_main};
+pub use probe::probe_main;
 pub use registry::{Origin, Probing, Registry, RegistryError};
 pub use report::{PluginReport, PluginState};
 

@@ -1,185 +1,62 @@
 //! Tries a library in a process of its own before this one loads it.
 //!
-//! A library runs code as soon as it is loaded, and some of what it may do cannot be caught: it may crash, abort, or never
-//! come back. So the same program is started once more with the argument `plugin-probe`; that child takes limits on,
-//! loads the library, makes each plugin with empty settings, calls it for the first time, and says on one line how it
-//! went. If it dies or does not answer in time, that is the answer.
+//! The child (see `child`) loads the library, makes each plugin with empty settings, calls it for the first time, and says
+//! how it went.
 
+use super::child::{self, Errand, Said, Say};
 use super::error::LibraryError;
 use super::report::brief;
-use super::{guarded, library, meter::Meter};
-use crate::worker::{WorkerLimits, sandbox};
-use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use super::{conform, guarded, library, meter::Meter};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
 use veilwatch_core::feature::{Column, FlowBatch, Rows, RowsMut};
 use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
+use veilwatch_core::plugin::dissect::Tree;
 use veilwatch_core::plugin::{
-    Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginErrorKind, ProtocolTemplate, Settings,
+    Carrier, Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginErrorKind, ProtocolTemplate,
+    Settings, StreamView, TrainingSet,
 };
 use veilwatch_core::record::FieldTable;
 
-/// The argument that makes a program the child.
-pub const PROBE_ARGUMENT: &str = "plugin-probe";
+/// The argument that makes a program the child that tries a library.
+const PROBE_ARGUMENT: &str = "plugin-probe";
 
-/// Bytes of the child's answer, and of what it says on standard error.
-const ANSWER_BYTES: u64 = 64 << 10;
-
-/// What the child says, a line each.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Said {
-    /// What it does next.
-    Trying(String),
-    /// All went well.
-    Good,
-    /// Something is wrong with the library.
-    Refused(String),
+/// Tries a library in a child that `program` becomes; `advice` is for whoever gave it too little time.
+pub(crate) fn probe(program: &Path, path: &Path, limit: Duration, advice: &str) -> Result<(), LibraryError> {
+    child::send(&Errand { program, argument: PROBE_ARGUMENT, path, more: &[], limit, advice }).1
 }
 
-/// Tries a library in a child that `program` becomes.
-pub(crate) fn probe(program: &Path, path: &Path, limit: Duration) -> Result<(), LibraryError> {
-    let wrong = |why: String| LibraryError::Probe { path: path.to_owned(), why };
-    let cannot = |error: std::io::Error| {
-        wrong(format!("cannot be tried, since {} cannot be started ({error})", program.display()))
-    };
-    let mut child = Command::new(program)
-        .arg(PROBE_ARGUMENT)
-        .arg(path)
-        // What it says when it panics goes into a message of one line.
-        .env("RUST_BACKTRACE", "0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(cannot)?;
-    let answer = listen(child.stdout.take());
-    let complaint = listen(child.stderr.take());
-    let status = wait(&mut child, limit).map_err(cannot)?;
-    // Whoever the child left behind may keep the pipes open: what came so far will do.
-    let heard = |from: &Receiver<Vec<u8>>| from.recv_timeout(Duration::from_millis(500)).unwrap_or_default();
-    let answer = heard(&answer);
-    let said: Vec<Said> =
-        answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    let stage =
-        said.iter().rev().find_map(|said| if let Said::Trying(stage) = said { Some(stage.as_str()) } else { None });
-    let stage = brief(stage.unwrap_or("starting"));
-    let Some(status) = status else {
-        return Err(wrong(format!(
-            "it did not come back within {} ms when it was tried ({stage}); look for an endless loop, or raise \
-             `probe_milliseconds` under [plugins]",
-            limit.as_millis()
-        )));
-    };
-    match said.last() {
-        Some(Said::Good) if status.success() => Ok(()),
-        Some(Said::Refused(why)) => Err(LibraryError::Told(brief(why))),
-        _ => {
-            let complaint = brief(&String::from_utf8_lossy(&heard(&complaint)));
-            let words = if complaint.is_empty() { String::new() } else { format!(", which said: {complaint}") };
-            let words = words.chars().take(300).collect::<String>();
-            let (ended, advice) = ending(status);
-            Err(wrong(format!("it ended the process that tried it ({stage}; {ended}){words}; {advice}")))
-        }
-    }
-}
-
-/// How a process ended, and what to do about it.
-fn ending(status: ExitStatus) -> (String, &'static str) {
-    match (status.signal(), status.code()) {
-        (Some(libc::SIGABRT), _) => (
-            format!("it aborted, signal {}", libc::SIGABRT),
-            "it panics and is built with `panic = \"abort\"`, or aborts by itself: correct it, and build it without that",
-        ),
-        (Some(signal), _) => (format!("it crashed, signal {signal}"), "correct it, or ask its author to"),
-        (None, code) => (
-            format!("exit status {}", code.unwrap_or_default()),
-            "a plugin must not end the process: have it return an error instead",
-        ),
-    }
-}
-
-/// Waits for a child; `None` where it had to be ended.
-fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(3));
-    }
-}
-
-/// The beginning of what comes through a pipe, once it is closed; the rest is read and forgotten.
-fn listen(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
-    let (said, heard) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.by_ref().take(ANSWER_BYTES).read_to_end(&mut bytes);
-            let _ = said.send(bytes);
-            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-        }
-    });
-    heard
-}
-
-/// The child's side, for a program that may be called with [`PROBE_ARGUMENT`]; to be called before anything else is done.
-/// `None` where this is no such call.
+/// The child's side, for a program that may be called to try or to check a library; to be called before anything else is
+/// done. `None` where this is no such call.
 pub fn probe_main() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next()? != PROBE_ARGUMENT {
-        return None;
-    }
-    let (Some(path), None) = (arguments.next().map(PathBuf::from), arguments.next()) else {
-        return Some(ExitCode::FAILURE);
+    let errand = arguments.next()?;
+    let rest: Vec<_> = arguments.collect();
+    let outcome = match (errand.to_str()?, rest.as_slice()) {
+        (PROBE_ARGUMENT, [path]) => child::serve(path.as_ref(), |say| attempt(path.as_ref(), say)),
+        (conform::CHECK_ARGUMENT, [path, settings, patience]) => {
+            conform::answer(path.as_ref(), &settings.to_string_lossy(), &patience.to_string_lossy())
+        }
+        (PROBE_ARGUMENT | conform::CHECK_ARGUMENT, _) => return Some(ExitCode::FAILURE),
+        _ => return None,
     };
-    Some(if answer(&path).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Some(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
-
-/// Takes standard output away from the library, tries it, and says how it went.
-fn answer(path: &Path) -> std::io::Result<()> {
-    let mut out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-    nix::unistd::dup2_stdout(std::io::stderr())?;
-    let mut say = |said: &Said| -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(said)?;
-        line.push(b'\n');
-        out.write_all(&line)
-    };
-    let limits = WorkerLimits { cpu_seconds: 600, file_bytes: 64 << 20, ..WorkerLimits::default() };
-    sandbox::limit(&limits).map_err(std::io::Error::other)?;
-    let outcome = attempt(path, &mut |stage| say(&Said::Trying(brief(&stage))));
-    match outcome? {
-        Ok(()) => say(&Said::Good),
-        Err(why) => say(&Said::Refused(brief(&why))),
-    }
-}
-
-type Tell<'a> = &'a mut dyn FnMut(String) -> std::io::Result<()>;
 
 /// Loads a library and calls all of its plugins once.
-fn attempt(path: &Path, tell: Tell<'_>) -> std::io::Result<Result<(), String>> {
+fn attempt(path: &Path, say: Say<'_>) -> std::io::Result<Result<(), String>> {
+    let mut tell = |stage: String| say(&Said::Trying(brief(&stage)));
     tell("loading it".into())?;
     let declarations = match library::load(path) {
-        Ok(declarations) => declarations,
+        Ok(loaded) => loaded.declarations,
         Err(error) => return Ok(Err(error.to_string())),
     };
     let flows = some_flows(&[]).0;
     for declaration in declarations {
         let name = declaration.manifest.path();
-        if let Err(error) = try_plugin(&declaration, &flows, tell)? {
+        if let Err(error) = try_plugin(&declaration, &flows, &mut tell)? {
             return Ok(Err(format!("plugin {}: {name}: {error}", path.display())));
         }
     }
@@ -187,7 +64,11 @@ fn attempt(path: &Path, tell: Tell<'_>) -> std::io::Result<Result<(), String>> {
 }
 
 /// What is wrong with a plugin, in words that say what to do.
-fn try_plugin(declaration: &Declaration, flows: &[FlowRecord], tell: Tell<'_>) -> std::io::Result<Result<(), String>> {
+fn try_plugin(
+    declaration: &Declaration,
+    flows: &[FlowRecord],
+    tell: &mut dyn FnMut(String) -> std::io::Result<()>,
+) -> std::io::Result<Result<(), String>> {
     let name = declaration.manifest.path();
     tell(format!("creating {name}"))?;
     let meter = Meter::new(&name, Duration::ZERO);
@@ -206,7 +87,7 @@ fn try_plugin(declaration: &Declaration, flows: &[FlowRecord], tell: Tell<'_>) -
     tell(format!("calling {name} for the first time"))?;
     Ok(match instance {
         Instance::Feature(plugin) => try_feature(plugin, flows, &meter),
-        Instance::Classifier(plugin) => try_classifier(&*plugin),
+        Instance::Classifier(plugin) => try_classifier(plugin),
         Instance::Protocol(plugin) => {
             let again = || match create() {
                 Ok(Instance::Protocol(plugin)) => Some(plugin),
@@ -289,11 +170,52 @@ pub(crate) fn finite(rows: &[f32], columns: &[Column]) -> Result<(), PluginError
     }
 }
 
-fn try_classifier(plugin: &dyn Classifier) -> Result<(), String> {
+/// Rows to learn from, two columns wide, one of them with a gap; odd ones are malicious.
+const LESSON: [f32; 16] = [0.5, 1.0, 9.5, 8.0, 0.25, 2.0, 9.0, 7.5, 0.75, f32::NAN, 8.5, 9.0, 0.0, 1.5, 9.25, 8.5];
+
+fn try_classifier(mut plugin: Box<dyn Classifier>) -> Result<(), String> {
+    let rows = Rows::new(&LESSON, 2);
     // It has learnt nothing: an error is what one expects.
-    let (row, mut scores) = ([0.5, f32::NAN], [f64::NAN]);
-    let outcomes = [plugin.save().err(), plugin.predict(&Rows::new(&row, 2), &mut scores).err()];
-    outcomes.iter().flatten().find_map(panicked).map_or(Ok(()), Err)
+    let mut scores = [f64::NAN; LESSON.len() / 2];
+    let outcomes = [plugin.save().err(), plugin.predict(&rows, &mut scores).err()];
+    outcomes.iter().flatten().find_map(panicked).map_or(Ok(()), Err)?;
+    let labels: Vec<bool> = (0..scores.len()).map(|row| row % 2 == 1).collect();
+    let lesson = TrainingSet { rows, labels: &labels, weights: &[1.0; LESSON.len() / 2], seed: 1 };
+    let mut learnt = Vec::new();
+    for _ in 0..2 {
+        // So few rows may be too few for it.
+        if let Err(error) = plugin.fit(&lesson) {
+            return panicked(&error).map_or(Ok(()), Err);
+        }
+        learnt.push(works("save what it learnt", plugin.save())?);
+    }
+    if learnt[0] != learnt[1] {
+        return Err(
+            "learnt something else from the same rows the second time; what it learns depends on the rows and \
+                    the seed alone"
+                .into(),
+        );
+    }
+    works("take up what it saved itself", plugin.load(&learnt[0]))?;
+    let mut again = scores;
+    works("score what it learnt from", plugin.predict(&rows, &mut scores))?;
+    works("score what it learnt from", plugin.predict(&rows, &mut again))?;
+    let mut parts = [0.0; 2];
+    works("explain a score", plugin.explain(rows.row(1), &mut parts))?;
+    if scores.iter().chain(&parts).any(|number| number.is_infinite()) {
+        return Err("gave an infinite score or part of one; give a finite one, or NaN".into());
+    }
+    if scores.map(f64::to_bits) != again.map(f64::to_bits) {
+        return Err(
+            "gave the same rows other scores the second time; the output of a plugin depends on its input alone".into(),
+        );
+    }
+    Ok(())
+}
+
+/// What a call gives that has no reason to fail.
+fn works<T>(what: &str, outcome: Result<T, PluginError>) -> Result<T, String> {
+    outcome.map_err(|error| panicked(&error).unwrap_or_else(|| format!("cannot {what} ({error}); correct it")))
 }
 
 fn try_template(
@@ -315,9 +237,28 @@ fn try_template(
         if let Err(error) = plugin.wire(&ids) {
             return panicked(&error).map_or(Ok(()), Err);
         }
+        let drawn = Tree::of(&*plugin, &some_stream());
+        if let Some(why) = drawn.failed.filter(|why| why.starts_with("panicked")) {
+            return Err(format!("{why} when it drew a tree; correct it, and draw what was understood"));
+        }
         let (flows, errors) = some_flows(&[plugin]);
         if errors > 0 {
-            return Err("failed on plain text; bad traffic is not an error, so write what was understood".into());
+            let said = |flow: &FlowRecord| {
+                flow.probe_errors
+                    .iter()
+                    .map(|(_, error)| error)
+                    .chain(flow.template_error.as_deref())
+                    .find_map(panicked)
+            };
+            let otherwise = || "failed on plain text; bad traffic is not an error, so write what was understood".into();
+            return Err(flows.iter().find_map(said).unwrap_or_else(otherwise));
+        }
+        if flows.iter().any(|flow| flow.templates().any(|(_, refused)| refused > 0)) {
+            return Err(
+                "wrote values under fields that are not its own, or of another kind than it declared; write to \
+                        the ids that `wire` gives"
+                    .into(),
+            );
         }
         let told: Vec<_> = flows.into_iter().map(|flow| (flow.template, flow.fields, flow.marks)).collect();
         if seen.is_some_and(|seen| seen != told) {
@@ -332,19 +273,35 @@ fn try_template(
     Ok(())
 }
 
+/// What a template is asked to draw.
+fn some_stream() -> StreamView<'static> {
+    StreamView {
+        forward: SAID[0].1,
+        backward: SAID[1].1,
+        forward_ended: true,
+        backward_ended: true,
+        carrier: Carrier::Tcp,
+        originator_port: 40_000,
+        responder_port: 443,
+        ..StreamView::default()
+    }
+}
+
+/// What the two sides say, in turns; `true` forward.
+const SAID: [(bool, &[u8]); 4] = [
+    (true, b"GET / HTTP/1.1\r\n\r\n"),
+    (false, b"HTTP/1.1 200 OK\r\n\r\n"),
+    (true, b"\x16\x03\x01\0\x01\0"),
+    (false, b""),
+];
+
 /// Two short flows, over TCP and UDP; and how often a template failed on them.
 fn some_flows(templates: &Templates) -> (Vec<FlowRecord>, u64) {
     let mut table = FlowTable::new(FlowLimits::default(), 1);
-    let said: [(bool, &[u8]); 4] = [
-        (true, b"GET / HTTP/1.1\r\n\r\n"),
-        (false, b"HTTP/1.1 200 OK\r\n\r\n"),
-        (true, b"\x16\x03\x01\0\x01\0"),
-        (false, b""),
-    ];
     let mut number = 0;
     for protocol in [6, 17] {
         let mut seq = [1, 1];
-        for (forth, payload) in said {
+        for (forth, payload) in SAID {
             let ((src, src_port), (dst, dst_port)) =
                 if forth { (([1; 16], 40_000), ([2; 16], 443)) } else { (([2; 16], 443), ([1; 16], 40_000)) };
             let side = usize::from(!forth);

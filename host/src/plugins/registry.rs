@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use veilwatch_core::abi::CONTRACT;
 use veilwatch_core::plugin::{Declaration, Instance, Manifest, PluginError, PluginKind, Settings};
 
 /// Where a plugin came from.
@@ -87,6 +88,8 @@ pub enum Probing {
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: BTreeMap<(PluginKind, String), (Declaration, Origin)>,
+    /// The contract that each library was built against.
+    contracts: BTreeMap<PathBuf, String>,
     probing: Probing,
     remembered: Remembered,
     on_overdue: Option<OnOverdue>,
@@ -169,9 +172,10 @@ impl Registry {
         }
         self.attempt(&verified, probe_time)?;
         reach(PluginState::Verified);
-        let declarations = library::load(&verified.path)?;
+        let library::Loaded { declarations, contract } = library::load(&verified.path)?;
         let manifests = declarations.iter().map(|declaration| declaration.manifest.clone()).collect();
-        self.register(declarations, &Origin::Library(verified.path))?;
+        self.register(declarations, &Origin::Library(verified.path.clone()))?;
+        self.contracts.insert(verified.path, contract);
         reach(PluginState::Loaded);
         Ok(manifests)
     }
@@ -183,7 +187,7 @@ impl Registry {
             _ if self.remembered.knows(&verified.sha256) => Ok(()),
             Probing::Remembered => Err(LibraryError::NotTried { path: verified.path.clone() }),
             Probing::Child(program) => {
-                probe::probe(program, &verified.path, time)?;
+                probe::probe(program, &verified.path, time, ", or raise `probe_milliseconds` under [plugins]")?;
                 self.remembered.note(&verified.sha256);
                 Ok(())
             }
@@ -212,6 +216,7 @@ impl Registry {
             match self.bring(&library, None, probe_time, &mut |state| report.reach(state)) {
                 Ok(manifests) => reports.extend(manifests.into_iter().map(|manifest| PluginReport {
                     plugin: manifest.path(),
+                    contract: self.find(&manifest.path()).map(|(_, origin)| self.contract(origin)).unwrap_or_default(),
                     version: manifest.version,
                     ..report.clone()
                 })),
@@ -236,11 +241,7 @@ impl Registry {
         settings: Settings<'_>,
         meter: &Arc<Meter>,
     ) -> Result<Instance, RegistryError> {
-        let (declaration, _) = self.find(path).ok_or_else(|| {
-            let names: Vec<String> = self.manifests().map(|(manifest, _)| manifest.path()).collect();
-            let hint = crate::config::nearest(path, names.iter().map(String::as_str)).map(str::to_owned);
-            RegistryError::Unknown { asked: path.to_owned(), hint }
-        })?;
+        let (declaration, _) = self.find(path).ok_or_else(|| self.unknown(path))?;
         let failed = |error| RegistryError::Create { path: path.to_owned(), error };
         let instance = guarded::create(declaration, settings, meter).map_err(failed)?;
         let (said, made) = (declaration.manifest.kind, instance.kind());
@@ -251,9 +252,24 @@ impl Registry {
     }
 
     /// What is known by `kind/name`, and where it comes from.
-    pub(crate) fn find(&self, path: &str) -> Option<&(Declaration, Origin)> {
+    pub fn find(&self, path: &str) -> Option<&(Declaration, Origin)> {
         let (kind, name) = path.split_once('/')?;
         self.entries.iter().find(|((k, n), _)| k.word() == kind && n == name).map(|(_, entry)| entry)
+    }
+
+    /// The error for a name that there is none of, with the nearest that there is.
+    pub fn unknown(&self, path: &str) -> RegistryError {
+        let names: Vec<String> = self.manifests().map(|(manifest, _)| manifest.path()).collect();
+        let hint = crate::config::nearest(path, names.iter().map(String::as_str)).map(str::to_owned);
+        RegistryError::Unknown { asked: path.to_owned(), hint }
+    }
+
+    /// The contract that what comes from there was built against.
+    pub fn contract(&self, origin: &Origin) -> String {
+        match origin {
+            Origin::Builtin => CONTRACT.to_owned(),
+            Origin::Library(path) => self.contracts.get(path).cloned().unwrap_or_default(),
+        }
     }
 
     /// What there is, by kind and name.

@@ -85,7 +85,7 @@ impl Remembered {
 }
 
 fn line(sha256: &str) -> String {
-    format!("{sha256} {} {}", super::library::contract(), env!("CARGO_PKG_VERSION"))
+    format!("{sha256} {} {}", veilwatch_core::abi::CONTRACT, env!("CARGO_PKG_VERSION"))
 }
 
 /// Whether a line is one of ours and was not cut.

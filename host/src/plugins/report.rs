@@ -48,6 +48,8 @@ pub struct PluginReport {
     pub origin: Origin,
     /// Its version; empty as long as nobody knows.
     pub version: String,
+    /// The contract that it was built against; empty as long as nobody knows.
+    pub contract: String,
     /// The states it has been through; the last one is where it is.
     pub states: Vec<PluginState>,
     /// For a disabled one: what happened, why, and what to do; one line.
@@ -65,6 +67,7 @@ impl PluginReport {
             plugin: plugin.into(),
             origin,
             version: String::new(),
+            contract: String::new(),
             states: vec![PluginState::Declared],
             reason: None,
             record: None,

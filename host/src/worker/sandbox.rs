@@ -99,9 +99,20 @@ pub(crate) fn limit(limits: &WorkerLimits) -> Result<(), SandboxError> {
 
 /// Gives up everything that `needs` does not name. Only this thread and those it starts are held to it.
 pub(super) fn confine(needs: &Needs<'_>) -> Result<(), SandboxError> {
+    confine_to(needs, &[])
+}
+
+/// Gives up everything for a process that tries a library: it can read that one and those of the system, and to write is
+/// its end, so that whoever waits for it learns of it.
+pub(crate) fn confine_trial(library: &Path) -> Result<(), SandboxError> {
+    let libraries = vec![library.to_owned()];
+    confine_to(&Needs { read: Vec::new(), libraries, folders: Vec::new(), write: None }, WRITING)
+}
+
+fn confine_to(needs: &Needs<'_>, writing: &[i64]) -> Result<(), SandboxError> {
     // Both are tried, whatever becomes of the first.
     let files = confine_files(needs);
-    let calls = confine_calls().map_err(|error| SandboxError::Calls(error.to_string()));
+    let calls = confine_calls(writing).map_err(|error| SandboxError::Calls(error.to_string()));
     files.and(calls)
 }
 
@@ -148,12 +159,19 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn confine_calls() -> Result<(), seccompiler::Error> {
+/// `writing` are calls that end the process too; where there are any, so does opening a file for it.
+fn confine_calls(writing: &[i64]) -> Result<(), seccompiler::Error> {
     let arch: TargetArch = std::env::consts::ARCH.try_into()?;
     let (allow, no) = (SeccompAction::Allow, SeccompAction::Errno);
     let always = |calls: &[i64]| -> Rules { calls.iter().map(|call| (*call, Vec::new())).collect() };
     let mut hostile = always(HOSTILE);
     hostile.insert(libc::SYS_clone, vec![other_process()?]);
+    if !writing.is_empty() {
+        hostile.extend(always(writing));
+        hostile.insert(libc::SYS_openat, opening(2)?);
+        #[cfg(target_arch = "x86_64")]
+        hostile.insert(libc::SYS_open, opening(1)?);
+    }
     let mut useful = always(USEFUL);
     useful.insert(libc::SYS_clone, vec![own_thread()?]);
     let fcntl = FCNTL.iter().map(|command| argument(1, SeccompCmpOp::Eq, *command as u64));
@@ -208,6 +226,12 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
 fn argument(number: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::Error> {
     let condition = SeccompCondition::new(number, SeccompCmpArgLen::Qword, is, value)?;
     Ok(SeccompRule::new(vec![condition])?)
+}
+
+/// Flags with which a file is opened to be written or made.
+fn opening(flags: u8) -> Result<Vec<SeccompRule>, seccompiler::Error> {
+    let any = [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC].map(|flag| flag as u64);
+    any.iter().map(|flag| argument(flags, SeccompCmpOp::MaskedEq(*flag), *flag)).collect()
 }
 
 /// `clone` for a thread.
@@ -309,6 +333,35 @@ const USEFUL: &[i64] = &[
     libc::SYS_poll,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_time,
+];
+
+/// Calls that change files or folders.
+const WRITING: &[i64] = &[
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_symlinkat,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+    libc::SYS_truncate,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_creat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rmdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_link,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_symlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
 ];
 
 /// Calls that only an attacker has a use for; each ends the worker.

@@ -20,8 +20,8 @@ fn extern_crate(name: &str) -> String {
     format!("--extern={name}={}", newest.unwrap_or_else(|| panic!("{name} was not built")).display())
 }
 
-/// Compiles a fixture as a library; `more` are arguments of the compiler.
-pub(crate) fn compile(source: &str, krate: &str, more: &[&str]) -> PathBuf {
+/// Compiles a fixture as a library; `krates` are those that it names, `more` are arguments of the compiler.
+pub(crate) fn compile(source: &str, krates: &str, more: &[&str]) -> PathBuf {
     static DONE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut done = DONE.lock().unwrap();
     let key = format!("{source} {more:?}");
@@ -41,11 +41,12 @@ pub(crate) fn compile(source: &str, krate: &str, more: &[&str]) -> PathBuf {
         .arg(&path)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(source).with_extension("rs"))
         .env("CARGO_PKG_VERSION", "1.2.3");
-    if !krate.is_empty() {
+    for krate in krates.split_whitespace() {
         rustc.arg(extern_crate(krate));
     }
     if let Some(version) = more.iter().find_map(|argument| argument.strip_prefix("--cfg=version_")) {
-        rustc.env("VEILWATCH_TEST_VERSION", version.replace('_', "."));
+        // Its types are those of our crate by name, so that their layout is what is compared.
+        rustc.env("VEILWATCH_TEST_VERSION", version.replace('_', ".")).env("CARGO_PKG_NAME", "veilwatch-core");
     }
     let output = rustc.output().unwrap();
     assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));

@@ -3,6 +3,7 @@
 //! * `records` walks the records of one direction (RFC 8446 section 5.1); `handshake` finds the messages in them, however
 //!   they are cut over records and segments.
 //! * `client`, `server` and `certificate` read one kind of handshake message each.
+//! * `dissect` draws the same for people.
 //! * `probe` recognises TLS by its first bytes, on any port.
 //! * [`Tls`] is the protocol template that puts these together.
 //!
@@ -10,6 +11,7 @@
 
 mod certificate;
 mod client;
+mod dissect;
 mod handshake;
 mod probe;
 mod records;

@@ -29,10 +29,9 @@ const MOST: u16 = (1 << 14) + 2048;
 /// Version of the Chinese national TLS (GB/T 38636), which has the same records and hellos.
 const TLCP: u16 = 0x0101;
 
-/// Records as frames: of what is encrypted only the headers are kept, and alerts, which might be in clear.
-pub(crate) fn framing(at: usize) -> Framing {
-    Framing { at, header: HEADER as u8, length_at: 3, length_bytes: 2, keep: ALERT_BYTES }
-}
+/// Records as frames, for when only their headers matter any more; alerts are kept whole, since they might be in clear.
+pub(crate) const RECORDS: Framing =
+    Framing { at: 0, header: HEADER as u8, length_at: 3, length_bytes: 2, keep: ALERT_BYTES };
 
 /// Bytes to begin with: most handshakes are within.
 const FIRST: usize = 4096;
@@ -101,6 +100,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) application_data: Option<usize>,
     /// Whether a ChangeCipherSpec was seen.
     pub(crate) cipher_changed: bool,
+    /// Whether everything behind is encrypted.
+    pub(crate) encrypted: bool,
     /// All record lengths that were wanted are there, or all that this direction has.
     pub(crate) complete: bool,
     /// Bytes of this direction at which more could be read; `usize::MAX` where nothing more is to come.
@@ -170,8 +171,8 @@ impl<'a> Walk<'a> {
             }
             clear &= walk.handshake.len() < limits.handshake_bytes && records < limits.handshake_records;
             let listed = walk.lengths.len() >= limits.record_lengths;
-            let encrypted = !clear || (retried && walk.application_data.is_some());
-            if listed && encrypted {
+            walk.encrypted = !clear || (retried && walk.application_data.is_some());
+            if listed && walk.encrypted {
                 walk.complete = true;
                 walk.wanted = usize::MAX;
                 return walk;
@@ -186,9 +187,10 @@ impl<'a> Walk<'a> {
         }
         walk.complete = walk.lengths.len() >= limits.record_lengths
             || (ended && at > 0 && at == bytes.len() && framed.is_none_or(|framed| framed.missing == 0));
-        // A parse begins anew each time: asking for twice the bytes keeps all parses together linear in the bytes. What
-        // is asked for and never comes is read at the end of the flow.
-        walk.wanted = if ended || broken { usize::MAX } else { next.max(bytes.len() * 2).max(FIRST) };
+        // A parse begins anew each time: asking for so much more keeps all parses together linear in the bytes. What is
+        // asked for and never comes is read at the end of the flow.
+        let least = if walk.encrypted { FIRST.max(bytes.len() * 2) } else { bytes.len() + bytes.len() / 4 };
+        walk.wanted = if ended || broken { usize::MAX } else { next.max(least) };
         walk
     }
 
@@ -226,7 +228,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Whether a record behind a ChangeCipherSpec is the ClientHello that answers a HelloRetryRequest which was not seen.
-fn is_second_hello(header: Header, body: &[u8]) -> bool {
+pub(crate) fn is_second_hello(header: Header, body: &[u8]) -> bool {
     let len = usize::from(header.len).saturating_sub(4) as u32;
     body.first_chunk().is_some_and(|head: &[u8; 6]| {
         u32::from_be_bytes([0, head[1], head[2], head[3]]) == len && (head[0], head[4], head[5]) == (CLIENT_HELLO, 3, 3)

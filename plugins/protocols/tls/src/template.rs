@@ -3,10 +3,11 @@
 use crate::certificate::Certificate;
 use crate::client::Client;
 use crate::handshake::Message;
-use crate::records::{CERTIFICATE, CLIENT_HELLO, SERVER_HELLO, Walk, framing};
+use crate::records::{CERTIFICATE, CLIENT_HELLO, RECORDS, SERVER_HELLO, Walk};
 use crate::server::{Server, is_retry};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
 use veilwatch_core::record::{Mark, TlsRecords};
 
@@ -94,6 +95,11 @@ fn is_server(walk: &Walk<'_>) -> bool {
     walk.message(SERVER_HELLO).is_some()
 }
 
+/// Whether the handshake was read for good, and only the headers of records are kept since.
+fn is_settled(stream: &StreamView<'_>) -> bool {
+    stream.framed.iter().flatten().any(|framed| framed.at == RECORDS.at)
+}
+
 /// A message that will not grow: complete, or all that there will be of it.
 fn is_ripe(message: &Message<'_>, walk: &Walk<'_>, limit: usize) -> bool {
     message.is_complete() || message.body.len() >= limit || walk.is_over()
@@ -105,6 +111,9 @@ impl ProtocolTemplate for Tls {
     }
 
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        if is_settled(stream) {
+            return Ok(self.go_on(stream, out));
+        }
         let forward = self.walk(stream, Direction::Forward, false);
         let backward = self.walk(stream, Direction::Backward, false);
         // A ClientHello tells who the client is; without one, a ServerHello tells who it is not.
@@ -125,25 +134,49 @@ impl ProtocolTemplate for Tls {
             server = self.walk(stream, client_side.reverse(), true);
         }
         if !(client.is_over() && server.is_over()) {
-            // What is encrypted need not be kept. Behind a HelloRetryRequest there is more in clear to come.
-            if is_server(&server) && !retry {
-                let sides = [(Direction::Forward, &client), (Direction::Backward, &server)];
-                for (direction, at) in sides.into_iter().filter_map(|(side, walk)| Some((side, walk.application_data?)))
-                {
-                    out.frames(direction, framing(at));
-                }
+            // Reading certificates is what costs: it is done once, when the handshake is over or no more of it will come.
+            if !retry && self.is_over(&client, &server) {
+                self.write(&client, &server, false, out);
+                out.frames(Direction::Forward, RECORDS);
+                out.frames(Direction::Backward, RECORDS);
             }
-            // Reading certificates is what costs: it is done once, with all that there will be. Where bytes that were asked
-            // for never come, the flow's end does it.
             return Ok(Progress::More { forward: client.wanted, backward: server.wanted });
         }
         self.write(&client, &server, retry, out);
+        write_records(&client, &server, out);
         Ok(Progress::Done)
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        crate::dissect::draw(stream, &self.limits, tree);
     }
 }
 
 impl Tls {
-    /// Writes what both directions show, the client being the originator.
+    /// Whether all is encrypted from here on, and nothing that is still to come can change what the handshake says.
+    fn is_over(&self, client: &Walk<'_>, server: &Walk<'_>) -> bool {
+        let ripe = |walk: &Walk<'_>, kind| walk.message(kind).is_some_and(|message| message.is_complete());
+        if !client.encrypted || !server.encrypted || !ripe(client, CLIENT_HELLO) || !ripe(server, SERVER_HELLO) {
+            return false;
+        }
+        // The first encrypted record, too, must be there already.
+        let is_13 = server.message(SERVER_HELLO).and_then(|message| Server::read(&message)).is_some_and(|s| s.is_13());
+        if is_13 { server.application_data.is_some() } else { client.application_data.is_some() }
+    }
+
+    /// Goes on behind the handshake: the records' lengths, and alerts in clear.
+    fn go_on(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Progress {
+        let client = self.walk(stream, Direction::Forward, false);
+        let server = self.walk(stream, Direction::Backward, false);
+        out.resume();
+        if !(client.is_over() && server.is_over()) {
+            return Progress::More { forward: client.wanted, backward: server.wanted };
+        }
+        write_records(&client, &server, out);
+        Progress::Done
+    }
+
+    /// Writes what the handshake shows, the client being the originator.
     fn write(&self, client: &Walk<'_>, server: &Walk<'_>, retry: bool, out: &mut RecordSink<'_>) {
         let client_hello = self.write_client(client, out);
         let server_hello = self.write_server(server, client_hello.as_ref(), retry, out);
@@ -155,7 +188,6 @@ impl Tls {
                 out.record(&certificate.record());
             }
         }
-        write_records(client, server, out);
         // In TLS 1.3 the server encrypts first, before that the client.
         let sides = [(Direction::Forward, client), (Direction::Backward, server)];
         let first = if is_13 { [sides[1], sides[0]] } else { sides };

@@ -1,0 +1,341 @@
+//! One conversation, packet by packet, without a capture.
+//!
+//! ```
+//! use veilwatch_testkit::talk::Talk;
+//!
+//! let talk = Talk::tcp().between("10.0.0.1:50000", "192.0.2.1:443").open().forward(b"hello").wait_ms(20).close();
+//! let flow = talk.flow(&[]);
+//! assert_eq!(flow.stats[0].payload_bytes, 5);
+//! assert_eq!(flow.responder.port, 443);
+//! ```
+
+#![allow(clippy::panic, reason = "helpers of tests: what was asked for wrongly shows in the test that asked")]
+
+use std::net::{IpAddr, SocketAddr};
+use veilwatch_core::flow::{Direction, Endpoint, FlowLimits, FlowRecord, FlowTable, Templates};
+use veilwatch_core::packet::{Decoded, Tcp};
+use veilwatch_core::plugin::{Declaration, Instance, PluginError, ProtocolTemplate, Settings};
+use veilwatch_core::record::{FieldTable, Value};
+
+/// When a talk begins, in nanoseconds since 1970: the first second of 2024.
+pub const BEGIN_NS: u64 = 1_704_067_200_000_000_000;
+
+/// Nanoseconds from one packet to the next, where nobody waits.
+const STEP_NS: u64 = 1000;
+
+/// Bytes of the IP and transport headers.
+const HEADERS: [u32; 2] = [40, 28];
+
+/// One packet of a talk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TalkPacket {
+    /// Packet time in nanoseconds since 1970.
+    pub time_ns: u64,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The TCP header's fields, for TCP.
+    pub tcp: Option<Tcp>,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// One conversation under construction: each call adds packets, or says how later ones look.
+///
+/// Times are packet times. A packet comes a microsecond after the one before it, unless [`wait_ms`](Self::wait_ms) says
+/// otherwise.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Talk {
+    protocol: u8,
+    /// Originator and responder.
+    ends: [Endpoint; 2],
+    /// Next sequence number of each direction.
+    next: [u32; 2],
+    now_ns: u64,
+    /// Size in which payloads are cut; 0 for "as they come".
+    segment: usize,
+    packets: Vec<TalkPacket>,
+}
+
+impl Talk {
+    /// A conversation over TCP, between two made-up hosts until [`between`](Self::between) names others.
+    pub fn tcp() -> Self {
+        Self::over(6)
+    }
+
+    /// A conversation over UDP.
+    pub fn udp() -> Self {
+        Self::over(17)
+    }
+
+    fn over(protocol: u8) -> Self {
+        let end = |text: &str| endpoint(text);
+        Self {
+            protocol,
+            ends: [end("10.0.0.1:50000"), end("192.0.2.1:443")],
+            next: [1000, 2000],
+            now_ns: BEGIN_NS,
+            segment: 0,
+            packets: Vec::new(),
+        }
+    }
+
+    /// Names originator and responder, each as `address:port`, or `[address]:port` for IPv6.
+    ///
+    /// # Panics
+    /// Where one of them is no such text.
+    pub fn between(mut self, originator: &str, responder: &str) -> Self {
+        self.ends = [endpoint(originator), endpoint(responder)];
+        self
+    }
+
+    /// The handshake of TCP: SYN, SYN with ACK, ACK. Over UDP nothing.
+    pub fn open(self) -> Self {
+        self.flags(Direction::Forward, Tcp::SYN)
+            .flags(Direction::Backward, Tcp::SYN | Tcp::ACK)
+            .flags(Direction::Forward, Tcp::ACK)
+    }
+
+    /// The end of TCP: both sides send FIN. Over UDP nothing.
+    pub fn close(self) -> Self {
+        self.flags(Direction::Forward, Tcp::FIN | Tcp::ACK)
+            .flags(Direction::Backward, Tcp::FIN | Tcp::ACK)
+            .flags(Direction::Forward, Tcp::ACK)
+    }
+
+    /// The originator says something.
+    pub fn forward(self, bytes: &[u8]) -> Self {
+        self.say(Direction::Forward, bytes)
+    }
+
+    /// The responder says something.
+    pub fn backward(self, bytes: &[u8]) -> Self {
+        self.say(Direction::Backward, bytes)
+    }
+
+    /// One side says something: one packet, or as many as [`segments`](Self::segments) makes of it; none for no bytes.
+    pub fn say(mut self, direction: Direction, bytes: &[u8]) -> Self {
+        let size = if self.segment == 0 { bytes.len().max(1) } else { self.segment };
+        for payload in bytes.chunks(size) {
+            self.push(direction, Tcp::ACK | Tcp::PSH, payload);
+        }
+        self
+    }
+
+    /// Lets packet time pass.
+    pub fn wait_ms(mut self, milliseconds: u64) -> Self {
+        self.now_ns = self.now_ns.saturating_add(milliseconds.saturating_mul(1_000_000));
+        self
+    }
+
+    /// Cuts later payloads into packets of at most this many bytes; 0 leaves them whole.
+    pub fn segments(mut self, bytes: usize) -> Self {
+        self.segment = bytes;
+        self
+    }
+
+    fn flags(mut self, direction: Direction, flags: u8) -> Self {
+        if self.protocol == 6 {
+            self.push(direction, flags, &[]);
+        }
+        self
+    }
+
+    fn push(&mut self, direction: Direction, flags: u8, payload: &[u8]) {
+        let seq = &mut self.next[direction.index()];
+        let tcp = (self.protocol == 6).then_some(Tcp { seq: *seq, flags });
+        // SYN and FIN take a number each (RFC 9293 section 3.4).
+        let taken = u32::from(flags & (Tcp::SYN | Tcp::FIN) != 0) + u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        *seq = seq.wrapping_add(taken);
+        self.packets.push(TalkPacket { time_ns: self.now_ns, direction, tcp, payload: payload.to_vec() });
+        self.now_ns += STEP_NS;
+    }
+
+    /// The packets so far, in order.
+    pub fn packets(&self) -> &[TalkPacket] {
+        &self.packets
+    }
+
+    /// A packet of this talk as the engine's decoder would hand it over.
+    pub fn decoded<'a>(&self, packet: &'a TalkPacket) -> Decoded<'a> {
+        let [from, to] = match packet.direction {
+            Direction::Forward => self.ends,
+            Direction::Backward => [self.ends[1], self.ends[0]],
+        };
+        let payload_len = u32::try_from(packet.payload.len()).unwrap_or(u32::MAX);
+        Decoded {
+            src: from.address,
+            dst: to.address,
+            src_port: from.port,
+            dst_port: to.port,
+            protocol: self.protocol,
+            vlan: 0,
+            ip_len: payload_len.saturating_add(HEADERS[usize::from(self.protocol != 6)]),
+            payload_len,
+            tcp: packet.tcp,
+            payload: &packet.payload,
+        }
+    }
+
+    /// The flows that the engine's own table makes of it, in order, and how often a template failed. More than one
+    /// where it waits for so long that a flow ends.
+    pub fn flows_and_errors(&self, templates: &Templates) -> (Vec<FlowRecord>, u64) {
+        let mut table = FlowTable::new(FlowLimits::default(), 1);
+        for (number, packet) in (1..).zip(&self.packets) {
+            table.push(number, packet.time_ns, &self.decoded(packet), templates);
+        }
+        table.finish_all(0, templates);
+        let mut flows = table.take_finished();
+        flows.sort_by_key(|flow| flow.first_packet);
+        (flows, table.counters().template_errors)
+    }
+
+    /// The one flow that it is, and how often a template failed on it.
+    ///
+    /// # Panics
+    /// Where it is no flow or several.
+    pub fn flow_and_errors(&self, templates: &Templates) -> (FlowRecord, u64) {
+        let (mut flows, errors) = self.flows_and_errors(templates);
+        match flows.pop() {
+            Some(flow) if flows.is_empty() => (flow, errors),
+            Some(_) => panic!("this talk is {} flows: ask for `flows_and_errors`", flows.len() + 1),
+            None => panic!("this talk has no packets"),
+        }
+    }
+
+    /// The one flow that it is, read by these templates.
+    ///
+    /// # Panics
+    /// Where it is no flow or several.
+    pub fn flow(&self, templates: &Templates) -> FlowRecord {
+        self.flow_and_errors(templates).0
+    }
+}
+
+fn endpoint(text: &str) -> Endpoint {
+    let address: SocketAddr =
+        text.parse().unwrap_or_else(|_| panic!("`{text}` is no address with a port, such as `10.0.0.1:50000`"));
+    let octets = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    };
+    Endpoint { address: octets, port: address.port() }
+}
+
+/// A template that is made and wired as a pipeline does it, with the table of its fields.
+pub struct Wired {
+    templates: Vec<Box<dyn ProtocolTemplate>>,
+    fields: FieldTable,
+}
+
+impl Wired {
+    /// Makes the template of a declaration with settings (TOML text), declares its fields and tells it their ids.
+    ///
+    /// # Errors
+    /// What the plugin says of its settings; that it is no template; that a field has a bad name.
+    pub fn new(declaration: &Declaration, settings: &str) -> Result<Self, PluginError> {
+        Self::of((declaration.create)(Settings::new(settings))?)
+    }
+
+    /// The same for an instance that was made already.
+    ///
+    /// # Errors
+    /// That it is no template, that a field has a bad name, or what the plugin says when it is wired.
+    pub fn of(instance: Instance) -> Result<Self, PluginError> {
+        let Instance::Protocol(mut template) = instance else {
+            return Err(PluginError::failed(format!("this is a {}, and no template", instance.kind())));
+        };
+        let mut fields = FieldTable::new();
+        let ids = template.fields().into_iter().map(|spec| fields.declare(spec, "test"));
+        let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|error| PluginError::failed(error.to_string()))?;
+        template.wire(&ids)?;
+        Ok(Self { templates: vec![template], fields })
+    }
+
+    /// The template, as [`Talk::flow`] takes it.
+    pub fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
+    /// All fields that its records may have.
+    pub fn fields(&self) -> &FieldTable {
+        &self.fields
+    }
+
+    /// What the template reads of a talk.
+    ///
+    /// # Panics
+    /// Where the talk is no flow or several.
+    pub fn read(&self, talk: &Talk) -> Told<'_> {
+        let (flow, errors) = talk.flow_and_errors(&self.templates);
+        Told { flow, errors, fields: &self.fields }
+    }
+}
+
+/// What a template read of a talk, by the names of its fields.
+pub struct Told<'a> {
+    /// The flow.
+    pub flow: FlowRecord,
+    /// How often the template failed.
+    pub errors: u64,
+    fields: &'a FieldTable,
+}
+
+impl Told<'_> {
+    /// Whether the template recognised the flow.
+    pub fn recognised(&self) -> bool {
+        self.flow.template.is_some()
+    }
+
+    /// The value of a field; `None` where the flow has none.
+    ///
+    /// # Panics
+    /// Where no such field is declared.
+    pub fn value(&self, name: &str) -> Option<Value<'_>> {
+        let Some(id) = self.fields.id(name) else {
+            let declared: Vec<&str> = self.fields.declared().map(|(_, spec)| spec.name.as_ref()).collect();
+            panic!("no field is named `{name}`; declared are {}", declared.join(", "))
+        };
+        self.flow.fields.get(id)
+    }
+
+    /// The value of a field of bytes, where it is text.
+    ///
+    /// # Panics
+    /// Where no such field is declared.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.bytes(name)?).ok()
+    }
+
+    /// The value of a field of bytes.
+    ///
+    /// # Panics
+    /// Where no such field is declared.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        if let Value::Bytes(bytes) = self.value(name)? { Some(bytes) } else { None }
+    }
+
+    /// The value of a field of unsigned numbers.
+    ///
+    /// # Panics
+    /// Where no such field is declared.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        if let Value::U64(number) = self.value(name)? { Some(number) } else { None }
+    }
+
+    /// The value of a field of numbers with a fraction.
+    ///
+    /// # Panics
+    /// Where no such field is declared.
+    pub fn float(&self, name: &str) -> Option<f64> {
+        if let Value::F64(number) = self.value(name)? { Some(number) } else { None }
+    }
+
+    /// The value of a field of code points.
+    ///
+    /// # Panics
+    /// Where no such field is declared.
+    pub fn list(&self, name: &str) -> Option<&[u16]> {
+        if let Value::U16List(list) = self.value(name)? { Some(list) } else { None }
+    }
+}
