@@ -140,7 +140,7 @@ fn read(template: Box<dyn ProtocolTemplate>, streams: [&[u8]; 2], piece: usize) 
                 src_port: u16::from(from),
                 dst_port: u16::from(to),
                 protocol: 6,
-                vlan: 0,
+                lan: 0,
                 ip_len: payload.len() as u32 + 40,
                 payload_len: payload.len() as u32,
                 tcp: Some(Tcp { seq: 1000 + at[side] as u32, flags: Tcp::ACK }),

@@ -43,8 +43,8 @@ pub struct FlowKey {
     pub high: Endpoint,
     /// IP protocol number.
     pub protocol: u8,
-    /// VLAN identifiers as [`Decoded::vlan`] packs them.
-    pub vlan: u32,
+    /// Identifiers of networks as [`Decoded::lan`] packs them.
+    pub lan: u64,
 }
 
 impl FlowKey {
@@ -54,7 +54,7 @@ impl FlowKey {
         let dst = Endpoint { address: packet.dst, port: packet.dst_port };
         let upward = src <= dst;
         let (low, high) = if upward { (src, dst) } else { (dst, src) };
-        (Self { low, high, protocol: packet.protocol, vlan: packet.vlan }, upward)
+        (Self { low, high, protocol: packet.protocol, lan: packet.lan }, upward)
     }
 }
 
