@@ -62,6 +62,7 @@ link_types! {
     NFLOG = 239, "NFLOG", "Linux netfilter's log.";
     NETANALYZER = 240, "netANALYZER", "Ethernet behind a netANALYZER header.";
     NETANALYZER_TRANSPARENT = 241, "netANALYZER", "The same with the preamble of each frame.";
+    IP_OVER_INFINIBAND = 242, "IP over InfiniBand", "IP over InfiniBand (RFC 4391).";
     PKTAP = 258, "PKTAP", "Apple's tap: a header that names the link type of each packet.";
     LINUX_SLL2 = 276, "Linux SLL2", "Linux \"cooked\" capture, version 2.";
     DSA_BROADCOM = 281, "Ethernet with a switch's tag", "Ethernet with a Broadcom switch's tag inside.";

@@ -1,5 +1,5 @@
 use super::fragments::{FragmentCounters, Fragments, Whole};
-use super::stop::{Fragment, Stop};
+use super::part::{Fragment, Left};
 use super::transport::Envelope;
 use super::walk::Rest;
 use super::{DecodeLimits, Decoded, Packet, Skip, ip, walk_down};
@@ -24,28 +24,30 @@ impl Decoder {
     /// part that completes it, as if it had come whole: its lengths are those of the whole packet.
     #[inline]
     pub fn decode<'a>(&'a mut self, packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
-        match walk_down(packet, self.limits.nesting) {
-            Ok(decoded) => Ok(decoded),
-            Err(Stop::Skip(skip)) => Err(skip),
-            Err(Stop::Fragment(fragment)) => self.join(&fragment, packet.time_ns),
+        let mut left = None;
+        let decoded = walk_down(packet, self.limits.nesting, &mut left);
+        match left {
+            None => decoded,
+            Some(fragment) => self.join(fragment, packet.time_ns),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn join(&mut self, fragment: &Fragment<'_>, time_ns: u64) -> Result<Decoded<'_>, Skip> {
+    fn join(&mut self, fragment: Fragment<'_>, time_ns: u64) -> Result<Decoded<'_>, Skip> {
         let (limits, counters) = (self.limits, &mut self.counters);
-        let mut whole = self.fragments.add(fragment, time_ns, &limits, counters)?;
+        let mut whole = self.fragments.add(&fragment, time_ns, &limits, counters)?;
         // What was put together may be a tunnel that carries a part of another packet.
         loop {
-            let inner = match whole.decode() {
-                Err(Stop::Fragment(inner)) => self.fragments.add(&inner, time_ns, &limits, counters)?,
-                Err(Stop::Skip(skip)) => return Err(skip),
-                Ok(_) => break,
+            let mut left = None;
+            let decoded = whole.decode(&mut left).map(|_| ());
+            let Some(fragment) = left else {
+                decoded?;
+                break;
             };
-            whole = inner;
+            whole = self.fragments.add(&fragment, time_ns, &limits, counters)?;
         }
-        self.whole.insert(whole).decode().map_err(Stop::skip)
+        self.whole.insert(whole).decode(&mut None)
     }
 
     /// Ends the capture: what still waits stays in parts. Returns all that was counted.
@@ -62,10 +64,10 @@ impl Decoder {
 
 impl Whole {
     /// Goes on behind the headers that were repeated.
-    fn decode(&self) -> Result<Decoded<'_>, Stop<'_>> {
+    fn decode<'a>(&'a self, left: Left<'_, 'a>) -> Result<Decoded<'a>, Skip> {
         let envelope = Envelope { src: self.key.src, dst: self.key.dst, ip_len: self.headers + self.wire };
         let rest = Rest { data: &self.data, wire: self.wire };
         // Only IPv6 has extension headers, but then their numbers mean the same in IPv4.
-        ip::extensions(self.walk.enter()?, self.next, rest, envelope)
+        ip::extensions(self.walk.enter()?, self.next, rest, envelope, left)
     }
 }

@@ -14,15 +14,29 @@ const PPPOE: u16 = 0x8864;
 /// The largest value of the field that is a length and no type (IEEE 802.3).
 const LONGEST: u16 = 1500;
 
+/// Follows an Ethernet frame. Two calls are hot, and each gets a copy; all others are behind [`frame`].
+#[inline(always)]
+pub(super) fn outer_frame(walk: Walk, frame: Rest<'_>) -> Found<'_> {
+    follow(walk, frame.be16(12)?, frame.after(14)?)
+}
+
 /// Follows an Ethernet frame.
-#[inline]
 pub(super) fn frame(walk: Walk, frame: Rest<'_>) -> Found<'_> {
     payload(walk, frame.be16(12)?, frame.after(14)?)
 }
 
 /// Follows what the EtherType `kind` announces; `rest` begins behind it.
-#[inline]
-pub(super) fn payload(mut walk: Walk, mut kind: u16, mut rest: Rest<'_>) -> Found<'_> {
+#[cold]
+#[inline(never)]
+pub(super) fn payload(walk: Walk, kind: u16, rest: Rest<'_>) -> Found<'_> {
+    follow(walk, kind, rest)
+}
+
+#[inline(always)]
+fn follow(mut walk: Walk, mut kind: u16, mut rest: Rest<'_>) -> Found<'_> {
+    if matches!(kind, IPV4 | IPV6) {
+        return Ok((walk, rest));
+    }
     for _ in 0..4 {
         if !VLAN.contains(&kind) {
             break;

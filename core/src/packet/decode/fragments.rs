@@ -1,4 +1,4 @@
-use super::stop::{Fragment, FragmentKey};
+use super::part::{Fragment, FragmentKey};
 use super::walk::Walk;
 use super::{DecodeLimits, Skip};
 use std::collections::BTreeMap;

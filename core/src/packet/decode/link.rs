@@ -5,13 +5,20 @@ use super::{Skip, ethertype, llc, mpls, ppp, wifi};
 use crate::packet::LinkType;
 
 /// Follows the link layer to the IP packet.
-#[inline]
+#[inline(always)]
 pub(super) fn to_ip(walk: Walk, link: LinkType, rest: Rest<'_>) -> Found<'_> {
     match link {
-        LinkType::ETHERNET => ethertype::frame(walk, rest),
+        LinkType::ETHERNET => ethertype::outer_frame(walk, rest),
         LinkType::RAW => Ok((walk, rest)),
         _ => other(walk, link, rest),
     }
+}
+
+/// The same for a link type that a header of another names.
+#[cold]
+#[inline(never)]
+pub(super) fn nested(walk: Walk, link: LinkType, rest: Rest<'_>) -> Found<'_> {
+    to_ip(walk.enter()?, link, rest)
 }
 
 #[cold]
@@ -51,6 +58,8 @@ fn other(walk: Walk, link: LinkType, rest: Rest<'_>) -> Found<'_> {
         LinkType::APPLE_FIREWIRE => ethertype::payload(walk, rest.be16(16)?, rest.after(18)?),
         // Version, address family, source and destination zone and interface.
         LinkType::IPNET => Ok((walk, rest.after(24)?)),
+        // Two addresses of twenty bytes, then an EtherType and two bytes that are reserved.
+        LinkType::IP_OVER_INFINIBAND => ethertype::payload(walk, rest.be16(40)?, rest.after(44)?),
         LinkType::NETANALYZER => ethertype::frame(walk, rest.after(4)?),
         // The same, with the frame's preamble.
         LinkType::NETANALYZER_TRANSPARENT => ethertype::frame(walk, rest.after(12)?),
@@ -176,7 +185,7 @@ fn packet_tap(walk: Walk, rest: Rest<'_>) -> Found<'_> {
     if length < 12 {
         return Err(Skip::Malformed);
     }
-    to_ip(walk.enter()?, LinkType(inner), rest.after(length as usize)?)
+    nested(walk, LinkType(inner), rest.after(length as usize)?)
 }
 
 /// Endace's extensible record format: a record of its own around each packet.

@@ -12,7 +12,7 @@
 //! | `transport` | TCP and UDP |
 //! | `tunnel` | packets inside packets, by protocol and by port |
 //! | `walk` | what is left of a frame, and what is carried along from header to header |
-//! | `stop` | why one packet alone went no further |
+//! | `part` | a part of an IP packet, where one packet alone goes no further |
 //! | `fragments` | parts of a packet wait for each other |
 //! | `decoder` | all of it with a memory: one for each logical shard |
 
@@ -23,8 +23,8 @@ mod ip;
 mod link;
 mod llc;
 mod mpls;
+mod part;
 mod ppp;
-mod stop;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -36,7 +36,7 @@ pub use decoder::Decoder;
 pub use fragments::FragmentCounters;
 
 use super::Packet;
-use stop::Stop;
+use part::Left;
 use walk::{Rest, Walk};
 
 /// Bounds of decoding.
@@ -164,13 +164,13 @@ impl Skip {
 ///
 /// [`Decoder`] puts parts together as well.
 pub fn decode<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
-    walk_down(packet, DecodeLimits::default().nesting).map_err(Stop::skip)
+    walk_down(packet, DecodeLimits::default().nesting, &mut None)
 }
 
-#[inline]
-fn walk_down<'a>(packet: &Packet<'a>, nesting: u8) -> Result<Decoded<'a>, Stop<'a>> {
+#[inline(always)]
+fn walk_down<'a>(packet: &Packet<'a>, nesting: u8, left: Left<'_, 'a>) -> Result<Decoded<'a>, Skip> {
     let (walk, network) = link::to_ip(Walk::new(nesting), packet.link, Rest::of(packet))?;
-    ip::packet(walk, network)
+    ip::outer_packet(walk, network, left)
 }
 
 /// A number that is equal for all packets between two hosts, in both directions, fragments included.

@@ -1,6 +1,6 @@
 //! TCP (RFC 9293) and UDP (RFC 768); whatever else IP carries may be a tunnel.
 
-use super::stop::Stop;
+use super::part::Left;
 use super::walk::{Rest, Walk};
 use super::{Decoded, Skip, Tcp, tunnel};
 
@@ -12,26 +12,42 @@ pub(super) struct Envelope {
     pub(super) ip_len: u32,
 }
 
+/// Decodes what the IP protocol `protocol` carries, where that is not the common case.
+#[cold]
+#[inline(never)]
+pub(super) fn rare<'a>(
+    walk: Walk,
+    protocol: u8,
+    rest: Rest<'a>,
+    envelope: Envelope,
+    left: Left<'_, 'a>,
+) -> Result<Decoded<'a>, Skip> {
+    decode(walk, protocol, rest, envelope, left)
+}
+
 /// Decodes what the IP protocol `protocol` carries.
+#[inline(always)]
 pub(super) fn decode<'a>(
     walk: Walk,
     protocol: u8,
     rest: Rest<'a>,
     envelope: Envelope,
-) -> Result<Decoded<'a>, Stop<'a>> {
+    left: Left<'_, 'a>,
+) -> Result<Decoded<'a>, Skip> {
     match protocol {
         6 => tcp(walk, rest, envelope),
-        17 => udp(walk, rest, envelope),
-        _ => tunnel::by_protocol(walk, protocol, rest, envelope),
+        17 => udp(walk, rest, envelope, left),
+        _ => tunnel::by_protocol(walk, protocol, rest, envelope, left),
     }
 }
 
-fn tcp<'a>(walk: Walk, rest: Rest<'a>, envelope: Envelope) -> Result<Decoded<'a>, Stop<'a>> {
+#[inline(always)]
+fn tcp<'a>(walk: Walk, rest: Rest<'a>, envelope: Envelope) -> Result<Decoded<'a>, Skip> {
     let data = rest.data;
     let header = data.first_chunk::<20>().ok_or(Skip::Truncated)?;
     let len = usize::from(header[12] >> 4) * 4;
     if len < 20 || len > rest.wire as usize {
-        return Err(Skip::Malformed.into());
+        return Err(Skip::Malformed);
     }
     let Envelope { src, dst, ip_len } = envelope;
     Ok(Decoded {
@@ -48,7 +64,8 @@ fn tcp<'a>(walk: Walk, rest: Rest<'a>, envelope: Envelope) -> Result<Decoded<'a>
     })
 }
 
-fn udp<'a>(walk: Walk, rest: Rest<'a>, envelope: Envelope) -> Result<Decoded<'a>, Stop<'a>> {
+#[inline(always)]
+fn udp<'a>(walk: Walk, rest: Rest<'a>, envelope: Envelope, left: Left<'_, 'a>) -> Result<Decoded<'a>, Skip> {
     const HEADER: u32 = 8;
     let header = rest.data.first_chunk::<8>().ok_or(Skip::Truncated)?;
     let src_port = u16::from_be_bytes([header[0], header[1]]);
@@ -59,7 +76,7 @@ fn udp<'a>(walk: Walk, rest: Rest<'a>, envelope: Envelope) -> Result<Decoded<'a>
     let body =
         Rest { data: &rest.data[8..rest.data.len().min(wire as usize).max(8)], wire: wire.saturating_sub(HEADER) };
     if tunnel::may_be(src_port, dst_port)
-        && let Some(inner) = tunnel::by_port(walk, src_port, dst_port, body)
+        && let Some(inner) = tunnel::by_port(walk, src_port, dst_port, body, left)
     {
         return inner;
     }

@@ -82,7 +82,7 @@ pub(super) fn per_packet(walk: Walk, rest: Rest<'_>) -> Found<'_> {
     if length < 8 {
         return Err(Skip::Malformed);
     }
-    link::to_ip(walk.enter()?, LinkType(inner), rest.after(length)?)
+    link::nested(walk, LinkType(inner), rest.after(length)?)
 }
 
 /// The header of Prism cards, or the one of AVS that took its number over: the first bytes tell them apart.

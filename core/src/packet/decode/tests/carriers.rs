@@ -39,7 +39,7 @@ fn link_types() {
     let snap: &[u8] = &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
     let with = |parts: &[&[u8]]| [parts.concat(), ip.clone()].concat();
     let wifi: &[u8] = &[[8, 1].as_slice(), &[0; 22]].concat();
-    let data: [(LinkType, Vec<u8>); 47] = [
+    let data: [(LinkType, Vec<u8>); 48] = [
         (LinkType::RAW, ip.clone()),
         (LinkType::RAW_BSD, ip.clone()),
         (LinkType::RAW_ALT, ip.clone()),
@@ -86,6 +86,7 @@ fn link_types() {
         (LinkType::SLIP, with(&[&[0; 16]])),
         (LinkType::APPLE_FIREWIRE, with(&[&[1; 16], &[8, 0]])),
         (LinkType::IPNET, with(&[&[1, 2], &[0; 22]])),
+        (LinkType::IP_OVER_INFINIBAND, with(&[&[1; 40], &[8, 0, 0, 0]])),
         (LinkType::NETANALYZER, with(&[&[0; 4], &frame(0x0800, &[])])),
         (LinkType::NETANALYZER_TRANSPARENT, with(&[&[0; 12], &frame(0x0800, &[])])),
         (LinkType::DSA_BROADCOM, with(&[&[1; 12], &[0, 0, 0, 1], &[8, 0]])),

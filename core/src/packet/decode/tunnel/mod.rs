@@ -10,7 +10,7 @@ mod l2tp;
 mod teredo;
 mod vxlan;
 
-use super::stop::Stop;
+use super::part::Left;
 use super::transport::{self, Envelope};
 use super::walk::{Found, Rest, Walk};
 use super::{Decoded, Skip, ethertype, ip, mpls};
@@ -23,7 +23,8 @@ pub(super) fn by_protocol<'a>(
     protocol: u8,
     rest: Rest<'a>,
     envelope: Envelope,
-) -> Result<Decoded<'a>, Stop<'a>> {
+    left: Left<'_, 'a>,
+) -> Result<Decoded<'a>, Skip> {
     let (walk, inner) = match protocol {
         // IP in IP: 4in4 (RFC 2003), 4in6 (RFC 2473), 6in4 and 6to4 (RFC 4213, RFC 3056).
         4 | 41 => (walk.enter()?, rest),
@@ -31,14 +32,14 @@ pub(super) fn by_protocol<'a>(
         // The authentication header (RFC 4302) signs and does not hide.
         51 => {
             let length = usize::from(rest.byte(1)?) * 4 + 8;
-            return transport::decode(walk.enter()?, rest.byte(0)?, rest.after(length)?, envelope);
+            return transport::rare(walk.enter()?, rest.byte(0)?, rest.after(length)?, envelope, left);
         }
         // EtherIP (RFC 3378): a version, then a frame.
         97 => ethertype::frame(walk.enter()?, rest.after(2)?)?,
         137 => mpls::stack(walk.enter()?, rest)?,
-        _ => return Err(Skip::OtherTransport.into()),
+        _ => return Err(Skip::OtherTransport),
     };
-    ip::packet(walk, inner)
+    ip::packet(walk, inner, left)
 }
 
 /// How a port's tunnel is read.
@@ -85,19 +86,20 @@ pub(super) fn by_port<'a>(
     src_port: u16,
     dst_port: u16,
     body: Rest<'a>,
-) -> Option<Result<Decoded<'a>, Stop<'a>>> {
+    left: Left<'_, 'a>,
+) -> Option<Result<Decoded<'a>, Skip>> {
     let (_, _, follow) = PORTS.iter().find(|(port, either, _)| *port == dst_port || (*either && *port == src_port))?;
-    let inner = || {
+    let mut inner = || {
         let (walk, inner) = follow(walk.enter()?, body)?;
         if inner.data.len() >= 6 && !ip::is_plausible(inner) {
-            return Err(Skip::Malformed.into());
+            return Err(Skip::Malformed);
         }
-        ip::packet(walk, inner)
+        ip::packet(walk, inner, left)
     };
     match inner() {
-        Err(Stop::Skip(Skip::Malformed)) => None,
+        Err(Skip::Malformed) => None,
         // What is too short although nothing was cut off was never meant as a tunnel.
-        Err(Stop::Skip(Skip::Truncated)) if body.is_whole() => None,
+        Err(Skip::Truncated) if body.is_whole() => None,
         inner => Some(inner),
     }
 }

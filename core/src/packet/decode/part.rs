@@ -1,14 +1,8 @@
-use super::Skip;
 use super::walk::{Rest, Walk};
 
-/// Why decoding one packet alone went no further.
-#[derive(Debug)]
-pub(super) enum Stop<'a> {
-    /// There is nothing to be had of it.
-    Skip(Skip),
-    /// It holds a part of a packet: with the other parts it would go on.
-    Fragment(Fragment<'a>),
-}
+/// Where a walk that ends with [`Skip::Fragment`](super::Skip::Fragment) leaves the part that it found. Handed down
+/// instead of returned, so that the common path has nothing to carry.
+pub(super) type Left<'s, 'a> = &'s mut Option<Fragment<'a>>;
 
 /// A part of an IP packet.
 #[derive(Debug)]
@@ -35,26 +29,4 @@ pub(super) struct FragmentKey {
     /// IP protocol number with IPv4; 0 with IPv6, where it is no part of the name.
     pub(super) protocol: u8,
     pub(super) lan: u64,
-}
-
-impl Stop<'_> {
-    /// The reason for whoever has no use for a part.
-    pub(super) fn skip(self) -> Skip {
-        match self {
-            Self::Skip(skip) => skip,
-            Self::Fragment(_) => Skip::Fragment,
-        }
-    }
-}
-
-impl From<Skip> for Stop<'_> {
-    fn from(skip: Skip) -> Self {
-        Self::Skip(skip)
-    }
-}
-
-impl<'a> From<Fragment<'a>> for Stop<'a> {
-    fn from(fragment: Fragment<'a>) -> Self {
-        Self::Fragment(fragment)
-    }
 }
