@@ -34,7 +34,7 @@ pub fn format_address(address: [u8; 16]) -> IpAddr {
     }
 }
 
-/// A five-tuple without direction, plus the symmetric tunnel identifiers: the two endpoints stand in order.
+/// A five-tuple without direction, plus the symmetric identifiers of networks: the two endpoints stand in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
     /// The smaller endpoint.
