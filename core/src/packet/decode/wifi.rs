@@ -8,11 +8,24 @@ use crate::packet::LinkType;
 ///
 /// Of an aggregate (A-MSDU) the first packet counts: one frame gives one packet.
 pub(super) fn frame(walk: Walk, rest: Rest<'_>, padded: bool) -> Found<'_> {
+    let control = rest.bytes(0)?;
+    body(walk, control, rest, padded)
+}
+
+/// The same in CAPWAP, where Cisco sends the two bytes of frame control the other way round.
+pub(super) fn either_frame(walk: Walk, rest: Rest<'_>) -> Found<'_> {
+    let is_data = |control: u8| control & 0x0f == 8;
+    match rest.bytes(0)? {
+        [first, second] if !is_data(first) && is_data(second) => body(walk, [second, first], rest, false),
+        control => body(walk, control, rest, false),
+    }
+}
+
+fn body(walk: Walk, [control, flags]: [u8; 2], rest: Rest<'_>, padded: bool) -> Found<'_> {
     const DATA: u8 = 2;
     const BOTH_WAYS: u8 = 3;
     const PROTECTED: u8 = 0x40;
     const ORDERED: u8 = 0x80;
-    let [control, flags] = rest.bytes(0)?;
     let (kind, subtype) = (control >> 2 & 3, control >> 4);
     let (empty, quality) = (subtype & 4 != 0, subtype & 8 != 0);
     if kind != DATA || empty {

@@ -264,6 +264,11 @@ fn tunnels_by_port() {
     let told = [0x4a, 2, 0, length + 18, 0, 1, 0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0x21];
     port(1701, &told, &ip, "L2TP with all its fields");
 
+    // Sixteen bytes of header, then a wireless frame whose first two bytes change places; eight, then Ethernet's.
+    let wifi = [&[0x11, 0x08][..], &[0; 22], &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &ip].concat();
+    port(5247, &[0, 0x20, 3, 0x20, 0, 0, 0, 0, 4, 1, 2, 3, 0, 0, 0, 0], &wifi, "CAPWAP with a wireless frame");
+    port(5247, &[0, 0x10, 2, 0, 0, 0, 0, 0], &inner, "CAPWAP with a frame of Ethernet");
+
     // Teredo: from one of its own addresses, bare and behind both indications.
     let mut six = ipv6(6, &ip[20..]);
     six[8..12].copy_from_slice(&[0x20, 1, 0, 0]);
@@ -279,7 +284,7 @@ fn tunnels_by_port() {
 #[test]
 fn a_port_alone_makes_no_tunnel() {
     let ip = tcp_packet(b"inside");
-    for number in [4789, 8472, 4790, 6081, 2152, 3544, 1701] {
+    for number in [4789, 8472, 4790, 6081, 2152, 3544, 1701, 5247] {
         // DNS, random bytes, a tunnel's header that is cut or has nothing sensible inside.
         let others =
             [&b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www"[..], &[0xa5; 64], &[8, 0, 0, 0, 0, 0, 9, 0], &[], &ip];

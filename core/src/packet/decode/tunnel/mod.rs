@@ -3,6 +3,7 @@
 //! A protocol number is believed. A port proves nothing, so that header and inner packet must both make sense;
 //! otherwise the packet is what it looks like: UDP.
 
+mod capwap;
 mod geneve;
 mod gre;
 mod gtp;
@@ -46,7 +47,7 @@ pub(super) fn by_protocol<'a>(
 type Follow = for<'a> fn(Walk, Rest<'a>) -> Found<'a>;
 
 /// Ports of tunnels, and whether the port may be the sender's too.
-const PORTS: [(u16, bool, Follow); 7] = [
+const PORTS: [(u16, bool, Follow); 8] = [
     (vxlan::PORT, false, vxlan::follow),
     (vxlan::OLD_PORT, false, vxlan::follow),
     (vxlan::EXTENDED_PORT, false, vxlan::follow_extended),
@@ -54,6 +55,7 @@ const PORTS: [(u16, bool, Follow); 7] = [
     (gtp::PORT, false, gtp::follow),
     (teredo::PORT, true, teredo::follow),
     (l2tp::PORT, true, l2tp::follow),
+    (capwap::PORT, true, capwap::follow),
 ];
 
 /// The ports again, each at the place of its low bits: one look tells almost every other port that it is none.
