@@ -18,8 +18,7 @@ struct Shards<'a> {
     index: usize,
     of: usize,
     tables: Vec<FlowTable>,
-    /// One for each table.
-    decoders: Vec<Decoder>,
+    decoder: Decoder,
     counts: PacketCounts,
     clock: Clock,
     /// When flows were last looked through for those that have ended.
@@ -67,9 +66,9 @@ impl<'a> Shards<'a> {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
         let mine = (0..SHARDS).filter(|shard| shard % of == index).count();
         let tables = (0..mine).map(|_| FlowTable::new(pipeline.config().flows.clone(), seed)).collect();
-        let decoders = (0..mine).map(|_| Decoder::new(pipeline.config().flows.decoding())).collect();
+        let decoder = Decoder::new(pipeline.config().flows.decoding(), mine);
         let (counts, clock) = (PacketCounts::default(), Clock::default());
-        Self { pipeline, index, of, tables, decoders, counts, clock, swept_ns: 0 }
+        Self { pipeline, index, of, tables, decoder, counts, clock, swept_ns: 0 }
     }
 
     #[inline]
@@ -79,7 +78,7 @@ impl<'a> Shards<'a> {
             return;
         }
         let place = shard / self.of;
-        match self.decoders[place].decode(packet) {
+        match self.decoder.decode(place, packet) {
             Ok(decoded) => {
                 let table = &mut self.tables[place];
                 table.push(packet.number, packet.time_ns, &decoded, self.pipeline.templates());
@@ -122,9 +121,7 @@ impl<'a> Shards<'a> {
             flows.append(&mut table.take_finished());
         }
         if last {
-            for decoder in &mut self.decoders {
-                self.counts.fragments.add(&decoder.finish());
-            }
+            self.counts.fragments = self.decoder.finish();
         }
         if sweep {
             self.swept_ns = now;

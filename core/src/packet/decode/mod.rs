@@ -14,7 +14,7 @@
 //! | `walk` | what is left of a frame, and what is carried along from header to header |
 //! | `part` | a part of an IP packet, where one packet alone goes no further |
 //! | `fragments` | parts of a packet wait for each other |
-//! | `decoder` | all of it with a memory: one for each logical shard |
+//! | `decoder` | all of it with a memory |
 
 mod decoder;
 mod ethertype;

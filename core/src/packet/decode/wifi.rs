@@ -8,20 +8,21 @@ use crate::packet::LinkType;
 ///
 /// Of an aggregate (A-MSDU) the first packet counts: one frame gives one packet.
 pub(super) fn frame(walk: Walk, rest: Rest<'_>, padded: bool) -> Found<'_> {
-    let control = rest.bytes(0)?;
-    body(walk, control, rest, padded)
+    body(walk, rest.bytes(0)?, rest.byte(22)?, rest, padded)
 }
 
-/// The same in CAPWAP, where Cisco sends the two bytes of frame control the other way round.
+/// The same in CAPWAP, where Cisco sends the two bytes of frame control and of the sequence number the other way round.
 pub(super) fn either_frame(walk: Walk, rest: Rest<'_>) -> Found<'_> {
     let is_data = |control: u8| control & 0x0f == 8;
     match rest.bytes(0)? {
-        [first, second] if !is_data(first) && is_data(second) => body(walk, [second, first], rest, false),
-        control => body(walk, control, rest, false),
+        [first, second] if !is_data(first) && is_data(second) => {
+            body(walk, [second, first], rest.byte(23)?, rest, false)
+        }
+        control => body(walk, control, rest.byte(22)?, rest, false),
     }
 }
 
-fn body(walk: Walk, [control, flags]: [u8; 2], rest: Rest<'_>, padded: bool) -> Found<'_> {
+fn body(walk: Walk, [control, flags]: [u8; 2], number: u8, rest: Rest<'_>, padded: bool) -> Found<'_> {
     const DATA: u8 = 2;
     const BOTH_WAYS: u8 = 3;
     const PROTECTED: u8 = 0x40;
@@ -35,7 +36,7 @@ fn body(walk: Walk, [control, flags]: [u8; 2], rest: Rest<'_>, padded: bool) -> 
         return Err(Skip::Encrypted);
     }
     // Only the first fragment of a frame has the headers.
-    if rest.be16(22)?.swap_bytes() & 0x0f != 0 {
+    if number & 0x0f != 0 {
         return Err(Skip::Fragment);
     }
     let mut header = if flags & 3 == BOTH_WAYS { 30 } else { 24 };

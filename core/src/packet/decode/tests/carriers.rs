@@ -265,7 +265,7 @@ fn tunnels_by_port() {
     port(1701, &told, &ip, "L2TP with all its fields");
 
     // Sixteen bytes of header, then a wireless frame whose first two bytes change places; eight, then Ethernet's.
-    let wifi = [&[0x11, 0x08][..], &[0; 22], &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &ip].concat();
+    let wifi = [&[0x11, 0x08][..], &[0; 20], &[0x76, 0x30], &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &ip].concat();
     port(5247, &[0, 0x20, 3, 0x20, 0, 0, 0, 0, 4, 1, 2, 3, 0, 0, 0, 0], &wifi, "CAPWAP with a wireless frame");
     port(5247, &[0, 0x10, 2, 0, 0, 0, 0, 0], &inner, "CAPWAP with a frame of Ethernet");
 
@@ -310,9 +310,9 @@ fn nesting_has_a_limit() {
     let nested = |levels: usize| (0..levels).fold(tcp_packet(b"inside"), |inner, _| ipv4(4, &inner));
     carries(LinkType::RAW, &nested(8), "eight");
     assert_eq!(decode(&packet(LinkType::RAW, &nested(9))), Err(Skip::TooNested));
-    let mut narrow = Decoder::new(DecodeLimits { nesting: 1, ..DecodeLimits::default() });
-    assert!(narrow.decode(&packet(LinkType::RAW, &nested(1))).is_ok());
-    assert_eq!(narrow.decode(&packet(LinkType::RAW, &nested(2))), Err(Skip::TooNested));
+    let mut narrow = Decoder::new(DecodeLimits { nesting: 1, ..DecodeLimits::default() }, 1);
+    assert!(narrow.decode(0, &packet(LinkType::RAW, &nested(1))).is_ok());
+    assert_eq!(narrow.decode(0, &packet(LinkType::RAW, &nested(2))), Err(Skip::TooNested));
     // Tags by the thousand end there too, and not on the stack.
     let tags = [0, 9, 0x81, 0].repeat(60_000);
     assert_eq!(decode(&packet(LinkType::ETHERNET, &frame(0x8100, &tags))), Err(Skip::TooNested));

@@ -31,7 +31,7 @@ fn joined(decoder: &mut Decoder, parts: &[Vec<u8>]) -> Vec<(Vec<u8>, u32, u32)> 
     parts
         .iter()
         .filter_map(|data| {
-            let whole = decoder.decode(&at(data));
+            let whole = decoder.decode(0, &at(data));
             let (whole, waits) = (whole.map(|w| (w.payload.to_vec(), w.payload_len, w.ip_len)), whole);
             if whole.is_err() {
                 assert_eq!(waits, Err(Skip::Fragment));
@@ -47,7 +47,7 @@ fn parts_in_any_order_become_what_was_sent() {
     for (make, headers) in [(part as fn(u8, usize, bool, &[u8]) -> Vec<u8>, 20), (part6, 40)] {
         let parts = [make(1, 0, true, &sent[..16]), make(1, 16, true, &sent[16..40]), make(1, 40, false, &sent[40..])];
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let mut decoder = Decoder::default();
+            let mut decoder = Decoder::new(DecodeLimits::default(), 1);
             let got = joined(&mut decoder, &order.map(|at| parts[at].clone()));
             assert_eq!(got, [(vec![7; 30], 30, headers + 50)]);
             assert_eq!(decoder.finish(), FragmentCounters { joined: 1, ..FragmentCounters::default() });
@@ -68,7 +68,10 @@ fn packets_are_told_apart() {
         part(2, 16, false, &two[16..]),
         part6(1, 16, false, &two[16..]),
     ];
-    let got: Vec<_> = joined(&mut Decoder::default(), &parts).into_iter().map(|(payload, ..)| payload[0]).collect();
+    let got: Vec<_> = joined(&mut Decoder::new(DecodeLimits::default(), 1), &parts)
+        .into_iter()
+        .map(|(payload, ..)| payload[0])
+        .collect();
     assert_eq!(got, [1, 2, 2]);
 }
 
@@ -87,7 +90,7 @@ fn the_first_copy_wins_and_conflicts_are_counted() {
         // Overlaps all that is known from the front, and fills the rest.
         part(1, 0, true, &other[..48]),
     ];
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
     assert_eq!(joined(&mut decoder, &parts), [(vec![7; 44], 44, 84)]);
     let counters = decoder.finish();
     assert_eq!((counters.joined, counters.conflicts, counters.unfinished), (1, 3, 0));
@@ -95,16 +98,16 @@ fn the_first_copy_wins_and_conflicts_are_counted() {
 
 #[test]
 fn shapes_of_old_attacks() {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
     // Teardrop: the second part lies within the first.
     let parts = [part(1, 0, true, &[0; 32]), part(1, 8, false, &[0; 8])];
     assert!(joined(&mut decoder, &parts).is_empty());
     // Ping of death: the end lies past the largest packet.
     let long = part(2, 65_528, false, &[0; 100]);
-    assert_eq!(decoder.decode(&packet(LinkType::RAW, &long)), Err(Skip::Malformed));
+    assert_eq!(decoder.decode(0, &packet(LinkType::RAW, &long)), Err(Skip::Malformed));
     // Nothing at all, and less than one unit although more is to come.
     for body in [&[][..], &[0; 7]] {
-        assert_eq!(decoder.decode(&packet(LinkType::RAW, &part(3, 0, true, body))), Err(Skip::Malformed));
+        assert_eq!(decoder.decode(0, &packet(LinkType::RAW, &part(3, 0, true, body))), Err(Skip::Malformed));
     }
     // The smallest parts there can be: the ports alone, then the rest of the header.
     let sent = segment(&[5; 4]);
@@ -118,10 +121,10 @@ fn shapes_of_old_attacks() {
 fn what_the_capture_cut_stays_cut() {
     let sent = segment(&[7; 60]);
     let (first, second) = (part(1, 0, true, &sent[..40]), part(1, 40, false, &sent[40..]));
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
     let cut = Packet { data: &first[..50], ..packet(LinkType::RAW, &first) };
-    assert_eq!(decoder.decode(&cut), Err(Skip::Fragment));
-    let got = decoder.decode(&packet(LinkType::RAW, &second)).unwrap();
+    assert_eq!(decoder.decode(0, &cut), Err(Skip::Fragment));
+    let got = decoder.decode(0, &packet(LinkType::RAW, &second)).unwrap();
     assert_eq!((got.payload, got.payload_len, got.ip_len), (&[7; 10][..], 60, 100));
 }
 
@@ -139,7 +142,7 @@ fn tunnels_in_parts_and_parts_in_tunnels() {
             outer
         })
         .collect();
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
     assert_eq!(joined(&mut decoder, &parts), [(vec![7; 30], 30, whole.len() as u32)]);
     assert_eq!(decoder.finish().joined, 3);
 }
@@ -152,26 +155,26 @@ fn waiting_is_bounded_in_number_bytes_and_time() {
         fragment_seconds: 30,
         ..DecodeLimits::default()
     };
-    let mut decoder = Decoder::new(limits);
+    let mut decoder = Decoder::new(limits, 1);
     for id in 0..100 {
-        let _ = decoder.decode(&packet(LinkType::RAW, &part(id, 64, true, &[0; 64])));
+        let _ = decoder.decode(0, &packet(LinkType::RAW, &part(id, 64, true, &[0; 64])));
     }
     assert_eq!(decoder.footprint().0, 10);
     assert_eq!((decoder.finish().dropped, decoder.footprint()), (90, (0, 0)));
 
-    let mut decoder = Decoder::new(limits);
+    let mut decoder = Decoder::new(limits, 1);
     for id in 0..100 {
-        let _ = decoder.decode(&packet(LinkType::RAW, &part(id, 60_000, true, &[0; 64])));
+        let _ = decoder.decode(0, &packet(LinkType::RAW, &part(id, 60_000, true, &[0; 64])));
         assert!(decoder.footprint().1 <= 200_000, "{:?}", decoder.footprint());
     }
     assert_eq!(decoder.finish().dropped_for_bytes, 97);
 
     // The second part comes too late, and begins a packet that never gets its first.
     let sent = segment(&[7; 30]);
-    let mut decoder = Decoder::new(limits);
+    let mut decoder = Decoder::new(limits, 1);
     for (second, part) in [(0, part(1, 0, true, &sent[..16])), (31, part(1, 16, false, &sent[16..]))] {
         let late = Packet { time_ns: second * SECOND, ..packet(LinkType::RAW, &part) };
-        assert_eq!(decoder.decode(&late), Err(Skip::Fragment));
+        assert_eq!(decoder.decode(0, &late), Err(Skip::Fragment));
     }
     assert_eq!(decoder.finish(), FragmentCounters { unfinished: 2, ..FragmentCounters::default() });
 }
@@ -204,7 +207,7 @@ proptest! {
         let got = if edges.len() == 2 {
             vec![(payload.clone(), 0, 0)]
         } else {
-            joined(&mut Decoder::default(), &parts)
+            joined(&mut Decoder::new(DecodeLimits::default(), 1), &parts)
         };
         prop_assert_eq!(got.len(), 1);
         prop_assert_eq!(&got[0].0, &payload);
@@ -220,10 +223,10 @@ proptest! {
             fragment_bytes_per_shard: 140_000,
             ..DecodeLimits::default()
         };
-        let mut decoder = Decoder::new(limits);
+        let mut decoder = Decoder::new(limits, 1);
         for (id, place, more, length, time) in parts {
             let data = part(id % 8, place * 8, more, &vec![id; length]);
-            let _ = decoder.decode(&Packet { time_ns: u64::from(time) << 8, ..packet(LinkType::RAW, &data) });
+            let _ = decoder.decode(0, &Packet { time_ns: u64::from(time) << 8, ..packet(LinkType::RAW, &data) });
             let (packets, bytes) = decoder.footprint();
             prop_assert!(packets <= 5 && bytes <= 140_000 + 4096, "{} packets, {} bytes", packets, bytes);
         }

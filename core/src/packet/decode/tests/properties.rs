@@ -135,9 +135,9 @@ proptest! {
         data.truncate(cut);
         let given = Packet { wire_len, ..packet(link.map_or(own, LinkType), &data) };
         let _ = shard_hint(&given);
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(DecodeLimits::default(), 1);
         for _ in 0..2 {
-            if let Ok(decoded) = decoder.decode(&given) {
+            if let Ok(decoded) = decoder.decode(0, &given) {
                 prop_assert!(decoded.payload.len() as u32 <= decoded.payload_len);
             }
         }
