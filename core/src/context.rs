@@ -123,7 +123,7 @@ mod tests {
             src_port: 1000 + begin_seconds as u16,
             dst_port: 443,
             protocol: 17,
-            vlan: 0,
+            lan: 0,
             ip_len: sent + 28,
             payload_len: sent,
             tcp: None,

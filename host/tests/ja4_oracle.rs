@@ -13,9 +13,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use veilwatch::source::{InputLimits, Source};
 use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
-use veilwatch_core::packet::decode;
+use veilwatch_core::packet::{DecodeLimits, Decoder};
 use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
-use veilwatch_core::record::{ClientHello, FieldId, Ja4, Mark, Record, Value, ja4, ja4_raw};
+use veilwatch_core::record::{ClientHello, FieldId, Ja4, Mark, Value, ja4, ja4_raw};
 use veilwatch_protocol_tls::Tls;
 
 const TABLE: &str = "oracle/ja4-differences.md";
@@ -117,11 +117,12 @@ fn look(folder: &Path, capture: &str) -> Found {
     // One table instead of 64: it may hold as much as they do together.
     let limits = FlowLimits { flows_per_shard: 1 << 20, prefix_bytes_per_shard: 256 << 20, ..FlowLimits::default() };
     let mut table = FlowTable::new(limits, 1);
+    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
     let mut source = Source::open(&folder.join(capture), &InputLimits::default()).unwrap();
     let mut spare = None;
     while let Some(block) = source.next_block(spare.take()).unwrap() {
         for packet in block.packets() {
-            if let Ok(decoded) = decode(&packet) {
+            if let Ok(decoded) = decoder.decode(0, &packet) {
                 table.push(packet.number, packet.time_ns, &decoded, &templates);
             }
         }

@@ -169,7 +169,7 @@ impl Talk {
             src_port: from.port,
             dst_port: to.port,
             protocol: self.protocol,
-            vlan: 0,
+            lan: 0,
             ip_len: payload_len.saturating_add(HEADERS[usize::from(self.protocol != 6)]),
             payload_len,
             tcp: packet.tcp,

@@ -185,7 +185,7 @@ fn flows(templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecor
             src_port: if forth { 5 } else { 443 },
             dst_port: if forth { 443 } else { 5 },
             protocol: 6,
-            vlan: 0,
+            lan: 0,
             ip_len: 40 + said.len() as u32,
             payload_len: said.len() as u32,
             tcp: Some(Tcp { seq: (at * 1000) as u32, flags: Tcp::ACK }),

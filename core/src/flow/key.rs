@@ -34,7 +34,7 @@ pub fn format_address(address: [u8; 16]) -> IpAddr {
     }
 }
 
-/// A five-tuple without direction, plus the symmetric tunnel identifiers: the two endpoints stand in order.
+/// A five-tuple without direction, plus the symmetric identifiers of networks: the two endpoints stand in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
     /// The smaller endpoint.
@@ -43,8 +43,8 @@ pub struct FlowKey {
     pub high: Endpoint,
     /// IP protocol number.
     pub protocol: u8,
-    /// VLAN identifiers as [`Decoded::vlan`] packs them.
-    pub vlan: u32,
+    /// Identifiers of networks as [`Decoded::lan`] packs them.
+    pub lan: u64,
 }
 
 impl FlowKey {
@@ -54,7 +54,7 @@ impl FlowKey {
         let dst = Endpoint { address: packet.dst, port: packet.dst_port };
         let upward = src <= dst;
         let (low, high) = if upward { (src, dst) } else { (dst, src) };
-        (Self { low, high, protocol: packet.protocol, vlan: packet.vlan }, upward)
+        (Self { low, high, protocol: packet.protocol, lan: packet.lan }, upward)
     }
 }
 

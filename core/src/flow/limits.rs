@@ -1,3 +1,4 @@
+use crate::packet::DecodeLimits;
 use serde::{Deserialize, Serialize};
 
 /// Bounds and times of one shard's flows.
@@ -22,10 +23,31 @@ pub struct FlowLimits {
     pub linger_seconds: u32,
     /// Times that a flow's templates may hand the rest of it over to others.
     pub hand_overs: u32,
+    /// Headers of one packet that may hold another packet or frame.
+    pub nesting: u8,
+    /// Packets that may wait for their other parts.
+    pub fragments_per_shard: u32,
+    /// Bytes that all packets that wait for parts may hold together.
+    pub fragment_bytes_per_shard: u32,
+    /// Seconds after which a packet no longer waits for its other parts.
+    pub fragment_seconds: u32,
+}
+
+impl FlowLimits {
+    /// Those that decoding keeps.
+    pub fn decoding(&self) -> DecodeLimits {
+        DecodeLimits {
+            nesting: self.nesting,
+            fragments_per_shard: self.fragments_per_shard,
+            fragment_bytes_per_shard: self.fragment_bytes_per_shard,
+            fragment_seconds: self.fragment_seconds,
+        }
+    }
 }
 
 impl Default for FlowLimits {
     fn default() -> Self {
+        let decoding = DecodeLimits::default();
         Self {
             flows_per_shard: 4096,
             prefix_bytes: 16_384,
@@ -36,6 +58,10 @@ impl Default for FlowLimits {
             active_seconds: 3600,
             linger_seconds: 10,
             hand_overs: 4,
+            nesting: decoding.nesting,
+            fragments_per_shard: decoding.fragments_per_shard,
+            fragment_bytes_per_shard: decoding.fragment_bytes_per_shard,
+            fragment_seconds: decoding.fragment_seconds,
         }
     }
 }

@@ -440,7 +440,7 @@ fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
         hasher.update(endpoint.port.to_be_bytes());
     }
     hasher.update([key.protocol]);
-    hasher.update(key.vlan.to_be_bytes());
+    hasher.update(key.lan.to_be_bytes());
     hasher.update(first_ns.to_be_bytes());
     let digest = hasher.finalize();
     digest.iter().take(8).fold(0u64, |id, byte| id << 8 | u64::from(*byte)) >> 11

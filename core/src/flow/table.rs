@@ -333,7 +333,7 @@ mod tests {
                 src_port,
                 dst_port,
                 protocol: 6,
-                vlan: 0,
+                lan: 0,
                 ip_len: 40 + payload.len() as u32,
                 payload_len: payload.len() as u32,
                 tcp: Some(Tcp { seq, flags }),

@@ -1,12 +1,12 @@
 //! A captured frame becomes addresses, ports and payload.
 //!
 //! [`decode()`] never fails: it returns a [`Decoded`] packet or says by [`Skip`] why there is none, so that the caller can
-//! count what was passed over.
+//! count what was passed over. A [`Decoder`] remembers fragments besides and puts them together.
 
 mod decode;
 mod link;
 
-pub use decode::{Decoded, Skip, Tcp, decode, shard_hint};
+pub use decode::{DecodeLimits, Decoded, Decoder, FragmentCounters, Skip, Tcp, decode, shard_hint};
 pub use link::LinkType;
 
 /// One captured frame, as a source hands it over.

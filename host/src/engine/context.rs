@@ -127,6 +127,7 @@ impl<'a> Consumer<'a> {
             last_ns: packets.last_ns,
             recognised: ids.iter().cloned().zip(self.recognised).collect(),
             flow_counters: packets.flows,
+            fragments: packets.fragments,
             conversations_forgotten: self.conversations.forgotten(),
             damage: packets.damage,
             interrupted: packets.interrupted,

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 use veilwatch_core::flow::{FlowRecord, FlowTable};
-use veilwatch_core::packet::{Packet, Skip, decode, shard_hint};
+use veilwatch_core::packet::{Decoder, Packet, Skip, shard_hint};
 
 /// The shards of one thread.
 struct Shards<'a> {
@@ -18,6 +18,7 @@ struct Shards<'a> {
     index: usize,
     of: usize,
     tables: Vec<FlowTable>,
+    decoder: Decoder,
     counts: PacketCounts,
     clock: Clock,
     /// When flows were last looked through for those that have ended.
@@ -65,7 +66,9 @@ impl<'a> Shards<'a> {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
         let mine = (0..SHARDS).filter(|shard| shard % of == index).count();
         let tables = (0..mine).map(|_| FlowTable::new(pipeline.config().flows.clone(), seed)).collect();
-        Self { pipeline, index, of, tables, counts: PacketCounts::default(), clock: Clock::default(), swept_ns: 0 }
+        let decoder = Decoder::new(pipeline.config().flows.decoding(), mine);
+        let (counts, clock) = (PacketCounts::default(), Clock::default());
+        Self { pipeline, index, of, tables, decoder, counts, clock, swept_ns: 0 }
     }
 
     #[inline]
@@ -74,9 +77,10 @@ impl<'a> Shards<'a> {
         if self.of > 1 && shard % self.of != self.index {
             return;
         }
-        match decode(packet) {
+        let place = shard / self.of;
+        match self.decoder.decode(place, packet) {
             Ok(decoded) => {
-                let table = &mut self.tables[shard / self.of];
+                let table = &mut self.tables[place];
                 table.push(packet.number, packet.time_ns, &decoded, self.pipeline.templates());
             }
             Err(skip) => {
@@ -115,6 +119,9 @@ impl<'a> Shards<'a> {
                 table.expire(now, templates);
             }
             flows.extend(table.drain_finished().map(Box::new));
+        }
+        if last {
+            self.counts.fragments = self.decoder.finish();
         }
         if sweep {
             self.swept_ns = now;

@@ -4,7 +4,7 @@ use crate::source::Damage;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use veilwatch_core::flow::FlowCounters;
-use veilwatch_core::packet::Skip;
+use veilwatch_core::packet::{FragmentCounters, Skip};
 
 /// What a run did, and what it passed over: every limit that was reached is counted here.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,8 @@ pub struct Summary {
     pub suspicious: u64,
     /// What the flow tables counted.
     pub flow_counters: FlowCounters,
+    /// What became of packets that came in parts.
+    pub fragments: FragmentCounters,
     /// Conversations forgotten because the limit was reached.
     pub conversations_forgotten: u64,
     /// Plugins that were not used, or no more from some record on.
@@ -129,6 +131,9 @@ impl Summary {
             ("flows.prefix_bytes_per_shard", counters.without_prefix),
             ("flows.prefix_waiting", counters.segments_dropped),
             ("flows.hand_overs", counters.hand_overs_refused),
+            ("flows.nesting", self.skipped[Skip::TooNested as usize]),
+            ("flows.fragments_per_shard", self.fragments.dropped),
+            ("flows.fragment_bytes_per_shard", self.fragments.dropped_for_bytes),
             ("context.conversations", self.conversations_forgotten),
             // A fixed bound of the engine, and not a key of the configuration.
             ("fields of a flow", counters.fields_dropped),
@@ -149,6 +154,7 @@ pub(super) struct PacketCounts {
     pub(super) first_ns: Option<u64>,
     pub(super) last_ns: u64,
     pub(super) flows: FlowCounters,
+    pub(super) fragments: FragmentCounters,
     pub(super) damage: Option<Damage>,
     pub(super) interrupted: bool,
     pub(super) packet_limit: bool,
@@ -164,5 +170,6 @@ impl PacketCounts {
             *self.unknown_links.entry(*link).or_default() += count;
         }
         self.flows.add(&other.flows);
+        self.fragments.add(&other.fragments);
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use std::io::Write;
 use veilwatch_core::detect::Verdict;
 use veilwatch_core::flow::FlowRecord;
-use veilwatch_core::packet::Skip;
+use veilwatch_core::packet::{FragmentCounters, Skip};
 use veilwatch_core::record::{
     CertificateInfo, ClientHello, Ja4, Record, ServerHello, Value, is_grease, ja3, ja3s, ja4,
 };
@@ -76,6 +76,8 @@ struct SummaryLine<'a> {
     malicious: u64,
     suspicious: u64,
     skipped: Map<String, Json>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    fragments: Map<String, Json>,
     unknown_links: Map<String, Json>,
     limits: Map<String, Json>,
     overlap_conflicts: u64,
@@ -113,6 +115,13 @@ struct DamageFacts<'a> {
 
 fn counts<'a>(pairs: impl IntoIterator<Item = (&'a str, u64)>) -> Map<String, Json> {
     pairs.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+}
+
+/// What became of packets in parts; nothing where there were none.
+fn fragments(counted: &FragmentCounters) -> Map<String, Json> {
+    let FragmentCounters { joined, unfinished, conflicts, .. } = *counted;
+    let pairs = [("joined", joined), ("unfinished", unfinished), ("conflicts", conflicts)];
+    counts(pairs.into_iter().filter(|(_, count)| *count > 0))
 }
 
 #[derive(Serialize)]
@@ -179,6 +188,7 @@ impl FlowLines {
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),
+            fragments: fragments(&summary.fragments),
             unknown_links: summary.unknown_links.iter().map(|(link, n)| (link.to_string(), (*n).into())).collect(),
             limits: counts(summary.limits_hit()),
             overlap_conflicts: summary.flow_counters.overlap_conflicts,

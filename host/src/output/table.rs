@@ -235,10 +235,12 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
 fn skip_words(skip: Skip) -> &'static str {
     match skip {
         Skip::NotIp => "packets without IP",
-        Skip::Fragment => "IP fragments",
+        Skip::Fragment => "IP fragments that waited for others",
         Skip::OtherTransport => "packets that are neither TCP nor UDP",
         Skip::Truncated => "packets cut inside their headers",
         Skip::Malformed => "malformed packets",
         Skip::UnknownLink => "packets of a link type that is not decoded",
+        Skip::Encrypted => "frames encrypted on the link",
+        Skip::TooNested => "packets in too many tunnels",
     }
 }

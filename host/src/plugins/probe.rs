@@ -315,7 +315,7 @@ fn some_flows(templates: &Templates) -> (Vec<FlowRecord>, u64) {
                 src_port,
                 dst_port,
                 protocol,
-                vlan: 0,
+                lan: 0,
                 ip_len: 40 + len,
                 payload_len: len,
                 tcp,

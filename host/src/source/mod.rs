@@ -13,7 +13,7 @@
 //! | `sniff` | by its first bytes: a format we read, or what else it looks like |
 //! | `compression` | gzip and zstd, undone on the way in; decompression bombs stop here |
 //! | `format` | what the two formats have in common |
-//! | `pcap` | classic pcap: either byte order, microseconds, nanoseconds, "modified" |
+//! | `pcap` | classic pcap: either byte order, microseconds, nanoseconds, "modified", IXIA |
 //! | `pcapng` | pcapng: sections, interfaces, three kinds of packet blocks |
 //! | `clock` | pcapng timestamps of any resolution become nanoseconds |
 //! | `status` | how far reading got, what was odd, what was broken |

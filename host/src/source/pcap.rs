@@ -19,23 +19,30 @@ pub(super) struct Variant {
     unit_ns: u64,
     /// Length of a record's header in bytes.
     record: usize,
+    /// Bytes between the file header and the first record.
+    gap: usize,
     name: &'static str,
 }
 
 /// The variant that starts with `magic`.
 pub(super) fn variant(magic: [u8; 4]) -> Option<Variant> {
     use ByteOrder::{Big, Little};
-    let (order, unit_ns, record, name) = match magic {
-        [0xd4, 0xc3, 0xb2, 0xa1] => (Little, 1000, 16, "pcap"),
-        [0xa1, 0xb2, 0xc3, 0xd4] => (Big, 1000, 16, "pcap"),
-        [0x4d, 0x3c, 0xb2, 0xa1] => (Little, 1, 16, "pcap (nanoseconds)"),
-        [0xa1, 0xb2, 0x3c, 0x4d] => (Big, 1, 16, "pcap (nanoseconds)"),
+    let (order, unit_ns, (record, gap), name) = match magic {
+        [0xd4, 0xc3, 0xb2, 0xa1] => (Little, 1000, (16, 0), "pcap"),
+        [0xa1, 0xb2, 0xc3, 0xd4] => (Big, 1000, (16, 0), "pcap"),
+        [0x4d, 0x3c, 0xb2, 0xa1] => (Little, 1, (16, 0), "pcap (nanoseconds)"),
+        [0xa1, 0xb2, 0x3c, 0x4d] => (Big, 1, (16, 0), "pcap (nanoseconds)"),
         // Kuznetzov's: interface, protocol and packet type follow the usual 16 bytes of a record.
-        [0x34, 0xcd, 0xb2, 0xa1] => (Little, 1000, 24, "pcap (modified)"),
-        [0xa1, 0xb2, 0xcd, 0x34] => (Big, 1000, 24, "pcap (modified)"),
+        [0x34, 0xcd, 0xb2, 0xa1] => (Little, 1000, (24, 0), "pcap (modified)"),
+        [0xa1, 0xb2, 0xcd, 0x34] => (Big, 1000, (24, 0), "pcap (modified)"),
+        // IXIA's, of its hardware and its software: the size of all records stands before the first.
+        [0xac, 0x01, 0x00, 0x1c] => (Little, 1, (16, 4), "pcap (IXIA)"),
+        [0x1c, 0x00, 0x01, 0xac] => (Big, 1, (16, 4), "pcap (IXIA)"),
+        [0xab, 0x01, 0x00, 0x1c] => (Little, 1000, (16, 4), "pcap (IXIA)"),
+        [0x1c, 0x00, 0x01, 0xab] => (Big, 1000, (16, 4), "pcap (IXIA)"),
         _ => return None,
     };
-    Some(Variant { order, unit_ns, record, name })
+    Some(Variant { order, unit_ns, record, gap, name })
 }
 
 /// A classic pcap file.
@@ -45,6 +52,8 @@ pub(super) struct Pcap {
     /// Files before version 2.4 may have a record's two lengths the other way round.
     old: bool,
     packet_limit: usize,
+    /// Bytes to pass over before the next record.
+    gap: usize,
 }
 
 impl Pcap {
@@ -62,6 +71,7 @@ impl Pcap {
             link: LinkType(order.u32(head, 20) as u16),
             old: minor < 4,
             packet_limit: limits.packet(),
+            gap: variant.gap,
         })
     }
 
@@ -69,10 +79,13 @@ impl Pcap {
         self.variant.name
     }
 
-    pub(super) fn parse(&self, data: &[u8], packets: &mut Vec<Entry>, status: &mut SourceStatus) -> Stop {
+    pub(super) fn parse(&mut self, data: &[u8], packets: &mut Vec<Entry>, status: &mut SourceStatus) -> Stop {
         let Variant { order, unit_ns, record, .. } = self.variant;
         let second = 1_000_000_000 / unit_ns;
-        let mut at = 0;
+        if data.len() < self.gap {
+            return Stop { consumed: 0, why: Why::Need(self.gap) };
+        }
+        let mut at = std::mem::take(&mut self.gap);
         loop {
             let rest = &data[at..];
             if rest.len() < record {
@@ -166,6 +179,24 @@ mod tests {
         assert_eq!(packets[0].time_ns, 4_294_967_295_000_000_000 + 4_294_967_295_000);
         assert_eq!(packets[0].wire_len, 4);
         assert_eq!((status.odd_times, status.odd_lengths, status.damage), (1, 1, None));
+    }
+
+    #[test]
+    fn a_file_of_ixia_has_a_size_before_its_records() {
+        for (magic, unit) in [(0x1c00_01ac, 1), (0x1c00_01ab, 1000)] {
+            for big in [false, true] {
+                let mut file = Writer::new(big);
+                file.pcap_header(magic, 4, 1);
+                [18, 5, 7, 2, 60].into_iter().for_each(|number| file.u32(number));
+                file.bytes.extend(b"ab");
+                let (packets, status) = read(&file.bytes);
+                assert_eq!((packets[0].time_ns, packets[0].wire_len), (5_000_000_000 + 7 * unit, 60));
+                assert_eq!((packets[0].data.as_slice(), status.damage), (&b"ab"[..], None));
+                // Without a record it is whole, and without the size it is not.
+                assert_eq!(read(&file.bytes[..28]).1.damage, None);
+                assert!(read(&file.bytes[..26]).1.damage.is_some());
+            }
+        }
     }
 
     #[test]

@@ -143,11 +143,8 @@ impl Pcapng {
         }
         let data = &data[..length];
         let again = padded(self.order.u32(data, length - 4));
-        if again != length {
-            return Err(Why::Broken(format!(
-                "a block of type {kind:#x} says {length} bytes at its start and {again} at its end"
-            )));
-        }
+        // The first length led here, and the next block shows whether it was right.
+        status.odd_blocks += u64::from(again != length);
         match kind {
             block_type::SECTION => self.section(data)?,
             block_type::INTERFACE => self.interface(data)?,
@@ -422,7 +419,6 @@ mod tests {
             (4, 8, "a block of type 0x6 claims a length of 8 bytes"),
             (4, u32::MAX, "a block of type 0x6 claims 4294967296 bytes, more than a packet of 262144"),
             (4, 64, "the capture is cut off: 28 bytes or more of its last record are missing"),
-            (32, 40, "a block of type 0x6 says 36 bytes at its start and 40 at its end"),
             (8, 1, "a packet of interface 1, which its section does not describe"),
             (20, 5, "a packet claims 5 bytes in a block with room for 4"),
             (0, 0x0a0d_0d0a, "a section header of an unknown byte order"),
@@ -439,6 +435,17 @@ mod tests {
                 None => assert_eq!(what, "the end"),
             }
         }
+    }
+
+    #[test]
+    fn the_length_at_the_end_may_be_another() {
+        let mut file = started(false, &[]);
+        file.enhanced(0, 1, 1, b"a");
+        let end = file.bytes.len();
+        file.enhanced(0, 1, 1, b"b");
+        file.bytes[end - 4] ^= 0x40;
+        let (packets, status) = read(&file.bytes);
+        assert_eq!((packets.len(), status.odd_blocks, status.damage), (2, 1, None));
     }
 
     #[test]

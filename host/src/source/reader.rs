@@ -75,6 +75,7 @@ impl Source {
             compression: unpacked.compression,
             damage: None,
             skipped_blocks: 0,
+            odd_blocks: 0,
             odd_times: 0,
             odd_lengths: 0,
         };

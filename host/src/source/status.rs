@@ -21,6 +21,8 @@ pub struct SourceStatus {
     pub damage: Option<Damage>,
     /// pcapng blocks that hold no packet, section or interface, and were passed over.
     pub skipped_blocks: u64,
+    /// pcapng blocks that say another length at their end than at their start.
+    pub odd_blocks: u64,
     /// Packets whose fraction of a second is a second or more; the surplus is added to their time.
     pub odd_times: u64,
     /// Packets whose record says more bytes were captured than there were on the wire.

@@ -5,7 +5,7 @@ use crate::engine::Progress;
 use crate::source::Source;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use veilwatch_core::packet::decode;
+use veilwatch_core::packet::{DecodeLimits, Decoder};
 
 /// Link types that are told of, those with the most packets: pcapng has room for 65,536.
 const LINKS: usize = 64;
@@ -20,6 +20,7 @@ pub(super) fn inspect(
     let mut links: BTreeMap<u16, u64> = BTreeMap::new();
     let (mut packets, mut decoded) = (0, 0);
     let (mut first_ns, mut last_ns) = (None, None);
+    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
     let mut complete = false;
     let mut spare = None;
     'blocks: while !stop.load(Ordering::Relaxed) {
@@ -35,7 +36,7 @@ pub(super) fn inspect(
             *links.entry(packet.link.0).or_default() += 1;
             first_ns = Some(first_ns.map_or(packet.time_ns, |first: u64| first.min(packet.time_ns)));
             last_ns = last_ns.max(Some(packet.time_ns));
-            decoded += u64::from(decode(&packet).is_ok());
+            decoded += u64::from(decoder.decode(0, &packet).is_ok());
         }
         progress.bytes.store(source.status().file_bytes, Ordering::Relaxed);
         progress.packets.store(packets, Ordering::Relaxed);

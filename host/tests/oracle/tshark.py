@@ -49,7 +49,7 @@ TSHARK, OURS, BOTH = "tshark", "we", "both"
 TUNNEL = "tunnel"
 BEHIND = "behind"
 CLASSES = {
-    TUNNEL: "inside a tunnel or link layer that is not decoded yet",
+    TUNNEL: "inside a tunnel that is not decoded, or whose network has another number in each direction",
     BEHIND: "TLS behind STARTTLS, a proxy's opening or another protocol's frames: not handed over yet",
     "vlan": "one connection becomes two flows, because only one direction carries a VLAN tag",
     "mid-hello": "the capture begins within a ClientHello: what follows is found by tshark, which looks at each segment anew",
@@ -466,8 +466,9 @@ def explain(tshark, item):
     stream = item.stream
     if by_hand := BY_HAND.get((item.capture, item.frame or item.where, item.kind)):
         return by_hand
-    if stream and (tunnel := tunnel_of(stream.clients[0][4] if stream.clients else stream.protocols)):
-        return TUNNEL, TSHARK, tunnel + (" in one direction" if "only tshark" not in item.kind else "")
+    found_less = "only tshark" in item.kind or item.kind == "two flows"
+    if stream and found_less and (tunnel := tunnel_of(stream.clients[0][4] if stream.clients else stream.protocols)):
+        return TUNNEL, TSHARK, tunnel + (", another network each way" if item.kind == "two flows" else "")
     sides, tags, openings = collections.defaultdict(list), collections.defaultdict(set), {}
     for _, side, sequence, payload, tag in tshark.packets(item):
         tags[side].add(tag)

@@ -96,7 +96,7 @@ pub(crate) fn flow_with(settings: &str, segments: &[(Direction, &[u8])]) -> Flow
             src_port: u16::from(from),
             dst_port: u16::from(to),
             protocol: 6,
-            vlan: 0,
+            lan: 0,
             ip_len: payload.len() as u32 + 40,
             payload_len: payload.len() as u32,
             tcp: Some(Tcp { seq: *seq, flags: Tcp::ACK }),

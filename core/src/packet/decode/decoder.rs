@@ -1,0 +1,81 @@
+use super::fragments::{FragmentCounters, Fragments, Whole};
+use super::part::{Fragment, Left};
+use super::transport::Envelope;
+use super::walk::Rest;
+use super::{DecodeLimits, Decoded, Packet, Skip, ip, transport, walk_down};
+
+/// Decodes packets, and puts together those that come in parts, for each logical shard by itself.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: DecodeLimits,
+    /// One for each shard.
+    fragments: Vec<Fragments>,
+    /// The packet that was put together last.
+    whole: Option<Whole>,
+    counters: FragmentCounters,
+}
+
+impl Decoder {
+    /// A decoder that has seen nothing, for so many shards.
+    pub fn new(limits: DecodeLimits, shards: usize) -> Self {
+        let fragments = (0..shards).map(|_| Fragments::default()).collect();
+        Self { limits, fragments, whole: None, counters: FragmentCounters::default() }
+    }
+
+    /// Decodes one packet down to its innermost transport payload. A packet that comes in parts is decoded with the
+    /// part that completes it, as if it had come whole: its lengths are those of the whole packet. Parts of a shard
+    /// that there is not are [`Skip::Fragment`].
+    #[inline]
+    pub fn decode<'a>(&'a mut self, shard: usize, packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
+        let mut left = None;
+        let decoded = walk_down(packet, self.limits.nesting, &mut left);
+        match left {
+            None => decoded,
+            Some(fragment) => self.join(shard, fragment, packet.time_ns),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn join(&mut self, shard: usize, fragment: Fragment<'_>, time_ns: u64) -> Result<Decoded<'_>, Skip> {
+        let (limits, counters) = (self.limits, &mut self.counters);
+        let fragments = self.fragments.get_mut(shard).ok_or(Skip::Fragment)?;
+        let mut whole = fragments.add(&fragment, time_ns, &limits, counters)?;
+        // What was put together may be a tunnel that carries a part of another packet.
+        loop {
+            let mut left = None;
+            let decoded = whole.decode(&mut left).map(|_| ());
+            let Some(fragment) = left else {
+                decoded?;
+                break;
+            };
+            whole = fragments.add(&fragment, time_ns, &limits, counters)?;
+        }
+        self.whole.insert(whole).decode(&mut None)
+    }
+
+    /// Ends the capture: what still waits stays in parts. Returns all that was counted.
+    pub fn finish(&mut self) -> FragmentCounters {
+        self.fragments.iter_mut().for_each(|waiting| waiting.finish(&mut self.counters));
+        self.counters
+    }
+
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> (usize, usize) {
+        self.fragments[0].footprint()
+    }
+}
+
+impl Whole {
+    /// Goes on behind the headers that were repeated.
+    fn decode<'a>(&'a self, left: Left<'_, 'a>) -> Result<Decoded<'a>, Skip> {
+        let envelope = Envelope { src: self.key.src, dst: self.key.dst, ip_len: self.headers + self.wire };
+        let rest = Rest { data: &self.data, wire: self.wire };
+        let walk = self.walk.enter()?;
+        // Only IPv6 has extension headers, and its parts name no protocol.
+        match self.key.protocol {
+            0 => ip::extensions(walk, self.next, rest, envelope, left),
+            _ => transport::rare(walk, self.next, rest, envelope, left),
+        }
+    }
+}
