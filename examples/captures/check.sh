@@ -28,15 +28,15 @@ for row in open(sys.argv[1]):
 ' "$here/LABELS.csv" "$1"; }
 shark() { tshark -n -r "$@" 2>/dev/null; }
 
-for f in benign-office.pcapng benign-odd.pcap malicious-beacon-tls12.pcap malicious-beacon-tls13.pcap first-run.pcap ssh-greeting.pcap; do
+for f in benign-office.pcapng benign-odd.pcap malicious-beacon-tls12.pcap malicious-beacon-tls13.pcap first-run.pcap mqtt-sensors.pcap ssh-greeting.pcap; do
   echo "== $f ($(stat -c %s "$in/$f") bytes)"
-  # One line for each (client, server, port): flows, names, hello versions.
-  shark "$in/$f" -Y 'tls.handshake.type == 1' -T fields -E separator='|' \
+  # One line for each (client, server, port): flows, names. What is labelled begins with a ClientHello or a CONNECT.
+  shark "$in/$f" -Y 'tls.handshake.type == 1 || mqtt.msgtype == 1' -T fields -E separator='|' \
     -e ip.src -e ip.dst -e tcp.dstport -e tls.handshake.extensions_server_name |
     awk -F'|' '{ k = $1 "," $2 "," $3; n[k]++; name[k] = $4 } END { for (k in n) print k "," n[k] "," (name[k] == "" ? "-" : name[k]) }' |
     sort >"$list"
   column -t -s, "$list"
-  echo "   TLS flows: $(awk -F, '{ s += $4 } END { print s + 0 }' "$list")"
+  echo "   labelled flows: $(awk -F, '{ s += $4 } END { print s + 0 }' "$list")"
   echo "   chosen versions: $(shark "$in/$f" -Y 'tls.handshake.type == 2' -T fields -e tls.handshake.version -e tls.handshake.extensions.supported_version |
     awk '{ v[$NF]++ } END { for (x in v) printf "%s x%d  ", x, v[x] }')"
   echo "   certificate messages in the clear: $(shark "$in/$f" -Y 'tls.handshake.type == 11' | wc -l), DNS: $(shark "$in/$f" -Y dns | wc -l), ICMP: $(shark "$in/$f" -Y icmp | wc -l), plain HTTP: $(shark "$in/$f" -Y http.request | wc -l)"

@@ -4,7 +4,7 @@
 #
 #   sudo ./make.sh [OUTPUT_FOLDER [SCENE...]]
 #
-# A scene is office, odd, tls12, tls13, first or ssh; without one, all are made.
+# A scene is office, odd, tls12, tls13, first, mqtt or ssh; without one, all are made.
 # `ssh` is written and not recorded: alone, it needs neither root nor time.
 set -euo pipefail
 export PYTHONWARNINGS=ignore   # Python warns about the old TLS of the malicious servers
@@ -12,7 +12,7 @@ export PYTHONWARNINGS=ignore   # Python warns about the old TLS of the malicious
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "${1:-$here}" && cd "${1:-$here}" && pwd)
 scenes=("${@:2}")
-[ ${#scenes[@]} != 0 ] || scenes=(office odd tls12 tls13 first ssh)
+[ ${#scenes[@]} != 0 ] || scenes=(office odd tls12 tls13 first mqtt ssh)
 wanted() { [[ " ${scenes[*]} " == *" $1 "* ]]; }
 
 if wanted ssh; then
@@ -176,7 +176,7 @@ scene() {                                  # scene NAME HOST_ADDRESS...
   cable "$lan" far 02:56:00:00:00:03 "$srv" eth0 02:1c:73:aa:00:01
   ip -n "$lan" link set edge master br0
   ip -n "$srv" addr add 192.168.56.1/24 dev eth0
-  for address in 192.168.56.20 $(cut -d' ' -f2 <<<"$sites") $(c2_addresses "$s"); do
+  for address in 192.168.56.20 $(cut -d' ' -f2 <<<"$sites") $(more_addresses "$s"); do
     ip -n "$srv" addr add "$address/32" dev eth0
   done
   for address in "$@"; do
@@ -202,11 +202,14 @@ run() { local ns=$1; shift; ip netns exec "$ns" python3 "$@" >>"$work/log" 2>&1 
 # The malicious servers are far away: their round trips in milliseconds.
 far_away=(203.0.113.66=204 198.51.100.177=238 198.51.100.203=187 192.0.2.151=221 203.0.113.129=196 192.0.2.222=229)
 
-c2_addresses() {
+broker=10.20.0.30                          # where the sensors of the scene mqtt report to
+
+more_addresses() {
   case $1 in
     tls12) echo 203.0.113.66 198.51.100.177 ;;
     tls13) echo 198.51.100.203 192.0.2.151 ;;
     first) echo 203.0.113.129 192.0.2.222 ;;
+    mqtt) echo "$broker" ;;
   esac
 }
 
@@ -287,6 +290,7 @@ for s in "${scenes[@]}"; do
     tls12) scene tls12 192.168.56.103 ;;
     tls13) scene tls13 192.168.56.104 ;;
     first) scene first 192.168.56.105 192.168.56.106 ;;
+    mqtt) scene mqtt 192.168.56.107 192.168.56.108 192.168.56.109 ;;
     *) echo "make.sh: no scene is called $s" >&2; exit 1 ;;
   esac
 done
@@ -297,6 +301,7 @@ c2 tls13 198.51.100.203:443 "$work/tls13-a" 1.3
 c2 tls13 192.0.2.151:8443 "$work/tls13-b" 1.3
 c2 first 203.0.113.129:443 "$work/first-a" 1.2
 c2 first 192.0.2.222:4443 "$work/first-b" 1.2 "$legacy"
+if wanted mqtt; then run "$tag-mqtt-srv" "$here/mqtt.py" serve "$broker:1883"; fi
 for s in "${scenes[@]}"; do tap "$s"; done
 sleep 3
 
@@ -316,6 +321,18 @@ go first 1 "$here/people.py" office "$ca" first-a 10
 go first 2 "$here/people.py" office "$ca" first-b 3
 go first 2 "$here/c2.py" implant 203.0.113.129:443 1.2 16 10 --seed 1a --download-at 6 --download-size 50000
 go first 2 "$here/c2.py" implant 192.0.2.222:4443 1.2 8 18 --seed 1b "${small[@]}" --upload-at 5 --upload-size 20000
+# Sensors in two rooms, a board on the wall, a gateway with yesterday's password; and on the third host the odd one.
+sensor() { go mqtt "$1" "$here/mqtt.py" sensor "$broker:1883" "${@:2}"; }
+sensor 1 thermometer-2f-east 4 60 4 80 --password meadow
+sensor 1 thermometer-2f-west 4 60 7 80 --password meadow
+sensor 1 window-2f 5 30 12 80
+sensor 1 battery-hygrometer-2f 4 15 10 80 --once
+sensor 2 meter-3f 5 120 3 80 --password meadow
+sensor 2 door-3f 4 10 25 80
+sensor 2 battery-hygrometer-3f 5 0 9 80 --once
+sensor 2 gateway-3f 5 60 5 80 --password yesterday
+go mqtt 1 "$here/mqtt.py" board "$broker:1883" 82
+go mqtt 3 "$here/mqtt.py" odd "$broker:1883" 72
 for j in "${jobs_[@]}"; do wait "$j" || echo "make.sh: a client ended with an error (see below)" >&2; done
 sleep 2
 for t in "${taps[@]}"; do kill -INT "$(pgrep -P "$t" tcpdump || echo "$t")" 2>/dev/null || true; done
@@ -328,6 +345,7 @@ for s in "${scenes[@]}"; do
     office) editcap -F pcapng "$work/office.pcap" "$out/benign-office.pcapng" ;;
     odd) cp "$work/odd.pcap" "$out/benign-odd.pcap" ;;
     first) cp "$work/first.pcap" "$out/first-run.pcap" ;;
+    mqtt) cp "$work/mqtt.pcap" "$out/mqtt-sensors.pcap" ;;
     *) cp "$work/$s.pcap" "$out/malicious-beacon-$s.pcap" ;;
   esac
 done

@@ -7,7 +7,8 @@ use crate::source::InputLimits;
 use crate::tables::TableSettings;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use veilwatch_core::flow::FlowLimits;
+use veilwatch_core::flow::{FlowLimits, FlowRecord};
+use veilwatch_core::record::{ClientHello, Record};
 
 /// The default configuration with all comments, as `veilwatch config example` prints it.
 pub const EXAMPLE: &str = include_str!("../../config/default.toml");
@@ -24,6 +25,8 @@ pub struct Config {
     pub flows: FlowLimits,
     /// Bounds on what crosses flows.
     pub context: ContextLimits,
+    /// What is judged.
+    pub detection: DetectionSettings,
     /// What is written.
     pub output: OutputSettings,
     /// What holds for all plugins.
@@ -45,6 +48,47 @@ pub struct ContextLimits {
 impl Default for ContextLimits {
     fn default() -> Self {
         Self { conversations: 200_000 }
+    }
+}
+
+/// What is judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectionSettings {
+    /// Which flows get a row of features, and a score.
+    pub scored: ScoredFlows,
+}
+
+/// Which flows get a row of features, and a score: a model learns from these, and judges no others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScoredFlows {
+    /// Those whose ClientHello was read.
+    #[default]
+    Tls,
+    /// Those that a template recognised.
+    Recognised,
+    /// All.
+    All,
+}
+
+impl ScoredFlows {
+    /// The word for it in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Recognised => "recognised",
+            Self::All => "all",
+        }
+    }
+
+    /// Whether a flow is one of them.
+    pub fn has(self, flow: &FlowRecord) -> bool {
+        match self {
+            Self::Tls => flow.fields.get(ClientHello::FIRST).is_some(),
+            Self::Recognised => flow.template.is_some(),
+            Self::All => true,
+        }
     }
 }
 
@@ -126,6 +170,7 @@ impl Default for Config {
             input: InputLimits::default(),
             flows: FlowLimits::default(),
             context: ContextLimits::default(),
+            detection: DetectionSettings::default(),
             output: OutputSettings::default(),
             plugins: PluginLimits::default(),
             tables: TableSettings::default(),

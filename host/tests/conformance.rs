@@ -7,11 +7,11 @@ mod common;
 
 // Of libraries that export themselves a program can link only one: these two come without the line that exports them.
 #[allow(unreachable_pub, dead_code, reason = "in its own crate it is public")]
+#[path = "../../examples/plugins/mqtt/src/mqtt.rs"]
+mod mqtt;
+#[allow(unreachable_pub, dead_code, reason = "in its own crate it is public")]
 #[path = "../../examples/plugins/nearest-mean/src/nearest_mean.rs"]
 mod nearest_mean;
-#[allow(unreachable_pub, dead_code, reason = "in its own crate it is public")]
-#[path = "../../examples/plugins/ssh-greeting/src/greeting.rs"]
-mod ssh_greeting;
 
 use common::example;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ fn every_plugin_in_the_box_conforms() {
 #[test]
 fn every_example_conforms() {
     assert_conforms(
-        [ssh_greeting::declarations(), veilwatch_example_sent_share::declarations(), nearest_mean::declarations()]
+        [mqtt::declarations(), veilwatch_example_mqtt_keep_alive::declarations(), nearest_mean::declarations()]
             .concat(),
     );
 }

@@ -14,14 +14,16 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use veilwatch_testkit::golden;
 
-const CAPTURES: [&str; 6] = [
+const CAPTURES: [&str; 7] = [
     "first-run.pcap",
     "benign-office.pcapng",
     "benign-odd.pcap",
     "malicious-beacon-tls12.pcap",
     "malicious-beacon-tls13.pcap",
-    // Nothing in it is scored, and nothing may be called anything.
+    // Nothing in these is scored, and nothing may be called anything.
+    "mqtt-sensors.pcap",
     "ssh-greeting.pcap",
 ];
 
@@ -68,13 +70,7 @@ fn the_examples_get_the_verdicts_that_were_reviewed() {
     for name in CAPTURES {
         let (_, text) = detect(&example(name), &["--all", "--format", "jsonl"]);
         let got = verdicts(&text);
-        let path = folder.join(format!("{name}.txt"));
-        if std::env::var_os("VEILWATCH_WRITE_GOLDEN").is_some() {
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(&path, &got).unwrap();
-        }
-        let want = std::fs::read_to_string(&path).unwrap();
-        assert!(got == want, "{name}: verdicts changed; see tests/golden\n--- reviewed\n{want}\n--- now\n{got}");
+        golden(folder.join(format!("{name}.txt")), &got);
     }
 }
 

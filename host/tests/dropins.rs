@@ -10,11 +10,11 @@ mod dropins;
 // The same sources, linked in. Of libraries that export themselves a program can link only one, so that two of the
 // three are taken in without the line that exports them.
 #[allow(unreachable_pub, dead_code, reason = "in its own crate it is public")]
+#[path = "../../examples/plugins/mqtt/src/mqtt.rs"]
+mod mqtt;
+#[allow(unreachable_pub, dead_code, reason = "in its own crate it is public")]
 #[path = "../../examples/plugins/nearest-mean/src/nearest_mean.rs"]
 mod nearest_mean;
-#[allow(unreachable_pub, dead_code, reason = "in its own crate it is public")]
-#[path = "../../examples/plugins/ssh-greeting/src/greeting.rs"]
-mod ssh_greeting;
 
 use common::{err, example, out, root, veilwatch};
 use serde_json::Value;
@@ -27,8 +27,9 @@ use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, Summary
 use veilwatch::output::{JsonSink, Selection};
 use veilwatch::plugins::{Origin, Registry};
 use veilwatch::source::Source;
+use veilwatch_testkit::golden;
 
-const CAPTURES: [&str; 2] = ["first-run.pcap", "ssh-greeting.pcap"];
+const CAPTURES: [&str; 2] = ["first-run.pcap", "mqtt-sensors.pcap"];
 
 fn read(pipeline: &Pipeline, capture: &Path, sink: &mut dyn Sink) -> Summary {
     let source = Source::open(capture, &pipeline.config().input).unwrap();
@@ -55,7 +56,7 @@ fn flows(text: &str) -> Vec<Value> {
 fn linked() -> Registry {
     let mut registry = Registry::with_builtins().unwrap();
     for declarations in
-        [ssh_greeting::declarations(), veilwatch_example_sent_share::declarations(), nearest_mean::declarations()]
+        [mqtt::declarations(), veilwatch_example_mqtt_keep_alive::declarations(), nearest_mean::declarations()]
     {
         registry.register(declarations, &Origin::Builtin).unwrap();
     }
@@ -117,33 +118,35 @@ fn each_part_has_its_say() {
     let path = dropins::own_parts(folder.path());
     let pipeline = Pipeline::new(Config::load(&path).unwrap(), &mut Registry::with_builtins().unwrap()).unwrap();
 
-    // The template: what both sides call themselves; no flow of it is scored.
-    let ssh = flows(&detect(&pipeline, "ssh-greeting.pcap"));
-    let versions: Vec<[Option<&str>; 2]> = ssh
-        .iter()
-        .map(|flow| {
-            assert_eq!((flow["app_proto"].as_str(), flow["verdict"].as_str()), (Some("ssh"), None));
-            ["ssh.client_version", "ssh.server_version"].map(|name| flow["fields"][name].as_str())
-        })
-        .collect();
-    assert_eq!(
-        versions,
-        [
-            [Some("SSH-2.0-OpenSSH_9.6"), Some("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u2")],
-            [Some("SSH-2.0-PuTTY_Release_0.80"), Some("SSH-2.0-dropbear_2022.83")],
-            [None, Some("SSH-1.99-Router-1.25")],
-            [Some("SSH-2.0-libssh_0.10.6 cut in the mid"), None],
-        ]
-    );
+    // The template: what clients call themselves, and what the broker answered.
+    let mqtt = flows(&detect(&pipeline, "mqtt-sensors.pcap"));
+    let named = |name: &str| mqtt.iter().filter(|flow| flow["fields"]["mqtt.clientid"] == name).collect::<Vec<_>>();
+    assert!(mqtt.len() > 30 && mqtt.iter().all(|flow| flow["app_proto"] == "mqtt"), "{mqtt:?}");
+    let [meter, gateway] = ["meter-3f", "gateway-3f"].map(|name| named(name)[0]["fields"].clone());
+    let fields = ["mqtt.ver", "mqtt.kalive", "mqtt.conflag.uname", "mqtt.conack.val"];
+    assert_eq!(fields.map(|name| meter[name].as_u64()), [5, 120, 1, 0].map(Some), "{meter}");
+    assert_eq!(fields.map(|name| gateway[name].as_u64()), [5, 60, 1, 0x87].map(Some), "{gateway}");
+    assert!(named("battery-hygrometer-2f").len() > 5);
 
-    // The feature: a column of its own, filled.
+    // The feature: columns of its own over the template's field, filled.
     let (status, table) =
-        out(&veilwatch([Path::new("features"), &example("first-run.pcap"), Path::new("--config"), &path]));
+        out(&veilwatch([Path::new("features"), &example("mqtt-sensors.pcap"), Path::new("--config"), &path]));
     assert_eq!(status, Some(0));
-    let mut rows = csv::Reader::from_reader(table.as_bytes());
-    let at = rows.headers().unwrap().iter().position(|column| column == "sent.sent_share").unwrap();
-    let shares: BTreeSet<String> = rows.records().map(|row| row.unwrap()[at].to_owned()).collect();
-    assert!(shares.len() > 10, "{shares:?}");
+    let [seconds, used] = ["alive.keep_alive", "alive.used"].map(|wanted| {
+        let mut rows = csv::Reader::from_reader(table.as_bytes());
+        let at = rows.headers().unwrap().iter().position(|column| column == wanted).unwrap();
+        rows.records().map(|row| row.unwrap()[at].to_owned()).collect::<BTreeSet<String>>()
+    });
+    assert_eq!(seconds.iter().map(String::as_str).collect::<Vec<_>>(), ["0", "10", "120", "15", "2", "30", "60"]);
+    assert!(used.len() > 10, "{used:?}");
+
+    // All of it together: the odd client stands out. So does the door, whose keep-alive is nearly as short.
+    let mut alerts: BTreeMap<&str, usize> = BTreeMap::new();
+    for flow in mqtt.iter().filter(|flow| flow["verdict"] == "malicious") {
+        *alerts.entry(flow["src_ip"].as_str().unwrap()).or_default() += 1;
+    }
+    assert_eq!(alerts, BTreeMap::from([("192.168.56.108", 1), ("192.168.56.109", 8)]));
+    assert_eq!(named("door-3f")[0]["verdict"], "malicious");
 
     // The classifier: verdicts are those of its model. It learnt from the sibling of this beacon, so it must know it.
     let card = pipeline.card().unwrap();
@@ -163,6 +166,33 @@ fn each_part_has_its_say() {
     assert_eq!(verdicts.get(&(false, "benign")), Some(&13), "{verdicts:?}");
 }
 
+/// What a model was trained on is in its card: a pipeline that scores other flows has no use for it.
+#[test]
+fn a_model_judges_no_other_flows_than_it_learnt_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = dropins::own_parts(folder.path());
+    let card = std::fs::read_to_string(folder.path().join("model/card.json")).unwrap();
+    assert!(card.contains("\"scored\": \"recognised\""), "{card}");
+    for other in ["tls", "all"] {
+        let text = std::fs::read_to_string(&path).unwrap().replace("\"recognised\"", &format!("{other:?}"));
+        let config = folder.path().join("other.toml");
+        std::fs::write(&config, text).unwrap();
+        let (status, message) =
+            err(&veilwatch([Path::new("detect"), &example("first-run.pcap"), Path::new("--config"), &config]));
+        assert_eq!((status, message.lines().count()), (Some(2), 1), "{message}");
+        assert!(
+            message.contains("was trained on other flows") && message.contains("`scored = \"recognised\"`"),
+            "{message}"
+        );
+    }
+    // Every flow gets a row where all are wanted, with a template or without.
+    let text = "[detection]\nscored = \"all\"\n[[plugin]]\nid = \"flow\"\nuse = \"feature/flow-statistics\"\n";
+    let config = Config::parse(text, "all").unwrap();
+    let pipeline = Pipeline::untrained(config, &mut Registry::with_builtins().unwrap()).unwrap();
+    let summary = read(&pipeline, &example("ssh-greeting.pcap"), &mut Ends::default());
+    assert_eq!((summary.flows, summary.scored), (4, 4));
+}
+
 /// Weights that somebody made up, with a card that names them: the error says whose it is and where.
 #[test]
 fn made_up_weights_are_refused_in_one_line() {
@@ -171,9 +201,10 @@ fn made_up_weights_are_refused_in_one_line() {
     let at = |file: &str| folder.path().join("model").join(file);
     let weights = std::fs::read_to_string(at("weights.bin")).unwrap();
     let card: Value = serde_json::from_slice(&std::fs::read(at("card.json")).unwrap()).unwrap();
-    let column = weights.lines().find(|line| line.split(' ').count() == 4 && !line.starts_with('c')).unwrap();
-    for bad in [weights.replacen(column, "NaN 1 0 1", 1), weights[..weights.len() / 2].to_owned(), "PK\u{3}".to_owned()]
-    {
+    let (before, first) = weights.split_once("[[").unwrap();
+    let (_, after) = first.split_once(']').unwrap();
+    let nan = format!("{before}[[nan, 1.0, 1.0]{after}");
+    for bad in [nan, weights[..weights.len() / 2].to_owned(), "PK\u{3}".to_owned()] {
         use sha2::Digest;
         let hash: String = sha2::Sha256::digest(&bad).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut card = card.clone();
@@ -183,7 +214,7 @@ fn made_up_weights_are_refused_in_one_line() {
         let (status, message) =
             err(&veilwatch([Path::new("detect"), &example("first-run.pcap"), Path::new("--config"), &path]));
         assert_eq!(status, Some(2));
-        assert!(message.contains("`nearest`: line ") && message.contains("of the weights"), "{message}");
+        assert!(message.contains("`nearest`: the weights ") && message.contains("train again"), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }
 }
@@ -230,7 +261,7 @@ fn every_pipeline_among_the_examples_is_good() {
     }
 }
 
-/// The TLS flows of a capture: time of the first packet, and both ends.
+/// The scored flows of a capture: time of the first packet, and both ends.
 #[derive(Default)]
 struct Ends(Vec<String>, Vec<[String; 3]>);
 
@@ -249,7 +280,9 @@ impl Sink for Ends {
 /// `examples/labels/flows.csv` is what `LABELS.csv` says of the captures; `VEILWATCH_WRITE_GOLDEN=1` writes it anew.
 #[test]
 fn the_labelled_flows_are_those_of_the_captures() {
-    let pipeline = Pipeline::untrained(Config::builtin().unwrap(), &mut Registry::with_builtins().unwrap()).unwrap();
+    let text = std::fs::read_to_string(root().join("examples/pipelines/own-parts.toml")).unwrap();
+    let config = Config::parse(&dropins::here(&text), "own-parts.toml").unwrap();
+    let pipeline = Pipeline::untrained(config, &mut Registry::with_builtins().unwrap()).unwrap();
     let mut labels = csv::Reader::from_path(example("LABELS.csv")).unwrap();
     let labels: Vec<BTreeMap<String, String>> = labels.deserialize().map(Result::unwrap).collect();
     let folder = root().join("examples/labels");
@@ -269,17 +302,17 @@ fn the_labelled_flows_are_those_of_the_captures() {
                     && label["server_port"] == *port
             };
             let label = labels.iter().find(of).unwrap_or_else(|| panic!("{name}: {text} has no label"));
-            assert_eq!(label["label"], capture["kind"], "{name}: {text}");
             // Flows of benign captures need no line.
-            if label["label"] == "malicious" {
-                let _ = writeln!(want, "{},{text},malicious,source,{}", capture["path"], capture["family"]);
+            match (capture["kind"].as_str(), label["label"].as_str()) {
+                ("benign", label) => assert_eq!(label, "benign", "{name}: {text}"),
+                (_, "malicious") => {
+                    let _ = writeln!(want, "{},{text},malicious,source,{}", capture["path"], capture["family"]);
+                }
+                (_, label) => {
+                    let _ = writeln!(want, "{},{text},{label},source,", capture["path"]);
+                }
             }
         }
     }
-    let path = folder.join("flows.csv");
-    if std::env::var_os("VEILWATCH_WRITE_GOLDEN").is_some() {
-        std::fs::write(&path, &want).unwrap();
-    }
-    let got = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(got == want, "examples/labels/flows.csv is not what the captures hold; it should be\n{want}");
+    golden(folder.join("flows.csv"), &want);
 }

@@ -27,7 +27,7 @@ fn built(name: &str) -> PathBuf {
 }
 
 fn good() -> PathBuf {
-    built("veilwatch_example_sent_share")
+    built("veilwatch_example_mqtt_keep_alive")
 }
 
 fn misbehaves() -> PathBuf {
@@ -167,7 +167,7 @@ fn a_file_that_is_no_plugin_is_refused_before_any_of_it_runs() {
     for hash in [hash.to_uppercase(), hash] {
         let outcome = bench.check(&entry(&open_folder.join("in.so"), &format!("sha256 = {hash:?}")), "");
         assert_eq!(outcome.status, Some(0), "{}", outcome.err);
-        assert!(outcome.out.contains("`mine` is feature/sent-share"), "{}", outcome.out);
+        assert!(outcome.out.contains("`mine` is feature/mqtt-keep-alive"), "{}", outcome.out);
     }
 }
 
@@ -522,12 +522,12 @@ fn every_plugin_has_a_report() {
         [
             "tls protocol/tls: declared verified loaded started",
             "gone feature/gone: declared disabled",
-            "mine feature/sent-share: declared verified loaded started",
+            "mine feature/mqtt-keep-alive: declared verified loaded started",
         ]
     );
     let mine = &pipeline.reports()[2];
-    assert_eq!((mine.columns, mine.reason.as_deref()), (1, None));
-    assert!(mine.origin.to_string().ends_with("libveilwatch_example_sent_share.so"));
+    assert_eq!((mine.columns, mine.reason.as_deref()), (2, None));
+    assert!(mine.origin.to_string().ends_with("libveilwatch_example_mqtt_keep_alive.so"));
     assert_eq!(
         pipeline.reports()[1].reason.as_deref().unwrap().matches("there is no plugin `feature/gone`").count(),
         1
@@ -548,21 +548,21 @@ fn a_folder_brings_plugins_and_what_fails_there_is_passed_over() {
     put("d-unused.so", &std::fs::read(built("veilwatch_example_nearest_mean")).unwrap());
     put("readme.txt", b"no library");
     // The pipeline reads the folder as it lies beside it, and uses the plugin twice.
-    let entries = "[[plugin]]\nid = \"one\"\nuse = \"feature/sent-share\"\n[[plugin]]\nid = \"two\"\nuse = \"feature/sent-share\"\n";
+    let entries = "[[plugin]]\nid = \"one\"\nuse = \"feature/mqtt-keep-alive\"\n[[plugin]]\nid = \"two\"\nuse = \"feature/mqtt-keep-alive\"\n";
     let path = bench.pipeline(&format!("[plugins]\nfolders = [\"dropped\"]\n{entries}"));
     let pipeline = Pipeline::untrained(Config::load(&path).unwrap(), &mut Registry::with_builtins().unwrap()).unwrap();
     assert_eq!(
         told(pipeline.reports()),
         [
-            "one feature/sent-share: declared verified loaded started",
-            "two feature/sent-share: declared verified loaded started",
+            "one feature/mqtt-keep-alive: declared verified loaded started",
+            "two feature/mqtt-keep-alive: declared verified loaded started",
             "b-notes.so : declared disabled",
             "c-again.so : declared verified disabled",
             "d-unused.so classifier/nearest-mean: declared verified loaded",
         ]
     );
     let columns: Vec<&str> = pipeline.schema().columns().iter().map(|column| column.name.as_ref()).collect();
-    assert_eq!(columns, ["one.sent_share", "two.sent_share"]);
+    assert_eq!(columns, ["one.keep_alive", "one.used", "two.keep_alive", "two.used"]);
     // The command tells of what was passed over, and goes on.
     let outcome = bench.detect(&default_and("").replace("folders = []", "folders = [\"dropped\"]"));
     assert_eq!(outcome.status, Some(1), "{}", outcome.err);

@@ -12,18 +12,19 @@ use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, run};
 use veilwatch::plugins::{Origin, Registry};
 use veilwatch::source::Source;
 
-/// The example drop-in as a library: cargo builds it beside this test, because the test depends on it.
-fn library() -> PathBuf {
+/// An example as a library: cargo builds it beside this test, because the test depends on it.
+fn library(name: &str) -> PathBuf {
     let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-    let path = folder.join("libveilwatch_example_sent_share.so");
+    let path = folder.join(format!("libveilwatch_example_{name}.so"));
     assert!(path.is_file(), "{} was not built", path.display());
     path
 }
 
 fn config(last: &str) -> Config {
     let text = format!(
-        "[[plugin]]\nid = \"tls\"\nuse = \"protocol/tls\"\n[[plugin]]\nid = \"flow\"\nuse = \"feature/flow-statistics\"\n\
-         [[plugin]]\nid = \"sent\"\n{last}\n"
+        "[detection]\nscored = \"recognised\"\n[[plugin]]\nid = \"mqtt\"\npath = {:?}\n[[plugin]]\nid = \"flow\"\n\
+         use = \"feature/flow-statistics\"\n[[plugin]]\nid = \"alive\"\n{last}\n",
+        library("mqtt")
     );
     Config::parse(&text, "test").unwrap()
 }
@@ -43,7 +44,7 @@ impl Sink for Rows {
 
 fn rows(config: Config, registry: &mut Registry) -> (Vec<String>, Rows) {
     let pipeline = Pipeline::untrained(config, registry).unwrap();
-    let source = Source::open(&example("first-run.pcap"), &pipeline.config().input).unwrap();
+    let source = Source::open(&example("mqtt-sensors.pcap"), &pipeline.config().input).unwrap();
     let (stop, progress) = (AtomicBool::new(false), Progress::default());
     let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
     let mut rows = Rows::default();
@@ -54,28 +55,32 @@ fn rows(config: Config, registry: &mut Registry) -> (Vec<String>, Rows) {
 #[test]
 fn dropped_in_and_linked_in_give_the_same_bytes() {
     let mut linked = Registry::with_builtins().unwrap();
-    linked.register(veilwatch_example_sent_share::declarations(), &Origin::Builtin).unwrap();
-    let inside = rows(config("use = \"feature/sent-share\""), &mut linked);
-    let path = format!("path = {:?}", library());
+    linked.register(veilwatch_example_mqtt_keep_alive::declarations(), &Origin::Builtin).unwrap();
+    let inside = rows(config("use = \"feature/mqtt-keep-alive\""), &mut linked);
+    let path = format!("path = {:?}", library("mqtt_keep_alive"));
     let outside = rows(config(&path), &mut Registry::with_builtins().unwrap());
-    assert_eq!(inside.0.last().unwrap(), "sent.sent_share");
+    assert_eq!(inside.0.last().unwrap(), "alive.used");
     assert_eq!(inside.0, outside.0);
-    assert!(inside.1.0.len() > 20);
+    assert!(inside.1.0.len() > 20, "{}", inside.1.0.len());
     assert_eq!(inside.1.0, outside.1.0);
-    // The column holds something: shares between 0 and 1, not all alike.
-    let shares: Vec<f32> = outside.1.0.iter().map(|(_, row)| f32::from_bits(*row.last().unwrap())).collect();
-    assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{shares:?}");
-    assert!(shares.iter().any(|share| share != &shares[0]));
+    // The column holds something: how much of its keep-alive a client uses, and one of ours has none.
+    let used: Vec<f32> = outside.1.0.iter().map(|(_, row)| f32::from_bits(*row.last().unwrap())).collect();
+    assert!(used.iter().any(|used| used.is_nan()));
+    let known: Vec<f32> = used.into_iter().filter(|used| !used.is_nan()).collect();
+    assert!(
+        known.iter().all(|used| (0.0..2.0).contains(used)) && known.iter().any(|used| used != &known[0]),
+        "{known:?}"
+    );
 }
 
 #[test]
 fn one_library_serves_several_instances() {
-    let path = library();
+    let path = library("mqtt_keep_alive");
     let text = format!(
         "[[plugin]]\nid = \"tls\"\nuse = \"protocol/tls\"\n[[plugin]]\nid = \"a\"\npath = {path:?}\n[[plugin]]\nid = \"b\"\npath = {path:?}\n"
     );
     let (columns, _) = rows(Config::parse(&text, "test").unwrap(), &mut Registry::with_builtins().unwrap());
-    assert_eq!(columns, ["a.sent_share", "b.sent_share"]);
+    assert_eq!(columns, ["a.keep_alive", "a.used", "b.keep_alive", "b.used"]);
 }
 
 #[test]

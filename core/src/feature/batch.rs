@@ -1,6 +1,6 @@
 use crate::context::ConversationSnapshot;
 use crate::flow::{Direction, DirectionStats, FlowRecord};
-use crate::record::{FieldId, FieldStore, Record, Value};
+use crate::record::{FieldId, FieldStore, FieldValue, Record, Value};
 
 /// What stands behind a batch: the host's records, or the other side of a library boundary.
 pub trait FlowSource {
@@ -127,6 +127,12 @@ impl<'a> FlowView<'a> {
     /// A field by its id.
     pub fn value(&self, id: FieldId) -> Option<Value<'a>> {
         self.source.value(self.row, id)
+    }
+
+    /// A field as a number, text or list, where the pipeline has it, this flow has it, and it is of that kind: `id` is
+    /// what [`FieldTable::id`](crate::record::FieldTable::id) gave when the extractor was wired.
+    pub fn field<T: FieldValue<'a>>(&self, id: Option<FieldId>) -> Option<T> {
+        T::from_value(self.value(id?)?)
     }
 
     /// A typed record, such as the [`ClientHello`](crate::record::ClientHello).

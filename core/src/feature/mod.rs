@@ -8,4 +8,4 @@ mod shape;
 pub use batch::{FlowBatch, FlowShape, FlowSource, FlowView, SpltView};
 pub use rows::{RowWriter, Rows, RowsMut};
 pub use schema::{Column, Evidence, FeatureSchema, SchemaError};
-pub use shape::{entropy, quantiles, ratio};
+pub use shape::{entropy, quantiles, ratio, weighted_mean};

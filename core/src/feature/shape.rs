@@ -18,6 +18,12 @@ pub fn ratio(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)
 }
 
+/// The mean of values by their weights, given as `(value, weight)`; NaN where there are none.
+pub fn weighted_mean(values: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (sum, total) = values.fold((0.0, 0.0), |(sum, total), (value, weight)| (sum + value * weight, total + weight));
+    sum / total
+}
+
 /// Quantiles by linear interpolation between neighbours (type 7 of Hyndman and Fan 1996); sorts `values`; all NaN
 /// for an empty slice.
 pub fn quantiles<const N: usize>(values: &mut [f64], at: [f64; N]) -> [f64; N] {
@@ -40,6 +46,12 @@ mod tests {
         assert_eq!(entropy(b""), 0.0);
         assert_eq!(entropy(b"aaaa"), 0.0);
         assert_eq!(entropy(b"abcd"), 2.0);
+    }
+
+    #[test]
+    fn means_by_weight() {
+        assert_eq!(weighted_mean([(1.0, 3.0), (5.0, 1.0)].into_iter()), 2.0);
+        assert!(weighted_mean(std::iter::empty()).is_nan());
     }
 
     #[test]

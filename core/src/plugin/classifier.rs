@@ -14,6 +14,15 @@ pub struct TrainingSet<'a> {
     pub seed: u64,
 }
 
+impl TrainingSet<'_> {
+    /// One column where it is there: value, label, weight, in the order of the rows.
+    pub fn column(&self, at: usize) -> impl Iterator<Item = (f64, bool, f64)> {
+        let rows = self.rows.iter().zip(self.labels).zip(self.weights);
+        rows.filter_map(move |((row, label), weight)| Some((f64::from(*row.get(at)?), *label, f64::from(*weight))))
+            .filter(|(value, _, _)| value.is_finite())
+    }
+}
+
 /// Learns from labelled rows, and scores rows.
 ///
 /// What it learns is data ([`save`](Self::save), [`load`](Self::load)), never code. A raw score is any number that
@@ -33,4 +42,19 @@ pub trait Classifier: Send + Sync {
 
     /// Writes each column's part in the raw score of one row into `contributions`.
     fn explain(&self, row: &[f32], contributions: &mut [f64]) -> Result<(), PluginError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_what_is_there_of_it() {
+        let values = [1.0, f32::NAN, 2.0, 3.0, f32::INFINITY, 4.0];
+        let set =
+            TrainingSet { rows: Rows::new(&values, 2), labels: &[true, false, true], weights: &[1.0; 3], seed: 0 };
+        assert_eq!(set.column(0).collect::<Vec<_>>(), [(1.0, true, 1.0), (2.0, false, 1.0)]);
+        assert_eq!(set.column(1).collect::<Vec<_>>(), [(3.0, false, 1.0), (4.0, true, 1.0)]);
+        assert_eq!(set.column(2).count(), 0);
+    }
 }

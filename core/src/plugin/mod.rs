@@ -54,12 +54,15 @@
 mod classifier;
 mod declare;
 pub mod dissect;
+mod reader;
 mod settings;
 mod template;
+pub mod weights;
 
 pub use classifier::{Classifier, TrainingSet};
 pub use declare::{Create, Declaration, Instance, Manifest, PluginKind};
-pub use settings::{PluginError, PluginErrorKind, Settings};
+pub use reader::Reader;
+pub use settings::{PluginError, PluginErrorKind, Settings, within};
 pub use template::{Carrier, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
 
 pub(crate) use dissect::TreeTarget;

@@ -1,4 +1,6 @@
 use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 /// What kind of trouble a plugin reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,4 +84,22 @@ impl<'a> Settings<'a> {
         struct Nothing {}
         self.read::<Nothing>().map(|_| ())
     }
+}
+
+/// Holds a setting against its range, in words that say what to do. NaN lies in no range.
+///
+/// ```
+/// use veilwatch_core::plugin::within;
+///
+/// assert!(within("trees", 200, 1..=10_000).is_ok());
+/// assert_eq!(within("rate", 7.5, 0.0..=1.0).unwrap_err().message, "`rate` is 7.5; give 0 to 1");
+/// ```
+///
+/// # Errors
+/// One of settings, where it lies outside.
+pub fn within<T: PartialOrd + Display>(name: &str, value: T, range: RangeInclusive<T>) -> Result<(), PluginError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(PluginError::settings(format!("`{name}` is {value}; give {} to {}", range.start(), range.end())))
 }

@@ -115,6 +115,18 @@ pub enum Progress {
     },
 }
 
+impl Progress {
+    /// Where one has to look again with every byte: done, once both sides were read as far as they are wanted; before
+    /// that, one byte more of those that were not.
+    pub fn of(stream: &StreamView<'_>, forward_read: bool, backward_read: bool) -> Self {
+        if forward_read && backward_read {
+            return Self::Done;
+        }
+        let wanted = |read: bool, bytes: &[u8]| if read { usize::MAX } else { bytes.len() + 1 };
+        Self::More { forward: wanted(forward_read, stream.forward), backward: wanted(backward_read, stream.backward) }
+    }
+}
+
 /// Where a template writes to.
 pub struct RecordSink<'a> {
     target: &'a mut dyn SinkTarget,
@@ -150,6 +162,16 @@ impl<'a> RecordSink<'a> {
     /// Writes a declared field.
     pub fn field(&mut self, id: FieldId, value: Value<'_>) {
         self.target.set(id, value);
+    }
+
+    /// Writes declared fields by their place in [`fields`](ProtocolTemplate::fields): `ids` are those that
+    /// [`wire`](ProtocolTemplate::wire) gave; a value that was not there is left out.
+    pub fn fields(&mut self, ids: &[FieldId], values: &[Option<Value<'_>>]) {
+        for (id, value) in ids.iter().zip(values) {
+            if let Some(value) = value {
+                self.field(*id, *value);
+            }
+        }
     }
 
     /// Notes where something begins: `offset` bytes into one direction.

@@ -46,6 +46,11 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// An unsigned number, of whatever width it was on the wire.
+    pub fn number(number: impl Into<u64>) -> Self {
+        Self::U64(number.into())
+    }
+
     /// The kind of field that holds such a value.
     pub fn kind(&self) -> FieldKind {
         match self {
@@ -66,6 +71,13 @@ pub struct FieldSpec {
     pub kind: FieldKind,
     /// What it is, in a few words with its unit.
     pub words: Cow<'static, str>,
+}
+
+impl FieldSpec {
+    /// A field.
+    pub fn new(name: impl Into<Cow<'static, str>>, kind: FieldKind, words: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), kind, words: words.into() }
+    }
 }
 
 /// Why a field could not be declared.

@@ -84,7 +84,7 @@ impl<'a> Consumer<'a> {
         let mut record = self.summary.flows;
         self.summary.flows += flows.len() as u64;
         self.progress.flows.fetch_add(flows.len() as u64, Ordering::Relaxed);
-        // Most flows carry no TLS: only those with something to score are put into batches, in order.
+        // Not all flows are scored: only those with something to score are put into batches, in order.
         let mut rest = flows.as_slice();
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(rest.len().min(BATCH));

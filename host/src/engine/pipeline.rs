@@ -13,7 +13,7 @@ use veilwatch_core::detect::{Reason, Verdict, top_reasons};
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
 use veilwatch_core::plugin::{Classifier, FeatureExtractor, Instance, PluginError, ProtocolTemplate, Settings};
-use veilwatch_core::record::{ClientHello, FieldError, FieldTable, Record};
+use veilwatch_core::record::{FieldError, FieldTable};
 
 /// How the `kind/name` of every classifier begins.
 pub(super) const CLASSIFIER: &str = "classifier/";
@@ -406,6 +406,11 @@ impl Pipeline {
         if self.schema.hash() != model.card.schema_sha256 || self.schema.width() != model.card.columns.len() {
             return Err(ModelError::OtherSchema { name: name() }.into());
         }
+        let (trained, scored) = (model.card.scored, self.config.detection.scored);
+        if trained != scored {
+            let (trained, scored) = (trained.word(), scored.word());
+            return Err(ModelError::OtherFlows { name: name(), trained, scored }.into());
+        }
         slot.plugin.load(&model.weights).map_err(|error| PipelineError::Wire { id: slot.id.clone(), error })?;
         self.card = Some(model.card.clone());
         Ok(())
@@ -446,9 +451,9 @@ impl Pipeline {
         self.classifier.as_ref().map(|slot| (slot.path.as_str(), slot.settings.as_str()))
     }
 
-    /// Whether a flow gets a row and a score: those whose ClientHello was read, which is what models are trained on.
+    /// Whether a flow gets a row and a score, as `scored` under `[detection]` says.
     pub fn scores(&self, flow: &FlowRecord) -> bool {
-        flow.fields.get(ClientHello::FIRST).is_some()
+        self.config.detection.scored.has(flow)
     }
 
     /// Rows of some flows, one after the other; the first failure is an error.

@@ -73,7 +73,7 @@ pub(super) struct FlowLabels {
 }
 
 impl FlowLabels {
-    /// The label of a flow, and the family it belongs to; matched by five-tuple and the ClientHello's time.
+    /// The label of a flow, and the family it belongs to; matched by five-tuple and a time within it.
     pub(super) fn of(&self, flow: &FlowRecord) -> Option<(Truth, &str)> {
         let key = |a: &Endpoint, b: &Endpoint| (a.ip(), a.port, b.ip(), b.port);
         let labels = self

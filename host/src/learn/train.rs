@@ -56,6 +56,7 @@ pub fn train(
         settings: classifier.1.to_owned(),
         weights_sha256: sha256_hex(&weights),
         schema_sha256: pipeline.schema().hash().to_owned(),
+        scored: pipeline.config().detection.scored,
         calibration,
         thresholds,
         false_alert_budget: MALICIOUS_RATE * 1e5,

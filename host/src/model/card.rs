@@ -1,3 +1,4 @@
+use crate::config::ScoredFlows;
 use serde::{Deserialize, Serialize};
 use veilwatch_core::detect::{Calibration, Thresholds};
 
@@ -19,6 +20,9 @@ pub struct Card {
     pub weights_sha256: String,
     /// Hash of the schema it was trained on; no other is accepted.
     pub schema_sha256: String,
+    /// Which flows it was trained on; it judges no others. Cards of before this was a choice say nothing, and mean TLS.
+    #[serde(default)]
+    pub scored: ScoredFlows,
     /// How a raw number becomes a score.
     pub calibration: Calibration,
     /// From which score on a flow is suspicious, and malicious.

@@ -63,6 +63,19 @@ pub enum ModelError {
         /// The model.
         name: String,
     },
+    /// It was trained on other flows.
+    #[error(
+        "model {name} was trained on other flows than this pipeline scores: write `scored = \"{trained}\"` for \
+         `scored = \"{scored}\"` under [detection], or run `veilwatch train` with this pipeline"
+    )]
+    OtherFlows {
+        /// The model.
+        name: String,
+        /// Which flows it knows.
+        trained: &'static str,
+        /// Which the pipeline scores.
+        scored: &'static str,
+    },
     /// It belongs to another classifier.
     #[error("model {name} is made for {wanted}, but the pipeline has {found}")]
     OtherClassifier {

@@ -12,7 +12,7 @@ use veilwatch::learn::{self, Loading};
 use veilwatch::plugins::Registry;
 
 /// The examples by kind and name.
-pub(crate) const EXAMPLES: [&str; 3] = ["protocol/ssh-greeting", "feature/sent-share", "classifier/nearest-mean"];
+pub(crate) const EXAMPLES: [&str; 3] = ["protocol/mqtt", "feature/mqtt-keep-alive", "classifier/nearest-mean"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()

@@ -5,7 +5,6 @@ mod dropins;
 
 use std::path::Path;
 
-use serde_json::Value;
 use veilwatch_web::results::ResultFile;
 
 use crate::portal::{Portal, example};
@@ -22,31 +21,28 @@ fn one_of_each_kind_has_its_say_on_the_pages() {
     assert_eq!(ada.call(&portal, "GET", "/pipelines", b"").json(), serde_json::json!(["default", "mine"]));
 
     // The template: a flow that nothing in the box can name.
-    let ssh = ada.analyse(&portal, "mine", &example("ssh-greeting.pcap"));
-    ada.done(&portal, &ssh);
-    let flows = ada.call(&portal, "GET", &format!("/entries/{ssh}/flows"), b"").is(200).json();
-    let flow = flows["flows"].as_array().unwrap().iter().find(|flow| flow["app_proto"] == "ssh").unwrap();
-    let page = ada.get(&portal, &format!("/entries/{ssh}/flows/{}", flow["flow_id"])).is(200).text();
-    assert!(page.contains("<dt>ssh.client_version</dt><dd>SSH-2.0-"), "{page}");
+    let mqtt = ada.analyse(&portal, "mine", &example("mqtt-sensors.pcap"));
+    ada.done(&portal, &mqtt);
+    let flows = ada.call(&portal, "GET", &format!("/entries/{mqtt}/flows"), b"").is(200).json();
+    let flow = flows["flows"].as_array().unwrap().iter().find(|flow| flow["app_proto"] == "mqtt").unwrap();
+    let page = ada.get(&portal, &format!("/entries/{mqtt}/flows/{}", flow["flow_id"])).is(200).text();
+    assert!(page.contains("<dt>mqtt.clientid</dt><dd>"), "{page}");
+    // The feature.
+    assert!(page.contains("<code>alive."), "{page}");
 
-    // The feature and the classifier.
+    // The classifier.
     let tls = ada.analyse(&portal, "mine", &example("first-run.pcap"));
     let done = ada.done(&portal, &tls);
     assert!(done["analysed"]["scored"].as_u64() > Some(0), "{done}");
-    let flows = ada.call(&portal, "GET", &format!("/entries/{tls}/flows"), b"").is(200).json();
-    let is_scored = |flow: &&Value| flow["score"].is_number();
-    let flow = flows["flows"].as_array().unwrap().iter().find(is_scored).unwrap();
-    let page = ada.get(&portal, &format!("/entries/{tls}/flows/{}", flow["flow_id"])).is(200).text();
-    assert!(page.contains("<code>sent."), "{page}");
     let result = ada.get(&portal, &format!("/entries/{tls}")).is(200).text();
     assert!(result.contains("<dd>mine · model</dd>"), "{result}");
     let file = ResultFile::open(&portal.data().join("results").join(format!("{tls}.sqlite")), 1000).unwrap();
     assert_eq!(file.summary().unwrap().pipeline.model.unwrap().classifier, "classifier/nearest-mean");
 
     // The same capture by the pipeline in the box knows nothing of either.
-    let plain = ada.analyse(&portal, "default", &example("ssh-greeting.pcap"));
+    let plain = ada.analyse(&portal, "default", &example("mqtt-sensors.pcap"));
     ada.done(&portal, &plain);
-    assert!(!ada.lines(&portal, &plain).contains("client_version"));
+    assert!(!ada.lines(&portal, &plain).contains("mqtt.clientid"));
 }
 
 #[test]
@@ -85,7 +81,7 @@ fn what_is_wrong_with_a_pipeline_is_said_at_the_start() {
 fn a_library_that_goes_later_is_said_at_the_entry() {
     let start = Portal::prepare(&[], |folder| {
         let library = folder.join("own.so");
-        std::fs::copy(dropins::library("ssh-greeting"), library).unwrap();
+        std::fs::copy(dropins::library("mqtt"), library).unwrap();
         let text = format!("{}\n[[plugin]]\nid = \"own\"\npath = \"own.so\"\n", veilwatch::config::EXAMPLE);
         std::fs::write(folder.join("mine.toml"), text).unwrap();
         choice("mine", &folder.join("mine.toml"))

@@ -4,6 +4,6 @@ mod nearest_mean;
 #[cfg(test)]
 mod tests;
 
-pub use nearest_mean::{NearestMean, NearestMeanSettings, declarations};
+pub use nearest_mean::{NearestMean, declarations};
 
 veilwatch_core::export_plugins!(declarations);
