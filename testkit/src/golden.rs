@@ -1,3 +1,5 @@
+//! A text held against a file.
+
 #![allow(clippy::panic, reason = "a helper of tests: what differs shows in the test that asked")]
 
 use std::path::Path;

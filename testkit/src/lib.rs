@@ -5,7 +5,7 @@
 //! | [`talk`] | one conversation, packet by packet, without a capture; what a template reads of it |
 //! | [`flows`] | finished flows of every kind, and the rows that an extractor makes of them |
 //! | [`conformance`] | what every plugin keeps to, as a list of checks |
-//! | [`golden`] | a text held against a file, which can be written anew |
+//! | [`mod@golden`] | a text held against a file, which can be written anew |
 //!
 //! The smallest test of a plugin is one line:
 //!
@@ -35,7 +35,7 @@
 
 pub mod conformance;
 pub mod flows;
-mod golden;
+pub mod golden;
 pub mod talk;
 
-pub use golden::{golden, same_text};
+pub use golden::golden;

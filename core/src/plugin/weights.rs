@@ -33,7 +33,7 @@ pub fn write(learnt: &impl Serialize) -> Result<Vec<u8>, PluginError> {
     Ok(format!("{text}{END}").into_bytes())
 }
 
-/// Reads what [`write`] wrote. Only its form is checked: numbers may be anything, also infinite or none.
+/// Reads what [`write()`] wrote. Only its form is checked: numbers may be anything, also infinite or none.
 ///
 /// # Errors
 /// Where the bytes are no such text, or the text holds something else; give the type `#[serde(deny_unknown_fields)]`.
