@@ -21,7 +21,8 @@ pub struct Framing {
 impl Framing {
     /// Whether the length lies in the header.
     pub(crate) fn is_possible(&self) -> bool {
-        (1..=4).contains(&self.length_bytes) && self.length_at.checked_add(self.length_bytes) <= Some(self.header)
+        let end = self.length_at.checked_add(self.length_bytes);
+        (1..=4).contains(&self.length_bytes) && end.is_some_and(|end| end <= self.header)
     }
 }
 

@@ -91,6 +91,12 @@ fn common(tags: usize, version: u8, extras: usize, tcp: bool, payload: &[u8]) ->
 fn theirs(data: &[u8]) -> Option<(u16, u16, Vec<u8>, Option<u32>)> {
     let sliced = LaxSlicedPacket::from_ethernet(data).ok()?;
     let fragmented = match &sliced.net {
+        // A total length that does not even hold its own header: etherparse takes the frame's, we call it malformed.
+        Some(LaxNetSlice::Ipv4(net))
+            if (1..net.header().slice().len()).contains(&usize::from(net.header().total_len())) =>
+        {
+            return None;
+        }
         Some(LaxNetSlice::Ipv4(net)) => net.payload().fragmented,
         Some(LaxNetSlice::Ipv6(net)) => net.payload().fragmented,
         _ => return None,
