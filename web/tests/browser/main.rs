@@ -11,6 +11,7 @@
 //! | [`captures`] | the captures that are uploaded |
 //! | [`accounts`] | first run, log-in, log-out, by mouse and by keyboard |
 //! | [`analysis`] | from the upload to the result, and what is done with it |
+//! | [`own_parts`] | a pipeline with dropped-in parts |
 //! | [`uploads`] | dropped, several, refused and damaged files |
 //! | [`without_script`] | the same with a browser that runs no script |
 //! | [`look`] | languages, narrow screens, dark mode, and the pictures of the documents |
@@ -23,6 +24,7 @@ mod browser;
 mod captures;
 mod chromedriver;
 mod look;
+mod own_parts;
 mod site;
 mod uploads;
 mod without_script;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         analysis::from_upload_to_deletion
         accounts::the_first_run_and_logging_in
         accounts::the_keyboard_is_enough
+        own_parts::each_kind_is_seen_on_the_pages
         uploads::dropped_files_arrive
         uploads::several_files_get_a_link_each
         uploads::a_file_that_is_too_large_is_said_so_before_it_is_sent

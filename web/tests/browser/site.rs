@@ -1,6 +1,8 @@
 //! A portal of one's own: the real binary on a free port, with a data folder that ends with it.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -25,9 +27,22 @@ impl Site {
 
     /// A portal with these variables set.
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), &[], variables)
+    }
+
+    /// A portal whose configuration is made from what `prepare` puts into its folder.
+    pub(crate) fn start_prepared(prepare: impl FnOnce(&Path) -> String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = prepare(folder.path());
+        let path = folder.path().join("web.toml");
+        std::fs::write(&path, config).unwrap();
+        Self::start_in(folder, &["--config".as_ref(), path.as_os_str()], &[])
+    }
+
+    fn start_in(data: TempDir, arguments: &[&OsStr], variables: &[(&str, &str)]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch-web"))
+            .args(arguments)
             .env("VEILWATCH_WEB_DATA", data.path())
             .env("VEILWATCH_WEB_ADDRESS", &address)
             .env("RUST_LOG", "error")

@@ -1,0 +1,37 @@
+//! A pipeline with a dropped-in part of each kind, from the upload to what each of them says on the pages.
+
+#[path = "../../../host/tests/common/dropins.rs"]
+mod dropins;
+
+use crate::browser::Browser;
+use crate::captures::example;
+use crate::chromedriver::Chromedriver;
+use crate::site::Site;
+
+pub(crate) fn each_kind_is_seen_on_the_pages(driver: &Chromedriver) {
+    let site = Site::start_prepared(|folder| {
+        format!("[[pipeline]]\nname = \"mine\"\nfile = {:?}\n", dropins::own_parts(folder))
+    });
+    let browser = Browser::logged_in(driver, &site);
+    browser.upload(&example("mqtt-sensors.pcap"));
+    assert_eq!(browser.texts("#pipeline option"), ["default", "mine"]);
+    browser.click("#pipeline option[value=mine]");
+    browser.analyse();
+    let result = browser.path();
+    assert!(browser.texts(".facts dd").contains(&"mine · model".to_owned()), "{:?}", browser.texts(".facts dd"));
+    assert!(browser.text(".verdict").contains("malicious"), "{}", browser.text(".verdict"));
+
+    // The classifier calls it malicious, and the template's words and the feature's column stand with it.
+    browser.click(".alert a");
+    assert!(browser.path().starts_with(&format!("{result}/flows/")), "{}", browser.path());
+    assert!(browser.text(".verdict").starts_with("Malicious"), "{}", browser.text(".verdict"));
+    let labels = browser.texts("dt");
+    assert!(labels.iter().any(|label| label == "mqtt.clientid"), "{labels:?}");
+    let reasons = browser.texts("section[aria-labelledby=h-why] code");
+    assert!(reasons.iter().any(|column| column.starts_with("alive.")), "{reasons:?}");
+
+    // The pipeline in the box can name nothing of it.
+    browser.upload(&example("mqtt-sensors.pcap"));
+    browser.analyse();
+    assert!(!browser.text("body").contains("malicious flows"), "{}", browser.text(".verdict"));
+}
