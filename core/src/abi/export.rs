@@ -191,16 +191,16 @@ impl FlowSource for ImportedFlows<'_> {
         self.0.value(row, id.0).into()
     }
     fn direction(&self, row: usize, direction: Direction) -> DirectionStats {
-        number::direction(direction.index(), |code| self.0.number(row, code))
+        number::direction(direction.index(), |first, numbers| self.0.numbers(row, first, numbers.into()))
     }
     fn splt(&self, row: usize) -> SpltView<'_> {
         SpltView { sizes: self.0.splt_sizes(row).as_slice(), times_us: self.0.splt_times_us(row).as_slice() }
     }
     fn shape(&self, row: usize) -> FlowShape {
-        number::shape(|code| self.0.number(row, code))
+        number::shape(|first, numbers| self.0.numbers(row, first, numbers.into()))
     }
     fn conversation(&self, row: usize) -> ConversationSnapshot {
-        number::conversation(|code| self.0.number(row, code))
+        number::conversation(|first, numbers| self.0.numbers(row, first, numbers.into()))
     }
 }
 

@@ -14,7 +14,8 @@ use crate::plugin::{
 use crate::record::{FieldId, FieldKind, FieldSpec, FieldTable, Mark, Value};
 use crate::stream::Framed;
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{RSlice, RStr};
+use abi_stable::std_types::{RSlice, RSliceMut, RStr};
+use std::cell::Cell;
 
 /// Puts an object from across the boundary behind its safe trait.
 pub fn unwrap(instance: RawInstance) -> Instance {
@@ -183,32 +184,46 @@ impl FeatureExtractor for Imported<ExtractorObject> {
         Ok(self.0.wire(fields).into_result()?)
     }
     fn extract(&self, batch: &FlowBatch<'_>, rows: &mut RowsMut<'_>) -> Result<(), PluginError> {
-        let flows = ExportedFlows(batch.source());
+        let flows = ExportedFlows { flows: batch.source(), next: Cell::new(0) };
         let (stride, first, width) = rows.place();
         let batch = RawFlows_TO::from_ptr(&flows, TD_Opaque);
         Ok(self.0.extract(batch, rows.data_mut().into(), stride, first, width).into_result()?)
     }
 }
 
-struct ExportedFlows<'a>(&'a dyn FlowSource);
+struct ExportedFlows<'a> {
+    flows: &'a dyn FlowSource,
+    /// Place of the field behind the one that was read last.
+    next: Cell<usize>,
+}
 
 impl RawFlows for ExportedFlows<'_> {
     fn flows(&self) -> usize {
-        self.0.len()
+        self.flows.len()
     }
     fn value(&self, row: usize, id: u16) -> RawValue<'_> {
-        self.0.value(row, FieldId(id)).into()
+        let Some(fields) = self.flows.fields(row) else { return self.flows.value(row, FieldId(id)).into() };
+        // A typed record is read member by member: the next one is most likely the next field.
+        let (value, next) = fields.get_from(self.next.get(), FieldId(id));
+        self.next.set(next);
+        value.into()
     }
     fn number(&self, row: usize, code: u16) -> u64 {
         let direction =
-            |index| self.0.direction(row, if index == 0 { Direction::Forward } else { Direction::Backward });
-        number::get(code, direction, || self.0.shape(row), || self.0.conversation(row))
+            |index| self.flows.direction(row, if index == 0 { Direction::Forward } else { Direction::Backward });
+        number::get(code, direction, || self.flows.shape(row), || self.flows.conversation(row))
     }
     fn splt_sizes(&self, row: usize) -> RSlice<'_, i32> {
-        self.0.splt(row).sizes.into()
+        self.flows.splt(row).sizes.into()
     }
     fn splt_times_us(&self, row: usize) -> RSlice<'_, u32> {
-        self.0.splt(row).times_us.into()
+        self.flows.splt(row).times_us.into()
+    }
+    fn numbers(&self, row: usize, first: u16, mut numbers: RSliceMut<'_, u64>) {
+        let direction =
+            |index| self.flows.direction(row, if index == 0 { Direction::Forward } else { Direction::Backward });
+        let (shape, conversation) = (|| self.flows.shape(row), || self.flows.conversation(row));
+        number::fill(first, numbers.as_mut_slice(), direction, shape, conversation);
     }
 }
 

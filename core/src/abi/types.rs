@@ -289,6 +289,12 @@ pub trait RawFlows {
     fn splt_sizes(&self, row: usize) -> RSlice<'_, i32>;
     #[sabi(last_prefix_field)]
     fn splt_times_us(&self, row: usize) -> RSlice<'_, u32>;
+    /// The numbers of one flow from a code on; since 1.1.
+    fn numbers(&self, row: usize, first: u16, mut numbers: RSliceMut<'_, u64>) {
+        for (code, number) in (first..).zip(numbers.as_mut_slice()) {
+            *number = self.number(row, code);
+        }
+    }
 }
 
 /// A batch as it is borrowed for one call.
@@ -410,6 +416,21 @@ pub mod number {
         }
     }
 
+    /// Reads the numbers from `first` on; the counts of a direction are looked up once.
+    pub fn fill(
+        first: u16,
+        numbers: &mut [u64],
+        direction: impl Fn(usize) -> DirectionStats,
+        shape: impl Fn() -> FlowShape,
+        conversation: impl Fn() -> ConversationSnapshot,
+    ) {
+        let known = [const { std::cell::OnceCell::new() }; 2];
+        let once = |index: usize| *known[index & 1].get_or_init(|| direction(index));
+        for (code, number) in (first..).zip(numbers) {
+            *number = get(code, once, &shape, &conversation);
+        }
+    }
+
     fn of_direction(stats: &DirectionStats, at: u16) -> u64 {
         let moments = |m: &Moments, at: u16| match at {
             0 => m.count,
@@ -436,9 +457,11 @@ pub mod number {
         }
     }
 
-    /// Builds the counts of one direction from their numbers.
-    pub fn direction(index: usize, get: impl Fn(u16) -> u64) -> DirectionStats {
-        let get = |at: u16| get(DIRECTION[index & 1] + at);
+    /// Builds the counts of one direction from their numbers, which `fill` gets from a code on.
+    pub fn direction(index: usize, fill: impl Fn(u16, &mut [u64])) -> DirectionStats {
+        let mut numbers = [0; 21];
+        fill(DIRECTION[index & 1], &mut numbers);
+        let get = |at: u16| numbers[usize::from(at)];
         let small = |at: u16| get(at) as u32;
         let moments = |first: u16| Moments {
             count: get(first),
@@ -465,21 +488,21 @@ pub mod number {
     }
 
     /// Builds the shape from its numbers.
-    pub fn shape(get: impl Fn(u16) -> u64) -> FlowShape {
-        FlowShape {
-            first_ns: get(SHAPE),
-            duration_ns: get(SHAPE + 1),
-            responder_port: get(SHAPE + 2) as u16,
-            protocol: get(SHAPE + 3) as u8,
-        }
+    pub fn shape(fill: impl Fn(u16, &mut [u64])) -> FlowShape {
+        let mut numbers = [0; 4];
+        fill(SHAPE, &mut numbers);
+        let [first_ns, duration_ns, responder_port, protocol] = numbers;
+        FlowShape { first_ns, duration_ns, responder_port: responder_port as u16, protocol: protocol as u8 }
     }
 
     /// Builds the conversation's snapshot from its numbers.
-    pub fn conversation(get: impl Fn(u16) -> u64) -> ConversationSnapshot {
-        let float = |at: u16| f64::from_bits(get(CONVERSATION + at));
+    pub fn conversation(fill: impl Fn(u16, &mut [u64])) -> ConversationSnapshot {
+        let mut numbers = [0; 6];
+        fill(CONVERSATION, &mut numbers);
+        let float = |at: usize| f64::from_bits(numbers[at]);
         ConversationSnapshot {
-            earlier: get(CONVERSATION) as u32,
-            failed: get(CONVERSATION + 1) as u32,
+            earlier: numbers[0] as u32,
+            failed: numbers[1] as u32,
             gap: float(2),
             gap_mean: float(3),
             gap_variation: float(4),

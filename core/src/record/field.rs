@@ -297,6 +297,18 @@ impl FieldStore {
         self.slots.iter().map(|slot| (slot.id, self.value(slot)))
     }
 
+    /// Reads a field that probably stands at place `at`; also returns the place behind it, for the next call.
+    pub(crate) fn get_from(&self, at: usize, id: FieldId) -> (Option<Value<'_>>, usize) {
+        let at = match self.slots.get(at) {
+            Some(slot) if slot.id == id => at,
+            _ => match self.slots.binary_search_by_key(&id, |slot| slot.id) {
+                Ok(at) => at,
+                Err(at) => return (None, at),
+            },
+        };
+        (Some(self.value(&self.slots[at])), at + 1)
+    }
+
     fn value(&self, slot: &Slot) -> Value<'_> {
         let (start, len) = (slot.word as usize, slot.len as usize);
         match slot.kind {
