@@ -13,7 +13,7 @@ use std::process::Command;
 
 /// A good library that cargo built beside this test.
 fn good() -> PathBuf {
-    std::env::current_exe().unwrap().with_file_name("libveilwatch_example_sent_share.so")
+    std::env::current_exe().unwrap().with_file_name("libveilwatch_example_mqtt_keep_alive.so")
 }
 
 struct Outcome {
@@ -67,9 +67,9 @@ fn lists_what_a_pipeline_has_and_has_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipeline.toml");
     let pipeline = format!(
-        "[[plugin]]\nid = \"ssh\"\npath = {:?}\n[[plugin]]\nid = \"gone\"\npath = \"gone.so\"\n[[plugin]]\nid = \"bad\"\n\
+        "[[plugin]]\nid = \"mqtt\"\npath = {:?}\n[[plugin]]\nid = \"gone\"\npath = \"gone.so\"\n[[plugin]]\nid = \"bad\"\n\
          use = \"feature/splt\"\n[plugin.settings]\npackets = 99\n",
-        good().with_file_name("libveilwatch_example_ssh_greeting.so")
+        good().with_file_name("libveilwatch_example_mqtt.so")
     );
     std::fs::write(&path, pipeline).unwrap();
     let lines = plugin("", &["list", "--config", text(&path)]).lines();
@@ -78,7 +78,7 @@ fn lists_what_a_pipeline_has_and_has_not() {
     assert_eq!(
         told,
         [
-            ["ssh".into(), "started".into(), 2.into()],
+            ["mqtt".into(), "started".into(), 6.into()],
             ["gone".into(), "disabled".into(), 0.into()],
             ["bad".into(), "disabled".into(), 0.into()]
         ] as [[Value; 3]; 3]
@@ -93,11 +93,11 @@ fn lists_what_a_pipeline_has_and_has_not() {
 #[test]
 fn tells_how_to_use_a_plugin() {
     let folder = tempfile::tempdir().unwrap();
-    let ssh = good().with_file_name("libveilwatch_example_ssh_greeting.so");
+    let mqtt = good().with_file_name("libveilwatch_example_mqtt.so");
     for (what, adds, unit) in [
         ("feature/splt", "size_1", "bytes"),
-        (text(&good()), "sent_share", "ratio"),
-        (text(&ssh), "ssh.client_version", "bytes"),
+        (text(&good()), "used", "ratio"),
+        (text(&mqtt), "mqtt.clientid", "bytes"),
     ] {
         let outcome = plugin("", &["info", what]);
         assert_eq!(outcome.status, Some(0), "{}", outcome.err);
@@ -105,7 +105,7 @@ fn tells_how_to_use_a_plugin() {
         let parts = [&info["columns"], &info["fields"]].map(|parts| parts.as_array().unwrap().clone()).concat();
         let part = parts.iter().find(|part| part["name"] == adds).unwrap_or_else(|| panic!("{info}"));
         assert!(part["unit"] == unit && !part["words"].as_str().unwrap().is_empty(), "{part}");
-        assert!(info["contract"].as_str().unwrap().starts_with("veilwatch_plugin_root_v"), "{info}");
+        assert_eq!(info["contract"], veilwatch_core::abi::CONTRACT, "{info}");
         let hash = Path::new(what).exists().then(|| veilwatch::hash::sha256_hex(&std::fs::read(what).unwrap()));
         assert_eq!(info["sha256"].as_str(), hash.as_deref());
         let path = folder.path().join("pipeline.toml");
@@ -118,7 +118,7 @@ fn tells_how_to_use_a_plugin() {
     // Settings are named, with their defaults where they are known.
     let named = |what: &str| plugin("", &["info", what]).lines()[0]["entry"].as_str().unwrap().to_owned();
     assert!(named("feature/splt").contains("\npackets = 20"), "{}", named("feature/splt"));
-    assert!(named(text(&ssh)).contains("\n# lines_before = …"), "{}", named(text(&ssh)));
+    assert!(!named(text(&mqtt)).contains("settings"), "{}", named(text(&mqtt)));
 }
 
 #[test]
