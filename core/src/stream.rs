@@ -28,6 +28,8 @@ pub struct StreamPrefix {
     waiting: Vec<Piece>,
     /// Where packets begin in `data`: offset, packet number.
     marks: Vec<(u32, u64)>,
+    /// Pieces given up because too many waited.
+    dropped: u32,
     /// Nothing more will be taken in: full, or a byte is missing from the capture itself.
     closed: bool,
 }
@@ -188,11 +190,24 @@ impl StreamPrefix {
             let bytes = data[*start as usize..end].to_vec();
             self.waiting.push(Piece { offset: start.saturating_add(before), packet: *packet, bytes, cut: false });
         }
+        // What is moved out of the prefix will never be in it.
+        self.waiting.retain(|piece| piece.offset < limits.bytes);
         self.base = self.base.map(|base| base.wrapping_sub(before));
         let bytes = &bytes[..bytes.len().min(limits.bytes as usize)];
         // These pieces were counted when they came: they do not count as waiting.
-        let room = PrefixLimits { waiting: u32::MAX, ..limits };
-        self.fit_in(0, bytes, cut, packet, room)
+        let most = limits.waiting as usize + MARKS;
+        let outcome = self.fit_in(0, bytes, cut, packet, PrefixLimits { waiting: u32::MAX, ..limits });
+        if self.waiting.len() > most {
+            self.waiting.sort_by_key(|piece| piece.offset);
+            self.dropped += (self.waiting.len() - most) as u32;
+            self.waiting.truncate(most);
+        }
+        outcome
+    }
+
+    /// Pieces that were given up since the last call because too many waited.
+    pub fn take_dropped(&mut self) -> u32 {
+        std::mem::take(&mut self.dropped)
     }
 
     /// The part of an early segment that reaches past the base, if any, is compared like any overlap.
@@ -346,6 +361,22 @@ mod tests {
     use proptest::prelude::*;
 
     const LIMITS: PrefixLimits = PrefixLimits { bytes: 64, waiting: 16 };
+
+    #[test]
+    fn segments_that_walk_backwards_are_bounded() {
+        let limits = PrefixLimits { bytes: 16_384, waiting: 32 };
+        for step in [2, 100, 16_384] {
+            let mut prefix = StreamPrefix::default();
+            for at in 0..2000u32 {
+                prefix.push(u32::MAX.wrapping_sub(at * step), b"x", false, 1, limits);
+                assert!(prefix.waiting.len() <= 32 + MARKS);
+                assert!(prefix.waiting.iter().all(|piece| piece.offset < limits.bytes));
+            }
+            assert_eq!(prefix.bytes(), b"x");
+            // Of 2,000 pieces 96 may wait; those that moved out of the prefix are not missed.
+            assert_eq!(prefix.take_dropped() > 0, step < 16_384 / 96, "{step}");
+        }
+    }
 
     #[test]
     fn a_conflicting_copy_loses_and_is_told() {

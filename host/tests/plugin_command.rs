@@ -94,11 +94,9 @@ fn lists_what_a_pipeline_has_and_has_not() {
 fn tells_how_to_use_a_plugin() {
     let folder = tempfile::tempdir().unwrap();
     let mqtt = good().with_file_name("libveilwatch_example_mqtt.so");
-    for (what, adds, unit) in [
-        ("feature/splt", "size_1", "bytes"),
-        (text(&good()), "used", "ratio"),
-        (text(&mqtt), "mqtt.clientid", "bytes"),
-    ] {
+    for (what, adds, unit) in
+        [("feature/splt", "size_1", "bytes"), (text(&good()), "used", "ratio"), (text(&mqtt), "mqtt.clientid", "bytes")]
+    {
         let outcome = plugin("", &["info", what]);
         assert_eq!(outcome.status, Some(0), "{}", outcome.err);
         let [info] = outcome.lines().try_into().unwrap();

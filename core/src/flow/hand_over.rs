@@ -57,6 +57,19 @@ impl ProtocolTemplate for Inside {
     }
 }
 
+/// Reads on with each packet, and never sees again what it read.
+struct ReadsOn;
+impl ProtocolTemplate for ReadsOn {
+    fn probe(&self, _: &StreamView<'_>) -> Probe {
+        Probe::Certain
+    }
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        out.resume();
+        out.field(NOTES, Value::Bytes(&[stream.forward.len() as u8; 1000]));
+        Ok(Progress::More { forward: 0, backward: 0 })
+    }
+}
+
 /// `true` forward; the bytes at an offset of their direction.
 type Segment<'a> = (bool, u32, &'a [u8]);
 
@@ -159,6 +172,30 @@ fn a_flow_is_handed_over_at_its_end() {
     // No answer ever comes: the tunnels learn at the end that none will, and then all of it is read.
     let (record, _) = flow(FlowLimits::default(), &[(true, 0, b"a/b/hi there")]);
     assert_eq!(told(&record), (Some(0), b"hi there".to_vec(), vec![], vec![1, 2]));
+}
+
+#[test]
+fn a_template_that_reads_on_needs_no_more_room_each_time() {
+    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(ReadsOn)];
+    let mut table = FlowTable::new(FlowLimits::default(), 1);
+    for number in 1..60u32 {
+        let packet = Decoded {
+            src: [1; 16],
+            dst: [2; 16],
+            src_port: 1,
+            dst_port: 2,
+            protocol: 6,
+            lan: 0,
+            ip_len: 41,
+            payload_len: 1,
+            tcp: Some(Tcp { seq: number, flags: Tcp::ACK }),
+            payload: b"x",
+        };
+        table.push(number.into(), number.into(), &packet, &templates);
+    }
+    table.finish_all(0, &templates);
+    assert_eq!(table.counters().fields_dropped, 0);
+    assert_eq!(table.take_finished()[0].fields.get(NOTES), Some(Value::Bytes(&[59; 1000])));
 }
 
 #[test]

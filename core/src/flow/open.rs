@@ -156,6 +156,7 @@ impl Flow {
             }
             None => prefix.append_datagram(packet.payload, number, limits),
         };
+        counters.segments_dropped += u64::from(prefix.take_dropped());
         match pushed {
             Pushed::Grew => self.offer(hand_overs, templates, counters),
             Pushed::Conflict => {
@@ -305,7 +306,13 @@ impl Flow {
         self.refused = self.refused.max(refused);
         if outcome.is_ok() {
             if resumes {
-                fields.iter().for_each(|(id, value)| counters.fields_dropped += u64::from(!self.fields.set(id, value)));
+                // What those wrote that handed the flow over is there already.
+                let fresh = |fields: &FieldStore, id, value| fields.get(id) != Some(value);
+                for (id, value) in
+                    fields.iter().filter(|(id, value)| fresh(&self.fields, *id, *value)).collect::<Vec<_>>()
+                {
+                    counters.fields_dropped += u64::from(!self.fields.set(id, value));
+                }
             } else {
                 fields.fit();
                 self.fields = fields;
@@ -363,7 +370,9 @@ impl Flow {
         templates: &Templates,
         counters: &mut FlowCounters,
     ) -> bool {
-        if self.handed.len() >= hand_overs as usize {
+        // Of a direction whose bodies were left out there is nothing to hand over.
+        let framed = self.prefixes.iter().flat_map(|both| both.iter()).any(|prefix| prefix.framed().is_some());
+        if self.handed.len() >= hand_overs as usize || framed {
             counters.hand_overs_refused += 1;
             self.stop_reading();
             return false;

@@ -187,8 +187,9 @@ impl<'a> RecordSink<'a> {
 
     /// Says that from some place on only the headers of a direction's frames matter, so that their bodies need not be kept.
     ///
-    /// Where there are more bytes to come, the next parse sees [`StreamView::framed`], and the headers one behind the other.
-    /// It may also see the bodies, where they were kept for another reason.
+    /// Where there are more bytes to come, the next parse (and nothing but parses) sees [`StreamView::framed`], and the
+    /// headers one behind the other. It may also see the bodies, where they were kept for another reason. Of such a flow
+    /// nothing can be handed over any more.
     pub fn frames(&mut self, direction: Direction, how: Framing) {
         self.target.frames(direction, how);
     }

@@ -244,6 +244,15 @@ impl FieldStore {
         let (len, word) = match value {
             Value::U64(number) => (0, number),
             Value::F64(number) => (0, number.to_bits()),
+            // A value that is written again takes the place of the old one where it fits.
+            Value::Bytes(bytes) if let Some(start) = self.place(at, FieldKind::Bytes, bytes.len()) => {
+                self.bytes[start..][..bytes.len()].copy_from_slice(bytes);
+                (bytes.len() as u32, start as u64)
+            }
+            Value::U16List(list) if let Some(start) = self.place(at, FieldKind::U16List, list.len()) => {
+                self.words[start..][..list.len()].copy_from_slice(list);
+                (list.len() as u32, start as u64)
+            }
             Value::Bytes(bytes) => {
                 if self.bytes.len() + self.words.len() * 2 + bytes.len() > Self::MAX_BYTES {
                     return false;
@@ -267,6 +276,12 @@ impl FieldStore {
             Err(at) => self.slots.insert(at, slot),
         }
         true
+    }
+
+    /// Where the value of a slot begins, if it is of this kind and at least so long.
+    fn place(&self, at: Result<usize, usize>, kind: FieldKind, len: usize) -> Option<usize> {
+        let slot = self.slots.get(at.ok()?)?;
+        (slot.kind == kind && slot.len as usize >= len).then_some(slot.word as usize)
     }
 
     /// Gives back the memory that was taken in advance: for when nothing more will be written.

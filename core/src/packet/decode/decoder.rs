@@ -74,8 +74,8 @@ impl Whole {
         let walk = self.walk.enter()?;
         // Only IPv6 has extension headers, and its parts name no protocol.
         match self.key.protocol {
-            0 => ip::extensions(walk, self.next, rest, envelope, left),
-            _ => transport::rare(walk, self.next, rest, envelope, left),
+            None => ip::extensions(walk, self.next, rest, envelope, left),
+            Some(_) => transport::rare(walk, self.next, rest, envelope, left),
         }
     }
 }

@@ -89,10 +89,9 @@ impl Fragments {
         let Fragment { key, offset, more, body, .. } = *fragment;
         // All parts but the last come in units of eight bytes; receivers ignore what is left over.
         let wire = if more { body.wire & !7 } else { body.wire };
-        let end = offset + wire;
-        if wire == 0 || end > LARGEST.saturating_sub(fragment.headers) {
-            return Err(Skip::Malformed);
-        }
+        // Where the IP header leaves its length open, `wire` is what the capture says, and that may be anything.
+        let room = LARGEST.saturating_sub(fragment.headers);
+        let end = offset.checked_add(wire).filter(|end| wire > 0 && *end <= room).ok_or(Skip::Malformed)?;
         let bytes = &body.data[..body.data.len().min(wire as usize)];
         let patience = u64::from(limits.fragment_seconds) * 1_000_000_000;
         if self.waiting.get(&key).is_some_and(|old| time_ns.abs_diff(old.first_ns) > patience) {

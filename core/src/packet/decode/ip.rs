@@ -64,7 +64,7 @@ fn fragment4<'a>(walk: Walk, header: &[u8; 20], header_len: u32, body: Rest<'a>)
         src: mapped([header[12], header[13], header[14], header[15]]),
         dst: mapped([header[16], header[17], header[18], header[19]]),
         id: u32::from(u16::from_be_bytes([header[4], header[5]])),
-        protocol: header[9],
+        protocol: Some(header[9]),
         lan: walk.lan,
     };
     let offset = u32::from(place & 0x1fff) * 8;
@@ -117,7 +117,7 @@ pub(super) fn extensions<'a>(
                 }
                 // The headers before it are in every fragment; its own is in none of what is put together.
                 let headers = envelope.ip_len.saturating_sub(body.wire + 8);
-                let key = FragmentKey { src: envelope.src, dst: envelope.dst, id, protocol: 0, lan: walk.lan };
+                let key = FragmentKey { src: envelope.src, dst: envelope.dst, id, protocol: None, lan: walk.lan };
                 *left = Some(Fragment { key, walk, next, headers, offset, more, body });
                 return Err(Skip::Fragment);
             }

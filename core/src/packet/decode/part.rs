@@ -26,7 +26,7 @@ pub(super) struct FragmentKey {
     pub(super) src: [u8; 16],
     pub(super) dst: [u8; 16],
     pub(super) id: u32,
-    /// IP protocol number with IPv4; 0 with IPv6, where it is no part of the name.
-    pub(super) protocol: u8,
+    /// IP protocol number with IPv4; none with IPv6, where it is no part of the name.
+    pub(super) protocol: Option<u8>,
     pub(super) lan: u64,
 }

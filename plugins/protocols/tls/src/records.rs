@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
             let body = &bytes[begin..end.min(bytes.len())];
             let mut wants_body = false;
             match header.kind {
-                HANDSHAKE if clear || is_second_hello(header, body) => {
+                HANDSHAKE if clear || (walk.application_data.is_none() && is_second_hello(header, body)) => {
                     wants_body = true;
                     walk.handshake.push(body, at, header.version);
                 }

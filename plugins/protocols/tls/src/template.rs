@@ -102,7 +102,7 @@ fn is_settled(stream: &StreamView<'_>) -> bool {
 
 /// A message that will not grow: complete, or all that there will be of it.
 fn is_ripe(message: &Message<'_>, walk: &Walk<'_>, limit: usize) -> bool {
-    message.is_complete() || message.body.len() >= limit || walk.is_over()
+    message.is_complete() || message.body.len() >= limit || walk.encrypted || walk.is_over()
 }
 
 impl ProtocolTemplate for Tls {
@@ -135,7 +135,8 @@ impl ProtocolTemplate for Tls {
         }
         if !(client.is_over() && server.is_over()) {
             // Reading certificates is what costs: it is done once, when the handshake is over or no more of it will come.
-            if !retry && self.is_over(&client, &server) {
+            // Where the sides are turned round, and a SYN says otherwise, later parses would take each for the other.
+            if !retry && !reversed && self.is_over(&client, &server) {
                 self.write(&client, &server, false, out);
                 out.frames(Direction::Forward, RECORDS);
                 out.frames(Direction::Backward, RECORDS);
@@ -156,12 +157,15 @@ impl Tls {
     /// Whether all is encrypted from here on, and nothing that is still to come can change what the handshake says.
     fn is_over(&self, client: &Walk<'_>, server: &Walk<'_>) -> bool {
         let ripe = |walk: &Walk<'_>, kind| walk.message(kind).is_some_and(|message| message.is_complete());
-        if !client.encrypted || !server.encrypted || !ripe(client, CLIENT_HELLO) || !ripe(server, SERVER_HELLO) {
+        let encrypted = client.encrypted && server.encrypted && client.application_data.is_some();
+        // A hello in SSL 2.0 form is no record, so that the headers would not be found again.
+        let records = client.old_hello.is_none() && server.old_hello.is_none();
+        if !encrypted || !records || !ripe(client, CLIENT_HELLO) || !ripe(server, SERVER_HELLO) {
             return false;
         }
         // The first encrypted record, too, must be there already.
-        let is_13 = server.message(SERVER_HELLO).and_then(|message| Server::read(&message)).is_some_and(|s| s.is_13());
-        if is_13 { server.application_data.is_some() } else { client.application_data.is_some() }
+        let hello = server.message(SERVER_HELLO).and_then(|message| Server::read(&message));
+        hello.is_some_and(|hello| !hello.is_13() || server.application_data.is_some())
     }
 
     /// Goes on behind the handshake: the records' lengths, and alerts in clear.
@@ -258,8 +262,8 @@ mod tests {
     use crate::records::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
     use crate::server::RETRY;
     use crate::testing::{
-        SESSION, certificate, certificate_message, client_hello, extension, flow, flow_with, message, read, record,
-        server_hello_with,
+        SESSION, certificate, certificate_message, client_hello, extension, flow, flow_behind_syn, flow_with, message,
+        read, record, server_hello_with,
     };
     use proptest::prelude::*;
     use veilwatch_core::flow::Direction::{Backward, Forward};
@@ -460,6 +464,40 @@ mod tests {
         assert_eq!((records.client_complete, records.server_complete), (false, false));
         let cut = flow(&interleaved([&forward[..9000], &backward[..9000]], &[1000; 20]));
         assert_eq!(cut.fields, short.fields);
+    }
+
+    /// However odd a handshake is, it is the same in one piece as in many, with a SYN before it or without.
+    #[test]
+    fn odd_handshakes_do_not_depend_on_segments() {
+        let data = record(APPLICATION_DATA, &[23; 3000]).repeat(6);
+        let changed = record(CHANGE_CIPHER_SPEC, &[1]);
+        let hello = record(HANDSHAKE, &client_hello("a.example"));
+        // A certificate that announces one byte more than it sends.
+        let mut cut_short = certificate_message(&[&certificate("a.example", &["a.example"])]);
+        cut_short[3] += 1;
+        let server = server_hello_with(&[7; 32], &[9; 32], &extension(0xff01, &[0]));
+        let cut_short =
+            [record(HANDSHAKE, &[&server[..], &cut_short].concat()), changed.clone(), data.clone()].concat();
+        // A hello in the old form, and another one behind it.
+        let old = [&[0x80, 31, 1, 3, 1, 0, 6, 0, 0, 0, 16][..], &[0, 0, 5, 0, 0, 10], &[4; 16]].concat();
+        let (forward, backward) = conversation(usize::MAX);
+        let cases = [
+            ([&hello[..], &changed, &data].concat(), cut_short),
+            ([&old[..], &hello, &changed, &data].concat(), [&backward[..], &data].concat()),
+            // A ClientHello where only encrypted records should be.
+            ([&forward[..], &hello, &data].concat(), [&backward[..], &data].concat()),
+        ];
+        for (at, (client, server)) in cases.iter().enumerate() {
+            for [first, second] in [[client, server], [server, client]] {
+                for read in [flow, flow_behind_syn] {
+                    let whole = read(&[(Forward, first), (Backward, second)]);
+                    for size in [90, 700, 1448, 9000] {
+                        let cut = read(&interleaved([first, second], &vec![size; 300]));
+                        assert_eq!(cut.fields, whole.fields, "{at}, {size}");
+                    }
+                }
+            }
+        }
     }
 
     /// Cuts a stream at these places, in turns with the other one.

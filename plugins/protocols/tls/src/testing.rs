@@ -83,6 +83,16 @@ pub(crate) fn view<'a>(forward: &'a [u8], backward: &'a [u8], ended: bool) -> St
 
 /// A flow of these segments, as the flow table reads it with the template of these settings.
 pub(crate) fn flow_with(settings: &str, segments: &[(Direction, &[u8])]) -> FlowRecord {
+    read_flow(settings, false, segments)
+}
+
+/// The same behind a SYN of the forward side, which then is the originator whatever the handshake says.
+pub(crate) fn flow_behind_syn(segments: &[(Direction, &[u8])]) -> FlowRecord {
+    let opened: Vec<_> = [(Direction::Forward, &b""[..])].into_iter().chain(segments.iter().copied()).collect();
+    read_flow("", true, &opened)
+}
+
+fn read_flow(settings: &str, syn: bool, segments: &[(Direction, &[u8])]) -> FlowRecord {
     let tls = Tls::create(Settings::new(settings)).expect("settings");
     let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(tls)];
     let mut table = FlowTable::new(FlowLimits::default(), 1);
@@ -99,10 +109,10 @@ pub(crate) fn flow_with(settings: &str, segments: &[(Direction, &[u8])]) -> Flow
             lan: 0,
             ip_len: payload.len() as u32 + 40,
             payload_len: payload.len() as u32,
-            tcp: Some(Tcp { seq: *seq, flags: Tcp::ACK }),
+            tcp: Some(Tcp { seq: *seq, flags: if syn && number == 0 { Tcp::SYN } else { Tcp::ACK } }),
             payload,
         };
-        *seq += payload.len() as u32;
+        *seq += payload.len() as u32 + u32::from(syn && number == 0);
         table.push(number as u64 + 1, number as u64 * 1_000_000, &packet, &templates);
     }
     table.finish_all(0, &templates);

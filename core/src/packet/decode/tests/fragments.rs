@@ -232,3 +232,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_length_that_the_capture_makes_up_is_no_length() {
+    // A total length of zero leaves the length to the capture, which may claim anything.
+    let mut huge = part(1, 65_520, true, &[0; 8]);
+    huge[2..4].fill(0);
+    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
+    let given = Packet { wire_len: u32::MAX - 7, ..packet(LinkType::RAW, &huge) };
+    assert_eq!(decoder.decode(0, &given), Err(Skip::Malformed));
+    let next = part(1, 65_496, true, &[0; 8]);
+    assert_eq!(decoder.decode(0, &packet(LinkType::RAW, &next)), Err(Skip::Fragment));
+}
+
+#[test]
+fn parts_of_ipv4_never_become_extension_headers() {
+    // Protocol 0 is hop-by-hop options with IPv6, and nothing with IPv4.
+    let options = [&[6, 0, 1, 4, 0, 0, 0, 0][..], &segment(b"hello")].concat();
+    let (mut first, mut last) = (part(7, 0, true, &options[..16]), part(7, 16, false, &options[16..]));
+    (first[9], last[9]) = (0, 0);
+    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
+    assert_eq!(decoder.decode(0, &packet(LinkType::RAW, &first)), Err(Skip::Fragment));
+    assert_eq!(decoder.decode(0, &packet(LinkType::RAW, &last)), Err(Skip::OtherTransport));
+}
