@@ -39,6 +39,7 @@ fn main() -> ExitCode {
     if let Some(code) = veilwatch::plugins::probe_main() {
         return code;
     }
+    commands::panics_in_one_line();
     let outcome = match Cli::parse().command {
         Command::Detect(args) => commands::detect::run(&args),
         Command::Features(args) => commands::features::run(&args),

@@ -10,10 +10,11 @@ pub(crate) mod train;
 mod watch;
 
 use anyhow::{Context, Result};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use veilwatch::config::Config;
 use veilwatch::engine::{PluginTime, Summary};
 use veilwatch::output::plain;
@@ -79,15 +80,34 @@ fn captures(paths: &[PathBuf], total: &mut Total) -> Result<Inputs> {
     Ok(found)
 }
 
+/// Says a line on standard error, if anybody still reads there.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Has a panic told in one line without what could steer a terminal, and the first ones only: a plugin that panics may do so
+/// over every flow, its words may be an attacker's, and what it comes to is told at the end.
+pub(crate) fn panics_in_one_line() {
+    const TOLD: u32 = 5;
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let words = panic.payload_as_str().unwrap_or("without a message");
+        if SEEN.fetch_add(1, Ordering::Relaxed) < TOLD {
+            say(&format!("panicked at {}: {}", plain(&place), plain(words)));
+        }
+    }));
+}
+
 /// Tells of an error on standard error; file names in it may be an attacker's.
 pub(crate) fn complain(error: &dyn std::fmt::Display) {
-    eprintln!("error: {}", plain(&error.to_string()));
+    say(&format!("error: {}", plain(&error.to_string())));
 }
 
 /// Tells what a person must know of a run beside its result.
 fn warn(name: &str, summary: &Summary) {
     for line in summary.warnings() {
-        eprintln!("{}: {}", plain(name), plain(&line));
+        say(&format!("{}: {}", plain(name), plain(&line)));
     }
 }
 
@@ -96,7 +116,7 @@ fn tell_times(name: &str, summary: &Summary) {
     let mut times = summary.plugin_times.clone();
     times.sort_by_key(|time| std::cmp::Reverse(time.total));
     for PluginTime { id, calls, total } in times {
-        eprintln!("{}: plugin `{id}` took {:.1} ms in {calls} calls", plain(name), total.as_secs_f64() * 1e3);
+        say(&format!("{}: plugin `{id}` took {:.1} ms in {calls} calls", plain(name), total.as_secs_f64() * 1e3));
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use veilwatch::output::plain;
+use veilwatch::output::{fit, plain};
 use veilwatch::tables::{Loader, load};
 use veilwatch_core::tables::{FileType, NumberEntry, Place, PortRange, Table, Tables, Transport, Warning};
 
@@ -273,10 +273,7 @@ fn write(how: &How, rows: &[Row<'_>]) -> Result<()> {
             }
             let mut grid = Grid::new();
             grid.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-            if !terminal {
-                // Without a terminal there is no width to go by.
-                grid.force_no_tty().set_width(100);
-            }
+            fit(&mut grid, terminal, 100);
             let found_by = if table < Table::Files { "number" } else { "found by" };
             grid.set_header([found_by, if table < Table::Files { "name" } else { "id" }, "words", "from"]);
             own.iter().for_each(|row| {

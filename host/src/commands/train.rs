@@ -1,3 +1,4 @@
+use super::say;
 use super::watch::Watch;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -39,12 +40,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     trained.model.save(&args.out)?;
     print(&data, &trained.evaluation)?;
     let thresholds = trained.model.card.thresholds;
-    eprintln!(
+    say(&format!(
         "wrote {}: malicious from {:.4}, suspicious from {:.4}",
         args.out.display(),
         thresholds.malicious,
         thresholds.suspicious
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,10 +69,10 @@ pub(super) fn load(folder: &Path, pipeline: &Pipeline) -> Result<Dataset> {
     );
     let data = learn::load(folder, pipeline, super::cores(), &loading)?;
     for path in &data.unreadable {
-        eprintln!("{path}: no capture, left out");
+        say(&format!("{path}: no capture, left out"));
     }
     for path in &data.duplicates {
-        eprintln!("{path}: the same capture as another, left out");
+        say(&format!("{path}: the same capture as another, left out"));
     }
     Ok(data)
 }

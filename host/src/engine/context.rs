@@ -37,6 +37,7 @@ pub(super) struct Consumer<'a> {
     sink: &'a mut dyn Sink,
     conversations: ConversationTracker,
     /// Flows that have ended, but might still be preceded by others.
+    #[allow(clippy::vec_box, reason = "records are large, and sorted over and over")]
     held: Vec<Box<FlowRecord>>,
     summary: Summary,
     recognised: Vec<u64>,
@@ -99,7 +100,9 @@ impl<'a> Consumer<'a> {
             for flow in batch {
                 let scored = if self.pipeline.scores(flow) { scores.next() } else { None };
                 if let Some(scored) = &scored {
-                    self.summary.scored += 1;
+                    let has_score = scored.score.is_some();
+                    self.summary.scored += u64::from(has_score);
+                    self.summary.unscored += u64::from(!has_score && self.pipeline.card().is_some());
                     self.summary.malicious += u64::from(scored.verdict == Some(Verdict::Malicious));
                     self.summary.suspicious += u64::from(scored.verdict == Some(Verdict::Suspicious));
                     if scored.verdict.is_some_and(Verdict::is_alert) {

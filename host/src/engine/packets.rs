@@ -54,7 +54,8 @@ impl Clock {
 
 /// What one thread hands over at the end of an epoch.
 pub(super) struct HandOver {
-    /// Flows that have ended, in no particular order; a record is large, and they are about to be sorted.
+    /// Flows that have ended, in no particular order.
+    #[allow(clippy::vec_box, reason = "records are large, and are about to be sorted")]
     pub(super) flows: Vec<Box<FlowRecord>>,
     /// No flow that ended before this is still to come, as long as clocks go forward.
     pub(super) watermark_ns: u64,

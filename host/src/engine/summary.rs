@@ -25,8 +25,10 @@ pub struct Summary {
     pub flows: u64,
     /// Flows that a template recognised, by the template's id, in pipeline order.
     pub recognised: Vec<(String, u64)>,
-    /// Flows that were scored.
+    /// Flows that have a score.
     pub scored: u64,
+    /// Flows that were to have one, and for which the classifier gave none: it failed, or said that there is none.
+    pub unscored: u64,
     /// Flows called malicious.
     pub malicious: u64,
     /// Flows called suspicious.
@@ -77,11 +79,11 @@ pub struct PluginTime {
 
 impl Summary {
     /// Whether the result covers less than the capture: damaged, interrupted, in part of a link type that is not
-    /// decoded, without a plugin that was disabled on the way, or without the classifier.
+    /// decoded, without a plugin that was disabled on the way, without the classifier, or with flows that it gave no score.
     pub fn is_partial(&self) -> bool {
         let lost = |plugin: &PluginReport| plugin.record.is_some() || plugin.plugin.starts_with(CLASSIFIER);
         let lost = self.disabled.iter().any(lost);
-        self.damage.is_some() || self.interrupted || !self.unknown_links.is_empty() || lost
+        self.damage.is_some() || self.interrupted || !self.unknown_links.is_empty() || lost || self.unscored > 0
     }
 
     /// Whether not one packet could be looked into because of its link type.
@@ -105,6 +107,13 @@ impl Summary {
         for PluginErrors { id, records, first, reason } in &self.plugin_errors {
             lines.push(format!(
                 "plugin `{id}` failed on {records} flows, which have no values of it; the first one, record {first}: {reason}"
+            ));
+        }
+        if self.unscored > 0 {
+            let all = self.scored + self.unscored;
+            lines.push(format!(
+                "the classifier gave no score for {} of {all} flows; their verdict is unknown",
+                self.unscored
             ));
         }
         for plugin in &self.disabled {

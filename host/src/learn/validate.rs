@@ -7,6 +7,7 @@ use crate::model::Report;
 use crate::plugins::Registry;
 use std::collections::BTreeMap;
 use veilwatch_core::feature::Rows;
+use veilwatch_core::plugin::PluginError;
 use veilwatch_core::plugin::{Classifier, Instance, Settings, TrainingSet};
 
 /// Most weight that the flows of one (capture, server) pair have together.
@@ -106,6 +107,11 @@ pub fn evaluate(
         model
             .predict(&Rows::new(&values, data.width), &mut scores)
             .map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
+        let missing = scores.iter().filter(|score| score.is_nan()).count();
+        if missing > 0 {
+            let message = format!("gives no score for {missing} of {} rows that it did not learn from", scores.len());
+            return Err(LearnError::Classifier { path: classifier.0.to_owned(), error: PluginError::data(message) });
+        }
         for (row, score) in tested.iter().zip(scores) {
             if data.rows[*row].truth != Truth::Unlabelled {
                 raw[*row] = score;

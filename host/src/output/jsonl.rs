@@ -60,6 +60,11 @@ struct FlowLine<'a> {
     fields: Map<String, Json>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 #[derive(Serialize)]
 struct SummaryLine<'a> {
     format: u32,
@@ -73,6 +78,8 @@ struct SummaryLine<'a> {
     flows: u64,
     recognised: Map<String, Json>,
     scored: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    unscored: u64,
     malicious: u64,
     suspicious: u64,
     skipped: Map<String, Json>,
@@ -185,6 +192,7 @@ impl FlowLines {
             flows: summary.flows,
             recognised: summary.recognised.iter().map(|(id, count)| (id.clone(), (*count).into())).collect(),
             scored: summary.scored,
+            unscored: summary.unscored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),

@@ -14,6 +14,6 @@ mod words;
 pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_line, harmless};
 pub use jsonl::{FORMAT, FlowLines, JsonSink, server_name};
 pub use selection::Selection;
-pub use table::{TableSink, summary_text};
+pub use table::{TableSink, fit, summary_text};
 pub use text::{bounded, plain, timestamp};
 pub use words::reason_words;

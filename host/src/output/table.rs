@@ -120,10 +120,7 @@ impl TableSink {
         }
         let mut table = Table::new();
         table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-        if !colour {
-            // Without a terminal there is no width to go by.
-            table.force_no_tty().set_width(100);
-        }
+        fit(&mut table, colour, 100);
         table.set_header(["verdict", "score", "from → to", "why"]);
         for shown in &self.worst {
             let verdict = shown.verdict.map_or("–".into(), |verdict| verdict.to_string());
@@ -242,5 +239,15 @@ fn skip_words(skip: Skip) -> &'static str {
         Skip::UnknownLink => "packets of a link type that is not decoded",
         Skip::Encrypted => "frames encrypted on the link",
         Skip::TooNested => "packets in too many tunnels",
+    }
+}
+
+/// Gives a table a width to go by where there is no terminal, or one that says it is next to nothing wide.
+pub fn fit(table: &mut Table, terminal: bool, width: u16) {
+    const NARROWEST: u16 = 40;
+    if !terminal {
+        table.force_no_tty().set_width(width);
+    } else if table.width().is_none_or(|known| known < NARROWEST) {
+        table.set_width(width);
     }
 }

@@ -52,7 +52,7 @@ impl Analysis<'_> {
             packets: summary.packets,
             flows: summary.flows,
             // Without a model there are rows, but nothing is judged.
-            scored: if pipeline.card().is_some() { summary.scored } else { 0 },
+            scored: summary.scored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             partial: summary.is_partial(),

@@ -6,6 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 use std::io::{BufWriter, IsTerminal, Write};
+use veilwatch::output::fit;
 
 /// How to write it; by default a table on a terminal and JSON Lines elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,10 +27,7 @@ pub(super) fn for_people(format: Option<Format>) -> bool {
 pub(super) fn grid<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
     let mut grid = Table::new();
     grid.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
-    if !std::io::stdout().is_terminal() {
-        // Without a terminal there is no width to go by.
-        grid.force_no_tty().set_width(120);
-    }
+    fit(&mut grid, std::io::stdout().is_terminal(), 120);
     for row in rows {
         grid.add_row(row);
     }
