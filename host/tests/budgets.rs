@@ -383,7 +383,9 @@ fn where_a_plugin_is_disabled_does_not_depend_on_threads() {
             numbered().filter(|(flow, _)| flow["verdict"] == wanted).map(|(_, at)| at).collect::<Vec<u64>>()
         };
         let (unknown, malicious) = (verdicts("unknown"), verdicts("malicious"));
-        assert_eq!(unknown.len() + malicious.len(), last["scored"].as_u64().unwrap() as usize);
+        let counted = ["scored", "unscored"].map(|name| last[name].as_u64().unwrap_or(0) as usize);
+        assert_eq!([malicious.len(), unknown.len()], counted);
+        assert!(errors == 1_000_000 || last["partial"] == true, "{how}");
         assert!(malicious.iter().all(|at| *at < record_of("scorer")), "{how}");
         assert!(errors == 1 || (!malicious.is_empty() && !unknown.is_empty()), "{how}");
         assert!(flows.iter().all(|flow| flow["verdict"] != "unknown" || flow["score"].is_null()));
