@@ -22,8 +22,10 @@
 //! ```
 
 mod classifier;
+mod drawing;
 mod every;
 mod feature;
+mod segments;
 mod subject;
 mod template;
 #[cfg(test)]
