@@ -94,11 +94,9 @@ fn lists_what_a_pipeline_has_and_has_not() {
 fn tells_how_to_use_a_plugin() {
     let folder = tempfile::tempdir().unwrap();
     let mqtt = good().with_file_name("libveilwatch_example_mqtt.so");
-    for (what, adds, unit) in [
-        ("feature/splt", "size_1", "bytes"),
-        (text(&good()), "used", "ratio"),
-        (text(&mqtt), "mqtt.clientid", "bytes"),
-    ] {
+    for (what, adds, unit) in
+        [("feature/splt", "size_1", "bytes"), (text(&good()), "used", "ratio"), (text(&mqtt), "mqtt.clientid", "bytes")]
+    {
         let outcome = plugin("", &["info", what]);
         assert_eq!(outcome.status, Some(0), "{}", outcome.err);
         let [info] = outcome.lines().try_into().unwrap();
@@ -206,6 +204,24 @@ fn death_hang_and_babble_are_failures_with_a_place() {
         assert!(found, "{told}: {}", outcome.out);
         // The file itself was looked at before.
         assert_eq!(lines[0]["outcome"], "passed", "{told}: {}", outcome.out);
+    }
+}
+
+/// What nobody could look at is no pass.
+#[test]
+fn checks_that_cannot_be_made_are_no_pass() {
+    let library = compile("misbehaves", "veilwatch_core", &[]);
+    let outcome = plugin("refuse-fields", &["check", text(&library)]);
+    assert_eq!(outcome.status, Some(2), "{}{}", outcome.out, outcome.err);
+    assert!(outcome.err.contains("checks could not be made"), "{}", outcome.err);
+    let unknown: Vec<Value> = outcome.lines().into_iter().filter(|line| line["outcome"] == "unknown").collect();
+    assert!(unknown.len() > 5, "{}", outcome.out);
+    for line in unknown {
+        let why = line["why"].as_str().unwrap();
+        assert!(
+            why.contains("`other.field` is missing") && why.contains("write NaN where a field is missing"),
+            "{why}"
+        );
     }
 }
 
