@@ -207,6 +207,24 @@ fn death_hang_and_babble_are_failures_with_a_place() {
     }
 }
 
+/// What nobody could look at is no pass.
+#[test]
+fn checks_that_cannot_be_made_are_no_pass() {
+    let library = compile("misbehaves", "veilwatch_core", &[]);
+    let outcome = plugin("refuse-fields", &["check", text(&library)]);
+    assert_eq!(outcome.status, Some(2), "{}{}", outcome.out, outcome.err);
+    assert!(outcome.err.contains("checks could not be made"), "{}", outcome.err);
+    let unknown: Vec<Value> = outcome.lines().into_iter().filter(|line| line["outcome"] == "unknown").collect();
+    assert!(unknown.len() > 5, "{}", outcome.out);
+    for line in unknown {
+        let why = line["why"].as_str().unwrap();
+        assert!(
+            why.contains("`other.field` is missing") && why.contains("write NaN where a field is missing"),
+            "{why}"
+        );
+    }
+}
+
 #[test]
 fn figures_say_what_they_are() {
     let capture = common::example("first-run.pcap");

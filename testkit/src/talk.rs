@@ -252,6 +252,12 @@ impl Wired {
         Ok(Self { templates: vec![template], fields })
     }
 
+    /// The same with another template behind it.
+    pub(crate) fn and(mut self, other: Box<dyn ProtocolTemplate>) -> Self {
+        self.templates.push(other);
+        self
+    }
+
     /// The template, as [`Talk::flow`] takes it.
     pub fn templates(&self) -> &Templates {
         &self.templates

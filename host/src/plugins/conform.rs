@@ -3,7 +3,7 @@
 //! Plugins in the box are called as they are and through the adapter of the boundary. A library is called in a child
 //! process, under the limits under which it is tried, because what it does may end that process.
 
-use super::child::{self, Errand, Said};
+use super::child::{self, Errand, Limit, Said};
 use super::error::LibraryError;
 use super::report::brief;
 use super::verify::verify;
@@ -21,8 +21,13 @@ pub(super) const CHECK_ARGUMENT: &str = "plugin-check";
 /// What helps a plugin that is only slow.
 const MORE_TIME: &str = ", or give it more time with `--patience`";
 
-/// Checks that a plugin goes through at most, and some to spare: what bounds the child's time.
-const CHECKS: u32 = 40;
+/// What the child has beside a check's own time before it says how that one ended.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Processor time of the child, as a multiple of what one check may take, and the least: checks run on two threads at
+/// times, and there are many.
+const CPU_CHECKS: u64 = 80;
+const CPU_LEAST: u64 = 600;
 
 /// How one check of a plugin ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +53,8 @@ pub enum CheckOutcome {
     Failed,
     /// It was not looked at.
     Skipped,
+    /// It should have been looked at, and could not.
+    Unknown,
 }
 
 impl CheckOutcome {
@@ -57,6 +64,7 @@ impl CheckOutcome {
             Self::Passed => "passed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -83,7 +91,9 @@ pub struct CheckOptions {
 
 /// Checks a plugin that is linked into this program, as it is and through the adapter.
 pub fn check_linked(declaration: &Declaration, how: &CheckOptions) -> Vec<Checked> {
-    run(declaration, how, Boundary::Both)
+    let mut checks = Vec::new();
+    run(declaration, how, Boundary::Both, &mut |check| checks.push(check));
+    checks
 }
 
 /// Checks a library: its file, the trial that each goes through before it is loaded, and the suite for every plugin that
@@ -111,7 +121,7 @@ pub fn check_library(program: &Path, path: &Path, how: &CheckOptions) -> Result<
         argument: CHECK_ARGUMENT,
         path: &file.path,
         more: &[OsStr::new(&how.settings), OsStr::new(&patience)],
-        limit: how.patience * CHECKS,
+        limit: Limit::Line(how.patience + GRACE),
         advice: MORE_TIME,
     });
     checks.extend(said.into_iter().filter_map(|said| if let Said::Checked(check) = said { Some(check) } else { None }));
@@ -129,7 +139,8 @@ pub fn check_library(program: &Path, path: &Path, how: &CheckOptions) -> Result<
 pub(super) fn answer(path: &Path, settings: &str, patience: &str) -> std::io::Result<()> {
     let patience = Duration::from_millis(patience.parse().map_err(std::io::Error::other)?);
     let how = CheckOptions { settings: settings.to_owned(), patience };
-    child::serve(path, |say| {
+    let cpu_seconds = patience.as_secs().saturating_mul(CPU_CHECKS).max(CPU_LEAST);
+    child::serve(path, cpu_seconds, |say| {
         say(&Said::Trying("loading it".into()))?;
         let declarations = match library::load(path) {
             Ok(loaded) => loaded.declarations,
@@ -138,24 +149,29 @@ pub(super) fn answer(path: &Path, settings: &str, patience: &str) -> std::io::Re
         for declaration in declarations {
             say(&Said::Trying(format!("checking {}", declaration.manifest.path())))?;
             // What comes out of a library has come through the adapter already.
-            for check in run(&declaration, &how, Boundary::Direct) {
-                say(&Said::Checked(check))?;
-            }
+            let mut said = Ok(());
+            run(&declaration, &how, Boundary::Direct, &mut |check| {
+                if said.is_ok() {
+                    said = say(&Said::Checked(check));
+                }
+            });
+            said?;
         }
         Ok(Ok(()))
     })
 }
 
-fn run(declaration: &Declaration, how: &CheckOptions, boundary: Boundary) -> Vec<Checked> {
+/// Runs the suite; each check is told as soon as it has ended.
+fn run(declaration: &Declaration, how: &CheckOptions, boundary: Boundary, tell: &mut dyn FnMut(Checked)) {
     let options = Options { settings: how.settings.clone(), boundary, patience: how.patience, ..Options::default() };
-    let report = conformance::check(declaration, &options);
-    let checks = report.checks.into_iter().map(|check| {
-        let (outcome, why) = match check.outcome {
+    let plugin = declaration.manifest.path();
+    conformance::check_each(declaration, &options, &mut |check| {
+        let (outcome, why) = match &check.outcome {
             Outcome::Passed => (CheckOutcome::Passed, None),
-            Outcome::Failed(why) => (CheckOutcome::Failed, Some(brief(&why))),
-            Outcome::Skipped(why) => (CheckOutcome::Skipped, Some(brief(&why))),
+            Outcome::Failed(why) => (CheckOutcome::Failed, Some(brief(why))),
+            Outcome::Skipped(why) => (CheckOutcome::Skipped, Some(brief(why))),
+            Outcome::Unknown(why) => (CheckOutcome::Unknown, Some(brief(why))),
         };
-        Checked { plugin: report.plugin.clone(), check: check.name.to_owned(), outcome, why }
+        tell(Checked { plugin: plugin.clone(), check: check.name.to_owned(), outcome, why });
     });
-    checks.collect()
 }

@@ -3,7 +3,7 @@
 //! The child (see `child`) loads the library, makes each plugin with empty settings, calls it for the first time, and says
 //! how it went.
 
-use super::child::{self, Errand, Said, Say};
+use super::child::{self, Errand, Limit, Said, Say};
 use super::error::LibraryError;
 use super::report::brief;
 use super::{conform, guarded, library, meter::Meter};
@@ -23,9 +23,12 @@ use veilwatch_core::record::FieldTable;
 /// The argument that makes a program the child that tries a library.
 const PROBE_ARGUMENT: &str = "plugin-probe";
 
+/// Processor time of the child.
+const CPU_SECONDS: u64 = 600;
+
 /// Tries a library in a child that `program` becomes; `advice` is for whoever gave it too little time.
 pub(crate) fn probe(program: &Path, path: &Path, limit: Duration, advice: &str) -> Result<(), LibraryError> {
-    child::send(&Errand { program, argument: PROBE_ARGUMENT, path, more: &[], limit, advice }).1
+    child::send(&Errand { program, argument: PROBE_ARGUMENT, path, more: &[], limit: Limit::Whole(limit), advice }).1
 }
 
 /// The child's side, for a program that may be called to try or to check a library; to be called before anything else is
@@ -35,7 +38,7 @@ pub fn probe_main() -> Option<ExitCode> {
     let errand = arguments.next()?;
     let rest: Vec<_> = arguments.collect();
     let outcome = match (errand.to_str()?, rest.as_slice()) {
-        (PROBE_ARGUMENT, [path]) => child::serve(path.as_ref(), |say| attempt(path.as_ref(), say)),
+        (PROBE_ARGUMENT, [path]) => child::serve(path.as_ref(), CPU_SECONDS, |say| attempt(path.as_ref(), say)),
         (conform::CHECK_ARGUMENT, [path, settings, patience]) => {
             conform::answer(path.as_ref(), &settings.to_string_lossy(), &patience.to_string_lossy())
         }

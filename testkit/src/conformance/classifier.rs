@@ -248,7 +248,7 @@ fn odd(subject: &Subject) -> Result<(), Stop> {
         let set = TrainingSet { rows, labels, weights: &known.weights[..labels.len()], seed: 5 };
         let named = |stop| match stop {
             Stop::Failed(why) => Stop::Failed(format!("{what}: {why}")),
-            skipped @ Stop::Skipped(_) => skipped,
+            other => other,
         };
         if no_panic(guard(|| classifier.fit(&set))).map_err(named)?.is_none() {
             continue;

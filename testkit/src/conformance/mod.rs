@@ -22,8 +22,10 @@
 //! ```
 
 mod classifier;
+mod drawing;
 mod every;
 mod feature;
+mod segments;
 mod subject;
 mod template;
 #[cfg(test)]
@@ -89,6 +91,8 @@ pub enum Outcome {
     Failed(String),
     /// It was not looked at; why.
     Skipped(String),
+    /// It should have been looked at, and could not; why, and what to do.
+    Unknown(String),
 }
 
 /// One check.
@@ -106,6 +110,7 @@ impl fmt::Display for Check {
             Outcome::Passed => write!(f, "passed   {}", self.name),
             Outcome::Failed(why) => write!(f, "failed   {}: {why}", self.name),
             Outcome::Skipped(why) => write!(f, "skipped  {}: {why}", self.name),
+            Outcome::Unknown(why) => write!(f, "unknown  {}: {why}", self.name),
         }
     }
 }
@@ -157,6 +162,11 @@ fn rules(kind: PluginKind) -> impl Iterator<Item = Rule> {
 /// What ends the process, such as an abort or a stack that overflows, cannot be caught: whoever does not trust a plugin
 /// so far calls this in a process of its own.
 pub fn check(declaration: &Declaration, how: &Options) -> Report {
+    check_each(declaration, how, &mut |_| {})
+}
+
+/// The same, and tells of each check as soon as it has ended.
+pub fn check_each(declaration: &Declaration, how: &Options, tell_of: &mut dyn FnMut(&Check)) -> Report {
     let rules: Vec<Rule> = rules(declaration.manifest.kind).collect();
     let (tell, told) = channel();
     let subject = Subject::new(declaration.clone(), how.clone());
@@ -175,7 +185,9 @@ pub fn check(declaration: &Declaration, how: &Options) -> Report {
                 })
             }),
         };
-        checks.push(Check { name, outcome });
+        let check = Check { name, outcome };
+        tell_of(&check);
+        checks.push(check);
     }
     Report { plugin: declaration.manifest.path(), checks }
 }
@@ -186,6 +198,7 @@ fn run(subject: &Subject, rules: &[Rule], tell: &Sender<Outcome>) {
         let outcome = match guard(|| Ok(rule(subject))) {
             Ok(Ok(())) => Outcome::Passed,
             Ok(Err(Stop::Skipped(why))) => Outcome::Skipped(why),
+            Ok(Err(Stop::Unknown(why))) => Outcome::Unknown(why),
             Ok(Err(Stop::Failed(why))) => Outcome::Failed(why),
             Err(panic) => Outcome::Failed(panic.message),
         };

@@ -19,6 +19,8 @@ pub(super) enum Stop {
     Failed(String),
     /// It cannot be looked at.
     Skipped(String),
+    /// It cannot be looked at, and no other check says what is wrong.
+    Unknown(String),
 }
 
 impl From<PluginError> for Stop {
@@ -145,8 +147,13 @@ impl Subject {
     }
 
     pub(super) fn wire(&self, extractor: &mut dyn FeatureExtractor) -> Result<(), Stop> {
-        guard(|| extractor.wire(&self.fields))
-            .map_err(|error| Stop::Skipped(format!("it cannot be wired with these fields ({})", error.message)))
+        guard(|| extractor.wire(&self.fields)).map_err(|error| {
+            Stop::Unknown(format!(
+                "it cannot be wired with these fields ({}); have it write NaN where a field is missing, or check it in a \
+                 test with `Options::fields`",
+                error.message
+            ))
+        })
     }
 
     pub(super) fn classifier(&self) -> Result<Box<dyn Classifier>, Stop> {

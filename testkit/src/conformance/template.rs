@@ -1,6 +1,8 @@
 //! What protocol templates keep to.
 
 use super::Rule;
+use super::drawing::{draws, same_trees};
+use super::segments::{exchanges, segments};
 use super::subject::{Stop, Subject, at_once, ensure};
 use crate::flows::Chance;
 use crate::talk::{Talk, Wired};
@@ -10,7 +12,7 @@ use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::{Carrier, Instance, PluginError, StreamView};
 use veilwatch_core::record::{FieldTable, Mark};
 
-pub(super) const RULES: [Rule; 9] = [
+pub(super) const RULES: [Rule; 12] = [
     ("fields are steady", steady),
     ("fields are named and described", described),
     ("never fails, whatever comes", never_fails),
@@ -20,14 +22,19 @@ pub(super) const RULES: [Rule; 9] = [
     ("samples are recognised", samples),
     ("called from two threads", threads),
     ("same through the boundary", boundary),
+    ("segments do not matter", segments),
+    ("draws whatever comes, within bounds", draws),
+    ("draws the same twice and through the boundary", same_trees),
 ];
 
 /// What was read of one conversation: fields and their values as text, and where marks lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reading {
-    recognised: bool,
+    pub(super) recognised: bool,
     fields: Vec<String>,
     marks: [Option<u64>; Mark::COUNT],
+    /// How often it was handed over.
+    handed: usize,
 }
 
 /// Most places of one sample at which it is cut, or a byte of it changed.
@@ -74,7 +81,7 @@ impl Conversation {
     }
 }
 
-fn conversations(subject: &Subject) -> Vec<Talk> {
+pub(super) fn conversations(subject: &Subject) -> Vec<Talk> {
     let own = subject.how.samples.iter().flatten().map(Vec::as_slice).filter(|text| !text.is_empty());
     let mut streams: Vec<Vec<u8>> = Vec::new();
     for text in TEXTS.into_iter().chain(own) {
@@ -101,22 +108,22 @@ fn conversations(subject: &Subject) -> Vec<Talk> {
             talks.push(conversation.talk(at % 2 == 0));
         }
     }
-    for [forward, backward] in &subject.how.samples {
-        let streams = [forward.clone(), backward.clone()];
+    // The samples come last: a rule of their own looks for them there.
+    for streams in exchanges().into_iter().chain(subject.how.samples.iter().cloned()) {
         talks.push(Conversation { streams, piece: usize::MAX, udp: false }.talk(true));
     }
     talks
 }
 
 /// A template, or that there is none to look at.
-fn wired(instance: Instance) -> Result<Wired, Stop> {
+pub(super) fn wired(instance: Instance) -> Result<Wired, Stop> {
     guard(|| Wired::of(instance)).map_err(|_| Stop::Skipped("it cannot be wired".into()))
 }
 
 fn read(template: &Wired, talk: &Talk) -> Result<Reading, PluginError> {
     let (flows, errors) = talk.flows_and_errors(template.templates());
     let Some(flow) = flows.into_iter().next() else {
-        return Ok(Reading { recognised: false, fields: Vec::new(), marks: Default::default() });
+        return Ok(Reading { recognised: false, fields: Vec::new(), marks: Default::default(), handed: 0 });
     };
     if errors > 0 {
         return Err(match flow.template_error {
@@ -125,7 +132,7 @@ fn read(template: &Wired, talk: &Talk) -> Result<Reading, PluginError> {
         });
     }
     let fields = flow.fields.iter().map(|(id, value)| format!("{} = {value:?}", id.0)).collect();
-    Ok(Reading { recognised: flow.template.is_some(), fields, marks: flow.marks })
+    Ok(Reading { recognised: flow.template.is_some(), fields, marks: flow.marks, handed: flow.handed.len() })
 }
 
 /// What fresh instances read of all conversations.
@@ -141,7 +148,7 @@ fn all(subject: &Subject, talks: &[Talk]) -> Result<Vec<Reading>, PluginError> {
 }
 
 /// The conversations, and what is read of them.
-fn readings(subject: &Subject) -> Result<(Vec<Talk>, &[Reading]), Stop> {
+pub(super) fn readings(subject: &Subject) -> Result<(Vec<Talk>, &[Reading]), Stop> {
     wired(subject.instance()?)?;
     let talks = conversations(subject);
     let known = subject.readings.known(|| all(subject, &talks), |first, again| first == again)?;
@@ -149,7 +156,7 @@ fn readings(subject: &Subject) -> Result<(Vec<Talk>, &[Reading]), Stop> {
 }
 
 /// A conversation in a message.
-fn shown(talk: &Talk) -> String {
+pub(super) fn shown(talk: &Talk) -> String {
     let parts = talk.packets().iter().filter(|packet| !packet.payload.is_empty()).take(4);
     let parts: Vec<String> = parts
         .map(|packet| {

@@ -70,7 +70,8 @@ impl ProtocolTemplate for Template {
 
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
         let alone = !self.busy.swap(true, SeqCst);
-        let len = stream.forward.len() as u64;
+        let said = &stream.forward[..stream.forward.len().min(8)];
+        let len = said.len() as u64;
         let longest = self.longest.fetch_max(len, SeqCst).max(len);
         let number = match self.fault {
             Fault::FailsOnShort if len < 6 => return Err(PluginError::failed("this is too short for me")),
@@ -88,7 +89,7 @@ impl ProtocolTemplate for Template {
             _ => 0,
         };
         if let [line, odd] = self.ids[..] {
-            let kind = if self.fault == Fault::TwoAlike { Value::U64(1) } else { Value::Bytes(&stream.forward[4..]) };
+            let kind = if self.fault == Fault::TwoAlike { Value::U64(1) } else { Value::Bytes(&said[4..]) };
             out.field(line, kind);
             out.field(odd, if self.fault == Fault::OtherKind { Value::F64(0.5) } else { Value::U64(number) });
         }

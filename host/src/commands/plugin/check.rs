@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     };
     let count = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
-    let failed = count(CheckOutcome::Failed);
+    let (failed, unknown) = (count(CheckOutcome::Failed), count(CheckOutcome::Unknown));
     if show::for_people(args.format) {
         let mut about = "";
         for check in &checks {
@@ -54,9 +54,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             show::text(&line(check))?;
         }
         let (passed, skipped) = (count(CheckOutcome::Passed), count(CheckOutcome::Skipped));
-        show::text(&format!("{passed} passed, {failed} failed, {skipped} skipped"))?;
+        show::text(&format!(
+            "{passed} passed, {failed} failed, {skipped} skipped{}",
+            if unknown > 0 { format!(", {unknown} unknown") } else { String::new() }
+        ))?;
     } else {
         show::lines(&checks)?;
+    }
+    if failed == 0 && unknown > 0 {
+        bail!("{unknown} checks could not be made; see what they say to do");
     }
     if failed == 0 && checks.iter().all(|check| check.outcome == CheckOutcome::Skipped) {
         bail!("nothing could be checked");

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use veilwatch::engine::{self, Detection, Pipeline, Progress, RunOptions, Sink};
 use veilwatch::source::{Block, Source};
 use veilwatch_core::flow::FlowRecord;
-use veilwatch_core::packet::{Decoded, decode};
+use veilwatch_core::packet::{Decoded, Decoder};
 use veilwatch_testkit::flows::variety;
 use veilwatch_testkit::talk::Talk;
 
@@ -50,13 +50,16 @@ impl Material {
         Ok(Self { blocks, talks: Vec::new(), flows: kept.0, pipeline, words })
     }
 
-    /// All packets, in order, with number and time.
-    pub(super) fn packets(&self) -> Vec<(u64, u64, Decoded<'_>)> {
-        let captured = self.blocks.iter().flat_map(Block::packets);
-        let captured = captured.filter_map(|packet| Some((packet.number, packet.time_ns, decode(&packet).ok()?)));
+    /// Calls with all packets, in order, with number and time; those in fragments come whole, as in a run.
+    pub(super) fn each_packet(&self, mut take: impl FnMut(u64, u64, &Decoded<'_>)) {
+        let mut decoder = Decoder::new(self.pipeline.config().flows.decoding(), 1);
+        for packet in self.blocks.iter().flat_map(Block::packets) {
+            if let Ok(decoded) = decoder.decode(0, &packet) {
+                take(packet.number, packet.time_ns, &decoded);
+            }
+        }
         let talked = self.talks.iter().flat_map(|talk| talk.packets().iter().map(move |packet| (talk, packet)));
-        let talked = talked.zip(1..).map(|((talk, packet), number)| (number, packet.time_ns, talk.decoded(packet)));
-        captured.chain(talked).collect()
+        talked.zip(1..).for_each(|((talk, packet), number)| take(number, packet.time_ns, &talk.decoded(packet)));
     }
 }
 

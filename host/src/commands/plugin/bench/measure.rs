@@ -147,15 +147,15 @@ fn template(
     let mut fields = FieldTable::new();
     let ids: Result<Vec<FieldId>, _> = plugin.fields().into_iter().map(|spec| fields.declare(spec, "bench")).collect();
     plugin.wire(&ids.map_err(|error| PluginError::failed(error.to_string()))?)?;
-    let packets = material.packets();
-    let bytes: usize = packets.iter().map(|(_, _, packet)| packet.payload.len()).sum();
+    let mut bytes = 0;
+    material.each_packet(|_, _, packet| bytes += packet.payload.len());
     let spent = Arc::new(Spent::default());
     let templates: Vec<Box<dyn ProtocolTemplate>> =
         vec![Box::new(Clocked { inner: plugin, spent: Arc::clone(&spent) })];
     let mut pass = || {
         spent.reset();
         let mut table = FlowTable::new(FlowLimits::default(), 1);
-        packets.iter().for_each(|(number, time, packet)| table.push(*number, *time, packet, &templates));
+        material.each_packet(|number, time, packet| table.push(number, time, packet, &templates));
         table.finish_all(0, &templates);
         naming.flows = table.take_finished().len();
         Ok(spent.reading())
