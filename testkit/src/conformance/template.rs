@@ -224,6 +224,11 @@ fn own_fields(subject: &Subject) -> Result<(), Stop> {
     for talk in &talks {
         let template = wired(subject.instance()?)?;
         let (flows, _) = talk.flows_and_errors(template.templates());
+        // Behind a library's boundary such values are left out before anybody sees them, and counted.
+        let refused: u32 = flows.iter().map(|flow| flow.refused).sum();
+        ensure(refused == 0, || {
+            format!("{refused} values are left out: they are another's fields, or of another kind")
+        })?;
         for (id, value) in flows.iter().flat_map(|flow| flow.fields.iter()) {
             let Some(spec) = template.fields().spec(id) else {
                 return Err(Stop::Failed(format!("field {} is nobody's; use the ids that `wire` gives", id.0)));
