@@ -136,10 +136,10 @@ fn frame(len: usize) -> Vec<u8> {
 }
 
 fn samples() -> Options {
-    let framed = [b"KITF".to_vec(), frame(40), frame(5), frame(30), frame(1)].concat();
+    let framed = [b"KITF".to_vec(), frame(8), frame(2), frame(6), frame(1)].concat();
     let samples = vec![
-        [b"KITTwelve and so on, and on".to_vec(), b"yes".to_vec()],
-        [b"KITHeads and tails, and what else is to be handed over".to_vec(), b"no".to_vec()],
+        [b"KITTwelve and on".to_vec(), b"yes".to_vec()],
+        [b"KITHeads and tails".to_vec(), b"no".to_vec()],
         [framed, b"may be".to_vec()],
     ];
     Options { samples, ..Options::default() }
