@@ -73,6 +73,23 @@ impl ProtocolTemplate for ReadsOn {
 /// `true` forward; the bytes at an offset of their direction.
 type Segment<'a> = (bool, u32, &'a [u8]);
 
+/// A TCP packet of the one host to the other, or back.
+fn packet(forth: bool, flags: u8, seq: u32, payload: &[u8]) -> Decoded<'_> {
+    let (from, to) = if forth { (1, 2) } else { (2, 1) };
+    Decoded {
+        src: [from; 16],
+        dst: [to; 16],
+        src_port: u16::from(from),
+        dst_port: u16::from(to),
+        protocol: 6,
+        lan: 0,
+        ip_len: 40 + payload.len() as u32,
+        payload_len: payload.len() as u32,
+        tcp: Some(Tcp { seq, flags }),
+        payload,
+    }
+}
+
 fn templates() -> Vec<Box<dyn ProtocolTemplate>> {
     vec![Box::new(Inside), Box::new(Tunnel(b'a')), Box::new(Tunnel(b'b'))]
 }
@@ -81,19 +98,7 @@ fn flow(limits: FlowLimits, segments: &[Segment<'_>]) -> (FlowRecord, super::Flo
     let templates = templates();
     let mut table = FlowTable::new(limits, 1);
     for (number, (forth, offset, payload)) in (1..).zip(segments) {
-        let (from, to) = if *forth { (1, 2) } else { (2, 1) };
-        let packet = Decoded {
-            src: [from; 16],
-            dst: [to; 16],
-            src_port: u16::from(from),
-            dst_port: u16::from(to),
-            protocol: 6,
-            lan: 0,
-            ip_len: 40 + payload.len() as u32,
-            payload_len: payload.len() as u32,
-            tcp: Some(Tcp { seq: 1000 + offset, flags: Tcp::ACK }),
-            payload,
-        };
+        let packet = packet(*forth, Tcp::ACK, 1000 + offset, payload);
         table.push(number, number * 1000, &packet, &templates);
     }
     table.finish_all(0, &templates);
@@ -179,18 +184,7 @@ fn a_template_that_reads_on_needs_no_more_room_each_time() {
     let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(ReadsOn)];
     let mut table = FlowTable::new(FlowLimits::default(), 1);
     for number in 1..60u32 {
-        let packet = Decoded {
-            src: [1; 16],
-            dst: [2; 16],
-            src_port: 1,
-            dst_port: 2,
-            protocol: 6,
-            lan: 0,
-            ip_len: 41,
-            payload_len: 1,
-            tcp: Some(Tcp { seq: number, flags: Tcp::ACK }),
-            payload: b"x",
-        };
+        let packet = packet(true, Tcp::ACK, number, b"x");
         table.push(number.into(), number.into(), &packet, &templates);
     }
     table.finish_all(0, &templates);
@@ -270,19 +264,7 @@ fn both_directions_turn_round_together() {
             (true, Tcp::ACK, 1000, b"ok?xyz"),
             (false, Tcp::ACK, 1000, b"a/hi there"),
         ]) {
-            let (from, to) = if forth { (1, 2) } else { (2, 1) };
-            let packet = Decoded {
-                src: [from; 16],
-                dst: [to; 16],
-                src_port: u16::from(from),
-                dst_port: u16::from(to),
-                protocol: 6,
-                lan: 0,
-                ip_len: 40,
-                payload_len: payload.len() as u32,
-                tcp: Some(Tcp { seq, flags }),
-                payload,
-            };
+            let packet = packet(forth, flags, seq, payload);
             table.push(number, number * 1000, &packet, &templates);
         }
         table.finish_all(0, &templates);

@@ -18,6 +18,7 @@ enum Fault {
     BadName,
     NoUnit,
     NeedsAField,
+    RefusesWithoutField,
     NeedsAFlow,
     FailsOnUdp,
     PanicsOnUdp,
@@ -60,6 +61,9 @@ impl FeatureExtractor for Extractor {
         self.field = fields.id("testkit.number");
         match self.fault {
             Fault::NeedsAField => assert!(self.field.is_some(), "where is my field?"),
+            Fault::RefusesWithoutField if fields.id("another.plugin").is_none() => {
+                return Err(PluginError::failed("`another.plugin` is missing"));
+            }
             // The other side of a boundary sees the entries of the table, and not how many ids it gave.
             Fault::DeclaresItself => {
                 let spec = FieldSpec { name: "odd.one".into(), kind: FieldKind::U64, words: "odd".into() };
@@ -157,6 +161,13 @@ fn what_is_written_beside_its_columns_is_found() {
     assert!(untouched(&data, 6, 1..3));
     data[9] = f32::NAN;
     assert!(!untouched(&data, 6, 1..3));
+}
+
+#[test]
+fn what_could_not_be_checked_has_not_passed() {
+    let report = super::super::check(&plugin(Fault::RefusesWithoutField), &Options::default());
+    assert_eq!(report.failures().count(), 0, "{report}");
+    assert!(!report.passed() && report.to_string().contains("`another.plugin` is missing"), "{report}");
 }
 
 #[test]

@@ -125,9 +125,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether no check failed.
+    /// Whether no check failed, and none could not be made.
     pub fn passed(&self) -> bool {
-        self.failures().next().is_none()
+        let unknown = |check: &Check| matches!(check.outcome, Outcome::Unknown(_));
+        self.failures().next().is_none() && !self.checks.iter().any(unknown)
     }
 
     /// The checks that failed.

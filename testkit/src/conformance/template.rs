@@ -287,8 +287,8 @@ fn threads(subject: &Subject) -> Result<(), Stop> {
     picked.extend((0..talks.len()).step_by(talks.len().div_ceil(24)));
     for at in picked {
         let template = wired(subject.instance()?)?;
-        for now in at_once(|| read(&template, &talks[at]))? {
-            same(&talks[at], &known[at], &now, "two threads at once read other fields")?;
+        for reading in at_once(|| read(&template, &talks[at]))? {
+            same(&talks[at], &known[at], &reading, "two threads at once read other fields")?;
         }
     }
     Ok(())

@@ -214,6 +214,9 @@ impl ProtocolTemplate for Clocked {
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
         self.spent.time(|| self.inner.probe(stream))
     }
+    fn try_probe(&self, stream: &StreamView<'_>) -> Result<Probe, PluginError> {
+        self.spent.time(|| self.inner.try_probe(stream))
+    }
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
         self.spent.time(|| self.inner.parse(stream, out))
     }
