@@ -8,8 +8,21 @@ use crate::context::ConversationSnapshot;
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::{Carrier, PluginError, Probe, Progress, RecordSink, StreamView};
 use crate::record::{FieldId, FieldStore, Mark, Value};
-use crate::stream::{Framed, Framing, PrefixLimits, Pushed, StreamPrefix};
+use crate::stream::{Framed, Framing, PrefixLimits, PrefixPair, Pushed, Spare, StreamPrefix};
 use sha2::{Digest, Sha256};
+
+/// What reading a flow takes beside the flow.
+pub(super) struct Means<'a> {
+    pub(super) templates: &'a Templates,
+    pub(super) limits: PrefixLimits,
+    /// Bytes that prefixes of the shard may still take.
+    pub(super) budget: usize,
+    pub(super) hand_overs: u32,
+    pub(super) counters: &'a mut FlowCounters,
+    pub(super) spare: &'a mut Spare,
+    /// Where templates write to, until it is known that they have not failed.
+    pub(super) draft: &'a mut FieldStore,
+}
 
 /// What a flow's prefixes are for, right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +67,7 @@ pub(super) struct Flow {
     pub(super) handed: Vec<Handed>,
     /// Where in both directions that begins which the templates are asked about now.
     pub(super) base: [usize; 2],
-    pub(super) prefixes: Option<Box<[StreamPrefix; 2]>>,
+    pub(super) prefixes: Option<PrefixPair>,
     /// Sequence number of each direction's SYN, for a prefix that is yet to come.
     pub(super) anchors: [Option<u32>; 2],
     pub(super) fields: FieldStore,
@@ -97,18 +110,7 @@ impl Flow {
     }
 
     /// Feeds the prefixes, and the templates where there is something new.
-    #[allow(clippy::too_many_arguments)] // one call site, and a struct would only rename the list
-    pub(super) fn read(
-        &mut self,
-        direction: Direction,
-        number: u64,
-        packet: &Decoded<'_>,
-        limits: PrefixLimits,
-        budget: usize,
-        hand_overs: u32,
-        templates: &Templates,
-        counters: &mut FlowCounters,
-    ) {
+    pub(super) fn read(&mut self, direction: Direction, number: u64, packet: &Decoded<'_>, means: &mut Means<'_>) {
         let syn = packet.tcp.filter(|tcp| tcp.has(Tcp::SYN));
         if let Some(tcp) = syn {
             match &mut self.prefixes {
@@ -121,18 +123,18 @@ impl Flow {
         if packet.payload_len == 0 {
             return;
         }
-        if self.prefixes.is_none() && self.is_nobodys(direction, packet, limits, templates) {
-            self.stop_reading();
+        if self.prefixes.is_none() && self.is_nobodys(direction, packet, means.limits, means.templates) {
+            self.stop_reading(means.spare);
             return;
         }
-        if budget < packet.payload.len() {
-            counters.without_prefix += 1;
-            self.read_to_the_end(hand_overs, templates, counters);
-            self.stop_reading();
+        if means.budget < packet.payload.len() {
+            means.counters.without_prefix += 1;
+            self.read_to_the_end(means);
+            self.stop_reading(means.spare);
             return;
         }
         let both = self.prefixes.get_or_insert_with(|| {
-            let mut both = Box::<[StreamPrefix; 2]>::default();
+            let mut both = means.spare.pair();
             for (prefix, anchor) in both.iter_mut().zip(self.anchors) {
                 anchor.into_iter().for_each(|seq| prefix.anchor(seq));
             }
@@ -143,7 +145,7 @@ impl Flow {
             if packet.payload_len > 0 {
                 // The capture holds nothing of this payload: from here on there is a hole.
                 if prefix.close_at_hole(packet.tcp.map(|tcp| tcp.seq)) {
-                    self.offer(hand_overs, templates, counters);
+                    self.offer(means);
                 }
             }
             return;
@@ -152,18 +154,18 @@ impl Flow {
         let pushed = match packet.tcp {
             Some(tcp) => {
                 let seq = tcp.seq.wrapping_add(u32::from(syn.is_some()));
-                prefix.push(seq, packet.payload, cut, number, limits)
+                prefix.push(seq, packet.payload, cut, number, means.limits, means.spare)
             }
-            None => prefix.append_datagram(packet.payload, number, limits),
+            None => prefix.append_datagram(packet.payload, number, means.limits, means.spare),
         };
-        counters.segments_dropped += u64::from(prefix.take_dropped());
+        means.counters.segments_dropped += u64::from(prefix.take_dropped());
         match pushed {
-            Pushed::Grew => self.offer(hand_overs, templates, counters),
+            Pushed::Grew => self.offer(means),
             Pushed::Conflict => {
-                counters.overlap_conflicts += 1;
-                self.offer(hand_overs, templates, counters);
+                means.counters.overlap_conflicts += 1;
+                self.offer(means);
             }
-            Pushed::Dropped => counters.segments_dropped += 1,
+            Pushed::Dropped => means.counters.segments_dropped += 1,
             Pushed::Same => {}
         }
     }
@@ -210,23 +212,23 @@ impl Flow {
     }
 
     /// Asks the templates what the new bytes mean.
-    fn offer(&mut self, hand_overs: u32, templates: &Templates, counters: &mut FlowCounters) {
+    fn offer(&mut self, means: &mut Means<'_>) {
         if let Reading::Probing(candidates) = self.reading {
-            self.probe(candidates, false, templates, counters);
+            self.probe(candidates, false, means);
         }
         // Once more for each hand-over: what is handed over may be there already.
         while let Reading::Parsing { template, wanted, closed } = self.reading
             && let Some(both) = &self.prefixes
             && (0..2).any(|at| both[at].bytes().len() >= wanted[at] || both[at].is_closed() != closed[at])
-            && self.parse(template, false, hand_overs, templates, counters)
+            && self.parse(template, false, means)
         {}
     }
 
     /// No more bytes will come: the template that recognised the flow reads what is there, and so does each to which it
     /// is handed over then.
-    pub(super) fn read_to_the_end(&mut self, hand_overs: u32, templates: &Templates, counters: &mut FlowCounters) {
+    pub(super) fn read_to_the_end(&mut self, means: &mut Means<'_>) {
         while let Reading::Parsing { template, .. } = self.reading
-            && self.parse(template, true, hand_overs, templates, counters)
+            && self.parse(template, true, means)
         {}
     }
 
@@ -254,10 +256,10 @@ impl Flow {
         }
     }
 
-    fn probe(&mut self, mut candidates: u64, ended: bool, templates: &Templates, counters: &mut FlowCounters) {
+    fn probe(&mut self, mut candidates: u64, ended: bool, means: &mut Means<'_>) {
         let Some(prefixes) = &self.prefixes else { return };
         let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
-        for (at, template) in templates.iter().take(64).enumerate() {
+        for (at, template) in means.templates.iter().take(64).enumerate() {
             if candidates & (1 << at) == 0 {
                 continue;
             }
@@ -271,7 +273,7 @@ impl Flow {
                 Ok(Probe::No) => candidates &= !(1 << at),
                 Ok(Probe::Unsure) => {}
                 Err(error) => {
-                    counters.template_errors += 1;
+                    means.counters.template_errors += 1;
                     self.probe_errors.push((at as u8, error));
                     candidates &= !(1 << at);
                 }
@@ -279,30 +281,26 @@ impl Flow {
         }
         self.reading = Reading::Probing(candidates);
         if candidates == 0 {
-            self.stop_reading();
+            self.stop_reading(means.spare);
         }
     }
 
     /// Has a template read what is there; whether it handed the rest over to one that is to read now.
-    fn parse(
-        &mut self,
-        template: u8,
-        ended: bool,
-        hand_overs: u32,
-        templates: &Templates,
-        counters: &mut FlowCounters,
-    ) -> bool {
-        let (Some(prefixes), Some(parser)) = (&self.prefixes, templates.get(usize::from(template))) else {
+    fn parse(&mut self, template: u8, ended: bool, means: &mut Means<'_>) -> bool {
+        let (Some(prefixes), Some(parser)) = (&self.prefixes, means.templates.get(usize::from(template))) else {
             return false;
         };
         let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
         // What an earlier parse wrote goes when this one has succeeded, not before. What those wrote that handed the
         // flow over stays.
-        let fields = self.handed.last().map_or_else(FieldStore::default, |earlier| earlier.fields.clone());
-        let mut target = Writing { fields, ..Writing::default() };
+        match self.handed.last() {
+            Some(earlier) => means.draft.copy_from(&earlier.fields),
+            None => means.draft.clear(),
+        }
+        let mut target = Writing::to(means.draft);
         let outcome = parser.parse(&view, &mut RecordSink::new(&mut target));
-        let Writing { mut fields, marks, swap, resumes, frames, handed, dropped, refused } = target;
-        counters.fields_dropped += dropped;
+        let Writing { fields, marks, swap, resumes, frames, handed, dropped, refused } = target;
+        means.counters.fields_dropped += dropped;
         self.refused = self.refused.max(refused);
         if outcome.is_ok() {
             if resumes {
@@ -311,11 +309,10 @@ impl Flow {
                 for (id, value) in
                     fields.iter().filter(|(id, value)| fresh(&self.fields, *id, *value)).collect::<Vec<_>>()
                 {
-                    counters.fields_dropped += u64::from(!self.fields.set(id, value));
+                    means.counters.fields_dropped += u64::from(!self.fields.set(id, value));
                 }
             } else {
-                fields.fit();
-                self.fields = fields;
+                self.fields.copy_from(fields);
             }
         }
         // A SYN decides who the originator is, even where a template thinks otherwise.
@@ -335,13 +332,13 @@ impl Flow {
         let travels = |[forward, backward]: [usize; 2]| if crossed { [backward, forward] } else { [forward, backward] };
         match (outcome, handed) {
             (Ok(_), Some(offsets)) => {
-                return self.hand_over(template, travels(offsets), ended, hand_overs, templates, counters);
+                return self.hand_over(template, travels(offsets), ended, means);
             }
             (Ok(Progress::More { forward, backward }), None) if !ended => {
                 for (direction, how) in frames.into_iter().flatten() {
                     let direction = if crossed { direction.reverse() } else { direction };
                     let at = how.at.saturating_add(self.base[direction.index()]);
-                    prefixes[direction.index()].frame(Framing { at, ..how });
+                    prefixes[direction.index()].frame(Framing { at, ..how }, means.spare);
                 }
                 let asked = travels([forward, backward]);
                 // A template that asks for what it has would be called on every packet.
@@ -350,39 +347,31 @@ impl Flow {
                 let closed = [0, 1].map(|at: usize| prefixes[at].is_closed());
                 self.reading = Reading::Parsing { template, wanted, closed };
             }
-            (Ok(_), None) => self.stop_reading(),
+            (Ok(_), None) => self.stop_reading(means.spare),
             (Err(error), _) => {
-                counters.template_errors += 1;
+                means.counters.template_errors += 1;
                 self.template_error = Some(Box::new(error));
-                self.stop_reading();
+                self.stop_reading(means.spare);
             }
         }
         false
     }
 
     /// Asks the other templates about what begins at these offsets; whether one of them is sure.
-    fn hand_over(
-        &mut self,
-        template: u8,
-        offsets: [usize; 2],
-        ended: bool,
-        hand_overs: u32,
-        templates: &Templates,
-        counters: &mut FlowCounters,
-    ) -> bool {
+    fn hand_over(&mut self, template: u8, offsets: [usize; 2], ended: bool, means: &mut Means<'_>) -> bool {
         // Of a direction whose bodies were left out there is nothing to hand over.
         let framed = self.prefixes.iter().flat_map(|both| both.iter()).any(|prefix| prefix.framed().is_some());
-        if self.handed.len() >= hand_overs as usize || framed {
-            counters.hand_overs_refused += 1;
-            self.stop_reading();
+        if self.handed.len() >= means.hand_overs as usize || framed {
+            means.counters.hand_overs_refused += 1;
+            self.stop_reading(means.spare);
             return false;
         }
         let (fields, marks) = (self.fields.clone(), self.marks);
         self.handed.push(Handed { template, fields, marks, refused: self.refused });
         self.base = [0, 1].map(|at: usize| self.base[at].saturating_add(offsets[at]));
-        let others = self.probe_errors.iter().fold(all(templates), |others, (failed, _)| others & !(1 << failed));
+        let others = self.probe_errors.iter().fold(all(means.templates), |others, (failed, _)| others & !(1 << failed));
         self.reading = Reading::Probing(others & !(1 << template));
-        self.probe(others & !(1 << template), ended, templates, counters);
+        self.probe(others & !(1 << template), ended, means);
         matches!(self.reading, Reading::Parsing { .. })
     }
 
@@ -398,9 +387,11 @@ impl Flow {
         }
     }
 
-    fn stop_reading(&mut self) {
+    pub(super) fn stop_reading(&mut self, spare: &mut Spare) {
         self.reading = Reading::Done;
-        self.prefixes = None;
+        if let Some(prefixes) = self.prefixes.take() {
+            spare.give_pair(prefixes);
+        }
     }
 
     pub(super) fn into_record(self, end: EndReason, idle_ns: u64, now_ns: u64) -> FlowRecord {
@@ -456,9 +447,8 @@ fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
 }
 
 /// What a template writes during one parse.
-#[derive(Default)]
-struct Writing {
-    fields: FieldStore,
+struct Writing<'a> {
+    fields: &'a mut FieldStore,
     marks: [Option<(Direction, usize)>; Mark::COUNT],
     swap: bool,
     /// What was written before stands.
@@ -473,7 +463,22 @@ struct Writing {
     refused: u32,
 }
 
-impl crate::plugin::SinkTarget for Writing {
+impl<'a> Writing<'a> {
+    fn to(fields: &'a mut FieldStore) -> Self {
+        Self {
+            fields,
+            marks: [None; Mark::COUNT],
+            swap: false,
+            resumes: false,
+            frames: [None; 2],
+            handed: None,
+            dropped: 0,
+            refused: 0,
+        }
+    }
+}
+
+impl crate::plugin::SinkTarget for Writing<'_> {
     fn set(&mut self, id: FieldId, value: Value<'_>) {
         self.dropped += u64::from(!self.fields.set(id, value));
     }

@@ -1,9 +1,9 @@
-use super::open::{Flow, Reading, all};
+use super::open::{Flow, Means, Reading, all};
 use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord, Splt};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::ProtocolTemplate;
 use crate::record::{FieldStore, Mark};
-use crate::stream::PrefixLimits;
+use crate::stream::{PrefixLimits, Spare};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
@@ -17,11 +17,59 @@ pub struct FlowTable {
     deadlines: Vec<u64>,
     free: Vec<u32>,
     hasher: foldhash::fast::FixedState,
-    finished: Vec<FlowRecord>,
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    finished: Vec<Box<FlowRecord>>,
+    reserve: Reserve,
     counters: FlowCounters,
     prefix_bytes: usize,
     /// Where the search for a flow to end goes on.
     hand: usize,
+}
+
+/// Memory that a shard's flows pass on: asking the allocator for each flow would cost more than counting its packets.
+#[derive(Debug, Default)]
+struct Reserve {
+    spare: Spare,
+    draft: FieldStore,
+    /// Records that nobody needs any more.
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    records: Vec<Box<FlowRecord>>,
+    /// What such records held, empty.
+    parts: Vec<(Splt, FieldStore)>,
+}
+
+impl Reserve {
+    /// Pieces of each kind that wait for a use.
+    const KEPT: usize = 64;
+
+    fn means<'a>(
+        &'a mut self,
+        limits: &FlowLimits,
+        held: usize,
+        counters: &'a mut FlowCounters,
+        templates: &'a Templates,
+    ) -> Means<'a> {
+        Means {
+            templates,
+            limits: PrefixLimits { bytes: limits.prefix_bytes, waiting: limits.prefix_waiting },
+            budget: (limits.prefix_bytes_per_shard as usize).saturating_sub(held),
+            hand_overs: limits.hand_overs,
+            counters,
+            spare: &mut self.spare,
+            draft: &mut self.draft,
+        }
+    }
+
+    fn boxed(&mut self, record: FlowRecord) -> Box<FlowRecord> {
+        let Some(mut place) = self.records.pop() else { return Box::new(record) };
+        let FlowRecord { mut splt, mut fields, .. } = std::mem::replace(&mut *place, record);
+        splt.clear();
+        fields.clear();
+        if self.parts.len() < Self::KEPT {
+            self.parts.push((splt, fields));
+        }
+        place
+    }
 }
 
 /// The templates of a pipeline, in order; at most 64.
@@ -40,6 +88,7 @@ impl FlowTable {
             free: Vec::new(),
             hasher: foldhash::fast::FixedState::with_seed(seed),
             finished: Vec::new(),
+            reserve: Reserve::default(),
             counters: FlowCounters::default(),
             prefix_bytes: 0,
             hand: 0,
@@ -71,10 +120,10 @@ impl FlowTable {
             self.deadlines[slot as usize] = time_ns.saturating_add(u64::from(self.limits.linger_seconds) * NANOS);
         }
         if flow.reading != Reading::Done {
-            let limits = PrefixLimits { bytes: self.limits.prefix_bytes, waiting: self.limits.prefix_waiting };
-            let budget = (self.limits.prefix_bytes_per_shard as usize).saturating_sub(self.prefix_bytes);
             let before = flow.footprint();
-            flow.read(direction, number, packet, limits, budget, self.limits.hand_overs, templates, &mut self.counters);
+            let held = self.prefix_bytes;
+            let mut means = self.reserve.means(&self.limits, held, &mut self.counters, templates);
+            flow.read(direction, number, packet, &mut means);
             self.prefix_bytes = self.prefix_bytes + flow.footprint() - before;
         }
     }
@@ -137,6 +186,7 @@ impl FlowTable {
         // A SYN with ACK is an answer: whoever it goes to opened the flow.
         let answers = packet.tcp.is_some_and(|tcp| tcp.has(Tcp::SYN | Tcp::ACK));
         let all = all(templates);
+        let (splt, fields) = self.reserve.parts.pop().unwrap_or_default();
         let flow = Flow {
             key,
             first_ns: time_ns,
@@ -145,7 +195,7 @@ impl FlowTable {
             first_packet: number,
             stats: Default::default(),
             sequence: Default::default(),
-            splt: Splt::default(),
+            splt,
             low_originates: upward != answers,
             syn_decides: packet.tcp.is_some_and(|tcp| tcp.has(Tcp::SYN)),
             syn: None,
@@ -160,7 +210,7 @@ impl FlowTable {
             base: [0; 2],
             prefixes: None,
             anchors: [None; 2],
-            fields: FieldStore::default(),
+            fields,
             marks: [None; Mark::COUNT],
         };
         let deadline = self.deadline(&flow);
@@ -245,19 +295,28 @@ impl FlowTable {
         self.free.push(slot);
         self.deadlines[slot as usize] = u64::MAX;
         self.prefix_bytes -= flow.footprint();
-        flow.read_to_the_end(self.limits.hand_overs, templates, &mut self.counters);
+        let mut means = self.reserve.means(&self.limits, self.prefix_bytes, &mut self.counters, templates);
+        flow.read_to_the_end(&mut means);
+        flow.stop_reading(means.spare);
         let idle = self.idle_ns(flow.key.protocol);
-        self.finished.push(flow.into_record(end, idle, now_ns));
+        self.finished.push(self.reserve.boxed(flow.into_record(end, idle, now_ns)));
     }
 
     /// Takes the flows that have ended since the last call, in no particular order.
     pub fn take_finished(&mut self) -> Vec<FlowRecord> {
-        std::mem::take(&mut self.finished)
+        self.finished.drain(..).map(|record| *record).collect()
     }
 
     /// The same one by one, for a caller that comes often: the table keeps the list's memory.
-    pub fn drain_finished(&mut self) -> impl Iterator<Item = FlowRecord> {
+    pub fn drain_finished(&mut self) -> impl ExactSizeIterator<Item = Box<FlowRecord>> {
         self.finished.drain(..)
+    }
+
+    /// Takes back a record that nobody needs any more: its memory is another flow's then.
+    pub fn reuse(&mut self, record: Box<FlowRecord>) {
+        if self.reserve.records.len() < Reserve::KEPT {
+            self.reserve.records.push(record);
+        }
     }
 
     /// Open flows.

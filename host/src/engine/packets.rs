@@ -23,6 +23,9 @@ struct Shards<'a> {
     clock: Clock,
     /// When flows were last looked through for those that have ended.
     swept_ns: u64,
+    /// Records that nobody needs any more.
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    spent: Vec<Box<FlowRecord>>,
 }
 
 /// The time of the capture: the latest packet time, but one packet with a broken clock does not move it.
@@ -69,7 +72,7 @@ impl<'a> Shards<'a> {
         let tables = (0..mine).map(|_| FlowTable::new(pipeline.config().flows.clone(), seed)).collect();
         let decoder = Decoder::new(pipeline.config().flows.decoding(), mine);
         let (counts, clock) = (PacketCounts::default(), Clock::default());
-        Self { pipeline, index, of, tables, decoder, counts, clock, swept_ns: 0 }
+        Self { pipeline, index, of, tables, decoder, counts, clock, swept_ns: 0, spent: Vec::new() }
     }
 
     #[inline]
@@ -119,7 +122,11 @@ impl<'a> Shards<'a> {
             } else if sweep {
                 table.expire(now, templates);
             }
-            flows.extend(table.drain_finished().map(Box::new));
+            let finished = table.drain_finished();
+            let count = finished.len();
+            flows.extend(finished);
+            // As many as it gave away come back to it.
+            self.spent.drain(self.spent.len().saturating_sub(count)..).for_each(|record| table.reuse(record));
         }
         if last {
             self.counts.fragments = self.decoder.finish();
@@ -185,11 +192,12 @@ pub(super) fn run_inline(
         |block, take| {
             for packet in block.packets().take(take) {
                 shards.push(&packet);
-                if shards.clock(&packet)
-                    && let Err(error) = consumer.epoch(shards.hand_over(false))
-                {
-                    failed = Some(error);
-                    return false;
+                if shards.clock(&packet) {
+                    if let Err(error) = consumer.epoch(shards.hand_over(false)) {
+                        failed = Some(error);
+                        return false;
+                    }
+                    consumer.give_back(&mut shards.spent);
                 }
             }
             spare.set(Some(block));
@@ -227,6 +235,7 @@ pub(super) fn run_threads(
 ) -> Result<PacketCounts, RunError> {
     let workers = options.workers.min(SHARDS);
     let spare = Mutex::new(Vec::new());
+    let spent = Mutex::new(Vec::new());
     let given_up = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
@@ -236,12 +245,12 @@ pub(super) fn run_threads(
             let (outgoing, epochs) = sync_channel::<HandOver>(QUEUE);
             to_workers.push(parcels);
             from_workers.push(epochs);
-            let spare = &spare;
-            threads.push(scope.spawn(move || work(pipeline, index, workers, &incoming, &outgoing, spare)));
+            let memory = (&spare, &spent);
+            threads.push(scope.spawn(move || work(pipeline, index, workers, &incoming, &outgoing, memory)));
         }
         let (spare, given_up) = (&spare, &given_up);
         let reader = scope.spawn(move || feed(source, options, &to_workers, spare, given_up));
-        let consumed = consume(consumer, &from_workers);
+        let consumed = consume(consumer, &from_workers, &spent);
         // Without a consumer nobody needs the rest: threads end when their channels close.
         given_up.store(consumed.is_err(), Ordering::Relaxed);
         drop(from_workers);
@@ -291,14 +300,19 @@ fn work(
     of: usize,
     incoming: &Receiver<Parcel>,
     outgoing: &SyncSender<HandOver>,
-    spare: &Mutex<Vec<Block>>,
+    (spare, spent): (&Mutex<Vec<Block>>, &Mutex<Vec<Box<FlowRecord>>>),
 ) -> PacketCounts {
     let mut shards = Shards::new(pipeline, index, of);
     while let Ok(Parcel { block, take }) = incoming.recv() {
         for packet in block.packets().take(take) {
             shards.push(&packet);
-            if shards.clock(&packet) && outgoing.send(shards.hand_over(false)).is_err() {
-                return shards.counts;
+            if shards.clock(&packet) {
+                if let Ok(mut spent) = spent.lock() {
+                    std::mem::swap(&mut *spent, &mut shards.spent);
+                }
+                if outgoing.send(shards.hand_over(false)).is_err() {
+                    return shards.counts;
+                }
             }
         }
         // The last thread to finish a block gives its memory back to the reader.
@@ -320,7 +334,11 @@ fn work(
 }
 
 /// Takes one hand-over from every thread, epoch by epoch, until all have ended.
-fn consume(consumer: &mut Consumer<'_>, from_workers: &[Receiver<HandOver>]) -> Result<(), RunError> {
+fn consume(
+    consumer: &mut Consumer<'_>,
+    from_workers: &[Receiver<HandOver>],
+    spent: &Mutex<Vec<Box<FlowRecord>>>,
+) -> Result<(), RunError> {
     loop {
         let mut epoch = HandOver { flows: Vec::new(), watermark_ns: u64::MAX };
         let mut open = 0;
@@ -335,6 +353,9 @@ fn consume(consumer: &mut Consumer<'_>, from_workers: &[Receiver<HandOver>]) -> 
             return Ok(());
         }
         consumer.epoch(epoch)?;
+        if let Ok(mut spent) = spent.lock() {
+            consumer.give_back(&mut spent);
+        }
     }
 }
 
