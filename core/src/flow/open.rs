@@ -1,12 +1,8 @@
 //! One open flow: its counts, its beginnings, and what templates read out of them.
 
-use super::{
-    Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker, Splt,
-    Templates,
-};
-use crate::context::ConversationSnapshot;
+use super::{Direction, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker, Templates};
 use crate::packet::{Decoded, Tcp};
-use crate::plugin::{Carrier, PluginError, Probe, Progress, RecordSink, StreamView};
+use crate::plugin::{Carrier, Probe, Progress, RecordSink, StreamView};
 use crate::record::{FieldId, FieldStore, Mark, Value};
 use crate::stream::{Framed, Framing, PrefixLimits, PrefixPair, Pushed, Spare, StreamPrefix};
 use sha2::{Digest, Sha256};
@@ -38,14 +34,9 @@ pub(super) enum Reading {
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) key: FlowKey,
-    pub(super) first_ns: u64,
-    pub(super) last_ns: u64,
     /// When FINs or a RST closed it.
     pub(super) closed_ns: Option<u64>,
-    pub(super) first_packet: u64,
-    pub(super) stats: [DirectionStats; 2],
     pub(super) sequence: [SequenceTracker; 2],
-    pub(super) splt: Splt,
     /// Whether the key's lower endpoint is the originator.
     pub(super) low_originates: bool,
     /// Whether the flow began with a SYN, so that nothing else can say who opened it.
@@ -56,22 +47,13 @@ pub(super) struct Flow {
     pub(super) fin: [bool; 2],
     pub(super) reset: bool,
     pub(super) reading: Reading,
-    pub(super) template: Option<u8>,
-    /// What the template said when it failed.
-    pub(super) template_error: Option<Box<PluginError>>,
-    /// Templates that failed while they looked.
-    pub(super) probe_errors: Vec<(u8, PluginError)>,
-    /// Values that the template had no right to write.
-    pub(super) refused: u32,
-    /// The templates that handed the flow over, in order.
-    pub(super) handed: Vec<Handed>,
     /// Where in both directions that begins which the templates are asked about now.
     pub(super) base: [usize; 2],
     pub(super) prefixes: Option<PrefixPair>,
     /// Sequence number of each direction's SYN, for a prefix that is yet to come.
     pub(super) anchors: [Option<u32>; 2],
-    pub(super) fields: FieldStore,
-    pub(super) marks: [Option<u64>; Mark::COUNT],
+    /// What there is of its record.
+    pub(super) record: Box<FlowRecord>,
 }
 
 impl Flow {
@@ -81,13 +63,13 @@ impl Flow {
 
     #[inline]
     pub(super) fn count(&mut self, direction: Direction, time_ns: u64, packet: &Decoded<'_>) {
-        self.last_ns = self.last_ns.max(time_ns);
-        let stats = &mut self.stats[direction.index()];
+        self.record.last_ns = self.record.last_ns.max(time_ns);
+        let stats = &mut self.record.stats[direction.index()];
         stats.add(packet, time_ns);
         if packet.payload_len > 0 {
             let size = packet.payload_len.min(i32::MAX as u32) as i32;
             let signed = if direction == Direction::Forward { size } else { -size };
-            self.splt.add(signed, time_ns.saturating_sub(self.first_ns));
+            self.record.splt.add(signed, time_ns.saturating_sub(self.record.first_ns));
         }
         let Some(tcp) = packet.tcp else { return };
         if packet.payload_len > 0 {
@@ -265,8 +247,8 @@ impl Flow {
             }
             match template.try_probe(&view) {
                 Ok(Probe::Certain) => {
-                    self.template = Some(at as u8);
-                    self.refused = 0;
+                    self.record.template = Some(at as u8);
+                    self.record.refused = 0;
                     self.reading = Reading::Parsing { template: at as u8, wanted: [0; 2], closed: [false; 2] };
                     return;
                 }
@@ -274,7 +256,7 @@ impl Flow {
                 Ok(Probe::Unsure) => {}
                 Err(error) => {
                     means.counters.template_errors += 1;
-                    self.probe_errors.push((at as u8, error));
+                    self.record.probe_errors.push((at as u8, error));
                     candidates &= !(1 << at);
                 }
             }
@@ -293,7 +275,7 @@ impl Flow {
         let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
         // What an earlier parse wrote goes when this one has succeeded, not before. What those wrote that handed the
         // flow over stays.
-        match self.handed.last() {
+        match self.record.handed.last() {
             Some(earlier) => means.draft.copy_from(&earlier.fields),
             None => means.draft.clear(),
         }
@@ -301,18 +283,17 @@ impl Flow {
         let outcome = parser.parse(&view, &mut RecordSink::new(&mut target));
         let Writing { fields, marks, swap, resumes, frames, handed, dropped, refused } = target;
         means.counters.fields_dropped += dropped;
-        self.refused = self.refused.max(refused);
+        self.record.refused = self.record.refused.max(refused);
         if outcome.is_ok() {
             if resumes {
-                // What those wrote that handed the flow over is there already.
-                let fresh = |fields: &FieldStore, id, value| fields.get(id) != Some(value);
-                for (id, value) in
-                    fields.iter().filter(|(id, value)| fresh(&self.fields, *id, *value)).collect::<Vec<_>>()
-                {
-                    means.counters.fields_dropped += u64::from(!self.fields.set(id, value));
+                for (id, value) in fields.iter() {
+                    // What those wrote that handed the flow over is there already.
+                    if self.record.fields.get(id) != Some(value) {
+                        means.counters.fields_dropped += u64::from(!self.record.fields.set(id, value));
+                    }
                 }
             } else {
-                self.fields.copy_from(fields);
+                self.record.fields.copy_from(fields);
             }
         }
         // A SYN decides who the originator is, even where a template thinks otherwise.
@@ -322,7 +303,7 @@ impl Flow {
             self.swap_directions();
         }
         let Some(prefixes) = &mut self.prefixes else { return false };
-        for (known, mark) in self.marks.iter_mut().zip(marks) {
+        for (known, mark) in self.record.marks.iter_mut().zip(marks) {
             if let Some((direction, offset)) = mark {
                 let direction = if crossed { direction.reverse() } else { direction };
                 let at = self.base[direction.index()].saturating_add(offset);
@@ -350,7 +331,7 @@ impl Flow {
             (Ok(_), None) => self.stop_reading(means.spare),
             (Err(error), _) => {
                 means.counters.template_errors += 1;
-                self.template_error = Some(Box::new(error));
+                self.record.template_error = Some(Box::new(error));
                 self.stop_reading(means.spare);
             }
         }
@@ -361,15 +342,16 @@ impl Flow {
     fn hand_over(&mut self, template: u8, offsets: [usize; 2], ended: bool, means: &mut Means<'_>) -> bool {
         // Of a direction whose bodies were left out there is nothing to hand over.
         let framed = self.prefixes.iter().flat_map(|both| both.iter()).any(|prefix| prefix.framed().is_some());
-        if self.handed.len() >= means.hand_overs as usize || framed {
+        if self.record.handed.len() >= means.hand_overs as usize || framed {
             means.counters.hand_overs_refused += 1;
             self.stop_reading(means.spare);
             return false;
         }
-        let (fields, marks) = (self.fields.clone(), self.marks);
-        self.handed.push(Handed { template, fields, marks, refused: self.refused });
+        let (fields, marks) = (self.record.fields.clone(), self.record.marks);
+        self.record.handed.push(Handed { template, fields, marks, refused: self.record.refused });
         self.base = [0, 1].map(|at: usize| self.base[at].saturating_add(offsets[at]));
-        let others = self.probe_errors.iter().fold(all(means.templates), |others, (failed, _)| others & !(1 << failed));
+        let others =
+            self.record.probe_errors.iter().fold(all(means.templates), |others, (failed, _)| others & !(1 << failed));
         self.reading = Reading::Probing(others & !(1 << template));
         self.probe(others & !(1 << template), ended, means);
         matches!(self.reading, Reading::Parsing { .. })
@@ -377,10 +359,10 @@ impl Flow {
 
     fn swap_directions(&mut self) {
         self.low_originates = !self.low_originates;
-        self.stats.swap(0, 1);
+        self.record.stats.swap(0, 1);
         self.sequence.swap(0, 1);
         self.fin.swap(0, 1);
-        self.splt.reverse();
+        self.record.splt.reverse();
         self.base.swap(0, 1);
         if let Some(prefixes) = &mut self.prefixes {
             prefixes.swap(0, 1);
@@ -394,36 +376,21 @@ impl Flow {
         }
     }
 
-    pub(super) fn into_record(self, end: EndReason, idle_ns: u64, now_ns: u64) -> FlowRecord {
+    /// Completes its record.
+    pub(super) fn into_record(self, end: EndReason, idle_ns: u64, now_ns: u64) -> Box<FlowRecord> {
         let (originator, responder) = self.endpoints();
-        let ended_ns = match end {
-            EndReason::Idle => self.last_ns.saturating_add(idle_ns),
+        let Self { mut record, key, closed_ns, .. } = self;
+        record.id = flow_id(&key, record.first_ns);
+        (record.originator, record.responder, record.protocol) = (originator, responder, key.protocol);
+        record.end = end;
+        record.ended_ns = match end {
+            EndReason::Idle => record.last_ns.saturating_add(idle_ns),
             EndReason::Active | EndReason::Reused | EndReason::Evicted => now_ns,
-            EndReason::Finished | EndReason::Reset => self.closed_ns.unwrap_or(self.last_ns),
+            EndReason::Finished | EndReason::Reset => closed_ns.unwrap_or(record.last_ns),
             // After all that ended by themselves, whenever those were handed over.
-            EndReason::EndOfCapture => self.last_ns.max(now_ns),
+            EndReason::EndOfCapture => record.last_ns.max(now_ns),
         };
-        FlowRecord {
-            id: flow_id(&self.key, self.first_ns),
-            originator,
-            responder,
-            protocol: self.key.protocol,
-            first_ns: self.first_ns,
-            last_ns: self.last_ns,
-            ended_ns,
-            first_packet: self.first_packet,
-            end,
-            stats: self.stats,
-            splt: self.splt,
-            template: self.template,
-            handed: self.handed,
-            template_error: self.template_error,
-            probe_errors: self.probe_errors,
-            refused: self.refused,
-            fields: self.fields,
-            marks: self.marks,
-            conversation: ConversationSnapshot::default(),
-        }
+        record
     }
 }
 

@@ -1,8 +1,8 @@
 use super::open::{Flow, Means, Reading, all};
-use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord, Splt};
+use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::ProtocolTemplate;
-use crate::record::{FieldStore, Mark};
+use crate::record::FieldStore;
 use crate::stream::{PrefixLimits, Spare};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -34,8 +34,6 @@ struct Reserve {
     /// Records that nobody needs any more.
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
     records: Vec<Box<FlowRecord>>,
-    /// What such records held, empty.
-    parts: Vec<(Splt, FieldStore)>,
 }
 
 impl Reserve {
@@ -60,15 +58,15 @@ impl Reserve {
         }
     }
 
-    fn boxed(&mut self, record: FlowRecord) -> Box<FlowRecord> {
-        let Some(mut place) = self.records.pop() else { return Box::new(record) };
-        let FlowRecord { mut splt, mut fields, .. } = std::mem::replace(&mut *place, record);
-        splt.clear();
-        fields.clear();
-        if self.parts.len() < Self::KEPT {
-            self.parts.push((splt, fields));
+    /// A record for a flow that begins with this packet.
+    fn record(&mut self, time_ns: u64, number: u64) -> Box<FlowRecord> {
+        match self.records.pop() {
+            Some(mut record) => {
+                record.begin_anew(time_ns, number);
+                record
+            }
+            None => Box::new(FlowRecord::beginning(time_ns, number)),
         }
-        place
     }
 }
 
@@ -133,7 +131,7 @@ impl FlowTable {
         if let Some(end) = self.timed_out(flow, time_ns) {
             return Some(end);
         }
-        if time_ns.saturating_sub(flow.first_ns) > u64::from(self.limits.active_seconds) * NANOS {
+        if time_ns.saturating_sub(flow.record.first_ns) > u64::from(self.limits.active_seconds) * NANOS {
             return Some(EndReason::Active);
         }
         let tcp = packet.tcp?;
@@ -160,7 +158,7 @@ impl FlowTable {
     fn deadline(&self, flow: &Flow) -> u64 {
         match flow.closed_ns {
             Some(closed) => closed.saturating_add(u64::from(self.limits.linger_seconds) * NANOS),
-            None => flow.last_ns.saturating_add(self.idle_ns(flow.key.protocol)),
+            None => flow.record.last_ns.saturating_add(self.idle_ns(flow.key.protocol)),
         }
     }
 
@@ -186,32 +184,20 @@ impl FlowTable {
         // A SYN with ACK is an answer: whoever it goes to opened the flow.
         let answers = packet.tcp.is_some_and(|tcp| tcp.has(Tcp::SYN | Tcp::ACK));
         let all = all(templates);
-        let (splt, fields) = self.reserve.parts.pop().unwrap_or_default();
         let flow = Flow {
             key,
-            first_ns: time_ns,
-            last_ns: time_ns,
             closed_ns: None,
-            first_packet: number,
-            stats: Default::default(),
             sequence: Default::default(),
-            splt,
             low_originates: upward != answers,
             syn_decides: packet.tcp.is_some_and(|tcp| tcp.has(Tcp::SYN)),
             syn: None,
             fin: [false; 2],
             reset: false,
             reading: if all == 0 { Reading::Done } else { Reading::Probing(all) },
-            template: None,
-            template_error: None,
-            probe_errors: Vec::new(),
-            refused: 0,
-            handed: Vec::new(),
             base: [0; 2],
             prefixes: None,
             anchors: [None; 2],
-            fields,
-            marks: [None; Mark::COUNT],
+            record: self.reserve.record(time_ns, number),
         };
         let deadline = self.deadline(&flow);
         let slot = match self.free.pop() {
@@ -242,8 +228,8 @@ impl FlowTable {
         for step in 0..self.flows.len() {
             let at = (self.hand + step) % self.flows.len();
             if let Some(flow) = &self.flows[at] {
-                if oldest.is_none_or(|(time, _)| flow.last_ns < time) {
-                    oldest = Some((flow.last_ns, at));
+                if oldest.is_none_or(|(time, _)| flow.record.last_ns < time) {
+                    oldest = Some((flow.record.last_ns, at));
                 }
                 seen += 1;
                 if seen == LOOK {
@@ -299,7 +285,7 @@ impl FlowTable {
         flow.read_to_the_end(&mut means);
         flow.stop_reading(means.spare);
         let idle = self.idle_ns(flow.key.protocol);
-        self.finished.push(self.reserve.boxed(flow.into_record(end, idle, now_ns)));
+        self.finished.push(flow.into_record(end, idle, now_ns));
     }
 
     /// Takes the flows that have ended since the last call, in no particular order.
@@ -339,7 +325,7 @@ impl FlowTable {
 mod tests {
     use super::*;
     use crate::plugin::{PluginError, Probe, Progress, RecordSink, StreamView};
-    use crate::record::ClientHello;
+    use crate::record::{ClientHello, Mark};
 
     const SECOND: u64 = NANOS;
 
