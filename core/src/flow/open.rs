@@ -286,6 +286,7 @@ impl Flow {
         self.record.refused = self.record.refused.max(refused);
         if outcome.is_ok() {
             if resumes {
+                self.record.fields.make_room(fields);
                 for (id, value) in fields.iter() {
                     // What those wrote that handed the flow over is there already.
                     if self.record.fields.get(id) != Some(value) {

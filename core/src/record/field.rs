@@ -285,6 +285,13 @@ impl FieldStore {
         self.words.clone_from(&other.words);
     }
 
+    /// Makes room for the fields of another, and no more: most flows get none after these.
+    pub fn make_room(&mut self, other: &Self) {
+        self.slots.reserve_exact(other.slots.len());
+        self.bytes.reserve_exact(other.bytes.len());
+        self.words.reserve_exact(other.words.len());
+    }
+
     /// Forgets all fields and keeps the memory.
     pub fn clear(&mut self) {
         self.slots.clear();

@@ -6,8 +6,8 @@
 
 use super::StreamPrefix;
 
-/// Sizes that are handed on: the headers of frames, a client's handshake, a server's.
-const SIZES: [usize; 3] = [512, 2048, 8192];
+/// Sizes that are handed on: the headers of frames, a client's handshake, and servers'.
+const SIZES: [usize; 4] = [192, 1024, 3072, 8192];
 
 /// Pieces of memory of each kind that wait for a use.
 const KEPT: usize = 8;
