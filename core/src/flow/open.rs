@@ -1,6 +1,9 @@
 //! One open flow: its counts, its beginnings, and what templates read out of them.
 
-use super::{Direction, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker, Templates};
+use super::{
+    Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker,
+    Templates,
+};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::{Carrier, Probe, Progress, RecordSink, StreamView};
 use crate::record::{FieldId, FieldStore, Mark, Value};
@@ -85,6 +88,14 @@ impl Flow {
         if self.closed_ns.is_none() && (self.reset || self.fin == [true; 2]) {
             self.closed_ns = Some(time_ns);
         }
+    }
+
+    /// Reads one number out of each part that a packet changes.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        let record = &*self.record;
+        let ends = |stats: &DirectionStats| stats.packets ^ stats.last_ns ^ stats.gaps.count ^ stats.lengths.count;
+        ends(&record.stats[0]) ^ ends(&record.stats[1]) ^ record.last_ns ^ record.splt.sizes.len() as u64
     }
 
     pub(super) fn footprint(&self) -> usize {

@@ -26,6 +26,15 @@ pub struct FlowTable {
     hand: usize,
 }
 
+/// Where a packet's flow is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    key: FlowKey,
+    /// Whether the packet goes from the key's lower endpoint to the higher.
+    upward: bool,
+    hash: u64,
+}
+
 /// Memory that a shard's flows pass on: asking the allocator for each flow would cost more than counting its packets.
 #[derive(Debug, Default)]
 struct Reserve {
@@ -95,8 +104,33 @@ impl FlowTable {
 
     /// Takes one packet in.
     pub fn push(&mut self, number: u64, time_ns: u64, packet: &Decoded<'_>, templates: &Templates) {
+        let place = self.place(packet);
+        self.push_at(place, number, time_ns, packet, templates);
+    }
+
+    /// Where a packet's flow is looked for, in any table with the same seed.
+    #[inline]
+    pub fn place(&self, packet: &Decoded<'_>) -> Place {
         let (key, upward) = FlowKey::of(packet);
-        let hash = self.hasher.hash_one(key);
+        Place { key, upward, hash: self.hasher.hash_one(key) }
+    }
+
+    /// Where the flow at a place probably lies; a guess, for [`touch`](Self::touch).
+    #[inline]
+    pub fn guess(&self, place: &Place) -> Option<u32> {
+        self.index.find(place.hash, |_| true).copied()
+    }
+
+    /// Reads a little of a flow, so that it is on its way from memory while others are touched: most of the time that a
+    /// packet takes is waiting for its flow. Changes nothing; what it returns means nothing.
+    #[inline]
+    pub fn touch(&self, guess: u32) -> u64 {
+        self.flows.get(guess as usize).and_then(Option::as_ref).map_or(0, Flow::touch)
+    }
+
+    /// Takes one packet in whose place is known.
+    pub fn push_at(&mut self, place: Place, number: u64, time_ns: u64, packet: &Decoded<'_>, templates: &Templates) {
+        let Place { key, upward, hash } = place;
         let flows = &self.flows;
         let found =
             self.index.find(hash, |slot| flows[*slot as usize].as_ref().is_some_and(|flow| flow.key == key)).copied();

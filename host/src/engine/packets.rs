@@ -8,8 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
-use veilwatch_core::flow::{FlowRecord, FlowTable};
-use veilwatch_core::packet::{Decoder, Packet, Skip, shard_hint};
+use veilwatch_core::flow::{FlowRecord, FlowTable, Place};
+use veilwatch_core::packet::{Decoded, Decoder, Outer, Packet, Skip};
+
+/// Packets that are looked at together before they are taken in one after the other.
+const AHEAD: usize = 16;
+
+/// A packet, read as far as it can be read by itself.
+struct Ahead<'p> {
+    packet: Packet<'p>,
+    outer: Outer<'p>,
+    /// Its place among the thread's tables.
+    shard: usize,
+    /// What is in it, and where its flow is; nothing for another thread's packet.
+    decoded: Option<Result<(Decoded<'p>, Place), Skip>>,
+}
 
 /// The shards of one thread.
 struct Shards<'a> {
@@ -19,6 +32,7 @@ struct Shards<'a> {
     of: usize,
     tables: Vec<FlowTable>,
     decoder: Decoder,
+    nesting: u8,
     counts: PacketCounts,
     clock: Clock,
     /// When flows were last looked through for those that have ended.
@@ -72,27 +86,69 @@ impl<'a> Shards<'a> {
         let tables = (0..mine).map(|_| FlowTable::new(pipeline.config().flows.clone(), seed)).collect();
         let decoder = Decoder::new(pipeline.config().flows.decoding(), mine);
         let (counts, clock) = (PacketCounts::default(), Clock::default());
-        Self { pipeline, index, of, tables, decoder, counts, clock, swept_ns: 0, spent: Vec::new() }
+        let nesting = pipeline.config().flows.nesting;
+        Self { pipeline, index, of, tables, decoder, nesting, counts, clock, swept_ns: 0, spent: Vec::new() }
+    }
+
+    /// Takes packets in, in their order; `epoch` is called with what has ended where an epoch ends, and says whether to
+    /// go on.
+    fn push_all<'p>(
+        &mut self,
+        mut packets: impl Iterator<Item = Packet<'p>>,
+        mut epoch: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
+        loop {
+            let ahead: [Option<Ahead<'p>>; AHEAD] = std::array::from_fn(|_| Some(self.look_ahead(packets.next()?)));
+            // Flows lie all over memory: asked for one after the other, each would be waited for by itself.
+            let guesses: [Option<(usize, u32)>; AHEAD] = std::array::from_fn(|at| {
+                let found = ahead[at].as_ref()?;
+                let (_, place) = found.decoded.as_ref()?.as_ref().ok()?;
+                Some((found.shard, self.tables[found.shard].guess(place)?))
+            });
+            let touched = guesses.iter().flatten().fold(0, |sum, (shard, slot)| sum ^ self.tables[*shard].touch(*slot));
+            std::hint::black_box(touched);
+            for packet in ahead {
+                let Some(packet) = packet else { return true };
+                self.push(&packet);
+                if self.clock(&packet.packet) && !epoch(self) {
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Reads a packet as far as it can be read by itself.
+    #[inline]
+    fn look_ahead<'p>(&self, packet: Packet<'p>) -> Ahead<'p> {
+        let outer = Outer::of(&packet, self.nesting);
+        let shard = outer.shard_hint() as usize % SHARDS;
+        if self.of > 1 && shard % self.of != self.index {
+            return Ahead { packet, outer, shard: 0, decoded: None };
+        }
+        let shard = shard / self.of;
+        let decoded = outer.decode().map(|decoded| (decoded, self.tables[shard].place(&decoded)));
+        Ahead { packet, outer, shard, decoded: Some(decoded) }
     }
 
     #[inline]
-    fn push(&mut self, packet: &Packet<'_>) {
-        let shard = shard_hint(packet) as usize % SHARDS;
-        if self.of > 1 && shard % self.of != self.index {
-            return;
-        }
-        let place = shard / self.of;
-        match self.decoder.decode(place, packet) {
-            Ok(decoded) => {
-                let table = &mut self.tables[place];
-                table.push(packet.number, packet.time_ns, &decoded, self.pipeline.templates());
+    fn push(&mut self, ahead: &Ahead<'_>) {
+        let Ahead { packet, outer, shard, decoded } = ahead;
+        let (number, time_ns, templates) = (packet.number, packet.time_ns, self.pipeline.templates());
+        let skip = match decoded {
+            None => return,
+            Some(Ok((decoded, place))) => {
+                return self.tables[*shard].push_at(*place, number, time_ns, decoded, templates);
             }
-            Err(skip) => {
-                self.counts.skipped[skip as usize] += 1;
-                if skip == Skip::UnknownLink {
-                    *self.counts.unknown_links.entry(packet.link.0).or_default() += 1;
-                }
-            }
+            // It may be the last part that was missing.
+            Some(Err(Skip::Fragment)) => match self.decoder.decode_outer(*shard, outer) {
+                Ok(decoded) => return self.tables[*shard].push(number, time_ns, &decoded, templates),
+                Err(skip) => skip,
+            },
+            Some(Err(skip)) => *skip,
+        };
+        self.counts.skipped[skip as usize] += 1;
+        if skip == Skip::UnknownLink {
+            *self.counts.unknown_links.entry(packet.link.0).or_default() += 1;
         }
     }
 
@@ -190,18 +246,14 @@ pub(super) fn run_inline(
         options,
         || spare.take(),
         |block, take| {
-            for packet in block.packets().take(take) {
-                shards.push(&packet);
-                if shards.clock(&packet) {
-                    if let Err(error) = consumer.epoch(shards.hand_over(false)) {
-                        failed = Some(error);
-                        return false;
-                    }
-                    consumer.give_back(&mut shards.spent);
-                }
-            }
+            let go_on = shards.push_all(block.packets().take(take), |shards| {
+                let outcome = consumer.epoch(shards.hand_over(false));
+                consumer.give_back(&mut shards.spent);
+                failed = outcome.err();
+                failed.is_none()
+            });
             spare.set(Some(block));
-            true
+            go_on
         },
     )?;
     if let Some(error) = failed {
@@ -304,16 +356,14 @@ fn work(
 ) -> PacketCounts {
     let mut shards = Shards::new(pipeline, index, of);
     while let Ok(Parcel { block, take }) = incoming.recv() {
-        for packet in block.packets().take(take) {
-            shards.push(&packet);
-            if shards.clock(&packet) {
-                if let Ok(mut spent) = spent.lock() {
-                    std::mem::swap(&mut *spent, &mut shards.spent);
-                }
-                if outgoing.send(shards.hand_over(false)).is_err() {
-                    return shards.counts;
-                }
+        let go_on = shards.push_all(block.packets().take(take), |shards| {
+            if let Ok(mut spent) = spent.lock() {
+                std::mem::swap(&mut *spent, &mut shards.spent);
             }
+            outgoing.send(shards.hand_over(false)).is_ok()
+        });
+        if !go_on {
+            return shards.counts;
         }
         // The last thread to finish a block gives its memory back to the reader.
         if let Some(block) = Arc::into_inner(block)
