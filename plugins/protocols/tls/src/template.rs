@@ -21,7 +21,7 @@ pub struct Limits {
     pub handshake_bytes: usize,
     /// Records over which one direction's handshake may be spread.
     pub handshake_records: usize,
-    /// Certificates counted of a chain.
+    /// Certificates counted of a chain; with 0 the chain is not read at all, and there is no record of it.
     pub certificates: usize,
     /// Records of each direction whose length and type are noted; with 0 a connection is read no further than its hellos
     /// and certificates.
@@ -64,7 +64,7 @@ impl Tls {
             ("client_hello_bytes", limits.client_hello_bytes, 512, 1 << 24),
             ("handshake_bytes", limits.handshake_bytes, 2048, 1 << 24),
             ("handshake_records", limits.handshake_records, 1, 1 << 16),
-            ("certificates", limits.certificates, 1, 255),
+            ("certificates", limits.certificates, 0, 255),
             ("record_lengths", limits.record_lengths, 0, 1024),
             ("sni_bytes", limits.sni_bytes, 1, 4096),
             ("name_bytes", limits.name_bytes, 1, 4096),
@@ -197,7 +197,8 @@ impl Tls {
         let client_hello = self.write_client(client, out);
         let server_hello = self.write_server(server, client_hello.as_ref(), retry, out);
         let is_13 = server_hello.as_ref().is_some_and(Server::is_13);
-        if let Some(message) = server.message(CERTIFICATE).filter(|m| is_ripe(m, server, usize::MAX)) {
+        let wanted = self.limits.certificates > 0;
+        if let Some(message) = server.message(CERTIFICATE).filter(|m| wanted && is_ripe(m, server, usize::MAX)) {
             let sni = client_hello.as_ref().map_or(&[][..], |hello| hello.sni);
             if let Some(certificate) = Certificate::read(&message, sni, &self.limits) {
                 out.mark(Mark::Certificate, Direction::Backward, message.record);
@@ -439,6 +440,23 @@ mod tests {
             assert_eq!(hellos(&without), hellos(&with));
             assert!(read::<TlsRecords<'_>>(&without).is_none());
         }
+    }
+
+    #[test]
+    fn certificates_may_be_left_unread() {
+        let (forward, backward) = conversation(usize::MAX);
+        let segments = [(Forward, &forward[..]), (Backward, &backward[..])];
+        let (with, without) = (flow(&segments), flow_with("certificates = 0", &segments));
+        assert!(read::<CertificateInfo<'_>>(&without).is_none());
+        assert_eq!(without.marks[Mark::Certificate as usize], None);
+        // Of the rest nothing is missing.
+        assert_eq!(read::<ClientHello<'_>>(&without), read(&with));
+        assert_eq!(read::<ServerHello<'_>>(&without), read(&with));
+        assert_eq!(read::<TlsRecords<'_>>(&without), read(&with));
+        let counted =
+            |settings| read::<CertificateInfo<'_>>(&flow_with(settings, &segments)).map(|info| info.chain_len);
+        assert_eq!((counted("certificates = 1"), counted("certificates = 255")), (Some(1), Some(1)));
+        assert!(Tls::create(Settings::new("certificates = 256")).is_err());
     }
 
     /// However a handshake is cut into records, its messages are the same.

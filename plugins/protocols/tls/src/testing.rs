@@ -135,47 +135,97 @@ pub(crate) fn der(tag: u8, body: &[u8]) -> Vec<u8> {
     [head, body.to_vec()].concat()
 }
 
-fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     der(0x30, &parts.concat())
 }
 
-fn name(organisation: &str, common_name: &str) -> Vec<u8> {
-    let attribute = |last: u8, text: &str| {
-        let pair = sequence(&[&der(6, &[0x55, 4, last]), &der(0x0c, text.as_bytes())]);
-        der(0x31, &pair)
-    };
-    sequence(&[&attribute(10, organisation), &attribute(3, common_name)])
+/// A name of one attribute, whose type is `2.5.4` and this.
+pub(crate) fn attribute(last: u8, value: &[u8]) -> Vec<u8> {
+    der(0x31, &sequence(&[&der(6, &[0x55, 4, last]), value]))
 }
 
-/// A certificate of RSA 2048 with SHA-256, with these DNS names as alternatives.
-pub(crate) fn certificate(common_name: &str, alternatives: &[&str]) -> Vec<u8> {
-    let algorithm = sequence(&[&der(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11]), &der(5, &[])]);
-    let rsa = sequence(&[&der(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]), &der(5, &[])]);
-    let modulus = [&[0][..], &[0xc3; 256]].concat();
-    let key = sequence(&[&der(2, &modulus), &der(2, &[1, 0, 1])]);
-    let key = sequence(&[&rsa, &der(3, &[&[0][..], &key].concat())]);
-    let validity = sequence(&[&der(0x17, b"200101000000Z"), &der(0x17, b"300101000000Z")]);
-    let extension = |oid: &[u8], body: &[u8]| sequence(&[&der(6, oid), &der(4, body)]);
-    let names: Vec<u8> = alternatives.iter().flat_map(|name| der(0x82, name.as_bytes())).collect();
-    let mut extensions = vec![
-        extension(&[0x55, 29, 19], &sequence(&[])),
-        extension(&[0x55, 29, 32], &sequence(&[&sequence(&[&der(6, &[0x2a, 3])])])),
-        extension(&[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2], &der(4, &[0, 0])),
-    ];
-    if !alternatives.is_empty() {
-        extensions.push(extension(&[0x55, 29, 17], &der(0x30, &names)));
+fn name(organisation: &str, common_name: &str) -> Vec<u8> {
+    let text = |text: &str| der(0x0c, text.as_bytes());
+    sequence(&[&attribute(10, &text(organisation)), &attribute(3, &text(common_name))])
+}
+
+pub(crate) fn algorithm(oid: &[u8], parameters: &[u8]) -> Vec<u8> {
+    sequence(&[&der(6, oid), parameters])
+}
+
+pub(crate) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+pub(crate) const SHA256_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
+
+pub(crate) fn public_key(algorithm: &[u8], bits: &[u8]) -> Vec<u8> {
+    sequence(&[algorithm, &der(3, &[&[0][..], bits].concat())])
+}
+
+pub(crate) fn certificate_extension(oid: &[u8], body: &[u8]) -> Vec<u8> {
+    sequence(&[&der(6, oid), &der(4, body)])
+}
+
+/// The values that a certificate is made of, each whole; `extensions` are what is in their list.
+#[derive(Debug, Clone)]
+pub(crate) struct CertificateParts {
+    pub(crate) version: Vec<u8>,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) validity: Vec<u8>,
+    pub(crate) subject: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+    pub(crate) unique_ids: Vec<u8>,
+    pub(crate) extensions: Vec<u8>,
+    pub(crate) algorithm: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+}
+
+impl CertificateParts {
+    /// A certificate of RSA 2048 with SHA-256, with these DNS names as alternatives.
+    pub(crate) fn new(common_name: &str, alternatives: &[&str]) -> Self {
+        let modulus = [&[0][..], &[0xc3; 256]].concat();
+        let key = sequence(&[&der(2, &modulus), &der(2, &[1, 0, 1])]);
+        let names: Vec<u8> = alternatives.iter().flat_map(|name| der(0x82, name.as_bytes())).collect();
+        let mut extensions = vec![
+            certificate_extension(&[0x55, 29, 19], &sequence(&[])),
+            certificate_extension(&[0x55, 29, 32], &sequence(&[&sequence(&[&der(6, &[0x2a, 3])])])),
+            certificate_extension(&[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2], &der(4, &[0, 0])),
+        ];
+        if !alternatives.is_empty() {
+            extensions.push(certificate_extension(&[0x55, 29, 17], &der(0x30, &names)));
+        }
+        Self {
+            version: der(0xa0, &der(2, &[2])),
+            serial: der(2, &[0x12, 0x34]),
+            issuer: name("Good, Ltd", "Root"),
+            validity: sequence(&[&der(0x17, b"200101000000Z"), &der(0x17, b"300101000000Z")]),
+            subject: name("Shop", common_name),
+            key: public_key(&algorithm(RSA, &der(5, &[])), &key),
+            unique_ids: Vec::new(),
+            extensions: extensions.concat(),
+            algorithm: algorithm(SHA256_RSA, &der(5, &[])),
+            signature: der(3, &[0, 1, 2, 3]),
+        }
     }
-    let body = sequence(&[
-        &der(0xa0, &der(2, &[2])),
-        &der(2, &[0x12, 0x34]),
-        &algorithm,
-        &name("Good, Ltd", "Root"),
-        &validity,
-        &name("Shop", common_name),
-        &key,
-        &der(0xa3, &der(0x30, &extensions.concat())),
-    ]);
-    sequence(&[&body, &algorithm, &der(3, &[0, 1, 2, 3])])
+
+    pub(crate) fn build(&self) -> Vec<u8> {
+        let body = [
+            &self.version,
+            &self.serial,
+            &self.algorithm,
+            &self.issuer,
+            &self.validity,
+            &self.subject,
+            &self.key,
+            &self.unique_ids,
+            &der(0xa3, &der(0x30, &self.extensions)),
+        ];
+        sequence(&[&sequence(&body.map(Vec::as_slice)), &self.algorithm, &self.signature])
+    }
+}
+
+/// [`CertificateParts::new`], put together.
+pub(crate) fn certificate(common_name: &str, alternatives: &[&str]) -> Vec<u8> {
+    CertificateParts::new(common_name, alternatives).build()
 }
 
 /// A Certificate message with this chain.

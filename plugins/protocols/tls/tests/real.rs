@@ -2,11 +2,12 @@
 //! one that another implementation finds in the same bytes.
 
 // All of this file is a test.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use std::path::{Path, PathBuf};
-use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
-use veilwatch_core::packet::{LinkType, Packet, decode};
+mod captures;
+
+use std::path::Path;
+use veilwatch_core::flow::{Direction, FlowRecord};
 use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
 use veilwatch_core::record::{CertificateInfo, ClientHello, FieldId, Ja4, Record, ServerHello, TlsRecords, Value, ja4};
 use veilwatch_protocol_tls::Tls;
@@ -35,58 +36,6 @@ impl ProtocolTemplate for WithBytes {
     }
 }
 
-/// Hands the packets of a classic pcap file out; what is cut off at the end is left.
-fn each_packet(file: &[u8], mut take: impl FnMut(Packet<'_>)) {
-    let Some(magic) = file.first_chunk::<4>() else { return };
-    let (little, nanos) = match u32::from_le_bytes(*magic) {
-        0xa1b2_c3d4 => (true, 1000),
-        0xa1b2_3c4d => (true, 1),
-        0xd4c3_b2a1 => (false, 1000),
-        0x4d3c_b2a1 => (false, 1),
-        _ => return,
-    };
-    let word = |at: usize| {
-        let bytes = *file.get(at..)?.first_chunk::<4>()?;
-        Some(if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
-    };
-    let Some(link) = word(20).map(|link| LinkType(link as u16)) else { return };
-    let mut at = 24;
-    let mut number = 0;
-    while let (Some(seconds), Some(part), Some(kept), Some(wire_len)) =
-        (word(at), word(at + 4), word(at + 8), word(at + 12))
-    {
-        let Some(data) = file.get(at + 16..at + 16 + kept as usize) else { return };
-        number += 1;
-        let time_ns = u64::from(seconds) * 1_000_000_000 + u64::from(part) * nanos;
-        take(Packet { number, time_ns, link, wire_len: wire_len.max(kept), data });
-        at += 16 + kept as usize;
-    }
-}
-
-fn captures(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            captures(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "pcap") {
-            found.push(path);
-        }
-    }
-}
-
-fn flows(path: &Path) -> Vec<FlowRecord> {
-    let template = WithBytes(Tls::create(Settings::new("")).unwrap());
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(template)];
-    let mut table = FlowTable::new(FlowLimits::default(), 1);
-    each_packet(&std::fs::read(path).unwrap(), |packet| {
-        if let Ok(decoded) = decode(&packet) {
-            table.push(packet.number, packet.time_ns, &decoded, &templates);
-        }
-    });
-    table.finish_all(0, &templates);
-    table.take_finished()
-}
-
 fn read<'a, R: Record<'a>>(flow: &'a FlowRecord) -> Option<R> {
     R::read(|id| flow.fields.get(id))
 }
@@ -105,17 +54,13 @@ struct Counts {
 
 #[test]
 fn real_captures_hold_together() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/data/train");
-    let mut paths = Vec::new();
-    captures(&folder, &mut paths);
+    let paths = captures::captures(&["pcap"]);
     if paths.is_empty() {
-        println!("skipped: no captures in {}", folder.display());
         return;
     }
-    paths.sort();
     let mut counts = Counts::default();
     for path in &paths {
-        for flow in flows(path) {
+        for flow in captures::flows(path, WithBytes(Tls::create(Settings::new("")).unwrap())) {
             check(&flow, &mut counts, path);
         }
     }
