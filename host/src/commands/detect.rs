@@ -1,5 +1,5 @@
-use super::Total;
 use super::watch::Watch;
+use super::{FilterArgs, Total};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -32,7 +32,9 @@ pub(crate) struct Args {
     /// Write flows that score at least this much, whatever their verdict.
     #[arg(long, value_name = "SCORE", value_parser = score)]
     min_score: Option<f64>,
-    /// Stop after so many packets of each capture.
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Stop after so many packets of each capture; those that the filter keeps out count too.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     packets: Option<u64>,
     /// Threads that decode and assemble flows; the result does not depend on it [default: the cores].
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(model) = &args.model {
         config.model.clone_from(model);
     }
+    args.filter.apply(&mut config);
     let mut total = Total::default();
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::new(config, &mut registry)?;
@@ -148,7 +151,8 @@ impl Job<'_> {
                 let mut sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);
                 let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
                 sink.summary(&summary)?;
-                if summary.is_blind() || !summary.disabled.is_empty() {
+                let lost = !summary.disabled.is_empty() || !summary.filter_failed.is_empty();
+                if summary.is_blind() || lost {
                     super::warn(name, &summary);
                 }
                 summary

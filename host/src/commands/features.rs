@@ -1,4 +1,4 @@
-use super::Total;
+use super::{FilterArgs, Total};
 use anyhow::{Context, Result};
 use std::io::BufWriter;
 use std::path::PathBuf;
@@ -15,11 +15,14 @@ pub(crate) struct Args {
     /// Pipeline to run instead of the default one; its classifier and model are not used.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (config, mut registry) = super::prepare(args.config.as_deref())?;
+    let (mut config, mut registry) = super::prepare(args.config.as_deref())?;
+    args.filter.apply(&mut config);
     let mut total = Total::default();
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::untrained(config, &mut registry)?;

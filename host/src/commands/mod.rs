@@ -29,6 +29,24 @@ pub(crate) const PARTIAL: u8 = 3;
 /// Exit status: a final verdict is malicious.
 pub(crate) const MALICIOUS: u8 = 1;
 
+/// Which packets of the captures count.
+#[derive(Debug, clap::Args)]
+struct FilterArgs {
+    /// Look only at packets that this expression lets through, in tcpdump's language (needs libpcap); overrides the
+    /// configuration's, and `''` lifts it. The others keep their numbers.
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+}
+
+impl FilterArgs {
+    /// Has it in a configuration.
+    fn apply(&self, config: &mut Config) {
+        if let Some(filter) = &self.filter {
+            config.input.filter.clone_from(filter);
+        }
+    }
+}
+
 /// The configuration that was asked for, and the plugins in the box.
 fn prepare(path: Option<&Path>) -> Result<(Config, Registry)> {
     let config = match path {

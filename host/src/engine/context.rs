@@ -122,6 +122,8 @@ impl<'a> Consumer<'a> {
             disabled,
             plugin_errors,
             plugin_times: self.pipeline.times(),
+            filter_failed: packets.filter_failed(),
+            filtered: packets.filter.as_ref().map(|_| packets.filtered),
             packets: packets.packets,
             wire_bytes: packets.wire_bytes,
             skipped: packets.skipped,

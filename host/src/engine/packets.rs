@@ -3,6 +3,7 @@
 use super::context::Consumer;
 use super::summary::PacketCounts;
 use super::{EPOCH_PACKETS, Pipeline, RunError, RunOptions, SHARDS};
+use crate::filter::Passage;
 use crate::source::{Block, Source, SourceError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -93,15 +94,38 @@ impl<'a> Shards<'a> {
         }
     }
 
-    /// Notes what every packet tells, whoever's shard it is; returns whether an epoch ends with it.
+    /// Takes a packet, or passes it over; returns whether an epoch ends with it.
+    ///
+    /// One that the filter keeps out is as if it were not in the capture: it is in no flow and moves no clock. But it has
+    /// its number, so that epochs count it.
     #[inline]
-    fn clock(&mut self, packet: &Packet<'_>) -> bool {
+    fn next(&mut self, packet: &Packet<'_>, passage: Passage) -> bool {
         self.counts.packets += 1;
+        if passage == Passage::Seen {
+            self.push(packet);
+            self.clock(packet);
+        } else {
+            self.pass_over(packet, passage);
+        }
+        packet.number.is_multiple_of(EPOCH_PACKETS)
+    }
+
+    #[cold]
+    fn pass_over(&mut self, packet: &Packet<'_>, passage: Passage) {
+        if passage == Passage::Unfilterable {
+            *self.counts.filter_failed.entry(packet.link.0).or_default() += 1;
+        } else {
+            self.counts.filtered += 1;
+        }
+    }
+
+    /// Notes what every packet tells, whoever's shard it is.
+    #[inline]
+    fn clock(&mut self, packet: &Packet<'_>) {
         self.counts.wire_bytes += u64::from(packet.wire_len);
         self.counts.first_ns.get_or_insert(packet.time_ns);
         self.counts.last_ns = self.counts.last_ns.max(packet.time_ns);
         self.clock.tick(packet.time_ns);
-        packet.number.is_multiple_of(EPOCH_PACKETS)
     }
 
     /// What has ended, at the end of an epoch or of the capture.
@@ -168,6 +192,19 @@ struct Ended {
     packet_limit: bool,
 }
 
+impl Ended {
+    /// What the shards counted, with what only the reader knows.
+    fn told(&self, source: &Source, counts: PacketCounts) -> PacketCounts {
+        PacketCounts {
+            damage: source.status().damage.clone(),
+            filter: source.filter().cloned(),
+            interrupted: self.interrupted,
+            packet_limit: self.packet_limit,
+            ..counts
+        }
+    }
+}
+
 /// Everything in the caller's thread.
 pub(super) fn run_inline(
     pipeline: &Pipeline,
@@ -183,9 +220,8 @@ pub(super) fn run_inline(
         options,
         || spare.take(),
         |block, take| {
-            for packet in block.packets().take(take) {
-                shards.push(&packet);
-                if shards.clock(&packet)
+            for (packet, passage) in block.filtered().take(take) {
+                if shards.next(&packet, passage)
                     && let Err(error) = consumer.epoch(shards.hand_over(false))
                 {
                     failed = Some(error);
@@ -200,12 +236,7 @@ pub(super) fn run_inline(
         return Err(error);
     }
     consumer.epoch(shards.hand_over(true))?;
-    Ok(PacketCounts {
-        damage: source.status().damage.clone(),
-        interrupted: ended.interrupted,
-        packet_limit: ended.packet_limit,
-        ..shards.counts
-    })
+    Ok(ended.told(&source, shards.counts))
 }
 
 /// A block on its way to every thread of the packet stage.
@@ -257,9 +288,7 @@ pub(super) fn run_threads(
         let read = reader.join();
         consumed?;
         match read {
-            Ok(Ok((ended, damage))) if !broken => {
-                Ok(PacketCounts { damage, interrupted: ended.interrupted, packet_limit: ended.packet_limit, ..counts })
-            }
+            Ok(Ok((ended, source))) if !broken => Ok(ended.told(&source, counts)),
             Ok(Err(error)) => Err(error.into()),
             _ => Err(RunError::Output(std::io::Error::other("a thread of the engine ended unexpectedly"))),
         }
@@ -272,7 +301,7 @@ fn feed(
     to_workers: &[SyncSender<Parcel>],
     spare: &Mutex<Vec<Block>>,
     given_up: &AtomicBool,
-) -> Result<(Ended, Option<crate::source::Damage>), SourceError> {
+) -> Result<(Ended, Source), SourceError> {
     let ended = read(
         &mut source,
         options,
@@ -282,7 +311,7 @@ fn feed(
             !given_up.load(Ordering::Relaxed) && to_workers.iter().all(|worker| worker.send(parcel.clone()).is_ok())
         },
     )?;
-    Ok((ended, source.status().damage.clone()))
+    Ok((ended, source))
 }
 
 fn work(
@@ -295,9 +324,8 @@ fn work(
 ) -> PacketCounts {
     let mut shards = Shards::new(pipeline, index, of);
     while let Ok(Parcel { block, take }) = incoming.recv() {
-        for packet in block.packets().take(take) {
-            shards.push(&packet);
-            if shards.clock(&packet) && outgoing.send(shards.hand_over(false)).is_err() {
+        for (packet, passage) in block.filtered().take(take) {
+            if shards.next(&packet, passage) && outgoing.send(shards.hand_over(false)).is_err() {
                 return shards.counts;
             }
         }

@@ -72,6 +72,10 @@ struct SummaryLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<&'a str>,
     packets: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filtered: Option<u64>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    filter_failed: Map<String, Json>,
     wire_bytes: u64,
     first: Option<String>,
     last: Option<String>,
@@ -122,6 +126,11 @@ struct DamageFacts<'a> {
 
 fn counts<'a>(pairs: impl IntoIterator<Item = (&'a str, u64)>) -> Map<String, Json> {
     pairs.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+}
+
+/// Packets of each link type that the filter cannot be used with.
+fn filter_failed(summary: &Summary) -> Map<String, Json> {
+    summary.filter_failed.iter().map(|(link, failed)| (link.to_string(), failed.packets.into())).collect()
 }
 
 /// What became of packets in parts; nothing where there were none.
@@ -186,6 +195,8 @@ impl FlowLines {
             event_type: "summary",
             capture: self.capture.as_deref(),
             packets: summary.packets,
+            filtered: summary.filtered,
+            filter_failed: filter_failed(summary),
             wire_bytes: summary.wire_bytes,
             first: summary.first_ns.map(timestamp),
             last: summary.first_ns.map(|_| timestamp(summary.last_ns)),

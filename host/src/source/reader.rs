@@ -2,6 +2,7 @@ use super::compression::{self, Failure, Input};
 use super::error::shown;
 use super::format::{Format, Why};
 use super::{Block, Damage, InputLimits, SourceError, SourceStatus};
+use crate::filter::Filter;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -23,6 +24,8 @@ pub struct Source {
     failure: Option<Failure>,
     /// Whether everything has been handed out.
     finished: bool,
+    /// Which packets count; without one all do.
+    filter: Option<Filter>,
     /// Bytes read from the file.
     meter: Arc<AtomicU64>,
     status: SourceStatus,
@@ -88,9 +91,20 @@ impl Source {
             ended: false,
             failure: None,
             finished: false,
+            filter: None,
             meter,
             status,
         })
+    }
+
+    /// Has every packet that is handed out from now on marked with what a filter says of it.
+    pub(crate) fn set_filter(&mut self, filter: Option<Filter>) {
+        self.filter = filter;
+    }
+
+    /// The filter, which knows by now for which link types its expression could not be compiled.
+    pub(crate) fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     /// The next packets of the capture, at least one; `None` at its end, also where [`Damage`] made it end early.
@@ -130,6 +144,9 @@ impl Source {
                     block.grow(need);
                 }
             }
+        }
+        if let Some(filter) = &mut self.filter {
+            block.judge(filter);
         }
         self.status.packets += block.len() as u64;
         self.status.file_bytes = self.meter.load(Ordering::Relaxed);
