@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Summary};
+use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Sink, Summary};
 use veilwatch::output::{CsvSink, JsonSink, Selection, TableSink, summary_text};
 use veilwatch::source::{Source, SourceError};
 
@@ -127,29 +127,18 @@ impl Job<'_> {
         let progress = Arc::new(Progress::default());
         let status = source.status();
         let (capture_format, total) = (status.format, status.total_bytes);
-        let looked_at = Arc::clone(&progress);
-        let _watch = Watch::start(
-            true,
-            Box::new(move || {
-                let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-                let words = format!(
-                    "{} packets, {} flows, {} alerts",
-                    read(&looked_at.packets),
-                    read(&looked_at.flows),
-                    read(&looked_at.alerts)
-                );
-                (read(&looked_at.bytes), total, words)
-            }),
-        );
         let workers = self.args.workers.map_or_else(super::cores, usize::from);
-        let options = RunOptions { workers, packets: self.args.packets, stop: self.stop, progress: &progress };
+        let analyse = |sink: &mut dyn Sink| {
+            let _watch = Watch::capture(&progress, total);
+            let options = RunOptions { workers, packets: self.args.packets, stop: self.stop, progress: &progress };
+            engine::run(self.pipeline, source, options, sink).with_context(|| name.to_owned())
+        };
         let settings = &self.pipeline.config().output;
         let selection = Selection { all: self.args.all, min_score: self.args.min_score };
-        let failed = || name.to_owned();
         let summary = match self.format {
             Format::Jsonl => {
                 let mut sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);
-                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                let summary = analyse(&mut sink)?;
                 sink.summary(&summary)?;
                 let lost = !summary.disabled.is_empty() || !summary.filter_failed.is_empty();
                 if summary.is_blind() || lost {
@@ -159,7 +148,7 @@ impl Job<'_> {
             }
             Format::Csv => {
                 let mut sink = CsvSink::new(out, selection, self.name.clone(), settings.text_bytes, self.first)?;
-                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                let summary = analyse(&mut sink)?;
                 sink.finish()?;
                 // CSV has no last line of its own.
                 super::warn(name, &summary);
@@ -168,7 +157,7 @@ impl Job<'_> {
             Format::Table => {
                 let mut sink = TableSink::new(selection, settings.table_rows, settings.text_bytes)
                     .with_services(veilwatch::tables::load(&self.pipeline.config().tables)?);
-                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                let summary = analyse(&mut sink)?;
                 write!(out, "{}{}", summary_text(name, capture_format, &summary), sink.render(self.colour))?;
                 summary
             }

@@ -15,6 +15,11 @@ use veilwatch_core::flow::FlowRecord;
 pub trait Sink {
     /// Takes one flow.
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()>;
+
+    /// Called after flows, when none will follow before more packets are read: whoever waits for them should get them now.
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A finished flow with what the pipeline makes of it.
@@ -111,6 +116,9 @@ impl<'a> Consumer<'a> {
                 }
                 self.sink.flow(&Detection { flow, scored: scored.as_ref(), pipeline: self.pipeline })?;
             }
+        }
+        if !flows.is_empty() {
+            self.sink.flush()?;
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub struct JsonSink<W> {
     out: W,
     selection: Selection,
     lines: FlowLines,
+    /// Whether there are lines that may not have reached their reader yet.
+    unflushed: bool,
 }
 
 /// Makes the lines of the format, for whoever keeps them elsewhere than in a stream.
@@ -163,7 +165,7 @@ struct FlowFacts {
 impl<W: Write> JsonSink<W> {
     /// A sink; `capture` names the capture on every line, where a run has several.
     pub fn new(out: W, selection: Selection, capture: Option<String>, text_bytes: u32) -> Self {
-        Self { out, selection, lines: FlowLines::new(capture, text_bytes) }
+        Self { out, selection, lines: FlowLines::new(capture, text_bytes), unflushed: false }
     }
 
     /// Writes the last line.
@@ -340,7 +342,12 @@ impl<W: Write> Sink for JsonSink<W> {
         let mut line = Vec::new();
         self.lines.flow(detection, &mut line)?;
         line.push(b'\n');
+        self.unflushed = true;
         self.out.write_all(&line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.unflushed) { self.out.flush() } else { Ok(()) }
     }
 }
 
