@@ -1,10 +1,15 @@
-//! What a run is like for whoever waits for it: alerts on time, progress on a terminal.
+//! What a run is like for whoever waits for it: alerts on time, progress on a terminal, Ctrl-C, a reader that goes away.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 mod common;
+#[path = "common/long.rs"]
+mod long;
 
 use common::{example, out, root, veilwatch};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -127,5 +132,161 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
         quiet.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!(said, "");
         assert!(ends(&mut quiet).code().is_some());
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+/// Waits until a child is ready for SIGINT and SIGTERM.
+fn listens(child: &Child) {
+    let begin = Instant::now();
+    let both = 1u64 << (Signal::SIGINT as u32 - 1) | 1 << (Signal::SIGTERM as u32 - 1);
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        if u64::from_str_radix(caught.trim(), 16).unwrap() & both == both {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "it never listens");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a child left after its end.
+fn left(child: &mut Child, heard: &Receiver<String>) -> (Option<i32>, Value, String) {
+    let status = ends(child).code();
+    let summary = heard.iter().last().map_or(Value::Null, |line| serde_json::from_str(&line).unwrap());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (status, summary, said)
+}
+
+#[test]
+fn a_file_that_is_interrupted_keeps_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.pcap");
+    let capture = alerts_and_more();
+    // The last packets once more, some million times: it takes its time.
+    let mut file = File::create(&path).unwrap();
+    file.write_all(&capture).unwrap();
+    let tail = capture[capture.len() - 76_000..].repeat(10);
+    (0..100).for_each(|_| file.write_all(&tail).unwrap());
+    for with in [Signal::SIGINT, Signal::SIGTERM] {
+        let name = path.to_str().unwrap();
+        let mut child =
+            piped(&["detect", name, "examples/captures/benign-odd.pcap", "--format", "jsonl"]).spawn().unwrap();
+        let heard = lines(child.stdout.take().unwrap());
+        assert!(heard.recv_timeout(PATIENCE).unwrap().contains("malicious"));
+        signal(&child, with);
+        let (status, summary, said) = left(&mut child, &heard);
+        assert_eq!(status, Some(1), "{said}");
+        for name in ["interrupted", "partial"] {
+            assert_eq!(summary[name], true, "{summary}");
+        }
+        let packets = summary["packets"].as_u64().unwrap();
+        assert!(packets > 8192 && packets < 1_000_000, "{summary}");
+        assert!(said.contains("interrupted: this is what was found so far"), "{said}");
+        assert!(said.ends_with("interrupted: 1 captures were not read\n"), "{said}");
+    }
+}
+
+#[test]
+fn a_quiet_pipe_can_be_interrupted() {
+    // Of a capture that goes on.
+    let mut child = piped(&["detect", "-", "--format", "jsonl"]).spawn().unwrap();
+    let heard = lines(child.stdout.take().unwrap());
+    let mut input = child.stdin.take().unwrap();
+    // More than a pipe holds, so that reading has begun.
+    let capture = std::fs::read(example("benign-odd.pcap")).unwrap();
+    assert!(capture.len() > 200_000);
+    input.write_all(&capture).unwrap();
+    listens(&child);
+    signal(&child, Signal::SIGINT);
+    let (status, summary, _) = left(&mut child, &heard);
+    assert_eq!((status, &summary["interrupted"], &summary["damage"]), (Some(3), &true.into(), &Value::Null));
+    assert!(summary["packets"].as_u64().unwrap() > 100, "{summary}");
+    drop(input);
+    // Before there is anything; the same with a named pipe that nobody writes to.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for command in ["detect", "features"] {
+        for input in ["-", path.to_str().unwrap()] {
+            let mut child = piped(&[command, input]).spawn().unwrap();
+            let heard = lines(child.stdout.take().unwrap());
+            listens(&child);
+            signal(&child, Signal::SIGTERM);
+            let status = ends(&mut child).code();
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            assert!(status == Some(3) && said.ends_with(": interrupted before its header was there\n"), "{said}");
+            assert_eq!(heard.iter().count(), usize::from(command == "features"));
+        }
+    }
+}
+
+#[test]
+fn a_named_pipe_reads_like_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut child = piped(&["detect", path.to_str().unwrap(), "--all", "--format", "jsonl"]).spawn().unwrap();
+    let heard = lines(child.stdout.take().unwrap());
+    listens(&child);
+    let file = example("first-run.pcap");
+    std::fs::write(&path, std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(ends(&mut child).code(), Some(1));
+    let (_, want) = out(&veilwatch([Path::new("detect"), &file, Path::new("--all"), Path::new("--format=jsonl")]));
+    assert!(heard.iter().eq(want.lines()));
+}
+
+/// A run that cannot end because nobody takes what it writes.
+#[test]
+fn the_second_time_it_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.pcap");
+    std::fs::write(&path, long::long_capture(12_000, false)).unwrap();
+    for (with, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let mut child = piped(&["detect", path.to_str().unwrap(), "--all", "--format", "jsonl"]).spawn().unwrap();
+        // Something was written, and nobody reads on.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        signal(&child, with);
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(child.try_wait().unwrap().is_none(), "it ended the first time");
+        signal(&child, with);
+        assert_eq!(ends(&mut child).code(), Some(status));
+    }
+}
+
+/// As with `| head -1`.
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.pcap");
+    std::fs::write(&path, long::long_capture(12_000, false)).unwrap();
+    let long = path.to_str().unwrap();
+    for args in [
+        &["detect", long, "--all", "--format", "jsonl"][..],
+        &["detect", long, "--all", "--format", "csv"],
+        &["detect", long, "--all", "--format", "jsonl", "--workers", "1"],
+        &["features", long],
+    ] {
+        let mut child = piped(args).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.len() > 50, "{first}");
+        let (_, nothing) = channel();
+        let (status, _, said) = left(&mut child, &nothing);
+        assert_eq!((status, said.as_str()), (Some(141), ""), "{args:?}");
+    }
+    // Nobody was there in the first place.
+    for args in [&["detect", "examples/captures/first-run.pcap"][..], &["config", "example"], &["plugin", "list"]] {
+        let mut child = piped(args).spawn().unwrap();
+        drop(child.stdout.take());
+        let (_, nothing) = channel();
+        let (status, _, said) = left(&mut child, &nothing);
+        assert!(said.is_empty() && matches!(status, Some(141 | 0 | 1)), "{args:?}: {status:?} {said}");
     }
 }

@@ -1,3 +1,4 @@
+use super::interrupt::Interrupt;
 use super::watch::Watch;
 use super::{FilterArgs, Total};
 use anyhow::{Context, Result};
@@ -6,7 +7,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Sink, Summary};
 use veilwatch::output::{CsvSink, JsonSink, Selection, TableSink, summary_text};
 use veilwatch::source::{Source, SourceError};
@@ -73,22 +74,28 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut total = Total::default();
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::new(config, &mut registry)?;
-    let stop = super::stop_on_interrupt()?;
+    let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl });
     let mut out = BufWriter::new(std::io::stdout().lock());
     let several = captures.inputs.len() > 1;
     for (at, input) in captures.inputs.iter().enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            total.partial = true;
+        if interrupt.asked() {
+            total.interrupt(captures.inputs.len() - at);
             break;
         }
         let name = several.then(|| super::name(input));
-        let job = Job { args, pipeline: &pipeline, stop: &stop, format, colour: terminal, name, first: at == 0 };
-        let outcome =
-            super::open(input, pipeline.config()).and_then(|source| job.run(&super::name(input), source, &mut out));
+        let job =
+            Job { args, pipeline: &pipeline, stop: interrupt.flag(), format, colour: terminal, name, first: at == 0 };
+        let outcome = super::open(input, pipeline.config(), &interrupt)
+            .and_then(|source| job.run(&super::name(input), source, &mut out));
         match outcome {
             Ok(summary) => total.add(&summary),
+            Err(error) if super::is_interrupted(&error) => {
+                super::say(&format!("{error:#}"));
+                total.interrupt(captures.inputs.len() - at - 1);
+                break;
+            }
             // One bad file among many is named, and the others go on; a plugin or a full disk fails them all.
             Err(error) if several && concerns_one_file(&error) => {
                 super::complain(&format!("{error:#}"));
@@ -141,7 +148,7 @@ impl Job<'_> {
                 let summary = analyse(&mut sink)?;
                 sink.summary(&summary)?;
                 let lost = !summary.disabled.is_empty() || !summary.filter_failed.is_empty();
-                if summary.is_blind() || lost {
+                if summary.is_blind() || summary.interrupted || lost {
                     super::warn(name, &summary);
                 }
                 summary

@@ -1,3 +1,4 @@
+use super::interrupt::Interrupt;
 use super::watch::Watch;
 use super::{FilterArgs, Total};
 use anyhow::{Context, Result};
@@ -5,7 +6,6 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use veilwatch::engine::{self, Detection, Pipeline, Progress, RunOptions, Sink};
 use veilwatch::output::csv_error;
 
@@ -29,19 +29,28 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut total = Total::default();
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::untrained(config, &mut registry)?;
-    let stop = super::stop_on_interrupt()?;
+    let interrupt = Interrupt::listen()?;
     let mut sink = Rows { out: csv::Writer::from_writer(BufWriter::new(std::io::stdout().lock())), unflushed: true };
     let columns = pipeline.schema().columns().iter().map(|column| column.name.as_ref());
     sink.out.write_record(["flow_id"].into_iter().chain(columns)).map_err(csv_error)?;
-    for input in &captures.inputs {
-        if stop.load(Ordering::Relaxed) {
+    for (at, input) in captures.inputs.iter().enumerate() {
+        if interrupt.asked() {
+            total.interrupt(captures.inputs.len() - at);
             break;
         }
         let name = super::name(input);
-        let source = super::open(input, pipeline.config())?;
+        let source = match super::open(input, pipeline.config(), &interrupt) {
+            Err(error) if super::is_interrupted(&error) => {
+                super::say(&format!("{error:#}"));
+                total.interrupt(captures.inputs.len() - at - 1);
+                break;
+            }
+            other => other?,
+        };
         let progress = Arc::new(Progress::default());
         let watch = Watch::capture(&progress, source.status().total_bytes);
-        let options = RunOptions { workers: super::cores(), packets: None, stop: &stop, progress: &progress };
+        let options =
+            RunOptions { workers: super::cores(), packets: None, stop: interrupt.flag(), progress: &progress };
         let summary = engine::run(&pipeline, source, options, &mut sink).with_context(|| name.clone())?;
         drop(watch);
         super::warn(&name, &summary);

@@ -174,7 +174,10 @@ fn read(
             ended.interrupted = true;
             break;
         }
-        let Some(block) = source.next_block(recycled())? else { return Ok(ended) };
+        let Some(block) = source.next_block(recycled())? else {
+            ended.interrupted = source.interrupted();
+            return Ok(ended);
+        };
         options.progress.read(source);
         let take = (block.len() as u64).min(limit - seen);
         seen += take;

@@ -100,6 +100,7 @@ struct SummaryLine<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     disabled: Vec<DisabledPlugin<'a>>,
     partial: bool,
+    interrupted: bool,
     stopped: bool,
     damage: Option<DamageFacts<'a>>,
 }
@@ -217,6 +218,7 @@ impl FlowLines {
             plugin_errors: counts(summary.plugin_errors.iter().map(|part| (part.id.as_str(), part.records))),
             disabled: summary.disabled.iter().map(DisabledPlugin::of).collect(),
             partial: summary.is_partial(),
+            interrupted: summary.interrupted,
             stopped: summary.packet_limit,
             damage: summary.damage.as_ref().map(|damage| DamageFacts { offset: damage.offset, what: &damage.what }),
         };
