@@ -281,6 +281,13 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         let (status, _, said) = left(&mut child, &nothing);
         assert_eq!((status, said.as_str()), (Some(141), ""), "{args:?}");
     }
+    // On a pipe that goes on and says nothing more.
+    let mut child = piped(&["detect", "-", "--all", "--format", "jsonl"]).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&std::fs::read(&path).unwrap()).unwrap();
+    child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    assert_eq!(ends(&mut child).code(), Some(141));
+    drop(input);
     // Nobody was there in the first place.
     for args in [&["detect", "examples/captures/first-run.pcap"][..], &["config", "example"], &["plugin", "list"]] {
         let mut child = piped(args).spawn().unwrap();

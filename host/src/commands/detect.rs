@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl });
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(interrupt.stdout()?);
     let several = captures.inputs.len() > 1;
     for (at, input) in captures.inputs.iter().enumerate() {
         if interrupt.asked() {

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::untrained(config, &mut registry)?;
     let interrupt = Interrupt::listen()?;
-    let mut sink = Rows { out: csv::Writer::from_writer(BufWriter::new(std::io::stdout().lock())), unflushed: true };
+    let mut sink = Rows { out: csv::Writer::from_writer(BufWriter::new(interrupt.stdout()?)), unflushed: true };
     let columns = pipeline.schema().columns().iter().map(|column| column.name.as_ref());
     sink.out.write_record(["flow_id"].into_iter().chain(columns)).map_err(csv_error)?;
     for (at, input) in captures.inputs.iter().enumerate() {

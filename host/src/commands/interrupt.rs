@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, StdoutLock, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -19,8 +19,9 @@ use veilwatch::source::Interrupted;
 /// Whether somebody asked for the end.
 pub(super) struct Interrupt {
     asked: Arc<AtomicBool>,
-    /// Has something to read once somebody did; nobody reads it.
+    /// Has something to read once somebody did, or nobody reads the output any more; it stays there.
     wake: UnixStream,
+    waker: UnixStream,
 }
 
 impl Interrupt {
@@ -38,7 +39,7 @@ impl Interrupt {
             flag::register(signal, Arc::clone(&asked))?;
             pipe::register(signal, waker.try_clone()?)?;
         }
-        Ok(Self { asked, wake })
+        Ok(Self { asked, wake, waker })
     }
 
     /// Set once somebody asked.
@@ -49,6 +50,11 @@ impl Interrupt {
     /// Whether somebody asked.
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Standard output. Where nobody reads it any more, no read goes on either, so that a run ends on a quiet pipe.
+    pub(super) fn stdout(&self) -> io::Result<Output> {
+        Ok(Output { inner: io::stdout().lock(), waker: self.waker.try_clone()? })
     }
 
     /// Standard input, of which no read goes on when somebody asks.
@@ -62,6 +68,22 @@ impl Interrupt {
     pub(super) fn pipe(&self, path: &Path) -> io::Result<Patient> {
         let input = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
         Ok(Patient { input, wake: self.wake.try_clone()? })
+    }
+}
+
+/// An output whose end is the end of reading.
+pub(super) struct Output {
+    inner: StdoutLock<'static>,
+    waker: UnixStream,
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes).inspect_err(|_| _ = (&self.waker).write(&[0]))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush().inspect_err(|_| _ = (&self.waker).write(&[0]))
     }
 }
 
