@@ -6,8 +6,10 @@
 //! ends before it.
 
 mod framing;
+mod spare;
 
 pub use framing::{Framed, Framing};
+pub use spare::{PrefixPair, Spare};
 
 use framing::Frames;
 
@@ -19,7 +21,7 @@ pub struct StreamPrefix {
     /// Bytes that came in order, kept or not.
     length: usize,
     /// Where in the stream only headers began to be kept, and how far they have come.
-    frames: Option<Box<Frames>>,
+    frames: Option<Frames>,
     /// Sequence number of the first byte of `data`.
     base: Option<u32>,
     /// Whether the base came from a SYN, so that nothing can come before it.
@@ -77,9 +79,6 @@ pub enum Pushed {
 /// Packets of a prefix whose place is remembered.
 const MARKS: usize = 64;
 
-/// Bytes that a prefix makes room for at a time.
-const FIRST_BYTES: usize = 2048;
-
 impl StreamPrefix {
     /// Notes a SYN: the first payload byte has the next sequence number.
     pub fn anchor(&mut self, syn_seq: u32) {
@@ -90,32 +89,48 @@ impl StreamPrefix {
     }
 
     /// Takes one TCP segment in; `cut` says that the capture holds only the beginning of it.
-    pub fn push(&mut self, seq: u32, bytes: &[u8], cut: bool, packet: u64, limits: PrefixLimits) -> Pushed {
+    pub fn push(
+        &mut self,
+        seq: u32,
+        bytes: &[u8],
+        cut: bool,
+        packet: u64,
+        limits: PrefixLimits,
+        spare: &mut Spare,
+    ) -> Pushed {
         if self.closed {
             return Pushed::Same;
         }
         let base = *self.base.get_or_insert(seq);
         let offset = seq.wrapping_sub(base);
         if offset > i32::MAX as u32 {
-            return self.push_before(offset.wrapping_neg(), bytes, cut, packet, limits);
+            return self.push_before(offset.wrapping_neg(), bytes, cut, packet, limits, spare);
         }
         if offset >= limits.bytes {
             return Pushed::Same;
         }
         let bytes = &bytes[..bytes.len().min((limits.bytes - offset) as usize)];
         if offset as usize <= self.length && self.waiting.is_empty() {
-            let outcome = self.append(offset, bytes, packet, limits);
+            let outcome = self.append(offset, bytes, packet, limits, spare);
             let reaches = offset as usize + bytes.len() == self.length;
             if cut && reaches {
                 self.close();
             }
             return outcome;
         }
-        self.fit_in(offset, bytes, cut, packet, limits)
+        self.fit_in(offset, bytes, cut, packet, limits, spare)
     }
 
     /// Takes a segment in while others wait: only bytes that no earlier packet brought are new, the rest is compared.
-    fn fit_in(&mut self, offset: u32, bytes: &[u8], cut: bool, packet: u64, limits: PrefixLimits) -> Pushed {
+    fn fit_in(
+        &mut self,
+        offset: u32,
+        bytes: &[u8],
+        cut: bool,
+        packet: u64,
+        limits: PrefixLimits,
+        spare: &mut Spare,
+    ) -> Pushed {
         let before = self.length;
         let mut conflict = false;
         let mut at = offset as usize;
@@ -156,7 +171,7 @@ impl StreamPrefix {
             let cut = cut && to == end;
             self.waiting.push(Piece { offset: from as u32, packet, bytes: part(from, to).to_vec(), cut });
         }
-        self.drain(limits);
+        self.drain(limits, spare);
         match (conflict, self.length > before) {
             (true, _) => Pushed::Conflict,
             (false, true) => Pushed::Grew,
@@ -165,16 +180,24 @@ impl StreamPrefix {
     }
 
     /// A UDP payload or anything else that has an order of its own: appended as it comes.
-    pub fn append_datagram(&mut self, bytes: &[u8], packet: u64, limits: PrefixLimits) -> Pushed {
+    pub fn append_datagram(&mut self, bytes: &[u8], packet: u64, limits: PrefixLimits, spare: &mut Spare) -> Pushed {
         if self.closed {
             return Pushed::Same;
         }
-        self.append(self.length as u32, bytes, packet, limits)
+        self.append(self.length as u32, bytes, packet, limits, spare)
     }
 
     /// A segment from before the base, `before` bytes earlier: without a SYN the first packet seen need not be the
     /// first sent.
-    fn push_before(&mut self, before: u32, bytes: &[u8], cut: bool, packet: u64, limits: PrefixLimits) -> Pushed {
+    fn push_before(
+        &mut self,
+        before: u32,
+        bytes: &[u8],
+        cut: bool,
+        packet: u64,
+        limits: PrefixLimits,
+        spare: &mut Spare,
+    ) -> Pushed {
         if self.anchored || before > limits.bytes || cut || self.frames.is_some() {
             return if self.anchored && before == 1 { Pushed::Same } else { self.overlap_before(before, bytes) };
         }
@@ -196,7 +219,7 @@ impl StreamPrefix {
         let bytes = &bytes[..bytes.len().min(limits.bytes as usize)];
         // These pieces were counted when they came: they do not count as waiting.
         let most = limits.waiting as usize + MARKS;
-        let outcome = self.fit_in(0, bytes, cut, packet, PrefixLimits { waiting: u32::MAX, ..limits });
+        let outcome = self.fit_in(0, bytes, cut, packet, PrefixLimits { waiting: u32::MAX, ..limits }, spare);
         if self.waiting.len() > most {
             self.waiting.sort_by_key(|piece| piece.offset);
             self.dropped += (self.waiting.len() - most) as u32;
@@ -225,14 +248,14 @@ impl StreamPrefix {
     }
 
     /// Appends the new part of a segment that begins within or at the end of what came in order.
-    fn append(&mut self, offset: u32, bytes: &[u8], packet: u64, limits: PrefixLimits) -> Pushed {
+    fn append(&mut self, offset: u32, bytes: &[u8], packet: u64, limits: PrefixLimits, spare: &mut Spare) -> Pushed {
         let at = offset as usize;
         let (known, fresh) = bytes.split_at((self.length - at).min(bytes.len()));
         let conflict = self.differs(at, known);
         let room = (limits.bytes as usize).saturating_sub(self.length);
         let fresh = &fresh[..fresh.len().min(room)];
         if !fresh.is_empty() {
-            self.keep(fresh, packet, room);
+            self.keep(fresh, packet, room, spare);
             self.length += fresh.len();
         }
         if self.length >= limits.bytes as usize {
@@ -246,7 +269,7 @@ impl StreamPrefix {
     }
 
     /// Keeps what is to be kept of the next bytes; `room` is how many there can be in all.
-    fn keep(&mut self, fresh: &[u8], packet: u64, room: usize) {
+    fn keep(&mut self, fresh: &[u8], packet: u64, room: usize, spare: &mut Spare) {
         let start = self.data.len() as u32;
         if self.marks.capacity() == 0 {
             self.marks.reserve_exact(8);
@@ -259,37 +282,49 @@ impl StreamPrefix {
             self.marks.push((start, packet));
         }
         if let Some(frames) = &mut self.frames {
+            if self.data.capacity() == 0 {
+                self.data = spare.buffer(1, room);
+            }
             frames.take(fresh, &mut self.data);
             return;
         }
-        if self.data.capacity() - self.data.len() < fresh.len() {
-            // Many connections stay open for long: doubling would hold twice what they sent.
-            self.data.reserve_exact(fresh.len().max(FIRST_BYTES.min(room)));
+        let length = self.data.len() + fresh.len();
+        if self.data.capacity() < length {
+            let mut larger = spare.buffer(length, self.data.len() + room);
+            larger.extend_from_slice(&self.data);
+            spare.give(std::mem::replace(&mut self.data, larger));
         }
         self.data.extend_from_slice(fresh);
     }
 
     /// From `how.at` on keeps only the headers of frames. A framing that is not possible, and a second one, change nothing.
-    pub fn frame(&mut self, how: Framing) {
+    pub fn frame(&mut self, how: Framing, spare: &mut Spare) {
         if self.closed || self.frames.is_some() || how.at > self.data.len() || !how.is_possible() {
             return;
         }
-        let tail = self.data.split_off(how.at);
-        self.data.shrink_to_fit();
-        self.frames = Some(Box::new(Frames::new(how)));
+        let before = std::mem::take(&mut self.data);
+        self.data = spare.buffer(how.at.max(1), how.at);
+        self.data.extend_from_slice(&before[..how.at]);
+        let tail = &before[how.at..];
+        self.frames = Some(Frames::new(how));
         // What is there already comes again, packet by packet.
         let first = self.marks.partition_point(|(start, _)| (*start as usize) < how.at);
         let within = self.marks[..first].last().map_or(0, |(_, packet)| *packet);
-        let later = self.marks.split_off(first);
+        let mut later = [(0, 0); MARKS + 1];
+        let count = self.marks.len() - first;
+        later[..count].copy_from_slice(&self.marks[first..]);
+        later[count] = ((how.at + tail.len()) as u32, 0);
+        self.marks.truncate(first);
         let mut from = 0;
         let mut packet = within;
-        for (start, next) in later.into_iter().chain([((how.at + tail.len()) as u32, 0)]) {
+        for &(start, next) in &later[..=count] {
             let to = start as usize - how.at;
             if to > from {
-                self.keep(&tail[from..to], packet, 0);
+                self.keep(&tail[from..to], packet, 0, spare);
             }
             (from, packet) = (to, next);
         }
+        spare.give(before);
     }
 
     /// How the bytes are to be read where only headers are kept.
@@ -298,10 +333,10 @@ impl StreamPrefix {
     }
 
     /// Takes in whatever waited and is now in order.
-    fn drain(&mut self, limits: PrefixLimits) {
+    fn drain(&mut self, limits: PrefixLimits, spare: &mut Spare) {
         while let Some(at) = self.waiting.iter().position(|piece| piece.offset as usize == self.length) {
             let piece = self.waiting.swap_remove(at);
-            self.append(piece.offset, &piece.bytes, piece.packet, limits);
+            self.append(piece.offset, &piece.bytes, piece.packet, limits, spare);
             if piece.cut {
                 self.close();
             }
@@ -337,8 +372,7 @@ impl StreamPrefix {
     /// Bytes of memory that the prefix holds.
     pub fn footprint(&self) -> usize {
         let waiting = self.waiting.iter().map(|piece| piece.bytes.capacity() + size_of::<Piece>()).sum::<usize>();
-        let frames = self.frames.as_ref().map_or(0, |_| size_of::<Frames>());
-        self.data.capacity() + waiting + frames + self.marks.capacity() * size_of::<(u32, u64)>()
+        self.data.capacity() + waiting + self.marks.capacity() * size_of::<(u32, u64)>()
     }
 
     /// Number of the packet that brought the byte at `offset`.
@@ -347,11 +381,12 @@ impl StreamPrefix {
         Some(self.marks.get(after.checked_sub(1)?)?.1)
     }
 
-    /// Frees the bytes; nothing more is taken in.
-    pub fn release(&mut self) {
-        self.close();
-        self.data = Vec::new();
-        self.marks = Vec::new();
+    /// Becomes one without a byte again, and gives its memory back.
+    fn reset(&mut self, spare: &mut Spare) {
+        spare.give(std::mem::take(&mut self.data));
+        let mut marks = std::mem::take(&mut self.marks);
+        marks.clear();
+        *self = Self { marks, ..Self::default() };
     }
 }
 
@@ -368,7 +403,7 @@ mod tests {
         for step in [2, 100, 16_384] {
             let mut prefix = StreamPrefix::default();
             for at in 0..2000u32 {
-                prefix.push(u32::MAX.wrapping_sub(at * step), b"x", false, 1, limits);
+                prefix.push(u32::MAX.wrapping_sub(at * step), b"x", false, 1, limits, &mut Spare::default());
                 assert!(prefix.waiting.len() <= 32 + MARKS);
                 assert!(prefix.waiting.iter().all(|piece| piece.offset < limits.bytes));
             }
@@ -381,16 +416,16 @@ mod tests {
     #[test]
     fn a_conflicting_copy_loses_and_is_told() {
         let mut prefix = StreamPrefix::default();
-        prefix.push(5, b"good", false, 1, LIMITS);
-        assert_eq!(prefix.push(5, b"evil", false, 2, LIMITS), Pushed::Conflict);
+        prefix.push(5, b"good", false, 1, LIMITS, &mut Spare::default());
+        assert_eq!(prefix.push(5, b"evil", false, 2, LIMITS, &mut Spare::default()), Pushed::Conflict);
         assert_eq!(prefix.bytes(), b"good");
     }
 
     #[test]
     fn a_cut_segment_ends_the_prefix() {
         let mut prefix = StreamPrefix::default();
-        prefix.push(0, b"begin", true, 1, LIMITS);
-        prefix.push(100, b"rest", false, 2, LIMITS);
+        prefix.push(0, b"begin", true, 1, LIMITS, &mut Spare::default());
+        prefix.push(100, b"rest", false, 2, LIMITS, &mut Spare::default());
         assert_eq!((prefix.bytes(), prefix.is_closed()), (&b"begin"[..], true));
     }
 
@@ -398,8 +433,8 @@ mod tests {
     fn packets_are_found_again() {
         let mut prefix = StreamPrefix::default();
         prefix.anchor(99);
-        prefix.push(105, b"fghij", false, 8, LIMITS);
-        prefix.push(100, b"abcde", false, 9, LIMITS);
+        prefix.push(105, b"fghij", false, 8, LIMITS, &mut Spare::default());
+        prefix.push(100, b"abcde", false, 9, LIMITS, &mut Spare::default());
         assert_eq!(prefix.bytes(), b"abcdefghij");
         assert_eq!((prefix.packet_at(0), prefix.packet_at(5), prefix.packet_at(9)), (Some(9), Some(8), Some(8)));
     }
@@ -408,9 +443,9 @@ mod tests {
     fn the_first_copy_wins_among_those_that_wait() {
         let mut prefix = StreamPrefix::default();
         prefix.anchor(0);
-        prefix.push(11, b"XX", false, 1, LIMITS);
-        assert_eq!(prefix.push(6, b"yyyyyyyyyy", false, 2, LIMITS), Pushed::Conflict);
-        prefix.push(1, b"aaaaa", false, 3, LIMITS);
+        prefix.push(11, b"XX", false, 1, LIMITS, &mut Spare::default());
+        assert_eq!(prefix.push(6, b"yyyyyyyyyy", false, 2, LIMITS, &mut Spare::default()), Pushed::Conflict);
+        prefix.push(1, b"aaaaa", false, 3, LIMITS, &mut Spare::default());
         assert_eq!(prefix.bytes(), b"aaaaayyyyyXXyyy");
         let packets: Vec<_> = [0, 5, 10, 12].map(|at| prefix.packet_at(at)).to_vec();
         assert_eq!(packets, [Some(3), Some(2), Some(1), Some(2)]);
@@ -419,9 +454,9 @@ mod tests {
     #[test]
     fn packets_are_found_again_after_an_earlier_beginning() {
         let mut prefix = StreamPrefix::default();
-        prefix.push(100, b"cc", false, 5, LIMITS);
-        prefix.push(102, b"dd", false, 6, LIMITS);
-        prefix.push(98, b"bb", false, 7, LIMITS);
+        prefix.push(100, b"cc", false, 5, LIMITS, &mut Spare::default());
+        prefix.push(102, b"dd", false, 6, LIMITS, &mut Spare::default());
+        prefix.push(98, b"bb", false, 7, LIMITS, &mut Spare::default());
         assert_eq!(prefix.bytes(), b"bbccdd");
         assert_eq!([0, 2, 4].map(|at| prefix.packet_at(at)), [Some(7), Some(5), Some(6)]);
     }
@@ -430,8 +465,8 @@ mod tests {
     fn a_cut_segment_that_waited_ends_the_prefix_too() {
         let mut prefix = StreamPrefix::default();
         prefix.anchor(0);
-        prefix.push(3, b"cd", true, 1, LIMITS);
-        prefix.push(1, b"ab", false, 2, LIMITS);
+        prefix.push(3, b"cd", true, 1, LIMITS, &mut Spare::default());
+        prefix.push(1, b"ab", false, 2, LIMITS, &mut Spare::default());
         assert_eq!((prefix.bytes(), prefix.is_closed()), (&b"abcd"[..], true));
     }
 
@@ -446,7 +481,7 @@ mod tests {
             prefix.anchor(u32::MAX);
             let limits = PrefixLimits { bytes: 64, waiting: 1000 };
             for (packet, (at, bytes)) in segments.iter().enumerate() {
-                prefix.push(*at as u32, bytes, false, packet as u64, limits);
+                prefix.push(*at as u32, bytes, false, packet as u64, limits, &mut Spare::default());
                 for (offset, byte) in bytes.iter().enumerate() {
                     if let Some(cell) = first.get_mut(at + offset) {
                         cell.get_or_insert(*byte);
@@ -476,7 +511,7 @@ mod tests {
             let limits = PrefixLimits { bytes: 64, waiting: 64 };
             for (packet, (at, len)) in pieces.into_iter().enumerate() {
                 let bytes = &stream[at..(at + len).min(stream.len())];
-                prefix.push(start.wrapping_add(at as u32), bytes, false, packet as u64, limits);
+                prefix.push(start.wrapping_add(at as u32), bytes, false, packet as u64, limits, &mut Spare::default());
             }
             if syn {
                 prop_assert_eq!(prefix.bytes(), &stream[..stream.len().min(64)]);

@@ -1,5 +1,6 @@
 use crate::packet::Decoded;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address and a port of a flow.
@@ -35,7 +36,7 @@ pub fn format_address(address: [u8; 16]) -> IpAddr {
 }
 
 /// A five-tuple without direction, plus the symmetric identifiers of networks: the two endpoints stand in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey {
     /// The smaller endpoint.
     pub low: Endpoint,
@@ -47,12 +48,25 @@ pub struct FlowKey {
     pub lan: u64,
 }
 
+/// In few large words: this is done for every packet.
+impl Hash for FlowKey {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.low.address));
+        state.write_u128(u128::from_ne_bytes(self.high.address));
+        let ports = u64::from(self.low.port) << 16 | u64::from(self.high.port);
+        state.write_u64(ports << 8 | u64::from(self.protocol));
+        state.write_u64(self.lan);
+    }
+}
+
 impl FlowKey {
     /// The key of a packet's flow, and whether the packet goes from `low` to `high`.
     pub fn of(packet: &Decoded<'_>) -> (Self, bool) {
         let src = Endpoint { address: packet.src, port: packet.src_port };
         let dst = Endpoint { address: packet.dst, port: packet.dst_port };
-        let upward = src <= dst;
+        let order = |end: &Endpoint| (u128::from_be_bytes(end.address), end.port);
+        let upward = order(&src) <= order(&dst);
         let (low, high) = if upward { (src, dst) } else { (dst, src) };
         (Self { low, high, protocol: packet.protocol, lan: packet.lan }, upward)
     }

@@ -16,7 +16,7 @@ pub use key::{Endpoint, FlowKey, format_address};
 pub use limits::{FlowCounters, FlowLimits};
 pub use record::{EndReason, FlowRecord, Handed};
 pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
-pub use table::{FlowTable, Templates};
+pub use table::{FlowTable, Place, Templates};
 
 /// One of the two directions of a flow, as its packets travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

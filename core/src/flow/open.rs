@@ -1,15 +1,27 @@
 //! One open flow: its counts, its beginnings, and what templates read out of them.
 
 use super::{
-    Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker, Splt,
+    Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker,
     Templates,
 };
-use crate::context::ConversationSnapshot;
 use crate::packet::{Decoded, Tcp};
-use crate::plugin::{Carrier, PluginError, Probe, Progress, RecordSink, StreamView};
+use crate::plugin::{Carrier, Probe, Progress, RecordSink, StreamView};
 use crate::record::{FieldId, FieldStore, Mark, Value};
-use crate::stream::{Framed, Framing, PrefixLimits, Pushed, StreamPrefix};
+use crate::stream::{Framed, Framing, PrefixLimits, PrefixPair, Pushed, Spare, StreamPrefix};
 use sha2::{Digest, Sha256};
+
+/// What reading a flow takes beside the flow.
+pub(super) struct Means<'a> {
+    pub(super) templates: &'a Templates,
+    pub(super) limits: PrefixLimits,
+    /// Bytes that prefixes of the shard may still take.
+    pub(super) budget: usize,
+    pub(super) hand_overs: u32,
+    pub(super) counters: &'a mut FlowCounters,
+    pub(super) spare: &'a mut Spare,
+    /// Where templates write to, until it is known that they have not failed.
+    pub(super) draft: &'a mut FieldStore,
+}
 
 /// What a flow's prefixes are for, right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +37,9 @@ pub(super) enum Reading {
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) key: FlowKey,
-    pub(super) first_ns: u64,
-    pub(super) last_ns: u64,
     /// When FINs or a RST closed it.
     pub(super) closed_ns: Option<u64>,
-    pub(super) first_packet: u64,
-    pub(super) stats: [DirectionStats; 2],
     pub(super) sequence: [SequenceTracker; 2],
-    pub(super) splt: Splt,
     /// Whether the key's lower endpoint is the originator.
     pub(super) low_originates: bool,
     /// Whether the flow began with a SYN, so that nothing else can say who opened it.
@@ -43,22 +50,13 @@ pub(super) struct Flow {
     pub(super) fin: [bool; 2],
     pub(super) reset: bool,
     pub(super) reading: Reading,
-    pub(super) template: Option<u8>,
-    /// What the template said when it failed.
-    pub(super) template_error: Option<Box<PluginError>>,
-    /// Templates that failed while they looked.
-    pub(super) probe_errors: Vec<(u8, PluginError)>,
-    /// Values that the template had no right to write.
-    pub(super) refused: u32,
-    /// The templates that handed the flow over, in order.
-    pub(super) handed: Vec<Handed>,
     /// Where in both directions that begins which the templates are asked about now.
     pub(super) base: [usize; 2],
-    pub(super) prefixes: Option<Box<[StreamPrefix; 2]>>,
+    pub(super) prefixes: Option<PrefixPair>,
     /// Sequence number of each direction's SYN, for a prefix that is yet to come.
     pub(super) anchors: [Option<u32>; 2],
-    pub(super) fields: FieldStore,
-    pub(super) marks: [Option<u64>; Mark::COUNT],
+    /// What there is of its record.
+    pub(super) record: Box<FlowRecord>,
 }
 
 impl Flow {
@@ -68,13 +66,13 @@ impl Flow {
 
     #[inline]
     pub(super) fn count(&mut self, direction: Direction, time_ns: u64, packet: &Decoded<'_>) {
-        self.last_ns = self.last_ns.max(time_ns);
-        let stats = &mut self.stats[direction.index()];
+        self.record.last_ns = self.record.last_ns.max(time_ns);
+        let stats = &mut self.record.stats[direction.index()];
         stats.add(packet, time_ns);
         if packet.payload_len > 0 {
             let size = packet.payload_len.min(i32::MAX as u32) as i32;
             let signed = if direction == Direction::Forward { size } else { -size };
-            self.splt.add(signed, time_ns.saturating_sub(self.first_ns));
+            self.record.splt.add(signed, time_ns.saturating_sub(self.record.first_ns));
         }
         let Some(tcp) = packet.tcp else { return };
         if packet.payload_len > 0 {
@@ -92,23 +90,20 @@ impl Flow {
         }
     }
 
+    /// Reads one number out of each part that a packet changes.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        let record = &*self.record;
+        let ends = |stats: &DirectionStats| stats.packets ^ stats.last_ns ^ stats.gaps.count ^ stats.lengths.count;
+        ends(&record.stats[0]) ^ ends(&record.stats[1]) ^ record.last_ns ^ record.splt.sizes.len() as u64
+    }
+
     pub(super) fn footprint(&self) -> usize {
         self.prefixes.as_ref().map_or(0, |both| both.iter().map(StreamPrefix::footprint).sum())
     }
 
     /// Feeds the prefixes, and the templates where there is something new.
-    #[allow(clippy::too_many_arguments)] // one call site, and a struct would only rename the list
-    pub(super) fn read(
-        &mut self,
-        direction: Direction,
-        number: u64,
-        packet: &Decoded<'_>,
-        limits: PrefixLimits,
-        budget: usize,
-        hand_overs: u32,
-        templates: &Templates,
-        counters: &mut FlowCounters,
-    ) {
+    pub(super) fn read(&mut self, direction: Direction, number: u64, packet: &Decoded<'_>, means: &mut Means<'_>) {
         let syn = packet.tcp.filter(|tcp| tcp.has(Tcp::SYN));
         if let Some(tcp) = syn {
             match &mut self.prefixes {
@@ -121,18 +116,18 @@ impl Flow {
         if packet.payload_len == 0 {
             return;
         }
-        if self.prefixes.is_none() && self.is_nobodys(direction, packet, limits, templates) {
-            self.stop_reading();
+        if self.prefixes.is_none() && self.is_nobodys(direction, packet, means.limits, means.templates) {
+            self.stop_reading(means.spare);
             return;
         }
-        if budget < packet.payload.len() {
-            counters.without_prefix += 1;
-            self.read_to_the_end(hand_overs, templates, counters);
-            self.stop_reading();
+        if means.budget < packet.payload.len() {
+            means.counters.without_prefix += 1;
+            self.read_to_the_end(means);
+            self.stop_reading(means.spare);
             return;
         }
         let both = self.prefixes.get_or_insert_with(|| {
-            let mut both = Box::<[StreamPrefix; 2]>::default();
+            let mut both = means.spare.pair();
             for (prefix, anchor) in both.iter_mut().zip(self.anchors) {
                 anchor.into_iter().for_each(|seq| prefix.anchor(seq));
             }
@@ -143,7 +138,7 @@ impl Flow {
             if packet.payload_len > 0 {
                 // The capture holds nothing of this payload: from here on there is a hole.
                 if prefix.close_at_hole(packet.tcp.map(|tcp| tcp.seq)) {
-                    self.offer(hand_overs, templates, counters);
+                    self.offer(means);
                 }
             }
             return;
@@ -152,18 +147,18 @@ impl Flow {
         let pushed = match packet.tcp {
             Some(tcp) => {
                 let seq = tcp.seq.wrapping_add(u32::from(syn.is_some()));
-                prefix.push(seq, packet.payload, cut, number, limits)
+                prefix.push(seq, packet.payload, cut, number, means.limits, means.spare)
             }
-            None => prefix.append_datagram(packet.payload, number, limits),
+            None => prefix.append_datagram(packet.payload, number, means.limits, means.spare),
         };
-        counters.segments_dropped += u64::from(prefix.take_dropped());
+        means.counters.segments_dropped += u64::from(prefix.take_dropped());
         match pushed {
-            Pushed::Grew => self.offer(hand_overs, templates, counters),
+            Pushed::Grew => self.offer(means),
             Pushed::Conflict => {
-                counters.overlap_conflicts += 1;
-                self.offer(hand_overs, templates, counters);
+                means.counters.overlap_conflicts += 1;
+                self.offer(means);
             }
-            Pushed::Dropped => counters.segments_dropped += 1,
+            Pushed::Dropped => means.counters.segments_dropped += 1,
             Pushed::Same => {}
         }
     }
@@ -210,23 +205,23 @@ impl Flow {
     }
 
     /// Asks the templates what the new bytes mean.
-    fn offer(&mut self, hand_overs: u32, templates: &Templates, counters: &mut FlowCounters) {
+    fn offer(&mut self, means: &mut Means<'_>) {
         if let Reading::Probing(candidates) = self.reading {
-            self.probe(candidates, false, templates, counters);
+            self.probe(candidates, false, means);
         }
         // Once more for each hand-over: what is handed over may be there already.
         while let Reading::Parsing { template, wanted, closed } = self.reading
             && let Some(both) = &self.prefixes
             && (0..2).any(|at| both[at].bytes().len() >= wanted[at] || both[at].is_closed() != closed[at])
-            && self.parse(template, false, hand_overs, templates, counters)
+            && self.parse(template, false, means)
         {}
     }
 
     /// No more bytes will come: the template that recognised the flow reads what is there, and so does each to which it
     /// is handed over then.
-    pub(super) fn read_to_the_end(&mut self, hand_overs: u32, templates: &Templates, counters: &mut FlowCounters) {
+    pub(super) fn read_to_the_end(&mut self, means: &mut Means<'_>) {
         while let Reading::Parsing { template, .. } = self.reading
-            && self.parse(template, true, hand_overs, templates, counters)
+            && self.parse(template, true, means)
         {}
     }
 
@@ -254,68 +249,63 @@ impl Flow {
         }
     }
 
-    fn probe(&mut self, mut candidates: u64, ended: bool, templates: &Templates, counters: &mut FlowCounters) {
+    fn probe(&mut self, mut candidates: u64, ended: bool, means: &mut Means<'_>) {
         let Some(prefixes) = &self.prefixes else { return };
         let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
-        for (at, template) in templates.iter().take(64).enumerate() {
+        for (at, template) in means.templates.iter().take(64).enumerate() {
             if candidates & (1 << at) == 0 {
                 continue;
             }
             match template.try_probe(&view) {
                 Ok(Probe::Certain) => {
-                    self.template = Some(at as u8);
-                    self.refused = 0;
+                    self.record.template = Some(at as u8);
+                    self.record.refused = 0;
                     self.reading = Reading::Parsing { template: at as u8, wanted: [0; 2], closed: [false; 2] };
                     return;
                 }
                 Ok(Probe::No) => candidates &= !(1 << at),
                 Ok(Probe::Unsure) => {}
                 Err(error) => {
-                    counters.template_errors += 1;
-                    self.probe_errors.push((at as u8, error));
+                    means.counters.template_errors += 1;
+                    self.record.probe_errors.push((at as u8, error));
                     candidates &= !(1 << at);
                 }
             }
         }
         self.reading = Reading::Probing(candidates);
         if candidates == 0 {
-            self.stop_reading();
+            self.stop_reading(means.spare);
         }
     }
 
     /// Has a template read what is there; whether it handed the rest over to one that is to read now.
-    fn parse(
-        &mut self,
-        template: u8,
-        ended: bool,
-        hand_overs: u32,
-        templates: &Templates,
-        counters: &mut FlowCounters,
-    ) -> bool {
-        let (Some(prefixes), Some(parser)) = (&self.prefixes, templates.get(usize::from(template))) else {
+    fn parse(&mut self, template: u8, ended: bool, means: &mut Means<'_>) -> bool {
+        let (Some(prefixes), Some(parser)) = (&self.prefixes, means.templates.get(usize::from(template))) else {
             return false;
         };
         let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
         // What an earlier parse wrote goes when this one has succeeded, not before. What those wrote that handed the
         // flow over stays.
-        let fields = self.handed.last().map_or_else(FieldStore::default, |earlier| earlier.fields.clone());
-        let mut target = Writing { fields, ..Writing::default() };
+        match self.record.handed.last() {
+            Some(earlier) => means.draft.copy_from(&earlier.fields),
+            None => means.draft.clear(),
+        }
+        let mut target = Writing::to(means.draft);
         let outcome = parser.parse(&view, &mut RecordSink::new(&mut target));
-        let Writing { mut fields, marks, swap, resumes, frames, handed, dropped, refused } = target;
-        counters.fields_dropped += dropped;
-        self.refused = self.refused.max(refused);
+        let Writing { fields, marks, swap, resumes, frames, handed, dropped, refused } = target;
+        means.counters.fields_dropped += dropped;
+        self.record.refused = self.record.refused.max(refused);
         if outcome.is_ok() {
             if resumes {
-                // What those wrote that handed the flow over is there already.
-                let fresh = |fields: &FieldStore, id, value| fields.get(id) != Some(value);
-                for (id, value) in
-                    fields.iter().filter(|(id, value)| fresh(&self.fields, *id, *value)).collect::<Vec<_>>()
-                {
-                    counters.fields_dropped += u64::from(!self.fields.set(id, value));
+                self.record.fields.make_room(fields);
+                for (id, value) in fields.iter() {
+                    // What those wrote that handed the flow over is there already.
+                    if self.record.fields.get(id) != Some(value) {
+                        means.counters.fields_dropped += u64::from(!self.record.fields.set(id, value));
+                    }
                 }
             } else {
-                fields.fit();
-                self.fields = fields;
+                self.record.fields.copy_from(fields);
             }
         }
         // A SYN decides who the originator is, even where a template thinks otherwise.
@@ -325,7 +315,7 @@ impl Flow {
             self.swap_directions();
         }
         let Some(prefixes) = &mut self.prefixes else { return false };
-        for (known, mark) in self.marks.iter_mut().zip(marks) {
+        for (known, mark) in self.record.marks.iter_mut().zip(marks) {
             if let Some((direction, offset)) = mark {
                 let direction = if crossed { direction.reverse() } else { direction };
                 let at = self.base[direction.index()].saturating_add(offset);
@@ -335,13 +325,13 @@ impl Flow {
         let travels = |[forward, backward]: [usize; 2]| if crossed { [backward, forward] } else { [forward, backward] };
         match (outcome, handed) {
             (Ok(_), Some(offsets)) => {
-                return self.hand_over(template, travels(offsets), ended, hand_overs, templates, counters);
+                return self.hand_over(template, travels(offsets), ended, means);
             }
             (Ok(Progress::More { forward, backward }), None) if !ended => {
                 for (direction, how) in frames.into_iter().flatten() {
                     let direction = if crossed { direction.reverse() } else { direction };
                     let at = how.at.saturating_add(self.base[direction.index()]);
-                    prefixes[direction.index()].frame(Framing { at, ..how });
+                    prefixes[direction.index()].frame(Framing { at, ..how }, means.spare);
                 }
                 let asked = travels([forward, backward]);
                 // A template that asks for what it has would be called on every packet.
@@ -350,89 +340,69 @@ impl Flow {
                 let closed = [0, 1].map(|at: usize| prefixes[at].is_closed());
                 self.reading = Reading::Parsing { template, wanted, closed };
             }
-            (Ok(_), None) => self.stop_reading(),
+            (Ok(_), None) => self.stop_reading(means.spare),
             (Err(error), _) => {
-                counters.template_errors += 1;
-                self.template_error = Some(Box::new(error));
-                self.stop_reading();
+                means.counters.template_errors += 1;
+                self.record.template_error = Some(Box::new(error));
+                self.stop_reading(means.spare);
             }
         }
         false
     }
 
     /// Asks the other templates about what begins at these offsets; whether one of them is sure.
-    fn hand_over(
-        &mut self,
-        template: u8,
-        offsets: [usize; 2],
-        ended: bool,
-        hand_overs: u32,
-        templates: &Templates,
-        counters: &mut FlowCounters,
-    ) -> bool {
+    fn hand_over(&mut self, template: u8, offsets: [usize; 2], ended: bool, means: &mut Means<'_>) -> bool {
         // Of a direction whose bodies were left out there is nothing to hand over.
         let framed = self.prefixes.iter().flat_map(|both| both.iter()).any(|prefix| prefix.framed().is_some());
-        if self.handed.len() >= hand_overs as usize || framed {
-            counters.hand_overs_refused += 1;
-            self.stop_reading();
+        if self.record.handed.len() >= means.hand_overs as usize || framed {
+            means.counters.hand_overs_refused += 1;
+            self.stop_reading(means.spare);
             return false;
         }
-        let (fields, marks) = (self.fields.clone(), self.marks);
-        self.handed.push(Handed { template, fields, marks, refused: self.refused });
+        let (fields, marks) = (self.record.fields.clone(), self.record.marks);
+        self.record.handed.push(Handed { template, fields, marks, refused: self.record.refused });
         self.base = [0, 1].map(|at: usize| self.base[at].saturating_add(offsets[at]));
-        let others = self.probe_errors.iter().fold(all(templates), |others, (failed, _)| others & !(1 << failed));
+        let others =
+            self.record.probe_errors.iter().fold(all(means.templates), |others, (failed, _)| others & !(1 << failed));
         self.reading = Reading::Probing(others & !(1 << template));
-        self.probe(others & !(1 << template), ended, templates, counters);
+        self.probe(others & !(1 << template), ended, means);
         matches!(self.reading, Reading::Parsing { .. })
     }
 
     fn swap_directions(&mut self) {
         self.low_originates = !self.low_originates;
-        self.stats.swap(0, 1);
+        self.record.stats.swap(0, 1);
         self.sequence.swap(0, 1);
         self.fin.swap(0, 1);
-        self.splt.reverse();
+        self.record.splt.reverse();
         self.base.swap(0, 1);
         if let Some(prefixes) = &mut self.prefixes {
             prefixes.swap(0, 1);
         }
     }
 
-    fn stop_reading(&mut self) {
+    pub(super) fn stop_reading(&mut self, spare: &mut Spare) {
         self.reading = Reading::Done;
-        self.prefixes = None;
+        if let Some(prefixes) = self.prefixes.take() {
+            spare.give_pair(prefixes);
+        }
     }
 
-    pub(super) fn into_record(self, end: EndReason, idle_ns: u64, now_ns: u64) -> FlowRecord {
+    /// Completes its record.
+    pub(super) fn into_record(self, end: EndReason, idle_ns: u64, now_ns: u64) -> Box<FlowRecord> {
         let (originator, responder) = self.endpoints();
-        let ended_ns = match end {
-            EndReason::Idle => self.last_ns.saturating_add(idle_ns),
+        let Self { mut record, key, closed_ns, .. } = self;
+        record.id = flow_id(&key, record.first_ns);
+        (record.originator, record.responder, record.protocol) = (originator, responder, key.protocol);
+        record.end = end;
+        record.ended_ns = match end {
+            EndReason::Idle => record.last_ns.saturating_add(idle_ns),
             EndReason::Active | EndReason::Reused | EndReason::Evicted => now_ns,
-            EndReason::Finished | EndReason::Reset => self.closed_ns.unwrap_or(self.last_ns),
+            EndReason::Finished | EndReason::Reset => closed_ns.unwrap_or(record.last_ns),
             // After all that ended by themselves, whenever those were handed over.
-            EndReason::EndOfCapture => self.last_ns.max(now_ns),
+            EndReason::EndOfCapture => record.last_ns.max(now_ns),
         };
-        FlowRecord {
-            id: flow_id(&self.key, self.first_ns),
-            originator,
-            responder,
-            protocol: self.key.protocol,
-            first_ns: self.first_ns,
-            last_ns: self.last_ns,
-            ended_ns,
-            first_packet: self.first_packet,
-            end,
-            stats: self.stats,
-            splt: self.splt,
-            template: self.template,
-            handed: self.handed,
-            template_error: self.template_error,
-            probe_errors: self.probe_errors,
-            refused: self.refused,
-            fields: self.fields,
-            marks: self.marks,
-            conversation: ConversationSnapshot::default(),
-        }
+        record
     }
 }
 
@@ -456,9 +426,8 @@ fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
 }
 
 /// What a template writes during one parse.
-#[derive(Default)]
-struct Writing {
-    fields: FieldStore,
+struct Writing<'a> {
+    fields: &'a mut FieldStore,
     marks: [Option<(Direction, usize)>; Mark::COUNT],
     swap: bool,
     /// What was written before stands.
@@ -473,7 +442,22 @@ struct Writing {
     refused: u32,
 }
 
-impl crate::plugin::SinkTarget for Writing {
+impl<'a> Writing<'a> {
+    fn to(fields: &'a mut FieldStore) -> Self {
+        Self {
+            fields,
+            marks: [None; Mark::COUNT],
+            swap: false,
+            resumes: false,
+            frames: [None; 2],
+            handed: None,
+            dropped: 0,
+            refused: 0,
+        }
+    }
+}
+
+impl crate::plugin::SinkTarget for Writing<'_> {
     fn set(&mut self, id: FieldId, value: Value<'_>) {
         self.dropped += u64::from(!self.fields.set(id, value));
     }

@@ -95,6 +95,40 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
+    /// A record of a flow that begins with this packet.
+    pub(super) fn beginning(time_ns: u64, number: u64) -> Self {
+        let nobody = Endpoint { address: [0; 16], port: 0 };
+        Self {
+            id: 0,
+            originator: nobody,
+            responder: nobody,
+            protocol: 0,
+            first_ns: time_ns,
+            last_ns: time_ns,
+            ended_ns: time_ns,
+            first_packet: number,
+            end: EndReason::EndOfCapture,
+            stats: Default::default(),
+            splt: Splt::default(),
+            template: None,
+            handed: Vec::new(),
+            probe_errors: Vec::new(),
+            refused: 0,
+            template_error: None,
+            fields: FieldStore::default(),
+            marks: [None; Mark::COUNT],
+            conversation: ConversationSnapshot::default(),
+        }
+    }
+
+    /// Becomes the record of another flow, in the memory that it has.
+    pub(super) fn begin_anew(&mut self, time_ns: u64, number: u64) {
+        let Self { splt, fields, .. } = std::mem::replace(self, Self::beginning(time_ns, number));
+        (self.splt, self.fields) = (splt, fields);
+        self.splt.clear();
+        self.fields.clear();
+    }
+
     /// Forgets its template and all that it read, as if none had recognised the flow; who opened it stays as it is.
     pub fn forget_template(&mut self) {
         self.template = None;

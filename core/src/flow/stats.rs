@@ -149,6 +149,12 @@ impl Splt {
         }
     }
 
+    /// Becomes empty and keeps its memory.
+    pub fn clear(&mut self) {
+        self.sizes.clear();
+        self.times_us.clear();
+    }
+
     /// Turns both directions round: used when the originator turns out to be the other side.
     pub fn reverse(&mut self) {
         for size in &mut self.sizes {

@@ -1,9 +1,9 @@
-use super::open::{Flow, Reading, all};
-use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord, Splt};
+use super::open::{Flow, Means, Reading, all};
+use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::ProtocolTemplate;
-use crate::record::{FieldStore, Mark};
-use crate::stream::PrefixLimits;
+use crate::record::FieldStore;
+use crate::stream::{PrefixLimits, Spare};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
@@ -17,11 +17,66 @@ pub struct FlowTable {
     deadlines: Vec<u64>,
     free: Vec<u32>,
     hasher: foldhash::fast::FixedState,
-    finished: Vec<FlowRecord>,
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    finished: Vec<Box<FlowRecord>>,
+    reserve: Reserve,
     counters: FlowCounters,
     prefix_bytes: usize,
     /// Where the search for a flow to end goes on.
     hand: usize,
+}
+
+/// Where a packet's flow is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    key: FlowKey,
+    /// Whether the packet goes from the key's lower endpoint to the higher.
+    upward: bool,
+    hash: u64,
+}
+
+/// Memory that a shard's flows pass on: asking the allocator for each flow would cost more than counting its packets.
+#[derive(Debug, Default)]
+struct Reserve {
+    spare: Spare,
+    draft: FieldStore,
+    /// Records that nobody needs any more.
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    records: Vec<Box<FlowRecord>>,
+}
+
+impl Reserve {
+    /// Pieces of each kind that wait for a use.
+    const KEPT: usize = 64;
+
+    fn means<'a>(
+        &'a mut self,
+        limits: &FlowLimits,
+        held: usize,
+        counters: &'a mut FlowCounters,
+        templates: &'a Templates,
+    ) -> Means<'a> {
+        Means {
+            templates,
+            limits: PrefixLimits { bytes: limits.prefix_bytes, waiting: limits.prefix_waiting },
+            budget: (limits.prefix_bytes_per_shard as usize).saturating_sub(held),
+            hand_overs: limits.hand_overs,
+            counters,
+            spare: &mut self.spare,
+            draft: &mut self.draft,
+        }
+    }
+
+    /// A record for a flow that begins with this packet.
+    fn record(&mut self, time_ns: u64, number: u64) -> Box<FlowRecord> {
+        match self.records.pop() {
+            Some(mut record) => {
+                record.begin_anew(time_ns, number);
+                record
+            }
+            None => Box::new(FlowRecord::beginning(time_ns, number)),
+        }
+    }
 }
 
 /// The templates of a pipeline, in order; at most 64.
@@ -40,6 +95,7 @@ impl FlowTable {
             free: Vec::new(),
             hasher: foldhash::fast::FixedState::with_seed(seed),
             finished: Vec::new(),
+            reserve: Reserve::default(),
             counters: FlowCounters::default(),
             prefix_bytes: 0,
             hand: 0,
@@ -48,8 +104,33 @@ impl FlowTable {
 
     /// Takes one packet in.
     pub fn push(&mut self, number: u64, time_ns: u64, packet: &Decoded<'_>, templates: &Templates) {
+        let place = self.place(packet);
+        self.push_at(place, number, time_ns, packet, templates);
+    }
+
+    /// Where a packet's flow is looked for, in any table with the same seed.
+    #[inline]
+    pub fn place(&self, packet: &Decoded<'_>) -> Place {
         let (key, upward) = FlowKey::of(packet);
-        let hash = self.hasher.hash_one(key);
+        Place { key, upward, hash: self.hasher.hash_one(key) }
+    }
+
+    /// Where the flow at a place probably lies; a guess, for [`touch`](Self::touch).
+    #[inline]
+    pub fn guess(&self, place: &Place) -> Option<u32> {
+        self.index.find(place.hash, |_| true).copied()
+    }
+
+    /// Reads a little of a flow, so that it is on its way from memory while others are touched: most of the time that a
+    /// packet takes is waiting for its flow. Changes nothing; what it returns means nothing.
+    #[inline]
+    pub fn touch(&self, guess: u32) -> u64 {
+        self.flows.get(guess as usize).and_then(Option::as_ref).map_or(0, Flow::touch)
+    }
+
+    /// Takes one packet in whose place is known.
+    pub fn push_at(&mut self, place: Place, number: u64, time_ns: u64, packet: &Decoded<'_>, templates: &Templates) {
+        let Place { key, upward, hash } = place;
         let flows = &self.flows;
         let found =
             self.index.find(hash, |slot| flows[*slot as usize].as_ref().is_some_and(|flow| flow.key == key)).copied();
@@ -71,10 +152,10 @@ impl FlowTable {
             self.deadlines[slot as usize] = time_ns.saturating_add(u64::from(self.limits.linger_seconds) * NANOS);
         }
         if flow.reading != Reading::Done {
-            let limits = PrefixLimits { bytes: self.limits.prefix_bytes, waiting: self.limits.prefix_waiting };
-            let budget = (self.limits.prefix_bytes_per_shard as usize).saturating_sub(self.prefix_bytes);
             let before = flow.footprint();
-            flow.read(direction, number, packet, limits, budget, self.limits.hand_overs, templates, &mut self.counters);
+            let held = self.prefix_bytes;
+            let mut means = self.reserve.means(&self.limits, held, &mut self.counters, templates);
+            flow.read(direction, number, packet, &mut means);
             self.prefix_bytes = self.prefix_bytes + flow.footprint() - before;
         }
     }
@@ -84,7 +165,7 @@ impl FlowTable {
         if let Some(end) = self.timed_out(flow, time_ns) {
             return Some(end);
         }
-        if time_ns.saturating_sub(flow.first_ns) > u64::from(self.limits.active_seconds) * NANOS {
+        if time_ns.saturating_sub(flow.record.first_ns) > u64::from(self.limits.active_seconds) * NANOS {
             return Some(EndReason::Active);
         }
         let tcp = packet.tcp?;
@@ -111,7 +192,7 @@ impl FlowTable {
     fn deadline(&self, flow: &Flow) -> u64 {
         match flow.closed_ns {
             Some(closed) => closed.saturating_add(u64::from(self.limits.linger_seconds) * NANOS),
-            None => flow.last_ns.saturating_add(self.idle_ns(flow.key.protocol)),
+            None => flow.record.last_ns.saturating_add(self.idle_ns(flow.key.protocol)),
         }
     }
 
@@ -139,29 +220,18 @@ impl FlowTable {
         let all = all(templates);
         let flow = Flow {
             key,
-            first_ns: time_ns,
-            last_ns: time_ns,
             closed_ns: None,
-            first_packet: number,
-            stats: Default::default(),
             sequence: Default::default(),
-            splt: Splt::default(),
             low_originates: upward != answers,
             syn_decides: packet.tcp.is_some_and(|tcp| tcp.has(Tcp::SYN)),
             syn: None,
             fin: [false; 2],
             reset: false,
             reading: if all == 0 { Reading::Done } else { Reading::Probing(all) },
-            template: None,
-            template_error: None,
-            probe_errors: Vec::new(),
-            refused: 0,
-            handed: Vec::new(),
             base: [0; 2],
             prefixes: None,
             anchors: [None; 2],
-            fields: FieldStore::default(),
-            marks: [None; Mark::COUNT],
+            record: self.reserve.record(time_ns, number),
         };
         let deadline = self.deadline(&flow);
         let slot = match self.free.pop() {
@@ -192,8 +262,8 @@ impl FlowTable {
         for step in 0..self.flows.len() {
             let at = (self.hand + step) % self.flows.len();
             if let Some(flow) = &self.flows[at] {
-                if oldest.is_none_or(|(time, _)| flow.last_ns < time) {
-                    oldest = Some((flow.last_ns, at));
+                if oldest.is_none_or(|(time, _)| flow.record.last_ns < time) {
+                    oldest = Some((flow.record.last_ns, at));
                 }
                 seen += 1;
                 if seen == LOOK {
@@ -245,19 +315,28 @@ impl FlowTable {
         self.free.push(slot);
         self.deadlines[slot as usize] = u64::MAX;
         self.prefix_bytes -= flow.footprint();
-        flow.read_to_the_end(self.limits.hand_overs, templates, &mut self.counters);
+        let mut means = self.reserve.means(&self.limits, self.prefix_bytes, &mut self.counters, templates);
+        flow.read_to_the_end(&mut means);
+        flow.stop_reading(means.spare);
         let idle = self.idle_ns(flow.key.protocol);
         self.finished.push(flow.into_record(end, idle, now_ns));
     }
 
     /// Takes the flows that have ended since the last call, in no particular order.
     pub fn take_finished(&mut self) -> Vec<FlowRecord> {
-        std::mem::take(&mut self.finished)
+        self.finished.drain(..).map(|record| *record).collect()
     }
 
     /// The same one by one, for a caller that comes often: the table keeps the list's memory.
-    pub fn drain_finished(&mut self) -> impl Iterator<Item = FlowRecord> {
+    pub fn drain_finished(&mut self) -> impl ExactSizeIterator<Item = Box<FlowRecord>> {
         self.finished.drain(..)
+    }
+
+    /// Takes back a record that nobody needs any more: its memory is another flow's then.
+    pub fn reuse(&mut self, record: Box<FlowRecord>) {
+        if self.reserve.records.len() < Reserve::KEPT {
+            self.reserve.records.push(record);
+        }
     }
 
     /// Open flows.
@@ -280,7 +359,7 @@ impl FlowTable {
 mod tests {
     use super::*;
     use crate::plugin::{PluginError, Probe, Progress, RecordSink, StreamView};
-    use crate::record::ClientHello;
+    use crate::record::{ClientHello, Mark};
 
     const SECOND: u64 = NANOS;
 

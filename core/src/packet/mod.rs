@@ -6,7 +6,7 @@
 mod decode;
 mod link;
 
-pub use decode::{DecodeLimits, Decoded, Decoder, FragmentCounters, Skip, Tcp, decode, shard_hint};
+pub use decode::{DecodeLimits, Decoded, Decoder, FragmentCounters, Outer, Skip, Tcp, decode, shard_hint};
 pub use link::LinkType;
 
 /// One captured frame, as a source hands it over.

@@ -227,12 +227,6 @@ impl FieldStore {
     /// Writes a field; a field that is written again keeps its last value. Returns false where the flow's fields are
     /// full and the value was left out.
     pub fn set(&mut self, id: FieldId, value: Value<'_>) -> bool {
-        if self.slots.capacity() == 0 {
-            // What a TLS handshake fills: growing step by step would cost more than the values.
-            self.slots.reserve_exact(80);
-            self.bytes.reserve_exact(1024);
-            self.words.reserve_exact(256);
-        }
         let at = match self.slots.last() {
             Some(last) if last.id < id => Err(self.slots.len()),
             None => Err(0),
@@ -284,11 +278,25 @@ impl FieldStore {
         (slot.kind == kind && slot.len as usize >= len).then_some(slot.word as usize)
     }
 
-    /// Gives back the memory that was taken in advance: for when nothing more will be written.
-    pub fn fit(&mut self) {
-        self.slots.shrink_to_fit();
-        self.bytes.shrink_to_fit();
-        self.words.shrink_to_fit();
+    /// Becomes the same as another, in the memory that it has where that is enough.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.slots.clone_from(&other.slots);
+        self.bytes.clone_from(&other.bytes);
+        self.words.clone_from(&other.words);
+    }
+
+    /// Makes room for the fields of another, and no more: most flows get none after these.
+    pub fn make_room(&mut self, other: &Self) {
+        self.slots.reserve_exact(other.slots.len());
+        self.bytes.reserve_exact(other.bytes.len());
+        self.words.reserve_exact(other.words.len());
+    }
+
+    /// Forgets all fields and keeps the memory.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.bytes.clear();
+        self.words.clear();
     }
 
     /// Reads a field; `None` where the flow has none.

@@ -87,7 +87,7 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PrefixLimits, StreamPrefix};
+    use super::super::{PrefixLimits, Spare, StreamPrefix};
     use super::*;
     use proptest::prelude::*;
 
@@ -107,8 +107,8 @@ mod tests {
             Framing { at: 4, ..HOW },
         ] {
             let mut prefix = StreamPrefix::default();
-            prefix.push(0, b"\x07\0\x01", false, 1, PrefixLimits { bytes: 100, waiting: 4 });
-            prefix.frame(how);
+            prefix.push(0, b"\x07\0\x01", false, 1, PrefixLimits { bytes: 100, waiting: 4 }, &mut Spare::default());
+            prefix.frame(how, &mut Spare::default());
             assert_eq!(prefix.framed(), None, "{how:?}");
         }
     }
@@ -118,11 +118,11 @@ mod tests {
         let limits = PrefixLimits { bytes: 1000, waiting: 4 };
         let mut prefix = StreamPrefix::default();
         let stream = [&b"hello"[..], &frame(100), &frame(1), &frame(50)].concat();
-        prefix.push(0, &stream[..60], false, 1, limits);
-        prefix.frame(Framing { at: 5, ..HOW });
+        prefix.push(0, &stream[..60], false, 1, limits, &mut Spare::default());
+        prefix.frame(Framing { at: 5, ..HOW }, &mut Spare::default());
         for (number, from) in (60..stream.len()).step_by(30).enumerate() {
             let to = (from + 30).min(stream.len());
-            prefix.push(from as u32, &stream[from..to], false, number as u64 + 2, limits);
+            prefix.push(from as u32, &stream[from..to], false, number as u64 + 2, limits, &mut Spare::default());
         }
         assert_eq!(prefix.bytes(), b"hello\x07\0\x64\x07\0\x01\x09\x07\0\x32");
         assert_eq!(prefix.framed(), Some(Framed { at: 5, missing: 0 }));
@@ -157,15 +157,15 @@ mod tests {
             prefix.anchor(u32::MAX);
             for (number, (at, len)) in pieces.into_iter().enumerate() {
                 if number == known_after.max(1) {
-                    prefix.frame(Framing { at: begin, ..HOW });
+                    prefix.frame(Framing { at: begin, ..HOW }, &mut Spare::default());
                 }
                 let bytes = &stream[at..(at + len).min(stream.len())];
                 prop_assert_ne!(
-                    prefix.push(at as u32, bytes, false, number as u64, limits),
+                    prefix.push(at as u32, bytes, false, number as u64, limits, &mut Spare::default()),
                     super::super::Pushed::Conflict
                 );
             }
-            prefix.frame(Framing { at: begin, ..HOW });
+            prefix.frame(Framing { at: begin, ..HOW }, &mut Spare::default());
             prop_assert_eq!(prefix.bytes(), &kept[..]);
         }
     }

@@ -36,14 +36,22 @@ pub struct Detection<'a> {
 /// Flows that are scored together; rows do not depend on it.
 const BATCH: usize = 256;
 
+/// A flow with its place in the order, so that sorting need not touch the flow.
+struct Held {
+    order: (u64, u64),
+    flow: Box<FlowRecord>,
+}
+
 pub(super) struct Consumer<'a> {
     pipeline: &'a Pipeline,
     progress: &'a Progress,
     sink: &'a mut dyn Sink,
     conversations: ConversationTracker,
     /// Flows that have ended, but might still be preceded by others.
-    #[allow(clippy::vec_box, reason = "records are large, and sorted over and over")]
-    held: Vec<Box<FlowRecord>>,
+    held: Vec<Held>,
+    /// Records that are done with, for whoever has a use for their memory.
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    spent: Vec<Box<FlowRecord>>,
     summary: Summary,
     recognised: Vec<u64>,
     health: Health<'a>,
@@ -58,6 +66,7 @@ impl<'a> Consumer<'a> {
             sink,
             conversations: ConversationTracker::new(pipeline.config().context.conversations as usize, seed),
             held: Vec::new(),
+            spent: Vec::new(),
             summary: Summary::default(),
             recognised: vec![0; pipeline.templates().len()],
             health: Health::new(pipeline),
@@ -69,13 +78,13 @@ impl<'a> Consumer<'a> {
     /// Flows are let through in the order of their ends, however epochs fall: those that others might still precede
     /// are held back.
     pub(super) fn epoch(&mut self, epoch: HandOver) -> Result<(), RunError> {
-        self.held.extend(epoch.flows);
-        self.held.sort_by_key(|flow| (flow.ended_ns, flow.first_packet));
+        self.held.extend(epoch.flows.into_iter().map(|flow| Held { order: (flow.ended_ns, flow.first_packet), flow }));
+        self.held.sort_by_key(|held| held.order);
         let ready = match epoch.watermark_ns {
             u64::MAX => self.held.len(),
-            watermark => self.held.partition_point(|flow| flow.ended_ns < watermark),
+            watermark => self.held.partition_point(|held| held.order.0 < watermark),
         };
-        let mut flows: Vec<Box<FlowRecord>> = self.held.drain(..ready).collect();
+        let mut flows: Vec<Box<FlowRecord>> = self.held.drain(..ready).map(|held| held.flow).collect();
         self.pipeline.late()?;
         for (flow, record) in flows.iter_mut().zip(self.summary.flows + 1..) {
             // Here, where flows are in order: which record a template is disabled at must not depend on threads.
@@ -120,7 +129,17 @@ impl<'a> Consumer<'a> {
         if !flows.is_empty() {
             self.sink.flush()?;
         }
+        self.spent.append(&mut flows);
         Ok(())
+    }
+
+    /// Hands out the records that are done with.
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    pub(super) fn give_back(&mut self, spent: &mut Vec<Box<FlowRecord>>) {
+        if spent.is_empty() {
+            std::mem::swap(&mut self.spent, spent);
+        }
+        self.spent.clear();
     }
 
     pub(super) fn finish(self, packets: PacketCounts) -> Summary {

@@ -9,8 +9,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
-use veilwatch_core::flow::{FlowRecord, FlowTable};
-use veilwatch_core::packet::{Decoder, Packet, Skip, shard_hint};
+use veilwatch_core::flow::{FlowRecord, FlowTable, Place};
+use veilwatch_core::packet::{Decoded, Decoder, Outer, Packet, Skip};
+
+/// Packets that are looked at together before they are taken in one after the other.
+const AHEAD: usize = 16;
+
+/// A packet, read as far as it can be read by itself.
+struct Ahead<'p> {
+    packet: Packet<'p>,
+    /// What the filter says of it.
+    passage: Passage,
+    outer: Outer<'p>,
+    /// Its place among the thread's tables.
+    shard: usize,
+    /// What is in it, and where its flow is; nothing for another thread's packet, or one that is passed
+    /// over.
+    decoded: Option<Result<(Decoded<'p>, Place), Skip>>,
+}
 
 /// The shards of one thread.
 struct Shards<'a> {
@@ -20,10 +36,14 @@ struct Shards<'a> {
     of: usize,
     tables: Vec<FlowTable>,
     decoder: Decoder,
+    nesting: u8,
     counts: PacketCounts,
     clock: Clock,
     /// When flows were last looked through for those that have ended.
     swept_ns: u64,
+    /// Records that nobody needs any more.
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    spent: Vec<Box<FlowRecord>>,
 }
 
 /// The time of the capture: the latest packet time, but one packet with a broken clock does not move it.
@@ -70,27 +90,68 @@ impl<'a> Shards<'a> {
         let tables = (0..mine).map(|_| FlowTable::new(pipeline.config().flows.clone(), seed)).collect();
         let decoder = Decoder::new(pipeline.config().flows.decoding(), mine);
         let (counts, clock) = (PacketCounts::default(), Clock::default());
-        Self { pipeline, index, of, tables, decoder, counts, clock, swept_ns: 0 }
+        let nesting = pipeline.config().flows.nesting;
+        Self { pipeline, index, of, tables, decoder, nesting, counts, clock, swept_ns: 0, spent: Vec::new() }
+    }
+
+    /// Takes packets in, in their order; `epoch` is called with what has ended where an epoch ends, and says whether to
+    /// go on.
+    fn push_all<'p>(
+        &mut self,
+        mut packets: impl Iterator<Item = (Packet<'p>, Passage)>,
+        mut epoch: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
+        loop {
+            let ahead: [Option<Ahead<'p>>; AHEAD] = std::array::from_fn(|_| Some(self.look_ahead(packets.next()?)));
+            // Flows lie all over memory: asked for one after the other, each would be waited for by itself.
+            let guesses: [Option<(usize, u32)>; AHEAD] = std::array::from_fn(|at| {
+                let found = ahead[at].as_ref()?;
+                let (_, place) = found.decoded.as_ref()?.as_ref().ok()?;
+                Some((found.shard, self.tables[found.shard].guess(place)?))
+            });
+            let touched = guesses.iter().flatten().fold(0, |sum, (shard, slot)| sum ^ self.tables[*shard].touch(*slot));
+            std::hint::black_box(touched);
+            for packet in ahead {
+                let Some(packet) = packet else { return true };
+                if self.next(&packet) && !epoch(self) {
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Reads a packet as far as it can be read by itself.
+    #[inline]
+    fn look_ahead<'p>(&self, (packet, passage): (Packet<'p>, Passage)) -> Ahead<'p> {
+        let outer = Outer::of(&packet, self.nesting);
+        let shard = outer.shard_hint() as usize % SHARDS;
+        if self.of > 1 && shard % self.of != self.index || passage != Passage::Seen {
+            return Ahead { packet, passage, outer, shard: 0, decoded: None };
+        }
+        let shard = shard / self.of;
+        let decoded = outer.decode().map(|decoded| (decoded, self.tables[shard].place(&decoded)));
+        Ahead { packet, passage, outer, shard, decoded: Some(decoded) }
     }
 
     #[inline]
-    fn push(&mut self, packet: &Packet<'_>) {
-        let shard = shard_hint(packet) as usize % SHARDS;
-        if self.of > 1 && shard % self.of != self.index {
-            return;
-        }
-        let place = shard / self.of;
-        match self.decoder.decode(place, packet) {
-            Ok(decoded) => {
-                let table = &mut self.tables[place];
-                table.push(packet.number, packet.time_ns, &decoded, self.pipeline.templates());
+    fn push(&mut self, ahead: &Ahead<'_>) {
+        let Ahead { packet, outer, shard, decoded, .. } = ahead;
+        let (number, time_ns, templates) = (packet.number, packet.time_ns, self.pipeline.templates());
+        let skip = match decoded {
+            None => return,
+            Some(Ok((decoded, place))) => {
+                return self.tables[*shard].push_at(*place, number, time_ns, decoded, templates);
             }
-            Err(skip) => {
-                self.counts.skipped[skip as usize] += 1;
-                if skip == Skip::UnknownLink {
-                    *self.counts.unknown_links.entry(packet.link.0).or_default() += 1;
-                }
-            }
+            // It may be the last part that was missing.
+            Some(Err(Skip::Fragment)) => match self.decoder.decode_outer(*shard, outer) {
+                Ok(decoded) => return self.tables[*shard].push(number, time_ns, &decoded, templates),
+                Err(skip) => skip,
+            },
+            Some(Err(skip)) => *skip,
+        };
+        self.counts.skipped[skip as usize] += 1;
+        if skip == Skip::UnknownLink {
+            *self.counts.unknown_links.entry(packet.link.0).or_default() += 1;
         }
     }
 
@@ -99,15 +160,15 @@ impl<'a> Shards<'a> {
     /// One that the filter keeps out is as if it were not in the capture: it is in no flow and moves no clock. But it has
     /// its number, so that epochs count it.
     #[inline]
-    fn next(&mut self, packet: &Packet<'_>, passage: Passage) -> bool {
+    fn next(&mut self, ahead: &Ahead<'_>) -> bool {
         self.counts.packets += 1;
-        if passage == Passage::Seen {
-            self.push(packet);
-            self.clock(packet);
+        if ahead.passage == Passage::Seen {
+            self.push(ahead);
+            self.clock(&ahead.packet);
         } else {
-            self.pass_over(packet, passage);
+            self.pass_over(&ahead.packet, ahead.passage);
         }
-        packet.number.is_multiple_of(EPOCH_PACKETS)
+        ahead.packet.number.is_multiple_of(EPOCH_PACKETS)
     }
 
     #[cold]
@@ -143,7 +204,11 @@ impl<'a> Shards<'a> {
             } else if sweep {
                 table.expire(now, templates);
             }
-            flows.extend(table.drain_finished().map(Box::new));
+            let finished = table.drain_finished();
+            let count = finished.len();
+            flows.extend(finished);
+            // As many as it gave away come back to it.
+            self.spent.drain(self.spent.len().saturating_sub(count)..).for_each(|record| table.reuse(record));
         }
         if last {
             self.counts.fragments = self.decoder.finish();
@@ -223,16 +288,14 @@ pub(super) fn run_inline(
         options,
         || spare.take(),
         |block, take| {
-            for (packet, passage) in block.filtered().take(take) {
-                if shards.next(&packet, passage)
-                    && let Err(error) = consumer.epoch(shards.hand_over(false))
-                {
-                    failed = Some(error);
-                    return false;
-                }
-            }
+            let go_on = shards.push_all(block.filtered().take(take), |shards| {
+                let outcome = consumer.epoch(shards.hand_over(false));
+                consumer.give_back(&mut shards.spent);
+                failed = outcome.err();
+                failed.is_none()
+            });
             spare.set(Some(block));
-            true
+            go_on
         },
     )?;
     if let Some(error) = failed {
@@ -261,6 +324,7 @@ pub(super) fn run_threads(
 ) -> Result<PacketCounts, RunError> {
     let workers = options.workers.min(SHARDS);
     let spare = Mutex::new(Vec::new());
+    let spent = Mutex::new(Vec::new());
     let given_up = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
@@ -270,12 +334,12 @@ pub(super) fn run_threads(
             let (outgoing, epochs) = sync_channel::<HandOver>(QUEUE);
             to_workers.push(parcels);
             from_workers.push(epochs);
-            let spare = &spare;
-            threads.push(scope.spawn(move || work(pipeline, index, workers, &incoming, &outgoing, spare)));
+            let memory = (&spare, &spent);
+            threads.push(scope.spawn(move || work(pipeline, index, workers, &incoming, &outgoing, memory)));
         }
         let (spare, given_up) = (&spare, &given_up);
         let reader = scope.spawn(move || feed(source, options, &to_workers, spare, given_up));
-        let consumed = consume(consumer, &from_workers);
+        let consumed = consume(consumer, &from_workers, &spent);
         // Without a consumer nobody needs the rest: threads end when their channels close.
         given_up.store(consumed.is_err(), Ordering::Relaxed);
         drop(from_workers);
@@ -323,14 +387,18 @@ fn work(
     of: usize,
     incoming: &Receiver<Parcel>,
     outgoing: &SyncSender<HandOver>,
-    spare: &Mutex<Vec<Block>>,
+    (spare, spent): (&Mutex<Vec<Block>>, &Mutex<Vec<Box<FlowRecord>>>),
 ) -> PacketCounts {
     let mut shards = Shards::new(pipeline, index, of);
     while let Ok(Parcel { block, take }) = incoming.recv() {
-        for (packet, passage) in block.filtered().take(take) {
-            if shards.next(&packet, passage) && outgoing.send(shards.hand_over(false)).is_err() {
-                return shards.counts;
+        let go_on = shards.push_all(block.filtered().take(take), |shards| {
+            if let Ok(mut spent) = spent.lock() {
+                std::mem::swap(&mut *spent, &mut shards.spent);
             }
+            outgoing.send(shards.hand_over(false)).is_ok()
+        });
+        if !go_on {
+            return shards.counts;
         }
         // The last thread to finish a block gives its memory back to the reader.
         if let Some(block) = Arc::into_inner(block)
@@ -351,7 +419,11 @@ fn work(
 }
 
 /// Takes one hand-over from every thread, epoch by epoch, until all have ended.
-fn consume(consumer: &mut Consumer<'_>, from_workers: &[Receiver<HandOver>]) -> Result<(), RunError> {
+fn consume(
+    consumer: &mut Consumer<'_>,
+    from_workers: &[Receiver<HandOver>],
+    spent: &Mutex<Vec<Box<FlowRecord>>>,
+) -> Result<(), RunError> {
     loop {
         let mut epoch = HandOver { flows: Vec::new(), watermark_ns: u64::MAX };
         let mut open = 0;
@@ -366,6 +438,9 @@ fn consume(consumer: &mut Consumer<'_>, from_workers: &[Receiver<HandOver>]) -> 
             return Ok(());
         }
         consumer.epoch(epoch)?;
+        if let Ok(mut spent) = spent.lock() {
+            consumer.give_back(&mut spent);
+        }
     }
 }
 

@@ -1,8 +1,42 @@
 use super::fragments::{FragmentCounters, Fragments, Whole};
 use super::part::{Fragment, Left};
 use super::transport::Envelope;
-use super::walk::Rest;
-use super::{DecodeLimits, Decoded, Packet, Skip, ip, transport, walk_down};
+use super::walk::{Found, Rest, Walk};
+use super::{DecodeLimits, Decoded, Packet, Skip, ip, link, pair_hint, transport};
+
+/// A packet whose link layer has been read: enough to know its shard.
+#[derive(Debug, Clone, Copy)]
+pub struct Outer<'a> {
+    found: Found<'a>,
+    time_ns: u64,
+}
+
+impl<'a> Outer<'a> {
+    /// Reads the link layer; headers that hold other packets or frames may be nested so deep.
+    #[inline]
+    pub fn of(packet: &Packet<'a>, nesting: u8) -> Self {
+        let found = link::to_ip(Walk::new(nesting), packet.link, Rest::of(packet));
+        Self { found, time_ns: packet.time_ns }
+    }
+
+    /// As [`super::shard_hint`] says.
+    #[inline]
+    pub fn shard_hint(&self) -> u32 {
+        self.found.map_or(0, |(_, rest)| pair_hint(rest.data))
+    }
+
+    /// Decodes the packet by itself; a part of one is [`Skip::Fragment`], and a [`Decoder`] may know the other parts.
+    #[inline]
+    pub fn decode(&self) -> Result<Decoded<'a>, Skip> {
+        self.walk_down(&mut None)
+    }
+
+    #[inline(always)]
+    fn walk_down(&self, left: Left<'_, 'a>) -> Result<Decoded<'a>, Skip> {
+        let (walk, network) = self.found?;
+        ip::outer_packet(walk, network, left)
+    }
+}
 
 /// Decodes packets, and puts together those that come in parts, for each logical shard by itself.
 #[derive(Debug)]
@@ -27,11 +61,18 @@ impl Decoder {
     /// that there is not are [`Skip::Fragment`].
     #[inline]
     pub fn decode<'a>(&'a mut self, shard: usize, packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
+        let outer = Outer::of(packet, self.limits.nesting);
+        self.decode_outer(shard, &outer)
+    }
+
+    /// The same for a packet whose link layer has been read.
+    #[inline]
+    pub fn decode_outer<'a>(&'a mut self, shard: usize, outer: &Outer<'a>) -> Result<Decoded<'a>, Skip> {
         let mut left = None;
-        let decoded = walk_down(packet, self.limits.nesting, &mut left);
+        let decoded = outer.walk_down(&mut left);
         match left {
             None => decoded,
-            Some(fragment) => self.join(shard, fragment, packet.time_ns),
+            Some(fragment) => self.join(shard, fragment, outer.time_ns),
         }
     }
 

@@ -32,12 +32,10 @@ mod tunnel;
 mod walk;
 mod wifi;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Outer};
 pub use fragments::FragmentCounters;
 
 use super::Packet;
-use part::Left;
-use walk::{Rest, Walk};
 
 /// Bounds of decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,13 +162,7 @@ impl Skip {
 ///
 /// [`Decoder`] puts parts together as well.
 pub fn decode<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
-    walk_down(packet, DecodeLimits::default().nesting, &mut None)
-}
-
-#[inline(always)]
-fn walk_down<'a>(packet: &Packet<'a>, nesting: u8, left: Left<'_, 'a>) -> Result<Decoded<'a>, Skip> {
-    let (walk, network) = link::to_ip(Walk::new(nesting), packet.link, Rest::of(packet))?;
-    ip::outer_packet(walk, network, left)
+    Outer::of(packet, DecodeLimits::default().nesting).decode()
 }
 
 /// A number that is equal for all packets between two hosts, in both directions, fragments included.
@@ -178,8 +170,12 @@ fn walk_down<'a>(packet: &Packet<'a>, nesting: u8, left: Left<'_, 'a>) -> Result
 /// Logical shards are chosen by it before anything is decoded; it looks at the outermost addresses only, and a packet
 /// it cannot read gets 0.
 pub fn shard_hint(packet: &Packet<'_>) -> u32 {
-    let walk = Walk::new(DecodeLimits::default().nesting);
-    let Ok((_, Rest { data, .. })) = link::to_ip(walk, packet.link, Rest::of(packet)) else { return 0 };
+    Outer::of(packet, DecodeLimits::default().nesting).shard_hint()
+}
+
+/// The same for the outermost IP packet.
+#[inline]
+fn pair_hint(data: &[u8]) -> u32 {
     let word = |at: usize| data.get(at..at + 4).map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
     // XOR is the same for both directions, and multiplying spreads neighbours over the shards.
     let mixed = match data.first().map(|b| b >> 4) {

@@ -1,5 +1,6 @@
 //! The shape of the server name: length, letters, digits, but never the name itself.
 
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use veilwatch_core::declare_plugins;
 use veilwatch_core::feature::{Column, Evidence, FlowBatch, FlowView, RowsMut, entropy, ratio};
@@ -50,7 +51,7 @@ impl FeatureExtractor for ServerName {
             if name.is_empty() {
                 continue;
             }
-            let labels: Vec<&[u8]> = name.split(|byte| *byte == b'.').collect();
+            let labels: SmallVec<[&[u8]; 8]> = name.split(|byte| *byte == b'.').collect();
             let count = |test: fn(&u8) -> bool| name.iter().filter(|byte| test(byte)).count() as f64;
             let vowel = |byte: &u8| b"aeiouy".contains(byte);
             let letters = count(u8::is_ascii_alphabetic);

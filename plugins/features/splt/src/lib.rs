@@ -1,5 +1,6 @@
 //! Sequence of packet lengths and times: the rhythm of a flow's beginning, its quantiles and its bursts.
 
+use smallvec::SmallVec;
 use veilwatch_core::declare_plugins;
 use veilwatch_core::feature::{Column, Evidence, FlowBatch, FlowView, RowWriter, RowsMut, quantiles, ratio};
 use veilwatch_core::flow::Direction;
@@ -63,13 +64,14 @@ impl Splt {
             row.maybe(splt.sizes.get(at).map(|size| f64::from(clipped(*size))));
         }
         let seconds = |us: u32| f64::from(us) / 1e6;
-        let gaps: Vec<f64> = splt.times_us.windows(2).map(|pair| seconds(pair[1].saturating_sub(pair[0]))).collect();
+        let gaps: SmallVec<[f64; 32]> =
+            splt.times_us.windows(2).map(|pair| seconds(pair[1].saturating_sub(pair[0]))).collect();
         for at in 0..self.packets.saturating_sub(1) {
             row.maybe(gaps.get(at).copied());
         }
         let at = QUANTILES.map(|(at, _)| at);
         for forward in [true, false] {
-            let mut sizes: Vec<f64> = splt
+            let mut sizes: SmallVec<[f64; 32]> = splt
                 .sizes
                 .iter()
                 .filter(|size| (**size > 0) == forward)
@@ -80,7 +82,7 @@ impl Splt {
         quantiles(&mut gaps.clone(), at).into_iter().for_each(|value| row.put(value));
 
         let forward = splt.sizes.iter().filter(|size| **size > 0).count();
-        let bursts: Vec<f64> = splt
+        let bursts: SmallVec<[f64; 32]> = splt
             .sizes
             .chunk_by(|a, b| (*a > 0) == (*b > 0))
             .map(|run| run.iter().map(|size| f64::from(size.abs())).sum())
@@ -101,7 +103,7 @@ impl Splt {
         let round_trip = accepted.first_ns.saturating_sub(opened.first_ns) as f64 / 1e9;
         let answer = answer.map(|at| seconds(splt.times_us[at].saturating_sub(splt.times_us[0])));
         row.maybe(answer.filter(|_| handshake).map(|answer| (answer - round_trip).max(0.0)));
-        let mut distinct = splt.sizes.to_vec();
+        let mut distinct: SmallVec<[i32; 32]> = splt.sizes.into();
         distinct.sort_unstable();
         distinct.dedup();
         row.maybe(ratio(distinct.len() as f64, count as f64));

@@ -6,6 +6,7 @@
 mod code_points;
 
 use code_points::{CIPHERS, EXTENSIONS, GROUPS, SIGNATURES, forward_secret, weak};
+use smallvec::SmallVec;
 use veilwatch_core::declare_plugins;
 use veilwatch_core::feature::{Column, Evidence, FlowBatch, FlowView, RowWriter, RowsMut, ratio};
 use veilwatch_core::plugin::{FeatureExtractor, PluginError, Settings};
@@ -77,12 +78,13 @@ impl TlsHandshake {
 }
 
 fn client(hello: &ClientHello<'_>, row: &mut RowWriter<'_>) {
-    let plain = |list: &[u16]| list.iter().copied().filter(|value| !is_grease(*value)).collect::<Vec<_>>();
+    let plain = |list: &[u16]| list.iter().copied().filter(|value| !is_grease(*value)).collect::<SmallVec<[u16; 32]>>();
     let ciphers = plain(hello.ciphers);
     let extensions = plain(hello.extensions);
     let groups = plain(hello.groups);
     let versions = plain(hello.supported_versions);
-    let suites: Vec<u16> = ciphers.iter().copied().filter(|cipher| !matches!(cipher, 0x00ff | 0x5600)).collect();
+    let suites: SmallVec<[u16; 32]> =
+        ciphers.iter().copied().filter(|cipher| !matches!(cipher, 0x00ff | 0x5600)).collect();
     let share = |test: fn(u16) -> bool| {
         ratio(suites.iter().filter(|cipher| test(**cipher)).count() as f64, suites.len() as f64)
     };

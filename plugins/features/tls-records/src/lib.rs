@@ -1,5 +1,6 @@
 //! Lengths and types of TLS records: the outer shape of a connection, which encryption does not hide.
 
+use smallvec::SmallVec;
 use veilwatch_core::declare_plugins;
 use veilwatch_core::feature::{Column, Evidence, FlowBatch, FlowView, RowWriter, RowsMut, ratio};
 use veilwatch_core::flow::Moments;
@@ -43,11 +44,11 @@ impl TlsRecords {
             let of = |kind: u8| {
                 lengths.iter().zip(types).filter(move |(_, known)| **known == kind).map(|(length, _)| *length)
             };
-            let data: Vec<u16> = of(23).collect();
+            let data: SmallVec<[u16; 32]> = of(23).collect();
             for at in 0..DATA {
                 row.maybe(data.get(at).map(|length| f64::from(*length)));
             }
-            let handshake: Vec<u16> = of(22).collect();
+            let handshake: SmallVec<[u16; 32]> = of(22).collect();
             for at in 0..HANDSHAKE {
                 row.maybe(handshake.get(at).map(|length| f64::from(*length)));
             }

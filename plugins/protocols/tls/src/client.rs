@@ -2,6 +2,7 @@
 
 use crate::handshake::Message;
 use crate::template::Limits;
+use smallvec::SmallVec;
 use tls_parser::{SNIType, TlsExtension, parse_tls_client_hello_extension};
 use veilwatch_core::record::ClientHello;
 
@@ -20,46 +21,49 @@ mod extension {
     pub(super) const ENCRYPTED_HELLO: u16 = 0xfe0d;
 }
 
-/// A ClientHello that was read; owns what the typed record borrows.
+/// A list of code points, as long as nearly all of them are.
+type Codes = SmallVec<[u16; 32]>;
+
+/// A ClientHello that was read; owns what the typed record borrows and the hello does not have in this form.
 #[derive(Debug, Default)]
-pub(crate) struct Client {
+pub(crate) struct Client<'a> {
     record_version: u16,
     version: u16,
-    pub(crate) session_id: Vec<u8>,
-    ciphers: Vec<u16>,
-    compressions: Vec<u8>,
-    extensions: Vec<u16>,
-    extension_lens: Vec<u16>,
-    pub(crate) sni: Vec<u8>,
-    alpn: Vec<u8>,
-    groups: Vec<u16>,
-    point_formats: Vec<u8>,
-    signature_algorithms: Vec<u16>,
-    supported_versions: Vec<u16>,
-    key_shares: Vec<u16>,
+    pub(crate) session_id: &'a [u8],
+    ciphers: Codes,
+    compressions: &'a [u8],
+    extensions: Codes,
+    extension_lens: Codes,
+    pub(crate) sni: &'a [u8],
+    alpn: SmallVec<[u8; 32]>,
+    groups: Codes,
+    point_formats: &'a [u8],
+    signature_algorithms: Codes,
+    supported_versions: Codes,
+    key_shares: Codes,
     psk_modes: Vec<u8>,
     message_len: u32,
     resumes: bool,
     ech: bool,
 }
 
-impl Client {
+impl<'a> Client<'a> {
     /// Reads a ClientHello, also one that is cut off, as long as its cipher suites are there.
     ///
     /// The fixed part and the list of extensions are walked by hand, because a hello that is odd somewhere shall not
     /// lose the rest; what stands in an extension is tls-parser's to read.
-    pub(crate) fn read(message: &Message<'_>, limits: &Limits) -> Option<Self> {
+    pub(crate) fn read(message: &Message<'a>, limits: &Limits) -> Option<Self> {
         let mut bytes = Bytes(&message.body[..message.body.len().min(limits.client_hello_bytes)]);
         let mut client =
             Self { record_version: message.record_version, message_len: message.len as u32, ..Self::default() };
         client.version = bytes.word()?;
         bytes.take(32)?;
         let session_len = bytes.byte()?;
-        client.session_id = bytes.take(usize::from(session_len))?.to_vec();
+        client.session_id = bytes.take(usize::from(session_len))?;
         let ciphers_len = bytes.word()?;
         client.ciphers = words(bytes.take(usize::from(ciphers_len))?);
         let Some(compressions_len) = bytes.byte() else { return Some(client) };
-        client.compressions = bytes.up_to(usize::from(compressions_len)).to_vec();
+        client.compressions = bytes.up_to(usize::from(compressions_len));
         let Some(extensions_len) = bytes.word() else { return Some(client) };
         // In a hello that is all there, a list that does not fit is none; only what was cut off is read in part.
         let whole = message.is_complete() && message.len <= limits.client_hello_bytes;
@@ -71,7 +75,7 @@ impl Client {
     }
 
     /// Reads a ClientHello in SSL 2.0 form (RFC 5246 appendix E.2), from its message type on.
-    pub(crate) fn read_old(hello: &[u8]) -> Option<Self> {
+    pub(crate) fn read_old(hello: &'a [u8]) -> Option<Self> {
         let mut bytes = Bytes(hello);
         bytes.byte()?;
         let mut client = Self { record_version: 2, message_len: hello.len() as u32, ..Self::default() };
@@ -81,11 +85,11 @@ impl Client {
         // Three bytes a suite; those of SSL 2.0 itself do not begin with zero.
         let suites = bytes.take(usize::from(ciphers_len))?.chunks_exact(3);
         client.ciphers = suites.filter(|s| s[0] == 0).map(|s| u16::from_be_bytes([s[1], s[2]])).collect();
-        client.session_id = bytes.take(usize::from(session_len))?.to_vec();
+        client.session_id = bytes.take(usize::from(session_len))?;
         Some(client)
     }
 
-    fn read_extensions(&mut self, list: &[u8], limits: &Limits) {
+    fn read_extensions(&mut self, list: &'a [u8], limits: &Limits) {
         let mut bytes = Bytes(list);
         let mut seen = 0u64;
         loop {
@@ -104,7 +108,7 @@ impl Client {
     }
 
     /// Reads the contents of one extension; `entry` is all of it with type and length.
-    fn read_extension(&mut self, kind: u16, data: &[u8], entry: &[u8], limits: &Limits) {
+    fn read_extension(&mut self, kind: u16, data: &'a [u8], entry: &'a [u8], limits: &Limits) {
         match kind {
             extension::TICKET => self.resumes |= !data.is_empty(),
             extension::PRE_SHARED_KEY => self.resumes = true,
@@ -125,16 +129,22 @@ impl Client {
                 Ok((_, TlsExtension::SNI(names))) => {
                     let host = names.iter().find(|(kind, _)| *kind == SNIType::HostName);
                     if let Some((_, name)) = host {
-                        self.sni = name[..name.len().min(limits.sni_bytes)].to_vec();
+                        self.sni = &name[..name.len().min(limits.sni_bytes)];
                     }
                 }
                 Ok((_, TlsExtension::EllipticCurves(groups))) => self.groups = groups.iter().map(|g| g.0).collect(),
-                Ok((_, TlsExtension::EcPointFormats(formats))) => self.point_formats = formats.to_vec(),
-                Ok((_, TlsExtension::SignatureAlgorithms(list))) => self.signature_algorithms = list,
+                Ok((_, TlsExtension::EcPointFormats(formats))) => self.point_formats = formats,
+                Ok((_, TlsExtension::SignatureAlgorithms(list))) => {
+                    self.signature_algorithms = Codes::from_slice(&list)
+                }
                 Ok((_, TlsExtension::ALPN(protocols))) => {
-                    // A comma within a name (none that is registered has one) must not make two names of it.
-                    let whole = |name: &&[u8]| name.iter().map(|b| if *b == b',' { b';' } else { *b }).collect();
-                    self.alpn = protocols.iter().map(whole).collect::<Vec<Vec<u8>>>().join(&b',');
+                    for (at, name) in protocols.iter().enumerate() {
+                        if at > 0 {
+                            self.alpn.push(b',');
+                        }
+                        // A comma within a name (none that is registered has one) must not make two names of it.
+                        self.alpn.extend(name.iter().map(|b| if *b == b',' { b';' } else { *b }));
+                    }
                 }
                 Ok((_, TlsExtension::PskExchangeModes(modes))) => self.psk_modes = modes,
                 _ => {}
@@ -150,13 +160,13 @@ impl Client {
             version: self.version,
             session_id_len: self.session_id.len().min(255) as u8,
             ciphers: &self.ciphers,
-            compressions: &self.compressions,
+            compressions: self.compressions,
             extensions: &self.extensions,
             extension_lens: &self.extension_lens,
-            sni: &self.sni,
+            sni: self.sni,
             alpn: &self.alpn,
             groups: &self.groups,
-            point_formats: &self.point_formats,
+            point_formats: self.point_formats,
             signature_algorithms: &self.signature_algorithms,
             supported_versions: &self.supported_versions,
             key_shares: &self.key_shares,
@@ -170,11 +180,11 @@ impl Client {
 }
 
 /// The groups of a list of key shares (RFC 8446 section 4.2.8), which tls-parser hands over as bytes.
-fn key_shares(data: &[u8]) -> Vec<u16> {
+fn key_shares(data: &[u8]) -> Codes {
     let mut bytes = Bytes(data);
     let len = bytes.word().unwrap_or(0);
     let mut entries = Bytes(bytes.up_to(usize::from(len)));
-    let mut groups = Vec::new();
+    let mut groups = Codes::new();
     while let (Some(group), Some(len)) = (entries.word(), entries.word()) {
         groups.push(group);
         entries.up_to(usize::from(len));
@@ -182,7 +192,7 @@ fn key_shares(data: &[u8]) -> Vec<u16> {
     groups
 }
 
-fn words(bytes: &[u8]) -> Vec<u16> {
+fn words(bytes: &[u8]) -> Codes {
     bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
 }
 
@@ -224,7 +234,7 @@ mod tests {
     use super::*;
     use crate::testing::{client_extensions, client_hello, client_hello_with, extension as ext, vec16};
 
-    fn read(bytes: &[u8]) -> Option<Client> {
+    fn read(bytes: &[u8]) -> Option<Client<'_>> {
         let len = u32::from_be_bytes([0, bytes[1], bytes[2], bytes[3]]) as usize;
         let message = Message { kind: 1, len, body: &bytes[4..], record: 0, record_version: 0x0301 };
         Client::read(&message, &Limits::default())

@@ -1,5 +1,7 @@
 //! The handshake messages of one direction, whatever records they are cut into.
 
+use smallvec::SmallVec;
+
 /// A handshake message, or as much of it as there is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
@@ -24,7 +26,7 @@ impl Message<'_> {
 /// nearly everybody sends them; the first message that reaches into another record has all records joined.
 #[derive(Debug, Default)]
 pub(crate) struct Handshake<'a> {
-    pieces: Vec<Piece<'a>>,
+    pieces: SmallVec<[Piece<'a>; 6]>,
     /// All records' bodies; empty while no message spans two.
     joined: Vec<u8>,
     spans: bool,
@@ -73,9 +75,6 @@ impl<'a> Handshake<'a> {
             self.joined.extend_from_slice(body);
         } else if !body.is_empty() {
             self.open = !self.ends_whole(body);
-        }
-        if self.pieces.capacity() == 0 {
-            self.pieces.reserve_exact(8);
         }
         self.pieces.push(Piece { start: self.len, body, record, version });
         self.len += body.len();

@@ -2,6 +2,7 @@
 
 use crate::handshake::{Handshake, Message};
 use crate::template::Limits;
+use smallvec::SmallVec;
 use veilwatch_core::stream::{Framed, Framing};
 
 /// Content types (RFC 8446 section 5.1).
@@ -91,9 +92,9 @@ pub(crate) fn old_hello(bytes: &[u8]) -> Option<Option<usize>> {
 #[derive(Debug, Default)]
 pub(crate) struct Walk<'a> {
     /// Lengths of the first records.
-    pub(crate) lengths: Vec<u16>,
+    pub(crate) lengths: SmallVec<[u16; 32]>,
     /// Their content types.
-    pub(crate) types: Vec<u8>,
+    pub(crate) types: SmallVec<[u8; 32]>,
     /// Alerts in clear.
     pub(crate) alerts: u8,
     /// Level and description of the last one.
@@ -109,7 +110,7 @@ pub(crate) struct Walk<'a> {
     /// Bytes of this direction at which more could be read; `usize::MAX` where nothing more is to come.
     pub(crate) wanted: usize,
     /// Bytes of a ClientHello in SSL 2.0 form, without its length.
-    pub(crate) old_hello: Option<Vec<u8>>,
+    pub(crate) old_hello: Option<&'a [u8]>,
     /// The handshake in clear.
     handshake: Handshake<'a>,
 }
@@ -120,13 +121,7 @@ impl<'a> Walk<'a> {
     /// `retried` says that the server sent a HelloRetryRequest: then every handshake record is in clear, also behind
     /// the ChangeCipherSpec that middleboxes are shown (RFC 8446 appendix D.4).
     pub(crate) fn new(bytes: &'a [u8], ended: bool, framed: Option<Framed>, retried: bool, limits: &Limits) -> Self {
-        let records = limits.record_lengths.min(32);
-        let mut walk = Self {
-            lengths: Vec::with_capacity(records),
-            types: Vec::with_capacity(records),
-            handshake: Handshake::new(limits.handshake_bytes),
-            ..Self::default()
-        };
+        let mut walk = Self { handshake: Handshake::new(limits.handshake_bytes), ..Self::default() };
         let mut at = walk.skip_old_hello(bytes, limits);
         let mut clear = true;
         let mut records = 0;
@@ -197,11 +192,11 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes in a ClientHello in SSL 2.0 form; returns where records begin.
-    fn skip_old_hello(&mut self, bytes: &[u8], limits: &Limits) -> usize {
+    fn skip_old_hello(&mut self, bytes: &'a [u8], limits: &Limits) -> usize {
         match old_hello(bytes) {
             Some(Some(len)) => {
                 if let Some(hello) = bytes.get(2..len) {
-                    self.old_hello = Some(hello.to_vec());
+                    self.old_hello = Some(hello);
                 }
                 if limits.record_lengths > 0 {
                     self.lengths.push((len - 2) as u16);
@@ -257,7 +252,7 @@ mod tests {
         assert_eq!(walk(&long[..60]).wanted, long.len());
         let data = record(APPLICATION_DATA, &[0; 9000]);
         assert_eq!(walk(&data[..5]).wanted, data.len() + 5);
-        assert_eq!(walk(&data[..5]).lengths, [9000]);
+        assert_eq!(walk(&data[..5]).lengths[..], [9000]);
         assert_eq!(walk(&data.repeat(2)).wanted, data.len() * 4);
     }
 
@@ -297,7 +292,7 @@ mod tests {
         bytes.extend(b"GET / HTTP/1.1\r\n");
         let walk = walk(&bytes);
         assert!(walk.is_over() && !walk.complete);
-        assert_eq!(walk.lengths, [4]);
+        assert_eq!(walk.lengths[..], [4]);
     }
 
     /// 16 KiB of handshake records of one byte each: neither many calls nor many steps.

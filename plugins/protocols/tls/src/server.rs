@@ -3,6 +3,7 @@
 use crate::client::{Bytes, Client};
 use crate::handshake::Message;
 use crate::records::{CERTIFICATE, NEW_SESSION_TICKET, SERVER_HELLO, Walk};
+use smallvec::SmallVec;
 use tls_parser::{TlsExtension, parse_tls_server_hello_extension};
 use veilwatch_core::record::ServerHello;
 
@@ -30,26 +31,26 @@ pub(crate) fn is_retry(message: &Message<'_>) -> bool {
 
 /// A ServerHello that was read; owns what the typed record borrows.
 #[derive(Debug, Default)]
-pub(crate) struct Server {
+pub(crate) struct Server<'a> {
     record_version: u16,
     version: u16,
     selected_version: u16,
     cipher: u16,
     compression: u8,
-    session_id: Vec<u8>,
-    extensions: Vec<u16>,
-    alpn: Vec<u8>,
+    session_id: &'a [u8],
+    extensions: SmallVec<[u16; 16]>,
+    alpn: &'a [u8],
     key_share: u16,
     takes_key: bool,
     message_len: u32,
 }
 
-impl Server {
+impl<'a> Server<'a> {
     /// Reads a ServerHello or a HelloRetryRequest.
     ///
     /// As with the ClientHello, the fixed part is walked by hand: extensions also come with SSL 3.0, which has none by
     /// its specification, and versions that tls-parser does not know have the same form.
-    pub(crate) fn read(message: &Message<'_>) -> Option<Self> {
+    pub(crate) fn read(message: &Message<'a>) -> Option<Self> {
         let mut bytes = Bytes(message.body);
         let mut server =
             Self { record_version: message.record_version, message_len: message.len as u32, ..Self::default() };
@@ -60,7 +61,7 @@ impl Server {
         let early_draft = DRAFTS.contains(&server.version) || server.version == 0x0304;
         if !early_draft {
             let session_len = bytes.byte()?;
-            server.session_id = bytes.take(usize::from(session_len))?.to_vec();
+            server.session_id = bytes.take(usize::from(session_len))?;
         }
         server.cipher = bytes.word()?;
         if !early_draft {
@@ -72,7 +73,7 @@ impl Server {
         Some(server)
     }
 
-    fn read_extensions(&mut self, list: &[u8]) {
+    fn read_extensions(&mut self, list: &'a [u8]) {
         let mut bytes = Bytes(list);
         loop {
             let entry = bytes.0;
@@ -85,7 +86,7 @@ impl Server {
                 extension::KEY_SHARE => self.key_share = Bytes(data).word().unwrap_or(0),
                 extension::ALPN | extension::VERSIONS => match parse_tls_server_hello_extension(entry) {
                     Ok((_, TlsExtension::ALPN(protocols))) => {
-                        self.alpn = protocols.first().copied().unwrap_or_default().to_vec();
+                        self.alpn = protocols.first().copied().unwrap_or_default();
                     }
                     Ok((_, TlsExtension::SupportedVersions(versions))) => {
                         self.selected_version = versions.first().map_or(self.version, |version| version.0);
@@ -104,7 +105,7 @@ impl Server {
 
     /// Whether an earlier session is taken up: in TLS 1.3 by a pre-shared key, before it by the client's session id or
     /// by a handshake that goes straight on to the change of ciphers (a ticket, RFC 5077 section 3.1).
-    fn resumes(&self, client: Option<&Client>, walk: &Walk<'_>) -> bool {
+    fn resumes(&self, client: Option<&Client<'_>>, walk: &Walk<'_>) -> bool {
         if self.is_13() {
             return self.takes_key;
         }
@@ -115,7 +116,7 @@ impl Server {
     }
 
     /// The typed record; `retry` says that a HelloRetryRequest came first.
-    pub(crate) fn record(&self, client: Option<&Client>, walk: &Walk<'_>, retry: bool) -> ServerHello<'_> {
+    pub(crate) fn record(&self, client: Option<&Client<'_>>, walk: &Walk<'_>, retry: bool) -> ServerHello<'_> {
         ServerHello {
             record_version: self.record_version,
             version: self.version,
@@ -124,7 +125,7 @@ impl Server {
             compression: self.compression,
             session_id_len: self.session_id.len().min(255) as u8,
             extensions: &self.extensions,
-            alpn: &self.alpn,
+            alpn: self.alpn,
             key_share: self.key_share,
             resumed: self.resumes(client, walk),
             retry,
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
     use crate::testing::{extension as ext, server_hello_with, vec16};
 
-    fn read(bytes: &[u8]) -> Option<Server> {
+    fn read(bytes: &[u8]) -> Option<Server<'_>> {
         Server::read(&Message { kind: 2, len: bytes.len() - 4, body: &bytes[4..], record: 0, record_version: 0x0303 })
     }
 

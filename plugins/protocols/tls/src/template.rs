@@ -181,12 +181,12 @@ impl Tls {
     }
 
     /// Writes what the handshake shows, the client being the originator.
-    fn write(&self, client: &Walk<'_>, server: &Walk<'_>, retry: bool, out: &mut RecordSink<'_>) {
+    fn write<'a>(&self, client: &Walk<'a>, server: &Walk<'a>, retry: bool, out: &mut RecordSink<'_>) {
         let client_hello = self.write_client(client, out);
         let server_hello = self.write_server(server, client_hello.as_ref(), retry, out);
         let is_13 = server_hello.as_ref().is_some_and(Server::is_13);
         if let Some(message) = server.message(CERTIFICATE).filter(|m| is_ripe(m, server, usize::MAX)) {
-            let sni = client_hello.as_ref().map_or(&[][..], |hello| &hello.sni);
+            let sni = client_hello.as_ref().map_or(&[][..], |hello| hello.sni);
             if let Some(certificate) = Certificate::read(&message, sni, &self.limits) {
                 out.mark(Mark::Certificate, Direction::Backward, message.record);
                 out.record(&certificate.record());
@@ -201,7 +201,7 @@ impl Tls {
     }
 
     /// Writes the first ClientHello: the fingerprints are over it, whatever a HelloRetryRequest makes of the second.
-    fn write_client(&self, walk: &Walk<'_>, out: &mut RecordSink<'_>) -> Option<Client> {
+    fn write_client<'w>(&self, walk: &'w Walk<'_>, out: &mut RecordSink<'_>) -> Option<Client<'w>> {
         let count = walk.messages().filter(|message| message.kind == CLIENT_HELLO).count();
         let count = (count + usize::from(walk.old_hello.is_some())).min(255) as u8;
         let (client, at) = match &walk.old_hello {
@@ -220,13 +220,13 @@ impl Tls {
     }
 
     /// Writes the ServerHello behind a HelloRetryRequest where there is one, else the first.
-    fn write_server(
+    fn write_server<'w>(
         &self,
-        walk: &Walk<'_>,
-        client: Option<&Client>,
+        walk: &'w Walk<'_>,
+        client: Option<&Client<'_>>,
         retry: bool,
         out: &mut RecordSink<'_>,
-    ) -> Option<Server> {
+    ) -> Option<Server<'w>> {
         let mut hellos = walk.messages().filter(|message| message.kind == SERVER_HELLO && message.is_complete());
         let first = hellos.next()?;
         let message = if retry { hellos.find(|message| !is_retry(message)).unwrap_or(first) } else { first };
