@@ -4,8 +4,9 @@
 //! of its conversation *before* it, so that a row never sees the future.
 
 use crate::flow::{FlowRecord, Moments};
-use crate::record::ClientHello;
-use hashbrown::HashMap;
+use crate::record::{ClientHello, Value};
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
 
 /// What was known of a conversation when one of its flows ended, that flow not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -24,10 +25,34 @@ pub struct ConversationSnapshot {
     pub sent_variation: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Service {
-    Name(Box<[u8]>, u16),
-    Address([u8; 16], u16),
+/// From which host to which service: a name, or an address where there is none.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key<'a> {
+    host: [u8; 16],
+    /// Zeros where there is a name.
+    service: [u8; 16],
+    name: &'a [u8],
+    port: u16,
+}
+
+/// A conversation that is remembered.
+#[derive(Debug)]
+struct Known {
+    host: [u8; 16],
+    service: [u8; 16],
+    name: Box<[u8]>,
+    port: u16,
+    so_far: Conversation,
+}
+
+impl Known {
+    fn key(&self) -> Key<'_> {
+        Key { host: self.host, service: self.service, name: &self.name, port: self.port }
+    }
+
+    fn is(&self, key: &Key<'_>) -> bool {
+        self.key() == *key
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,13 +64,12 @@ struct Conversation {
     sent: Moments,
 }
 
-type Conversations = HashMap<([u8; 16], Service), Conversation, foldhash::fast::FixedState>;
-
 /// All conversations of a run, bounded: two generations, of which the older is forgotten when the younger is full.
 #[derive(Debug)]
 pub struct ConversationTracker {
-    young: Conversations,
-    old: Conversations,
+    young: HashTable<Known>,
+    old: HashTable<Known>,
+    hasher: foldhash::fast::FixedState,
     limit: usize,
     forgotten: u64,
 }
@@ -54,27 +78,40 @@ impl ConversationTracker {
     /// A tracker that remembers at most `limit` conversations. `seed` guards the tables against chosen keys and changes
     /// no result.
     pub fn new(limit: usize, seed: u64) -> Self {
-        let table = || HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed));
-        Self { young: table(), old: table(), limit: limit.max(2), forgotten: 0 }
+        let hasher = foldhash::fast::FixedState::with_seed(seed);
+        Self { young: HashTable::new(), old: HashTable::new(), hasher, limit: limit.max(2), forgotten: 0 }
     }
 
     /// Takes a finished flow in and writes its snapshot.
     pub fn observe(&mut self, flow: &mut FlowRecord) {
-        let sni = flow.fields.record::<ClientHello<'_>>().map(|hello| hello.sni).filter(|sni| !sni.is_empty());
-        let service = match sni {
-            Some(name) => Service::Name(name.into(), flow.responder.port),
-            None => Service::Address(flow.responder.address, flow.responder.port),
+        let name = match flow.fields.get(ClientHello::SNI) {
+            Some(Value::Bytes(name)) => name,
+            _ => &[],
         };
-        let key = (flow.originator.address, service);
-        if !self.young.contains_key(&key) {
+        let service = if name.is_empty() { flow.responder.address } else { [0; 16] };
+        let key = Key { host: flow.originator.address, service, name, port: flow.responder.port };
+        let hash = self.hasher.hash_one(&key);
+        if self.young.find(hash, |known| known.is(&key)).is_none() {
             if self.young.len() >= self.limit / 2 {
                 self.forgotten += self.old.len() as u64;
-                self.old = std::mem::replace(&mut self.young, HashMap::with_hasher(self.old.hasher().clone()));
+                self.old = std::mem::take(&mut self.young);
             }
-            let known = self.old.remove(&key).unwrap_or_default();
-            self.young.insert(key.clone(), known);
+            let known = match self.old.find_entry(hash, |known| known.is(&key)) {
+                Ok(entry) => entry.remove().0,
+                Err(_) => Known {
+                    host: key.host,
+                    service,
+                    name: name.into(),
+                    port: key.port,
+                    so_far: Conversation::default(),
+                },
+            };
+            let hasher = &self.hasher;
+            self.young.insert_unique(hash, known, |known| hasher.hash_one(known.key()));
         }
-        let Some(conversation) = self.young.get_mut(&key) else { return };
+        let Some(Known { so_far: conversation, .. }) = self.young.find_mut(hash, |known| known.is(&key)) else {
+            return;
+        };
         flow.conversation = conversation.observe(flow);
     }
 

@@ -359,6 +359,12 @@ impl StreamPrefix {
         self.waiting = Vec::new();
     }
 
+    /// Reads where the next bytes go, so that it is on its way from memory; what it returns means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        u64::from(self.data.last().copied().unwrap_or_default()) ^ self.data.first().map_or(0, |byte| u64::from(*byte))
+    }
+
     /// The bytes so far, in order; without holes but for [`framed`](Self::framed) ones.
     pub fn bytes(&self) -> &[u8] {
         &self.data

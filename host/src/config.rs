@@ -148,6 +148,9 @@ pub struct PluginEntry {
     /// Whether there is no run without it. Where not, the pipeline goes on when it cannot be had or has failed too often.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub required: bool,
+    /// Of a feature extractor, the columns that are used, by their names without `id.`; all where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
     /// The plugin's own settings.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub settings: toml::Table,

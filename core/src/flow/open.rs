@@ -95,7 +95,8 @@ impl Flow {
     pub(super) fn touch(&self) -> u64 {
         let record = &*self.record;
         let ends = |stats: &DirectionStats| stats.packets ^ stats.last_ns ^ stats.gaps.count ^ stats.lengths.count;
-        ends(&record.stats[0]) ^ ends(&record.stats[1]) ^ record.last_ns ^ record.splt.sizes.len() as u64
+        let prefixes = self.prefixes.as_ref().map_or(0, |both| both[0].touch() ^ both[1].touch());
+        ends(&record.stats[0]) ^ ends(&record.stats[1]) ^ record.last_ns ^ record.splt.sizes.len() as u64 ^ prefixes
     }
 
     pub(super) fn footprint(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The typed records of TLS, over TCP, QUIC and DTLS alike.
 
-use super::typed_record;
+use super::{FieldId, typed_record};
 
 typed_record! {
     /// What a client offers in the clear (RFC 8446 section 4.1.2, RFC 5246 section 7.4.1.2).
@@ -24,6 +24,11 @@ typed_record! {
     resumes: bool = "whether it brings a ticket or a pre-shared key",
     ech: bool = "whether it carries an encrypted ClientHello",
     count: u8 = "ClientHellos in this direction (2 after a HelloRetryRequest)",
+}
+
+impl ClientHello<'_> {
+    /// The field `sni`, for those who need nothing else.
+    pub const SNI: FieldId = FieldId(107);
 }
 
 typed_record! {

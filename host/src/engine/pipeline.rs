@@ -2,7 +2,7 @@
 
 use super::health::{Health, infinite};
 use super::{PluginTime, RunError};
-use crate::config::{Config, PluginEntry};
+use crate::config::{Config, PluginEntry, nearest};
 use crate::filter::{Filter, FilterError};
 use crate::model::{Card, Model, ModelError};
 use crate::plugins::{
@@ -54,6 +54,22 @@ pub enum PipelineError {
         /// What there is.
         names: String,
     },
+    /// `columns` names none of a plugin's.
+    #[error("plugin `{id}`: it has no column `{name}`{}", hint.as_ref().map(|h| format!("; did you mean `{h}`?")).unwrap_or_default())]
+    Column {
+        /// The instance.
+        id: String,
+        /// What was asked for.
+        name: String,
+        /// The nearest that there is.
+        hint: Option<String>,
+    },
+    /// `columns` stands at a plugin that has none.
+    #[error("plugin `{id}`: only feature extractors have `columns`; leave the key out")]
+    ColumnsOfOther {
+        /// The instance.
+        id: String,
+    },
     /// Columns clash.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -97,7 +113,10 @@ struct Extractor {
     place: usize,
     id: String,
     plugin: Box<dyn FeatureExtractor>,
+    /// All that it fills.
     columns: Vec<Column>,
+    /// Those that the pipeline uses, by their places among all; none where it uses all.
+    used: Option<Vec<usize>>,
     first: usize,
 }
 
@@ -179,6 +198,8 @@ impl Parts {
         let settings =
             toml::to_string(&entry.settings).map_err(|error| wiring(PluginError::settings(error.to_string())))?;
         match registry.create_metered(&path, Settings::new(&settings), meter).map_err(failed)? {
+            Instance::Feature(plugin) => self.extractors.push((place, plugin)),
+            _ if entry.columns.is_some() => return Err(PipelineError::ColumnsOfOther { id: id.clone() }),
             Instance::Protocol(mut plugin) => {
                 let mut fields = self.fields.clone();
                 let mut ids = Vec::new();
@@ -195,7 +216,6 @@ impl Parts {
                 self.template_places.push(place);
                 report.reach(PluginState::Started);
             }
-            Instance::Feature(plugin) => self.extractors.push((place, plugin)),
             Instance::Classifier(plugin) => {
                 if let Some(ClassifierSlot { id: first, .. }) = &self.classifier {
                     return Err(PipelineError::TwoClassifiers { first: first.clone(), second: id.clone() });
@@ -312,10 +332,14 @@ impl Pipeline {
             let wired = plugin.wire(&fields).and_then(|()| steady_columns(&*plugin, &meters[place]));
             match wired {
                 Ok(columns) => {
-                    report.columns = columns.len();
+                    let used = match &entry.columns {
+                        Some(names) => Some(places(&entry.id, names, &columns)?),
+                        None => None,
+                    };
+                    let width = used.as_ref().map_or(columns.len(), Vec::len);
+                    report.columns = width;
                     report.reach(PluginState::Started);
-                    let width = columns.len();
-                    extractors.push(Extractor { place, id: entry.id.clone(), plugin, columns, first });
+                    extractors.push(Extractor { place, id: entry.id.clone(), plugin, columns, used, first });
                     first += width;
                 }
                 Err(error) => {
@@ -327,7 +351,7 @@ impl Pipeline {
                 }
             }
         }
-        let schema = FeatureSchema::join(extractors.iter().map(|part| (part.id.as_str(), part.columns.clone())))?;
+        let schema = FeatureSchema::join(extractors.iter().map(|part| (part.id.as_str(), part.used_columns())))?;
         // Of what folders brought, only what no entry uses needs a word of its own.
         from_folders.retain(|brought: &PluginReport| {
             brought.state() == PluginState::Disabled || reports.iter().all(|report| report.plugin != brought.plugin)
@@ -579,6 +603,18 @@ impl Pipeline {
     }
 }
 
+/// Where the columns stand that an entry names.
+fn places(id: &str, names: &[String], columns: &[Column]) -> Result<Vec<usize>, PipelineError> {
+    let place = |name: &String| columns.iter().position(|column| column.name == *name);
+    let known = || columns.iter().map(|column| column.name.as_ref());
+    let missing = |name: &String| PipelineError::Column {
+        id: id.to_owned(),
+        name: name.clone(),
+        hint: nearest(name, known()).map(str::to_owned),
+    };
+    names.iter().map(|name| place(name).ok_or_else(|| missing(name))).collect()
+}
+
 /// Notes why a plugin is not used; whose report it is, it says itself.
 fn disable(report: &mut PluginReport, error: &PipelineError) {
     let words = error.to_string();
@@ -596,13 +632,27 @@ impl Extractor {
         finite(scratch, &self.columns)
     }
 
-    /// Takes them over into rows that are `stride` wide.
+    /// Takes those that are used over into rows that are `stride` wide.
     fn copy(&self, own: &[f32], rows: &mut [f32], stride: usize) {
         let width = self.columns.len();
-        if width > 0 {
-            for (row, own) in rows.chunks_exact_mut(stride).zip(own.chunks_exact(width)) {
-                row[self.first..self.first + width].copy_from_slice(own);
+        if width == 0 || stride == 0 {
+            return;
+        }
+        for (row, own) in rows.chunks_exact_mut(stride).zip(own.chunks_exact(width)) {
+            match &self.used {
+                None => row[self.first..self.first + width].copy_from_slice(own),
+                Some(places) => {
+                    row[self.first..].iter_mut().zip(places).for_each(|(cell, place)| *cell = own[*place]);
+                }
             }
+        }
+    }
+
+    /// The columns that are used, in their order.
+    fn used_columns(&self) -> Vec<Column> {
+        match &self.used {
+            None => self.columns.clone(),
+            Some(places) => places.iter().map(|place| self.columns[*place].clone()).collect(),
         }
     }
 }

@@ -48,6 +48,20 @@ pub(crate) const CIPHERS: [(u16, &str); 44] = [
     (0xcca9, "ECDHE_ECDSA_CHACHA20_POLY1305_SHA256"),
 ];
 
+/// Whether code points stand in their order, so that one is found by halving.
+const fn in_order<const N: usize>(list: &[(u16, &str); N]) -> bool {
+    let mut at = 1;
+    while at < N {
+        if list[at - 1].0 >= list[at].0 {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+const _: () = assert!(in_order(&CIPHERS) && in_order(&EXTENSIONS) && in_order(&GROUPS) && in_order(&SIGNATURES));
+
 /// Extensions of the ClientHello by number.
 pub(crate) const EXTENSIONS: [(u16, &str); 27] = [
     (0, "server_name"),

@@ -121,10 +121,21 @@ fn client(hello: &ClientHello<'_>, row: &mut RowWriter<'_>) {
     row.flag(ciphers.is_sorted());
     row.flag(extensions.is_sorted());
     row.put(f64::from(hello.count));
-    CIPHERS.iter().for_each(|(code, _)| row.flag(ciphers.contains(code)));
-    EXTENSIONS.iter().for_each(|(code, _)| row.flag(extensions.contains(code)));
-    GROUPS.iter().for_each(|(code, _)| row.flag(groups.contains(code)));
-    SIGNATURES.iter().for_each(|(code, _)| row.flag(hello.signature_algorithms.contains(code)));
+    flags(&CIPHERS, &ciphers, row);
+    flags(&EXTENSIONS, &extensions, row);
+    flags(&GROUPS, &groups, row);
+    flags(&SIGNATURES, hello.signature_algorithms, row);
+}
+
+/// One flag for each known code point, which stand in order: whether the client has it.
+fn flags<const N: usize>(known: &[(u16, &str); N], listed: &[u16], row: &mut RowWriter<'_>) {
+    let mut there = [false; N];
+    for code in listed {
+        if let Ok(at) = known.binary_search_by_key(code, |(code, _)| *code) {
+            there[at] = true;
+        }
+    }
+    there.iter().for_each(|there| row.flag(*there));
 }
 
 fn server(hello: &ServerHello<'_>, client: Option<&ClientHello<'_>>, row: &mut RowWriter<'_>) {

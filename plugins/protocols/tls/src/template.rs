@@ -23,7 +23,8 @@ pub struct Limits {
     pub handshake_records: usize,
     /// Certificates counted of a chain.
     pub certificates: usize,
-    /// Records of each direction whose length and type are noted.
+    /// Records of each direction whose length and type are noted; with 0 a connection is read no further than its hellos
+    /// and certificates.
     pub record_lengths: usize,
     /// Bytes kept of a server name.
     pub sni_bytes: usize,
@@ -64,7 +65,7 @@ impl Tls {
             ("handshake_bytes", limits.handshake_bytes, 2048, 1 << 24),
             ("handshake_records", limits.handshake_records, 1, 1 << 16),
             ("certificates", limits.certificates, 1, 255),
-            ("record_lengths", limits.record_lengths, 1, 1024),
+            ("record_lengths", limits.record_lengths, 0, 1024),
             ("sni_bytes", limits.sni_bytes, 1, 4096),
             ("name_bytes", limits.name_bytes, 1, 4096),
         ] {
@@ -133,6 +134,10 @@ impl ProtocolTemplate for Tls {
             client = self.walk(stream, client_side, true);
             server = self.walk(stream, client_side.reverse(), true);
         }
+        if self.limits.record_lengths == 0 && !retry && self.has_all(&client, &server) {
+            self.write(&client, &server, retry, out);
+            return Ok(Progress::Done);
+        }
         if !(client.is_over() && server.is_over()) {
             // Reading certificates is what costs: it is done once, when the handshake is over or no more of it will come.
             // Where the sides are turned round, and a SYN says otherwise, later parses would take each for the other.
@@ -144,7 +149,7 @@ impl ProtocolTemplate for Tls {
             return Ok(Progress::More { forward: client.wanted, backward: server.wanted });
         }
         self.write(&client, &server, retry, out);
-        write_records(&client, &server, out);
+        self.write_records(&client, &server, out);
         Ok(Progress::Done)
     }
 
@@ -176,8 +181,15 @@ impl Tls {
         if !(client.is_over() && server.is_over()) {
             return Progress::More { forward: client.wanted, backward: server.wanted };
         }
-        write_records(&client, &server, out);
+        self.write_records(&client, &server, out);
         Progress::Done
+    }
+
+    /// Whether the hellos and the certificates are there, for when nothing else is asked for.
+    fn has_all(&self, client: &Walk<'_>, server: &Walk<'_>) -> bool {
+        let whole = |walk: &Walk<'_>, kind| walk.message(kind).is_some_and(|message| message.is_complete());
+        let certificates = self.limits.certificates == 0 || server.encrypted || whole(server, CERTIFICATE);
+        certificates && whole(client, CLIENT_HELLO) && whole(server, SERVER_HELLO)
     }
 
     /// Writes what the handshake shows, the client being the originator.
@@ -235,25 +247,28 @@ impl Tls {
         out.record(&server.record(client, walk, retry));
         Some(server)
     }
-}
 
-fn write_records(client: &Walk<'_>, server: &Walk<'_>, out: &mut RecordSink<'_>) {
-    // Between the directions there is no order: the graver alert counts, the server's where they are alike.
-    let last_alert = match (client.last_alert, server.last_alert) {
-        (Some(ours), Some(theirs)) if ours[0] > theirs[0] => Some(ours),
-        (ours, theirs) => theirs.or(ours),
-    };
-    out.record(&TlsRecords {
-        client: &client.lengths,
-        server: &server.lengths,
-        client_types: &client.types,
-        server_types: &server.types,
-        client_alerts: client.alerts,
-        server_alerts: server.alerts,
-        last_alert: last_alert.map_or(0, u16::from_be_bytes),
-        client_complete: client.complete,
-        server_complete: server.complete,
-    });
+    fn write_records(&self, client: &Walk<'_>, server: &Walk<'_>, out: &mut RecordSink<'_>) {
+        if self.limits.record_lengths == 0 {
+            return;
+        }
+        // Between the directions there is no order: the graver alert counts, the server's where they are alike.
+        let last_alert = match (client.last_alert, server.last_alert) {
+            (Some(ours), Some(theirs)) if ours[0] > theirs[0] => Some(ours),
+            (ours, theirs) => theirs.or(ours),
+        };
+        out.record(&TlsRecords {
+            client: &client.lengths,
+            server: &server.lengths,
+            client_types: &client.types,
+            server_types: &server.types,
+            client_alerts: client.alerts,
+            server_alerts: server.alerts,
+            last_alert: last_alert.map_or(0, u16::from_be_bytes),
+            client_complete: client.complete,
+            server_complete: server.complete,
+        });
+    }
 }
 
 #[cfg(test)]
@@ -409,8 +424,21 @@ mod tests {
         assert_eq!(read::<TlsRecords<'_>>(&flow).unwrap().client.len(), 2);
         let (client, _, certificate) = hellos(&flow);
         assert_eq!((client.sni, certificate.subject), (&b"a.e"[..], &b"O=Sh"[..]));
-        assert!(Tls::create(Settings::new("record_lengths = 0")).is_err());
+        assert!(Tls::create(Settings::new("record_lengths = 1025")).is_err());
         assert!(Tls::create(Settings::new("no_such_key = 1")).is_err());
+    }
+
+    #[test]
+    fn without_lengths_a_connection_is_read_to_its_certificates() {
+        let (forward, backward) = conversation(usize::MAX);
+        let flight = record(HANDSHAKE, &server_flight());
+        let segments = [(Forward, &forward[..]), (Backward, &backward[..])];
+        let with = flow(&segments);
+        for segments in [&segments[..], &[(Forward, &forward[..]), (Backward, &flight[..])]] {
+            let without = flow_with("record_lengths = 0", segments);
+            assert_eq!(hellos(&without), hellos(&with));
+            assert!(read::<TlsRecords<'_>>(&without).is_none());
+        }
     }
 
     /// However a handshake is cut into records, its messages are the same.
