@@ -381,6 +381,7 @@ fn feed(
     Ok((ended, source))
 }
 
+#[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
 fn work(
     pipeline: &Pipeline,
     index: usize,
@@ -419,6 +420,7 @@ fn work(
 }
 
 /// Takes one hand-over from every thread, epoch by epoch, until all have ended.
+#[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
 fn consume(
     consumer: &mut Consumer<'_>,
     from_workers: &[Receiver<HandOver>],
