@@ -19,7 +19,7 @@ pub const EXAMPLE: &str = include_str!("../../config/default.toml");
 pub struct Config {
     /// The model: `default` is in the box; anything else is a folder, relative to the file that names it.
     pub model: String,
-    /// Bounds on what is read.
+    /// What is read, and bounds on it.
     pub input: InputLimits,
     /// Bounds and times of flows.
     pub flows: FlowLimits,

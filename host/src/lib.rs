@@ -6,6 +6,7 @@
 //! | module | story |
 //! |---|---|
 //! | [`source`] | captures become blocks of packets |
+//! | [`filter`] | which packets of a capture count, in tcpdump's language |
 //! | [`config`] | pipelines in TOML |
 //! | [`plugins`] | plugins in the box and dropped in, behind one registry |
 //! | [`engine`] | a capture in, finished flows with verdicts out |
@@ -45,6 +46,7 @@
 pub mod builtin;
 pub mod config;
 pub mod engine;
+pub mod filter;
 pub mod hash;
 pub mod learn;
 pub mod model;

@@ -51,9 +51,10 @@ fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         // A reader that has seen enough (`| head`) is no failure worth a message.
-        if !commands::is_broken_pipe(&error) {
-            commands::complain(&format!("{error:#}"));
+        if commands::is_broken_pipe(&error) {
+            return ExitCode::from(commands::UNREAD);
         }
+        commands::complain(&format!("{error:#}"));
         ExitCode::from(commands::FAILED)
     })
 }

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         analyses_like_the_engine_itself
         analyses_with_a_library
         analyses_with_a_folder_of_libraries
+        analyses_with_a_filter
         analyses_with_a_model_of_its_own
         a_pipeline_that_cannot_be_used_is_said_so
         a_library_out_of_reach_is_said_so
@@ -341,6 +342,27 @@ fn analyses_with_a_folder_of_libraries() {
     let summary = bench.lines().pop().unwrap();
     assert_eq!(summary["disabled"][0]["id"], "notes.so", "{summary}");
     assert_eq!(summary["disabled"].as_array().unwrap().len(), 1);
+}
+
+/// libpcap and the names of ports are out of reach once the worker is confined.
+fn analyses_with_a_filter() {
+    if !common::filters() {
+        return;
+    }
+    let bench = Bench::new();
+    let text = veilwatch::config::EXAMPLE.replace("\nfilter = \"\" ", "\nfilter = \"udp port domain\" ");
+    let pipeline = bench.file("pipeline.toml", text.as_bytes());
+    let order = Order { pipeline: Some(pipeline), ..bench.analyse(&example("first-run.pcap")) };
+    let Event::Analysed(found) = go(&order).unwrap() else { panic!() };
+    let summary = bench.lines().pop().unwrap();
+    let (packets, filtered) = (summary["packets"].as_u64().unwrap(), summary["filtered"].as_u64().unwrap());
+    assert!(found.flows > 0 && filtered < packets, "{summary}");
+    assert_eq!((found.scored, found.partial), (0, false), "{summary}");
+    let wrong = text.replace("udp port domain", "udp prt domain");
+    let pipeline = bench.file("wrong.toml", wrong.as_bytes());
+    let failed = failure(&Order { pipeline: Some(pipeline), ..bench.analyse(&example("first-run.pcap")) });
+    assert_eq!(failed.why, FailedWhy::Pipeline);
+    assert!(failed.words.contains("`udp prt domain`"), "{}", failed.words);
 }
 
 fn analyses_with_a_model_of_its_own() {

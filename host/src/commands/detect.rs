@@ -1,13 +1,14 @@
-use super::Total;
+use super::interrupt::Interrupt;
 use super::watch::Watch;
+use super::{FilterArgs, Total};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Summary};
+use std::sync::atomic::AtomicBool;
+use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Sink, Summary};
 use veilwatch::output::{CsvSink, JsonSink, Selection, TableSink, summary_text};
 use veilwatch::source::{Source, SourceError};
 
@@ -32,7 +33,9 @@ pub(crate) struct Args {
     /// Write flows that score at least this much, whatever their verdict.
     #[arg(long, value_name = "SCORE", value_parser = score)]
     min_score: Option<f64>,
-    /// Stop after so many packets of each capture.
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Stop after so many packets of each capture; those that the filter keeps out count too.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     packets: Option<u64>,
     /// Threads that decode and assemble flows; the result does not depend on it [default: the cores].
@@ -67,25 +70,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(model) = &args.model {
         config.model.clone_from(model);
     }
+    args.filter.apply(&mut config);
     let mut total = Total::default();
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::new(config, &mut registry)?;
-    let stop = super::stop_on_interrupt()?;
+    let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl });
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(interrupt.stdout()?);
     let several = captures.inputs.len() > 1;
     for (at, input) in captures.inputs.iter().enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            total.partial = true;
+        if interrupt.asked() {
+            total.interrupt(captures.inputs.len() - at);
             break;
         }
         let name = several.then(|| super::name(input));
-        let job = Job { args, pipeline: &pipeline, stop: &stop, format, colour: terminal, name, first: at == 0 };
-        let outcome =
-            super::open(input, pipeline.config()).and_then(|source| job.run(&super::name(input), source, &mut out));
+        let job =
+            Job { args, pipeline: &pipeline, stop: interrupt.flag(), format, colour: terminal, name, first: at == 0 };
+        let outcome = super::open(input, pipeline.config(), &interrupt)
+            .and_then(|source| job.run(&super::name(input), source, &mut out));
         match outcome {
             Ok(summary) => total.add(&summary),
+            Err(error) if super::is_interrupted(&error) => {
+                super::say(&format!("{error:#}"));
+                total.interrupt(captures.inputs.len() - at - 1);
+                break;
+            }
             // One bad file among many is named, and the others go on; a plugin or a full disk fails them all.
             Err(error) if several && concerns_one_file(&error) => {
                 super::complain(&format!("{error:#}"));
@@ -124,38 +134,28 @@ impl Job<'_> {
         let progress = Arc::new(Progress::default());
         let status = source.status();
         let (capture_format, total) = (status.format, status.total_bytes);
-        let looked_at = Arc::clone(&progress);
-        let _watch = Watch::start(
-            true,
-            Box::new(move || {
-                let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-                let words = format!(
-                    "{} packets, {} flows, {} alerts",
-                    read(&looked_at.packets),
-                    read(&looked_at.flows),
-                    read(&looked_at.alerts)
-                );
-                (read(&looked_at.bytes), total, words)
-            }),
-        );
         let workers = self.args.workers.map_or_else(super::cores, usize::from);
-        let options = RunOptions { workers, packets: self.args.packets, stop: self.stop, progress: &progress };
+        let analyse = |sink: &mut dyn Sink| {
+            let _watch = Watch::capture(&progress, total);
+            let options = RunOptions { workers, packets: self.args.packets, stop: self.stop, progress: &progress };
+            engine::run(self.pipeline, source, options, sink).with_context(|| name.to_owned())
+        };
         let settings = &self.pipeline.config().output;
         let selection = Selection { all: self.args.all, min_score: self.args.min_score };
-        let failed = || name.to_owned();
         let summary = match self.format {
             Format::Jsonl => {
                 let mut sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);
-                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                let summary = analyse(&mut sink)?;
                 sink.summary(&summary)?;
-                if summary.is_blind() || !summary.disabled.is_empty() {
+                let lost = !summary.disabled.is_empty() || !summary.filter_failed.is_empty();
+                if summary.is_blind() || summary.interrupted || lost {
                     super::warn(name, &summary);
                 }
                 summary
             }
             Format::Csv => {
                 let mut sink = CsvSink::new(out, selection, self.name.clone(), settings.text_bytes, self.first)?;
-                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                let summary = analyse(&mut sink)?;
                 sink.finish()?;
                 // CSV has no last line of its own.
                 super::warn(name, &summary);
@@ -164,7 +164,7 @@ impl Job<'_> {
             Format::Table => {
                 let mut sink = TableSink::new(selection, settings.table_rows, settings.text_bytes)
                     .with_services(veilwatch::tables::load(&self.pipeline.config().tables)?);
-                let summary = engine::run(self.pipeline, source, options, &mut sink).with_context(failed)?;
+                let summary = analyse(&mut sink)?;
                 write!(out, "{}{}", summary_text(name, capture_format, &summary), sink.render(self.colour))?;
                 summary
             }

@@ -1,10 +1,13 @@
-use super::Total;
+use super::interrupt::Interrupt;
+use super::watch::Watch;
+use super::{FilterArgs, Total};
 use anyhow::{Context, Result};
 use std::io::BufWriter;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use veilwatch::engine::{self, Detection, Pipeline, Progress, RunOptions, Sink};
+use veilwatch::output::csv_error;
 
 /// Arguments of `veilwatch features`.
 #[derive(Debug, clap::Args)]
@@ -15,27 +18,41 @@ pub(crate) struct Args {
     /// Pipeline to run instead of the default one; its classifier and model are not used.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (config, mut registry) = super::prepare(args.config.as_deref())?;
+    let (mut config, mut registry) = super::prepare(args.config.as_deref())?;
+    args.filter.apply(&mut config);
     let mut total = Total::default();
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::untrained(config, &mut registry)?;
-    let stop = super::stop_on_interrupt()?;
-    let progress = Progress::default();
-    let mut sink = Rows { out: csv::Writer::from_writer(BufWriter::new(std::io::stdout().lock())) };
+    let interrupt = Interrupt::listen()?;
+    let mut sink = Rows { out: csv::Writer::from_writer(BufWriter::new(interrupt.stdout()?)), unflushed: true };
     let columns = pipeline.schema().columns().iter().map(|column| column.name.as_ref());
-    sink.out.write_record(["flow_id"].into_iter().chain(columns))?;
-    for input in &captures.inputs {
-        if stop.load(Ordering::Relaxed) {
+    sink.out.write_record(["flow_id"].into_iter().chain(columns)).map_err(csv_error)?;
+    for (at, input) in captures.inputs.iter().enumerate() {
+        if interrupt.asked() {
+            total.interrupt(captures.inputs.len() - at);
             break;
         }
         let name = super::name(input);
-        let source = super::open(input, pipeline.config())?;
-        let options = RunOptions { workers: super::cores(), packets: None, stop: &stop, progress: &progress };
+        let source = match super::open(input, pipeline.config(), &interrupt) {
+            Err(error) if super::is_interrupted(&error) => {
+                super::say(&format!("{error:#}"));
+                total.interrupt(captures.inputs.len() - at - 1);
+                break;
+            }
+            other => other?,
+        };
+        let progress = Arc::new(Progress::default());
+        let watch = Watch::capture(&progress, source.status().total_bytes);
+        let options =
+            RunOptions { workers: super::cores(), packets: None, stop: interrupt.flag(), progress: &progress };
         let summary = engine::run(&pipeline, source, options, &mut sink).with_context(|| name.clone())?;
+        drop(watch);
         super::warn(&name, &summary);
         total.add(&summary);
     }
@@ -45,6 +62,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 struct Rows<W: std::io::Write> {
     out: csv::Writer<W>,
+    /// Whether there are rows that may not have reached their reader yet.
+    unflushed: bool,
 }
 
 impl<W: std::io::Write> Sink for Rows<W> {
@@ -52,7 +71,11 @@ impl<W: std::io::Write> Sink for Rows<W> {
         let Some(scored) = detection.scored else { return Ok(()) };
         let cell = |value: &f32| if value.is_nan() { String::new() } else { value.to_string() };
         let row = scored.row.iter().map(cell);
-        self.out.write_record([detection.flow.id.to_string()].into_iter().chain(row))?;
-        Ok(())
+        self.unflushed = true;
+        self.out.write_record([detection.flow.id.to_string()].into_iter().chain(row)).map_err(csv_error)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.unflushed) { self.out.flush() } else { Ok(()) }
     }
 }

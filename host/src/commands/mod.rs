@@ -4,30 +4,52 @@ pub(crate) mod config;
 pub(crate) mod detect;
 pub(crate) mod evaluate;
 pub(crate) mod features;
+mod interrupt;
 pub(crate) mod plugin;
 pub(crate) mod tables;
 pub(crate) mod train;
 mod watch;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use interrupt::Interrupt;
 use std::io::Write;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use veilwatch::config::Config;
-use veilwatch::engine::{PluginTime, Summary};
+use veilwatch::engine::{PluginTime, RunError, Summary};
 use veilwatch::output::plain;
 use veilwatch::plugins::{OnOverdue, Probing, Registry};
-use veilwatch::source::Source;
 use veilwatch::source::inputs::{self, Input, Inputs};
+use veilwatch::source::{Source, SourceError};
 
 /// Exit status: nothing could be analysed, or the run had to end.
 pub(crate) const FAILED: u8 = 2;
+/// Exit status: nobody reads the output any more. It is what a shell says of a program that SIGPIPE ended.
+pub(crate) const UNREAD: u8 = 128 + 13;
 /// Exit status: the result is partial.
 pub(crate) const PARTIAL: u8 = 3;
 /// Exit status: a final verdict is malicious.
 pub(crate) const MALICIOUS: u8 = 1;
+
+/// Which packets of the captures count.
+#[derive(Debug, clap::Args)]
+struct FilterArgs {
+    /// Look only at packets that this expression lets through, in tcpdump's language (needs libpcap); overrides the
+    /// configuration's, and `''` lifts it. The others keep their numbers.
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+}
+
+impl FilterArgs {
+    /// Has it in a configuration.
+    fn apply(&self, config: &mut Config) {
+        if let Some(filter) = &self.filter {
+            config.input.filter.clone_from(filter);
+        }
+    }
+}
 
 /// The configuration that was asked for, and the plugins in the box.
 fn prepare(path: Option<&Path>) -> Result<(Config, Registry)> {
@@ -55,11 +77,14 @@ fn careful(registry: Registry) -> Registry {
 }
 
 /// Opens a capture, or standard input.
-fn open(input: &Input, config: &Config) -> Result<Source> {
-    Ok(match input {
-        Input::Stdin => Source::from_reader(name(input), std::io::stdin(), &config.input)?,
-        Input::File(path) => Source::open(path, &config.input)?,
-    })
+fn open(input: &Input, config: &Config, interrupt: &Interrupt) -> Result<Source> {
+    let reader = match input {
+        Input::Stdin => interrupt.stdin(),
+        Input::File(path) if path.metadata().is_ok_and(|found| found.file_type().is_fifo()) => interrupt.pipe(path),
+        Input::File(path) => return Ok(Source::open(path, &config.input)?),
+    };
+    let reader = reader.map_err(|why| SourceError::Open { name: name(input), why })?;
+    Ok(Source::from_reader(name(input), reader, &config.input)?)
 }
 
 /// What a capture is called in results and messages.
@@ -127,6 +152,7 @@ struct Total {
     failed: usize,
     partial: bool,
     malicious: bool,
+    interrupted: bool,
 }
 
 impl Total {
@@ -139,11 +165,22 @@ impl Total {
         }
         self.partial |= summary.is_partial();
         self.malicious |= summary.malicious > 0;
+        self.interrupted |= summary.interrupted;
+    }
+
+    /// Counts that somebody asked for the end when so many captures were left, of which nothing was found so far.
+    fn interrupt(&mut self, left: usize) {
+        self.interrupted = true;
+        self.partial = true;
+        if left > 0 {
+            say(&format!("interrupted: {left} captures were not read"));
+        }
     }
 
     /// The exit status, as `host/OUTPUT.md` says.
     fn exit(&self) -> ExitCode {
-        ExitCode::from(if self.analysed == 0 {
+        // An interrupted run did what it was told, even before there was anything to look at.
+        ExitCode::from(if self.analysed == 0 && !self.interrupted {
             FAILED
         } else if self.malicious {
             MALICIOUS
@@ -155,33 +192,24 @@ impl Total {
     }
 }
 
-/// A flag that Ctrl-C sets; the second Ctrl-C ends the process at once.
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("Ctrl-C cannot be caught")?;
-    Ok(stop)
-}
-
 /// Cores of this machine.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Whether an error is only that somebody asked for the end before there was anything of a capture.
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(SourceError::Interrupted { .. }))
+}
+
 /// Whether an error is only that nobody reads any more.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        let run = cause.downcast_ref::<veilwatch::engine::RunError>();
-        let inner = match run {
-            Some(veilwatch::engine::RunError::Output(inner)) => Some(inner),
-            _ => io,
+        let kind = match cause.downcast_ref() {
+            Some(RunError::Output(inner)) => Some(inner.kind()),
+            _ => cause.downcast_ref().map(std::io::Error::kind),
         };
-        inner.is_some_and(|inner| inner.kind() == std::io::ErrorKind::BrokenPipe)
+        let json = || cause.downcast_ref().and_then(serde_json::Error::io_error_kind);
+        kind.or_else(json) == Some(std::io::ErrorKind::BrokenPipe)
     })
 }

@@ -15,6 +15,11 @@ use veilwatch_core::flow::FlowRecord;
 pub trait Sink {
     /// Takes one flow.
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()>;
+
+    /// Called after flows, when none will follow before more packets are read: whoever waits for them should get them now.
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A finished flow with what the pipeline makes of it.
@@ -121,6 +126,9 @@ impl<'a> Consumer<'a> {
                 self.sink.flow(&Detection { flow, scored: scored.as_ref(), pipeline: self.pipeline })?;
             }
         }
+        if !flows.is_empty() {
+            self.sink.flush()?;
+        }
         self.spent.append(&mut flows);
         Ok(())
     }
@@ -141,6 +149,8 @@ impl<'a> Consumer<'a> {
             disabled,
             plugin_errors,
             plugin_times: self.pipeline.times(),
+            filter_failed: packets.filter_failed(),
+            filtered: packets.filter.as_ref().map(|_| packets.filtered),
             packets: packets.packets,
             wire_bytes: packets.wire_bytes,
             skipped: packets.skipped,

@@ -16,7 +16,7 @@ mod summary;
 
 pub use context::{Detection, Sink};
 pub use pipeline::{Pipeline, PipelineError, Scored};
-pub use summary::{PluginErrors, PluginTime, Summary};
+pub use summary::{FilterFailed, PluginErrors, PluginTime, Summary};
 
 use crate::plugins::Overdue;
 use crate::source::{Source, SourceError};
@@ -85,11 +85,12 @@ pub enum RunError {
 /// Runs a pipeline over one capture; `sink` gets every finished flow in order.
 pub fn run(
     pipeline: &Pipeline,
-    source: Source,
+    mut source: Source,
     options: RunOptions<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Summary, RunError> {
     let _watchdog = pipeline.watch();
+    source.set_filter(pipeline.filter().cloned());
     let mut consumer = context::Consumer::new(pipeline, options.progress, sink);
     let packets = if options.workers <= 1 {
         packets::run_inline(pipeline, source, options, &mut consumer)?

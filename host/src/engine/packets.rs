@@ -3,6 +3,7 @@
 use super::context::Consumer;
 use super::summary::PacketCounts;
 use super::{EPOCH_PACKETS, Pipeline, RunError, RunOptions, SHARDS};
+use crate::filter::Passage;
 use crate::source::{Block, Source, SourceError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -17,10 +18,13 @@ const AHEAD: usize = 16;
 /// A packet, read as far as it can be read by itself.
 struct Ahead<'p> {
     packet: Packet<'p>,
+    /// What the filter says of it.
+    passage: Passage,
     outer: Outer<'p>,
     /// Its place among the thread's tables.
     shard: usize,
-    /// What is in it, and where its flow is; nothing for another thread's packet.
+    /// What is in it, and where its flow is; nothing for another thread's packet, or one that is passed
+    /// over.
     decoded: Option<Result<(Decoded<'p>, Place), Skip>>,
 }
 
@@ -94,7 +98,7 @@ impl<'a> Shards<'a> {
     /// go on.
     fn push_all<'p>(
         &mut self,
-        mut packets: impl Iterator<Item = Packet<'p>>,
+        mut packets: impl Iterator<Item = (Packet<'p>, Passage)>,
         mut epoch: impl FnMut(&mut Self) -> bool,
     ) -> bool {
         loop {
@@ -109,8 +113,7 @@ impl<'a> Shards<'a> {
             std::hint::black_box(touched);
             for packet in ahead {
                 let Some(packet) = packet else { return true };
-                self.push(&packet);
-                if self.clock(&packet.packet) && !epoch(self) {
+                if self.next(&packet) && !epoch(self) {
                     return false;
                 }
             }
@@ -119,20 +122,20 @@ impl<'a> Shards<'a> {
 
     /// Reads a packet as far as it can be read by itself.
     #[inline]
-    fn look_ahead<'p>(&self, packet: Packet<'p>) -> Ahead<'p> {
+    fn look_ahead<'p>(&self, (packet, passage): (Packet<'p>, Passage)) -> Ahead<'p> {
         let outer = Outer::of(&packet, self.nesting);
         let shard = outer.shard_hint() as usize % SHARDS;
-        if self.of > 1 && shard % self.of != self.index {
-            return Ahead { packet, outer, shard: 0, decoded: None };
+        if self.of > 1 && shard % self.of != self.index || passage != Passage::Seen {
+            return Ahead { packet, passage, outer, shard: 0, decoded: None };
         }
         let shard = shard / self.of;
         let decoded = outer.decode().map(|decoded| (decoded, self.tables[shard].place(&decoded)));
-        Ahead { packet, outer, shard, decoded: Some(decoded) }
+        Ahead { packet, passage, outer, shard, decoded: Some(decoded) }
     }
 
     #[inline]
     fn push(&mut self, ahead: &Ahead<'_>) {
-        let Ahead { packet, outer, shard, decoded } = ahead;
+        let Ahead { packet, outer, shard, decoded, .. } = ahead;
         let (number, time_ns, templates) = (packet.number, packet.time_ns, self.pipeline.templates());
         let skip = match decoded {
             None => return,
@@ -152,15 +155,38 @@ impl<'a> Shards<'a> {
         }
     }
 
-    /// Notes what every packet tells, whoever's shard it is; returns whether an epoch ends with it.
+    /// Takes a packet, or passes it over; returns whether an epoch ends with it.
+    ///
+    /// One that the filter keeps out is as if it were not in the capture: it is in no flow and moves no clock. But it has
+    /// its number, so that epochs count it.
     #[inline]
-    fn clock(&mut self, packet: &Packet<'_>) -> bool {
+    fn next(&mut self, ahead: &Ahead<'_>) -> bool {
         self.counts.packets += 1;
+        if ahead.passage == Passage::Seen {
+            self.push(ahead);
+            self.clock(&ahead.packet);
+        } else {
+            self.pass_over(&ahead.packet, ahead.passage);
+        }
+        ahead.packet.number.is_multiple_of(EPOCH_PACKETS)
+    }
+
+    #[cold]
+    fn pass_over(&mut self, packet: &Packet<'_>, passage: Passage) {
+        if passage == Passage::Unfilterable {
+            *self.counts.filter_failed.entry(packet.link.0).or_default() += 1;
+        } else {
+            self.counts.filtered += 1;
+        }
+    }
+
+    /// Notes what every packet tells, whoever's shard it is.
+    #[inline]
+    fn clock(&mut self, packet: &Packet<'_>) {
         self.counts.wire_bytes += u64::from(packet.wire_len);
         self.counts.first_ns.get_or_insert(packet.time_ns);
         self.counts.last_ns = self.counts.last_ns.max(packet.time_ns);
         self.clock.tick(packet.time_ns);
-        packet.number.is_multiple_of(EPOCH_PACKETS)
     }
 
     /// What has ended, at the end of an epoch or of the capture.
@@ -213,7 +239,10 @@ fn read(
             ended.interrupted = true;
             break;
         }
-        let Some(block) = source.next_block(recycled())? else { return Ok(ended) };
+        let Some(block) = source.next_block(recycled())? else {
+            ended.interrupted = source.interrupted();
+            return Ok(ended);
+        };
         options.progress.read(source);
         let take = (block.len() as u64).min(limit - seen);
         seen += take;
@@ -231,6 +260,19 @@ struct Ended {
     packet_limit: bool,
 }
 
+impl Ended {
+    /// What the shards counted, with what only the reader knows.
+    fn told(&self, source: &Source, counts: PacketCounts) -> PacketCounts {
+        PacketCounts {
+            damage: source.status().damage.clone(),
+            filter: source.filter().cloned(),
+            interrupted: self.interrupted,
+            packet_limit: self.packet_limit,
+            ..counts
+        }
+    }
+}
+
 /// Everything in the caller's thread.
 pub(super) fn run_inline(
     pipeline: &Pipeline,
@@ -246,7 +288,7 @@ pub(super) fn run_inline(
         options,
         || spare.take(),
         |block, take| {
-            let go_on = shards.push_all(block.packets().take(take), |shards| {
+            let go_on = shards.push_all(block.filtered().take(take), |shards| {
                 let outcome = consumer.epoch(shards.hand_over(false));
                 consumer.give_back(&mut shards.spent);
                 failed = outcome.err();
@@ -260,12 +302,7 @@ pub(super) fn run_inline(
         return Err(error);
     }
     consumer.epoch(shards.hand_over(true))?;
-    Ok(PacketCounts {
-        damage: source.status().damage.clone(),
-        interrupted: ended.interrupted,
-        packet_limit: ended.packet_limit,
-        ..shards.counts
-    })
+    Ok(ended.told(&source, shards.counts))
 }
 
 /// A block on its way to every thread of the packet stage.
@@ -318,9 +355,7 @@ pub(super) fn run_threads(
         let read = reader.join();
         consumed?;
         match read {
-            Ok(Ok((ended, damage))) if !broken => {
-                Ok(PacketCounts { damage, interrupted: ended.interrupted, packet_limit: ended.packet_limit, ..counts })
-            }
+            Ok(Ok((ended, source))) if !broken => Ok(ended.told(&source, counts)),
             Ok(Err(error)) => Err(error.into()),
             _ => Err(RunError::Output(std::io::Error::other("a thread of the engine ended unexpectedly"))),
         }
@@ -333,7 +368,7 @@ fn feed(
     to_workers: &[SyncSender<Parcel>],
     spare: &Mutex<Vec<Block>>,
     given_up: &AtomicBool,
-) -> Result<(Ended, Option<crate::source::Damage>), SourceError> {
+) -> Result<(Ended, Source), SourceError> {
     let ended = read(
         &mut source,
         options,
@@ -343,9 +378,10 @@ fn feed(
             !given_up.load(Ordering::Relaxed) && to_workers.iter().all(|worker| worker.send(parcel.clone()).is_ok())
         },
     )?;
-    Ok((ended, source.status().damage.clone()))
+    Ok((ended, source))
 }
 
+#[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
 fn work(
     pipeline: &Pipeline,
     index: usize,
@@ -356,7 +392,7 @@ fn work(
 ) -> PacketCounts {
     let mut shards = Shards::new(pipeline, index, of);
     while let Ok(Parcel { block, take }) = incoming.recv() {
-        let go_on = shards.push_all(block.packets().take(take), |shards| {
+        let go_on = shards.push_all(block.filtered().take(take), |shards| {
             if let Ok(mut spent) = spent.lock() {
                 std::mem::swap(&mut *spent, &mut shards.spent);
             }
@@ -384,6 +420,7 @@ fn work(
 }
 
 /// Takes one hand-over from every thread, epoch by epoch, until all have ended.
+#[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
 fn consume(
     consumer: &mut Consumer<'_>,
     from_workers: &[Receiver<HandOver>],

@@ -3,6 +3,7 @@
 use super::health::{Health, infinite};
 use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
+use crate::filter::{Filter, FilterError};
 use crate::model::{Card, Model, ModelError};
 use crate::plugins::{
     Meter, OnOverdue, Origin, PluginReport, PluginState, Registry, RegistryError, Watchdog, finite, steady_columns,
@@ -86,6 +87,9 @@ pub enum PipelineError {
         /// How many there are.
         found: usize,
     },
+    /// The capture filter cannot be used.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// A plugin folder cannot be used.
     #[error(transparent)]
     Folder(RegistryError),
@@ -128,6 +132,7 @@ struct ClassifierSlot {
 /// Plugins, wired.
 pub struct Pipeline {
     config: Config,
+    filter: Option<Filter>,
     fields: FieldTable,
     templates: Vec<Box<dyn ProtocolTemplate>>,
     template_ids: Vec<String>,
@@ -276,6 +281,11 @@ impl Pipeline {
         Ok(pipeline)
     }
 
+    /// The capture filter, where the configuration has one.
+    pub fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
+    }
+
     /// Whether its classifier cannot be had and is not required: then nothing is scored, and every result says so.
     fn goes_without_classifier(&self) -> bool {
         let classifier = |report: &PluginReport| report.plugin.starts_with(CLASSIFIER);
@@ -287,6 +297,7 @@ impl Pipeline {
     /// A plugin that cannot be had is an error, unless its entry says `required = false`: then the pipeline goes on without
     /// it, and [`reports`](Self::reports) and the summary of each run say so.
     pub fn untrained(config: Config, registry: &mut Registry) -> Result<Self, PipelineError> {
+        let filter = Filter::new(&config.input.filter)?;
         let limits = &config.plugins;
         let probe_time = Duration::from_millis(limits.probe_milliseconds.into());
         let call_time = Duration::from_millis(limits.batch_milliseconds.into());
@@ -348,6 +359,7 @@ impl Pipeline {
         reports.extend(from_folders);
         Ok(Self {
             config,
+            filter,
             fields,
             templates,
             template_ids,

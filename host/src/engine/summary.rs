@@ -1,17 +1,22 @@
 use super::pipeline::CLASSIFIER;
+use crate::filter::Filter;
 use crate::plugins::PluginReport;
 use crate::source::Damage;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use veilwatch_core::flow::FlowCounters;
-use veilwatch_core::packet::{FragmentCounters, Skip};
+use veilwatch_core::packet::{FragmentCounters, LinkType, Skip};
 
 /// What a run did, and what it passed over: every limit that was reached is counted here.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
-    /// Packets looked at.
+    /// Packets read.
     pub packets: u64,
-    /// Bytes of those packets on the wire.
+    /// Those among them that the capture filter kept out, where there is a filter. They count in nothing that follows.
+    pub filtered: Option<u64>,
+    /// Those of link types that the filter cannot be used with, which were passed over too.
+    pub filter_failed: BTreeMap<u16, FilterFailed>,
+    /// Bytes of the others on the wire.
     pub wire_bytes: u64,
     /// Packets that gave no flow, by reason; in the order of [`Skip::ALL`].
     pub skipped: [u64; Skip::ALL.len()],
@@ -53,6 +58,15 @@ pub struct Summary {
     pub packet_limit: bool,
 }
 
+/// Packets of a link type for which the filter's expression cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterFailed {
+    /// How many.
+    pub packets: u64,
+    /// What libpcap says.
+    pub reason: String,
+}
+
 /// An instance that failed on some records: these have no values of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginErrors {
@@ -79,16 +93,20 @@ pub struct PluginTime {
 
 impl Summary {
     /// Whether the result covers less than the capture: damaged, interrupted, in part of a link type that is not
-    /// decoded, without a plugin that was disabled on the way, without the classifier, or with flows that it gave no score.
+    /// decoded or that the filter cannot be used with, without a plugin that was disabled on the way, without the
+    /// classifier, or with flows that it gave no score. What a filter keeps out is not missing.
     pub fn is_partial(&self) -> bool {
         let lost = |plugin: &PluginReport| plugin.record.is_some() || plugin.plugin.starts_with(CLASSIFIER);
         let lost = self.disabled.iter().any(lost);
-        self.damage.is_some() || self.interrupted || !self.unknown_links.is_empty() || lost || self.unscored > 0
+        let links = !self.unknown_links.is_empty() || !self.filter_failed.is_empty();
+        self.damage.is_some() || self.interrupted || links || lost || self.unscored > 0
     }
 
     /// Whether not one packet could be looked into because of its link type.
     pub fn is_blind(&self) -> bool {
-        self.packets > 0 && self.unknown_links.values().sum::<u64>() == self.packets
+        let unfilterable: u64 = self.filter_failed.values().map(|failed| failed.packets).sum();
+        let blind = unfilterable + self.unknown_links.values().sum::<u64>();
+        blind > 0 && blind == self.packets - self.filtered.unwrap_or_default()
     }
 
     /// What a person must know beside the flows, a line each; nothing where all went well.
@@ -98,6 +116,13 @@ impl Summary {
             lines.push(format!(
                 "link type {link} is not decoded: {count} of {} packets were passed over; capture on the interface \
                  itself, or convert the capture",
+                self.packets
+            ));
+        }
+        for (link, FilterFailed { packets, reason }) in &self.filter_failed {
+            lines.push(format!(
+                "the capture filter cannot be used with link type {link} ({reason}): {packets} of {} packets were passed \
+                 over; use another expression",
                 self.packets
             ));
         }
@@ -157,6 +182,10 @@ impl Summary {
 #[derive(Debug, Default)]
 pub(super) struct PacketCounts {
     pub(super) packets: u64,
+    pub(super) filtered: u64,
+    pub(super) filter_failed: BTreeMap<u16, u64>,
+    /// The filter, where there is one, with what it knows by the end.
+    pub(super) filter: Option<Filter>,
     pub(super) wire_bytes: u64,
     pub(super) skipped: [u64; Skip::ALL.len()],
     pub(super) unknown_links: BTreeMap<u16, u64>,
@@ -170,6 +199,15 @@ pub(super) struct PacketCounts {
 }
 
 impl PacketCounts {
+    /// The link types that the filter cannot be used with.
+    pub(super) fn filter_failed(&self) -> BTreeMap<u16, FilterFailed> {
+        let reason = |link| self.filter.as_ref().and_then(|filter| filter.refusal(link)).unwrap_or_default().to_owned();
+        let failed = |(link, packets): (&u16, &u64)| {
+            (*link, FilterFailed { packets: *packets, reason: reason(LinkType(*link)) })
+        };
+        self.filter_failed.iter().map(failed).collect()
+    }
+
     /// Adds what another thread's shards counted; what the reader counted is its alone.
     pub(super) fn add_shards(&mut self, other: &Self) {
         for (sum, count) in self.skipped.iter_mut().zip(other.skipped) {

@@ -82,12 +82,22 @@ pub fn csv_line<T: AsRef<[u8]>>(cells: impl IntoIterator<Item = T>, out: &mut Ve
     writer.flush()
 }
 
+/// The error below a CSV writer as it was: a closed pipe stays one.
+pub fn csv_error(error: ::csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        ::csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
+    }
+}
+
 /// Writes flows as CSV with a header line.
 pub struct CsvSink<W: Write> {
     out: ::csv::Writer<W>,
     selection: Selection,
     capture: Option<String>,
     text_bytes: usize,
+    /// Whether there are lines that may not have reached their reader yet.
+    unflushed: bool,
 }
 
 impl<W: Write> CsvSink<W> {
@@ -101,9 +111,9 @@ impl<W: Write> CsvSink<W> {
     ) -> std::io::Result<Self> {
         let mut out = ::csv::WriterBuilder::new().has_headers(false).from_writer(out);
         if header {
-            out.write_record(CSV_COLUMNS)?;
+            out.write_record(CSV_COLUMNS).map_err(csv_error)?;
         }
-        Ok(Self { out, selection, capture, text_bytes: text_bytes as usize })
+        Ok(Self { out, selection, capture, text_bytes: text_bytes as usize, unflushed: header })
     }
 
     /// Writes what is still in memory.
@@ -140,8 +150,12 @@ impl<W: Write> Sink for CsvSink<W> {
             reasons: &names,
             packets: &packets,
         };
-        self.out.write_record(line.cells())?;
-        Ok(())
+        self.unflushed = true;
+        self.out.write_record(line.cells()).map_err(csv_error)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.unflushed) { self.out.flush() } else { Ok(()) }
     }
 }
 

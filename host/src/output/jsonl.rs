@@ -21,6 +21,8 @@ pub struct JsonSink<W> {
     out: W,
     selection: Selection,
     lines: FlowLines,
+    /// Whether there are lines that may not have reached their reader yet.
+    unflushed: bool,
 }
 
 /// Makes the lines of the format, for whoever keeps them elsewhere than in a stream.
@@ -72,6 +74,10 @@ struct SummaryLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<&'a str>,
     packets: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filtered: Option<u64>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    filter_failed: Map<String, Json>,
     wire_bytes: u64,
     first: Option<String>,
     last: Option<String>,
@@ -94,6 +100,7 @@ struct SummaryLine<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     disabled: Vec<DisabledPlugin<'a>>,
     partial: bool,
+    interrupted: bool,
     stopped: bool,
     damage: Option<DamageFacts<'a>>,
 }
@@ -122,6 +129,11 @@ struct DamageFacts<'a> {
 
 fn counts<'a>(pairs: impl IntoIterator<Item = (&'a str, u64)>) -> Map<String, Json> {
     pairs.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+}
+
+/// Packets of each link type that the filter cannot be used with.
+fn filter_failed(summary: &Summary) -> Map<String, Json> {
+    summary.filter_failed.iter().map(|(link, failed)| (link.to_string(), failed.packets.into())).collect()
 }
 
 /// What became of packets in parts; nothing where there were none.
@@ -154,7 +166,7 @@ struct FlowFacts {
 impl<W: Write> JsonSink<W> {
     /// A sink; `capture` names the capture on every line, where a run has several.
     pub fn new(out: W, selection: Selection, capture: Option<String>, text_bytes: u32) -> Self {
-        Self { out, selection, lines: FlowLines::new(capture, text_bytes) }
+        Self { out, selection, lines: FlowLines::new(capture, text_bytes), unflushed: false }
     }
 
     /// Writes the last line.
@@ -186,6 +198,8 @@ impl FlowLines {
             event_type: "summary",
             capture: self.capture.as_deref(),
             packets: summary.packets,
+            filtered: summary.filtered,
+            filter_failed: filter_failed(summary),
             wire_bytes: summary.wire_bytes,
             first: summary.first_ns.map(timestamp),
             last: summary.first_ns.map(|_| timestamp(summary.last_ns)),
@@ -204,6 +218,7 @@ impl FlowLines {
             plugin_errors: counts(summary.plugin_errors.iter().map(|part| (part.id.as_str(), part.records))),
             disabled: summary.disabled.iter().map(DisabledPlugin::of).collect(),
             partial: summary.is_partial(),
+            interrupted: summary.interrupted,
             stopped: summary.packet_limit,
             damage: summary.damage.as_ref().map(|damage| DamageFacts { offset: damage.offset, what: &damage.what }),
         };
@@ -329,7 +344,12 @@ impl<W: Write> Sink for JsonSink<W> {
         let mut line = Vec::new();
         self.lines.flow(detection, &mut line)?;
         line.push(b'\n');
+        self.unflushed = true;
         self.out.write_all(&line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.unflushed) { self.out.flush() } else { Ok(()) }
     }
 }
 

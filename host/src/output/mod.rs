@@ -11,7 +11,7 @@ mod table;
 mod text;
 mod words;
 
-pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_line, harmless};
+pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_error, csv_line, harmless};
 pub use jsonl::{FORMAT, FlowLines, JsonSink, server_name};
 pub use selection::Selection;
 pub use table::{TableSink, fit, summary_text};

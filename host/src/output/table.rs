@@ -201,6 +201,9 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
         summary.wire_bytes,
         summary.first_ns.map_or("no time".into(), timestamp),
     );
+    if let Some(filtered) = summary.filtered {
+        let _ = writeln!(out, "{filtered} of these packets were kept out by the filter");
+    }
     let recognised: Vec<String> = summary.recognised.iter().map(|(id, count)| format!("{count} {id}")).collect();
     let _ = writeln!(
         out,

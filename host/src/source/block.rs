@@ -1,3 +1,4 @@
+use crate::filter::{Filter, Passage};
 use veilwatch_core::packet::{LinkType, Packet};
 
 /// A piece of a capture as it was read, and the packets in it.
@@ -23,6 +24,8 @@ pub(super) struct Entry {
     pub(super) offset: u32,
     pub(super) len: u32,
     pub(super) link: LinkType,
+    /// What the filter says; without one every packet is [`Passage::Seen`].
+    pub(super) passage: Passage,
 }
 
 impl Block {
@@ -41,6 +44,11 @@ impl Block {
         self.entries.iter().enumerate().map(|(index, entry)| self.resolve(self.first + index as u64, entry))
     }
 
+    /// The same with what became of each at the source's filter.
+    pub fn filtered(&self) -> impl ExactSizeIterator<Item = (Packet<'_>, Passage)> {
+        self.packets().zip(self.entries.iter().map(|entry| entry.passage))
+    }
+
     /// The packet at `index`, counted from 0 within this block.
     pub fn get(&self, index: usize) -> Option<Packet<'_>> {
         self.entries.get(index).map(|entry| self.resolve(self.first + index as u64, entry))
@@ -54,6 +62,14 @@ impl Block {
             link: entry.link,
             wire_len: entry.wire_len,
             data: &self.buffer[start..start + entry.len as usize],
+        }
+    }
+
+    /// Asks a filter about every packet.
+    pub(super) fn judge(&mut self, filter: &mut Filter) {
+        for index in 0..self.entries.len() {
+            let passage = self.get(index).map_or(Passage::Seen, |packet| filter.passage(&packet));
+            self.entries[index].passage = passage;
         }
     }
 

@@ -60,11 +60,14 @@ pub(super) fn unpack(
     limits: &InputLimits,
     meter: &Arc<AtomicU64>,
 ) -> Result<Unpacked, SourceError> {
-    let unreadable = |what: String| SourceError::Read { name: name.to_owned(), what };
+    let unreadable = |failure: Failure| match failure {
+        Failure { interrupted: true, .. } => SourceError::Interrupted { name: name.to_owned() },
+        Failure { what, .. } => SourceError::Read { name: name.to_owned(), what },
+    };
     let mut input: Input = Box::new(Metered { inner: input, meter: Arc::clone(meter) });
     let mut codecs = Vec::new();
     loop {
-        let head = peek(&mut input).map_err(|error| unreadable(Failure::of(error).what))?;
+        let head = peek(&mut input).map_err(|error| unreadable(Failure::of(error)))?;
         let Kind::Compressed(codec) = Kind::of(&head) else {
             return Ok(Unpacked { head, rest: input, compression: compression(&codecs) });
         };
@@ -74,7 +77,7 @@ pub(super) fn unpack(
         codecs.push(codec);
         let packed = Cursor::new(head).chain(input);
         input = Box::new(Unpacking {
-            inner: codec.decoder(packed).map_err(|error| unreadable(error.to_string()))?,
+            inner: codec.decoder(packed).map_err(|error| unreadable(Failure::of(error)))?,
             codec,
             produced: 0,
             ratio: u64::from(limits.expansion_ratio),
@@ -110,6 +113,11 @@ fn peek(input: &mut Input) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// The error of a reader that was told to stop: it ends reading without damage, and what was read before it stays.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("reading was interrupted")]
+pub struct Interrupted;
+
 /// A failed read, with the sentence for it. It travels inside an [`io::Error`] through the decoders, which only know
 /// those.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -117,6 +125,8 @@ fn peek(input: &mut Input) -> io::Result<Vec<u8>> {
 pub(super) struct Failure {
     /// Whether the file could not be read, rather than that it holds nonsense.
     pub(super) device: bool,
+    /// Whether nothing is wrong: reading was to stop.
+    pub(super) interrupted: bool,
     /// What is wrong.
     pub(super) what: String,
 }
@@ -126,7 +136,10 @@ impl Failure {
     pub(super) fn of(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(failure) => failure,
-            Err(error) => Self { device: true, what: format!("reading failed: {error}") },
+            Err(error) => {
+                let interrupted = error.get_ref().is_some_and(|inner| inner.is::<Interrupted>());
+                Self { device: true, interrupted, what: format!("reading failed: {error}") }
+            }
         }
     }
 }
@@ -200,7 +213,7 @@ impl Read for Unpacking {
                 "it unpacks to more than {} times its size, as decompression bombs do (limit expansion_ratio)",
                 self.ratio
             );
-            return Err(io::Error::other(Failure { device: false, what }));
+            return Err(io::Error::other(Failure { device: false, interrupted: false, what }));
         }
         let left = self.most - self.produced;
         if left == 0 && !buffer.is_empty() {
@@ -209,7 +222,7 @@ impl Read for Unpacking {
                 return Ok(0);
             }
             let what = format!("it unpacks to more than {} bytes (limit unpacked_bytes)", self.most);
-            return Err(io::Error::other(Failure { device: false, what }));
+            return Err(io::Error::other(Failure { device: false, interrupted: false, what }));
         }
         let room = buffer.len().min(PIECE_OUT).min(usize::try_from(left).unwrap_or(usize::MAX));
         let bytes = self.inner.read(&mut buffer[..room]).map_err(|error| self.explain(error))?;
@@ -228,7 +241,7 @@ impl Unpacking {
             io::ErrorKind::UnexpectedEof => format!("the {codec} stream is cut off"),
             _ => format!("the {codec} stream is broken: {error}"),
         };
-        io::Error::other(Failure { device: false, what })
+        io::Error::other(Failure { device: false, interrupted: false, what })
     }
 }
 

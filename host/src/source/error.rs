@@ -37,6 +37,12 @@ pub enum SourceError {
         /// What went wrong.
         what: String,
     },
+    /// Its reader was told to stop before there was a header.
+    #[error("{name}: interrupted before its header was there")]
+    Interrupted {
+        /// Name of the capture.
+        name: String,
+    },
     /// There is not one byte in it.
     #[error("{name} is empty; check whether writing the capture failed or has not begun")]
     Empty {

@@ -1,9 +1,12 @@
 use serde::{Deserialize, Serialize};
 
-/// What reading one capture may cost.
+/// What is read of a capture, and what that may cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InputLimits {
+    /// Which packets count, in tcpdump's language; empty: all. A pipeline applies it; a [`Source`](super::Source) by itself
+    /// does not.
+    pub filter: String,
     /// Largest packet in bytes. A larger one is taken for a broken length field and ends reading.
     pub packet_bytes: u32,
     /// Most interfaces in one pcapng section.
@@ -19,6 +22,7 @@ pub struct InputLimits {
 impl Default for InputLimits {
     fn default() -> Self {
         Self {
+            filter: String::new(),
             packet_bytes: 256 << 10,
             interfaces: 65_536,
             expansion_ratio: 1000,

@@ -36,6 +36,7 @@ mod status;
 mod testing;
 
 pub use block::Block;
+pub use compression::Interrupted;
 pub use error::SourceError;
 pub use limits::InputLimits;
 pub use reader::Source;

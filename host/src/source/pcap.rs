@@ -6,6 +6,7 @@
 use super::block::Entry;
 use super::format::{ByteOrder, Stop, Unfit, Why};
 use super::{InputLimits, SourceStatus};
+use crate::filter::Passage;
 use veilwatch_core::packet::LinkType;
 
 /// Length of the file header in bytes.
@@ -119,6 +120,7 @@ impl Pcap {
                 offset: (at + record) as u32,
                 len: captured,
                 link: self.link,
+                passage: Passage::Seen,
             });
             at += record + len;
         }

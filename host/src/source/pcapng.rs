@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::format::{ByteOrder, Stop, Unfit, Why};
 use super::sniff::PCAPNG;
 use super::{InputLimits, SourceStatus};
+use crate::filter::Passage;
 use pcap_parser::pcapng::{
     InterfaceDescriptionBlock, OptionCode, parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le,
     parse_sectionheaderblock,
@@ -271,6 +272,7 @@ impl Pcapng {
             offset: (at + offset) as u32,
             len: captured,
             link: described.link,
+            passage: Passage::Seen,
         });
         Ok(())
     }

@@ -2,6 +2,7 @@ use super::compression::{self, Failure, Input};
 use super::error::shown;
 use super::format::{Format, Why};
 use super::{Block, Damage, InputLimits, SourceError, SourceStatus};
+use crate::filter::Filter;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -23,6 +24,10 @@ pub struct Source {
     failure: Option<Failure>,
     /// Whether everything has been handed out.
     finished: bool,
+    /// Whether the input was told to stop.
+    interrupted: bool,
+    /// Which packets count; without one all do.
+    filter: Option<Filter>,
     /// Bytes read from the file.
     meter: Arc<AtomicU64>,
     status: SourceStatus,
@@ -88,9 +93,26 @@ impl Source {
             ended: false,
             failure: None,
             finished: false,
+            interrupted: false,
+            filter: None,
             meter,
             status,
         })
+    }
+
+    /// Has every packet that is handed out from now on marked with what a filter says of it.
+    pub(crate) fn set_filter(&mut self, filter: Option<Filter>) {
+        self.filter = filter;
+    }
+
+    /// The filter, which knows by now for which link types its expression could not be compiled.
+    pub(crate) fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
+    }
+
+    /// Whether it ended because its reader gave [`Interrupted`](super::Interrupted).
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
     }
 
     /// The next packets of the capture, at least one; `None` at its end, also where [`Damage`] made it end early.
@@ -131,6 +153,9 @@ impl Source {
                 }
             }
         }
+        if let Some(filter) = &mut self.filter {
+            block.judge(filter);
+        }
         self.status.packets += block.len() as u64;
         self.status.file_bytes = self.meter.load(Ordering::Relaxed);
         Ok((!block.is_empty()).then_some(block))
@@ -169,6 +194,10 @@ impl Source {
 
     /// Ends reading because the input failed. Without any packet before it, a failed device is an error.
     fn fail(&mut self, failure: Failure, nothing_yet: bool) -> Result<(), SourceError> {
+        if failure.interrupted {
+            (self.interrupted, self.finished) = (true, true);
+            return Ok(());
+        }
         self.end(0, failure.what.clone());
         if failure.device && nothing_yet {
             return Err(SourceError::Read { name: self.status.name.clone(), what: failure.what });
@@ -238,6 +267,36 @@ mod tests {
                     assert!(damage.offset < length as u64);
                 }
                 assert!(status.damage.is_some() || header == 28 || ends.contains(&(length as u64)), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_reader_is_no_damage() {
+        struct Told;
+        impl Read for Told {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other(super::super::Interrupted))
+            }
+        }
+        let packets = sample();
+        let plain = pcap(&packets, 0xa1b2_c3d4, false);
+        for bytes in [&gzip(&plain), &zstd(&gzip(&plain)), &plain] {
+            for length in [0, bytes.len() / 2, bytes.len() - 1] {
+                let reader = Cursor::new(bytes[..length].to_vec()).chain(Told);
+                match Source::from_reader("x".to_owned(), reader, &small()) {
+                    Ok(mut source) => {
+                        let mut got = 0;
+                        while let Some(block) = source.next_block(None).unwrap() {
+                            got += block.len();
+                        }
+                        assert!(source.interrupted() && got <= packets.len());
+                        // All but the last byte is there: at most the last packet is missing of a plain file.
+                        assert!(got + 1 >= packets.len() || length < plain.len() - 1);
+                        assert_eq!(source.status().damage, None);
+                    }
+                    Err(error) => assert_eq!(error.to_string(), "x: interrupted before its header was there"),
+                }
             }
         }
     }

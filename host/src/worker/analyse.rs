@@ -79,4 +79,8 @@ impl Sink for Telling<'_> {
         }
         Ok(())
     }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
 }

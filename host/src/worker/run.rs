@@ -5,6 +5,7 @@ use super::order::{Event, Failed, FailedWhy, Order, Stage, Task};
 use super::{LINE_BYTES, analyse, cut, inspect, sandbox};
 use crate::config::Config;
 use crate::engine::{Pipeline, Sink, Summary};
+use crate::filter::Filter;
 use crate::source::{Source, SourceError};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,11 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     let (input, most) = (&mut config.input, order.unpacking);
     input.unpacked_bytes = input.unpacked_bytes.min(most.bytes);
     input.expansion_ratio = input.expansion_ratio.min(most.ratio);
+    // Later it could neither load libpcap nor look up the names of ports; what is compiled here is found again.
+    let filter = Filter::new(&config.input.filter);
+    filter
+        .and_then(|filter| filter.map_or(Ok(()), |mut filter| filter.compile_all()))
+        .map_err(|error| failed(FailedWhy::Pipeline, error))?;
     if let Err(error) = sandbox::confine(&needs(&order, &config)) {
         if !order.limits.without_sandbox {
             return Err(failed(FailedWhy::Sandbox, error));

@@ -25,6 +25,15 @@ pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
     None
 }
 
+/// Whether there are capture filters here; says so where not.
+pub(crate) fn filters() -> bool {
+    let filter = veilwatch::filter::Filter::new("ip");
+    if let Err(error) = &filter {
+        eprintln!("skipped: {error}");
+    }
+    filter.is_ok()
+}
+
 /// Runs the command.
 pub(crate) fn veilwatch<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     Command::new(env!("CARGO_BIN_EXE_veilwatch"))
