@@ -6,6 +6,7 @@
 use crate::flow::{FlowRecord, Moments};
 use crate::record::{ClientHello, Value};
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use std::hash::BuildHasher;
 
 /// What was known of a conversation when one of its flows ended, that flow not counted.
@@ -91,13 +92,15 @@ impl ConversationTracker {
         let service = if name.is_empty() { flow.responder.address } else { [0; 16] };
         let key = Key { host: flow.originator.address, service, name, port: flow.responder.port };
         let hash = self.hasher.hash_one(&key);
-        if self.young.find(hash, |known| known.is(&key)).is_none() {
-            if self.young.len() >= self.limit / 2 {
-                self.forgotten += self.old.len() as u64;
-                self.old = std::mem::take(&mut self.young);
-            }
-            let known = match self.old.find_entry(hash, |known| known.is(&key)) {
-                Ok(entry) => entry.remove().0,
+        if self.young.len() >= self.limit / 2 && self.young.find(hash, |known| known.is(&key)).is_none() {
+            self.forgotten += self.old.len() as u64;
+            self.old = std::mem::take(&mut self.young);
+        }
+        let hasher = &self.hasher;
+        let mut entry = match self.young.entry(hash, |known| known.is(&key), |known| hasher.hash_one(known.key())) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => entry.insert(match self.old.find_entry(hash, |known| known.is(&key)) {
+                Ok(known) => known.remove().0,
                 Err(_) => Known {
                     host: key.host,
                     service,
@@ -105,13 +108,9 @@ impl ConversationTracker {
                     port: key.port,
                     so_far: Conversation::default(),
                 },
-            };
-            let hasher = &self.hasher;
-            self.young.insert_unique(hash, known, |known| hasher.hash_one(known.key()));
-        }
-        let Some(Known { so_far: conversation, .. }) = self.young.find_mut(hash, |known| known.is(&key)) else {
-            return;
+            }),
         };
+        let conversation = &mut entry.get_mut().so_far;
         flow.conversation = conversation.observe(flow);
     }
 

@@ -140,9 +140,11 @@ impl Splt {
     #[inline]
     pub fn add(&mut self, size: i32, since_start_ns: u64) {
         if self.sizes.len() < Self::CAPACITY {
-            if self.sizes.capacity() == 0 {
-                self.sizes.reserve_exact(8);
-                self.times_us.reserve_exact(8);
+            if self.sizes.len() == self.sizes.capacity() {
+                // Most flows have few packets, or many.
+                let more = if self.sizes.is_empty() { 8 } else { Self::CAPACITY - self.sizes.len() };
+                self.sizes.reserve_exact(more);
+                self.times_us.reserve_exact(more);
             }
             self.sizes.push(size);
             self.times_us.push(u32::try_from(since_start_ns / 1000).unwrap_or(u32::MAX));

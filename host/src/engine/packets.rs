@@ -15,16 +15,11 @@ use veilwatch_core::packet::{Decoded, Decoder, Outer, Packet, Skip};
 /// Packets that are looked at together before they are taken in one after the other.
 const AHEAD: usize = 16;
 
-/// A packet, read as far as it can be read by itself.
+/// What a packet is, as far as it can be read by itself.
 struct Ahead<'p> {
-    packet: Packet<'p>,
-    /// What the filter says of it.
-    passage: Passage,
-    outer: Outer<'p>,
     /// Its place among the thread's tables.
     shard: usize,
-    /// What is in it, and where its flow is; nothing for another thread's packet, or one that is passed
-    /// over.
+    /// What is in it, and where its flow is; nothing for a packet of another thread, or one that is passed over.
     decoded: Option<Result<(Decoded<'p>, Place), Skip>>,
 }
 
@@ -98,22 +93,28 @@ impl<'a> Shards<'a> {
     /// go on.
     fn push_all<'p>(
         &mut self,
-        mut packets: impl Iterator<Item = (Packet<'p>, Passage)>,
+        mut packets: impl Iterator<Item = (Packet<'p>, Passage)> + Clone,
         mut epoch: impl FnMut(&mut Self) -> bool,
     ) -> bool {
+        let mut ahead: Vec<Ahead<'p>> = Vec::with_capacity(AHEAD);
         loop {
-            let ahead: [Option<Ahead<'p>>; AHEAD] = std::array::from_fn(|_| Some(self.look_ahead(packets.next()?)));
+            let again = packets.clone();
+            ahead.clear();
+            ahead.extend(packets.by_ref().take(AHEAD).map(|(packet, passage)| self.look_ahead(&packet, passage)));
+            if ahead.is_empty() {
+                return true;
+            }
             // Flows lie all over memory: asked for one after the other, each would be waited for by itself.
-            let guesses: [Option<(usize, u32)>; AHEAD] = std::array::from_fn(|at| {
-                let found = ahead[at].as_ref()?;
-                let (_, place) = found.decoded.as_ref()?.as_ref().ok()?;
-                Some((found.shard, self.tables[found.shard].guess(place)?))
-            });
+            let mut guesses = [None; AHEAD];
+            for (guess, Ahead { shard, decoded }) in guesses.iter_mut().zip(&ahead) {
+                if let Some(Ok((_, place))) = decoded {
+                    *guess = self.tables[*shard].guess(place).map(|slot| (*shard, slot));
+                }
+            }
             let touched = guesses.iter().flatten().fold(0, |sum, (shard, slot)| sum ^ self.tables[*shard].touch(*slot));
             std::hint::black_box(touched);
-            for packet in ahead {
-                let Some(packet) = packet else { return true };
-                if self.next(&packet) && !epoch(self) {
+            for ((packet, passage), ahead) in again.zip(&ahead) {
+                if self.next(&packet, passage, ahead) && !epoch(self) {
                     return false;
                 }
             }
@@ -122,20 +123,20 @@ impl<'a> Shards<'a> {
 
     /// Reads a packet as far as it can be read by itself.
     #[inline]
-    fn look_ahead<'p>(&self, (packet, passage): (Packet<'p>, Passage)) -> Ahead<'p> {
-        let outer = Outer::of(&packet, self.nesting);
+    fn look_ahead<'p>(&self, packet: &Packet<'p>, passage: Passage) -> Ahead<'p> {
+        let outer = Outer::of(packet, self.nesting);
         let shard = outer.shard_hint() as usize % SHARDS;
         if self.of > 1 && shard % self.of != self.index || passage != Passage::Seen {
-            return Ahead { packet, passage, outer, shard: 0, decoded: None };
+            return Ahead { shard: 0, decoded: None };
         }
         let shard = shard / self.of;
         let decoded = outer.decode().map(|decoded| (decoded, self.tables[shard].place(&decoded)));
-        Ahead { packet, passage, outer, shard, decoded: Some(decoded) }
+        Ahead { shard, decoded: Some(decoded) }
     }
 
     #[inline]
-    fn push(&mut self, ahead: &Ahead<'_>) {
-        let Ahead { packet, outer, shard, decoded, .. } = ahead;
+    fn push(&mut self, packet: &Packet<'_>, ahead: &Ahead<'_>) {
+        let Ahead { shard, decoded } = ahead;
         let (number, time_ns, templates) = (packet.number, packet.time_ns, self.pipeline.templates());
         let skip = match decoded {
             None => return,
@@ -143,7 +144,7 @@ impl<'a> Shards<'a> {
                 return self.tables[*shard].push_at(*place, number, time_ns, decoded, templates);
             }
             // It may be the last part that was missing.
-            Some(Err(Skip::Fragment)) => match self.decoder.decode_outer(*shard, outer) {
+            Some(Err(Skip::Fragment)) => match self.decoder.decode(*shard, packet) {
                 Ok(decoded) => return self.tables[*shard].push(number, time_ns, &decoded, templates),
                 Err(skip) => skip,
             },
@@ -160,15 +161,15 @@ impl<'a> Shards<'a> {
     /// One that the filter keeps out is as if it were not in the capture: it is in no flow and moves no clock. But it has
     /// its number, so that epochs count it.
     #[inline]
-    fn next(&mut self, ahead: &Ahead<'_>) -> bool {
+    fn next(&mut self, packet: &Packet<'_>, passage: Passage, ahead: &Ahead<'_>) -> bool {
         self.counts.packets += 1;
-        if ahead.passage == Passage::Seen {
-            self.push(ahead);
-            self.clock(&ahead.packet);
+        if passage == Passage::Seen {
+            self.push(packet, ahead);
+            self.clock(packet);
         } else {
-            self.pass_over(&ahead.packet, ahead.passage);
+            self.pass_over(packet, passage);
         }
-        ahead.packet.number.is_multiple_of(EPOCH_PACKETS)
+        packet.number.is_multiple_of(EPOCH_PACKETS)
     }
 
     #[cold]

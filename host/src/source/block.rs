@@ -40,12 +40,12 @@ impl Block {
     }
 
     /// The packets in the order of the capture.
-    pub fn packets(&self) -> impl ExactSizeIterator<Item = Packet<'_>> {
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = Packet<'_>> + Clone {
         self.entries.iter().enumerate().map(|(index, entry)| self.resolve(self.first + index as u64, entry))
     }
 
     /// The same with what became of each at the source's filter.
-    pub fn filtered(&self) -> impl ExactSizeIterator<Item = (Packet<'_>, Passage)> {
+    pub fn filtered(&self) -> impl ExactSizeIterator<Item = (Packet<'_>, Passage)> + Clone {
         self.packets().zip(self.entries.iter().map(|entry| entry.passage))
     }
 

@@ -8,15 +8,13 @@ use super::{DecodeLimits, Decoded, Packet, Skip, ip, link, pair_hint, transport}
 #[derive(Debug, Clone, Copy)]
 pub struct Outer<'a> {
     found: Found<'a>,
-    time_ns: u64,
 }
 
 impl<'a> Outer<'a> {
     /// Reads the link layer; headers that hold other packets or frames may be nested so deep.
     #[inline]
     pub fn of(packet: &Packet<'a>, nesting: u8) -> Self {
-        let found = link::to_ip(Walk::new(nesting), packet.link, Rest::of(packet));
-        Self { found, time_ns: packet.time_ns }
+        Self { found: link::to_ip(Walk::new(nesting), packet.link, Rest::of(packet)) }
     }
 
     /// As [`super::shard_hint`] says.
@@ -61,18 +59,11 @@ impl Decoder {
     /// that there is not are [`Skip::Fragment`].
     #[inline]
     pub fn decode<'a>(&'a mut self, shard: usize, packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
-        let outer = Outer::of(packet, self.limits.nesting);
-        self.decode_outer(shard, &outer)
-    }
-
-    /// The same for a packet whose link layer has been read.
-    #[inline]
-    pub fn decode_outer<'a>(&'a mut self, shard: usize, outer: &Outer<'a>) -> Result<Decoded<'a>, Skip> {
         let mut left = None;
-        let decoded = outer.walk_down(&mut left);
+        let decoded = Outer::of(packet, self.limits.nesting).walk_down(&mut left);
         match left {
             None => decoded,
-            Some(fragment) => self.join(shard, fragment, outer.time_ns),
+            Some(fragment) => self.join(shard, fragment, packet.time_ns),
         }
     }
 
