@@ -76,15 +76,19 @@ pub struct ConversationTracker {
 }
 
 impl ConversationTracker {
-    /// A tracker that remembers at most `limit` conversations. `seed` guards the tables against chosen keys and changes
+    /// A tracker that remembers at most `limit` conversations; with 0 every flow is the first of its own. `seed` guards the tables against chosen keys and changes
     /// no result.
     pub fn new(limit: usize, seed: u64) -> Self {
         let hasher = foldhash::fast::FixedState::with_seed(seed);
-        Self { young: HashTable::new(), old: HashTable::new(), hasher, limit: limit.max(2), forgotten: 0 }
+        Self { young: HashTable::new(), old: HashTable::new(), hasher, limit, forgotten: 0 }
     }
 
     /// Takes a finished flow in and writes its snapshot.
     pub fn observe(&mut self, flow: &mut FlowRecord) {
+        if self.limit == 0 {
+            flow.conversation = Conversation::default().observe(flow);
+            return;
+        }
         let name = match flow.fields.get(ClientHello::SNI) {
             Some(Value::Bytes(name)) => name,
             _ => &[],
@@ -92,7 +96,7 @@ impl ConversationTracker {
         let service = if name.is_empty() { flow.responder.address } else { [0; 16] };
         let key = Key { host: flow.originator.address, service, name, port: flow.responder.port };
         let hash = self.hasher.hash_one(&key);
-        if self.young.len() >= self.limit / 2 && self.young.find(hash, |known| known.is(&key)).is_none() {
+        if self.young.len() >= (self.limit / 2).max(1) && self.young.find(hash, |known| known.is(&key)).is_none() {
             self.forgotten += self.old.len() as u64;
             self.old = std::mem::take(&mut self.young);
         }

@@ -41,7 +41,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContextLimits {
-    /// Conversations that are remembered.
+    /// Conversations that are remembered; with 0 every flow is the first of its own.
     pub conversations: u32,
 }
 
@@ -315,7 +315,7 @@ impl Config {
             ("fragments_per_shard", u64::from(flows.fragments_per_shard), 1..=65_536),
             ("fragment_bytes_per_shard", u64::from(flows.fragment_bytes_per_shard), 1 << 17..=1 << 30),
             ("fragment_seconds", u64::from(flows.fragment_seconds), 1..=600),
-            ("conversations", u64::from(self.context.conversations), 2..=1 << 24),
+            ("conversations", u64::from(self.context.conversations), 0..=1 << 24),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),
             ("text_bytes", u64::from(self.output.text_bytes), 16..=65_536),
