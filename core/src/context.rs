@@ -6,7 +6,6 @@
 use crate::flow::{FlowRecord, Moments};
 use crate::record::{ClientHello, Value};
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use std::hash::BuildHasher;
 
 /// What was known of a conversation when one of its flows ended, that flow not counted.
@@ -36,6 +35,17 @@ struct Key<'a> {
     port: u16,
 }
 
+impl<'a> Key<'a> {
+    fn of(flow: &'a FlowRecord) -> Self {
+        let name = match flow.fields.get(ClientHello::SNI) {
+            Some(Value::Bytes(name)) => name,
+            _ => &[],
+        };
+        let service = if name.is_empty() { flow.responder.address } else { [0; 16] };
+        Self { host: flow.originator.address, service, name, port: flow.responder.port }
+    }
+}
+
 /// A conversation that is remembered.
 #[derive(Debug)]
 struct Known {
@@ -47,6 +57,11 @@ struct Known {
 }
 
 impl Known {
+    fn new(key: &Key<'_>) -> Self {
+        let Key { host, service, name, port } = *key;
+        Self { host, service, name: name.into(), port, so_far: Conversation::default() }
+    }
+
     fn key(&self) -> Key<'_> {
         Key { host: self.host, service: self.service, name: &self.name, port: self.port }
     }
@@ -76,8 +91,8 @@ pub struct ConversationTracker {
 }
 
 impl ConversationTracker {
-    /// A tracker that remembers at most `limit` conversations; with 0 every flow is the first of its own. `seed` guards the tables against chosen keys and changes
-    /// no result.
+    /// A tracker that remembers at most `limit` conversations; with 0 every flow is the first of its own. `seed` guards the
+    /// tables against chosen keys and changes no result.
     pub fn new(limit: usize, seed: u64) -> Self {
         let hasher = foldhash::fast::FixedState::with_seed(seed);
         Self { young: HashTable::new(), old: HashTable::new(), hasher, limit, forgotten: 0 }
@@ -89,33 +104,33 @@ impl ConversationTracker {
             flow.conversation = Conversation::default().observe(flow);
             return;
         }
-        let name = match flow.fields.get(ClientHello::SNI) {
-            Some(Value::Bytes(name)) => name,
-            _ => &[],
-        };
-        let service = if name.is_empty() { flow.responder.address } else { [0; 16] };
-        let key = Key { host: flow.originator.address, service, name, port: flow.responder.port };
+        let key = Key::of(flow);
         let hash = self.hasher.hash_one(&key);
-        if self.young.len() >= (self.limit / 2).max(1) && self.young.find(hash, |known| known.is(&key)).is_none() {
+        if let Some(known) = self.young.find_mut(hash, |known| known.is(&key)) {
+            flow.conversation = known.so_far.observe(flow);
+            return;
+        }
+        // Taken out before the older generation goes: who is heard of now is not forgotten.
+        let mut known = match self.old.find_entry(hash, |known| known.is(&key)) {
+            Ok(known) => known.remove().0,
+            Err(_) => Known::new(&key),
+        };
+        if self.young.len() >= (self.limit / 2).max(1) {
             self.forgotten += self.old.len() as u64;
             self.old = std::mem::take(&mut self.young);
         }
+        flow.conversation = known.so_far.observe(flow);
         let hasher = &self.hasher;
-        let mut entry = match self.young.entry(hash, |known| known.is(&key), |known| hasher.hash_one(known.key())) {
-            Entry::Occupied(entry) => entry,
-            Entry::Vacant(entry) => entry.insert(match self.old.find_entry(hash, |known| known.is(&key)) {
-                Ok(known) => known.remove().0,
-                Err(_) => Known {
-                    host: key.host,
-                    service,
-                    name: name.into(),
-                    port: key.port,
-                    so_far: Conversation::default(),
-                },
-            }),
-        };
-        let conversation = &mut entry.get_mut().so_far;
-        flow.conversation = conversation.observe(flow);
+        self.young.insert_unique(hash, known, |known| hasher.hash_one(known.key()));
+    }
+
+    /// Writes the snapshot that a flow would get if it ended as it is, and takes nothing in: for early records.
+    pub fn peek(&self, flow: &mut FlowRecord) {
+        let key = Key::of(flow);
+        let hash = self.hasher.hash_one(&key);
+        let known = [&self.young, &self.old].into_iter().find_map(|known| known.find(hash, |known| known.is(&key)));
+        let mut so_far = known.map_or_else(Conversation::default, |known| known.so_far);
+        flow.conversation = so_far.observe(flow);
     }
 
     /// Conversations that were forgotten because the limit was reached.
@@ -191,6 +206,26 @@ mod tests {
         assert!(seen[0].gap.is_nan() && seen[1].gap_mean.is_nan());
         assert_eq!((seen[3].gap, seen[3].gap_mean, seen[3].gap_variation), (60.0, 60.0, 0.0));
         assert_eq!(seen[3].sent_variation, 0.0);
+    }
+
+    #[test]
+    fn an_early_record_sees_the_same_and_leaves_nothing_behind() {
+        let (mut tracker, mut untouched) = (ConversationTracker::new(4, 0), ConversationTracker::new(4, 0));
+        for at in [0, 60, 130, 180] {
+            let mut early = flow(1, at, 100);
+            tracker.peek(&mut early);
+            // Others push the conversation into the older generation, where it is found as well.
+            for tracker in [&mut tracker, &mut untouched] {
+                (2..4).for_each(|host| tracker.observe(&mut flow(host, at, 5)));
+            }
+            let (mut last, mut other) = (flow(1, at, 100), flow(1, at, 100));
+            tracker.peek(&mut early);
+            tracker.observe(&mut last);
+            untouched.observe(&mut other);
+            let [early, last, other] = [early, last, other].map(|flow| format!("{:?}", flow.conversation));
+            assert_eq!((&early, &last), (&last, &other));
+        }
+        assert_eq!(tracker.forgotten(), untouched.forgotten());
     }
 
     #[test]

@@ -327,6 +327,11 @@ impl StreamPrefix {
         spare.give(before);
     }
 
+    /// Whether there is no room for more bytes; where only headers are kept, nobody asked for more.
+    pub fn is_full(&self, limits: PrefixLimits) -> bool {
+        self.length >= limits.bytes as usize && self.frames.is_none()
+    }
+
     /// How the bytes are to be read where only headers are kept.
     pub fn framed(&self) -> Option<Framed> {
         self.frames.as_ref().map(|frames| frames.seen())

@@ -98,15 +98,19 @@ impl ScoredFlows {
 pub struct OutputSettings {
     /// Reasons of an alert.
     pub reasons: u32,
+    /// Flows written of one capture, early records among them.
+    pub lines: u64,
     /// Pairs of host and server in a terminal's table.
     pub table_rows: u32,
+    /// Pairs of host and server whose flows are counted for it.
+    pub table_pairs: u32,
     /// Bytes of a text that the capture decides, such as a server name.
     pub text_bytes: u32,
 }
 
 impl Default for OutputSettings {
     fn default() -> Self {
-        Self { reasons: 4, table_rows: 10, text_bytes: 512 }
+        Self { reasons: 4, lines: 10_000_000, table_rows: 10, table_pairs: 100_000, text_bytes: 512 }
     }
 }
 
@@ -303,6 +307,7 @@ impl Config {
             ("unpacked_bytes", input.unpacked_bytes, 1 << 20..=1 << 50),
             ("block_bytes", u64::from(input.block_bytes), 4096..=16 << 20),
             ("flows_per_shard", u64::from(flows.flows_per_shard), 16..=1 << 20),
+            ("flows_per_host", u64::from(flows.flows_per_host), 16..=1 << 20),
             ("prefix_bytes", u64::from(flows.prefix_bytes), 2048..=1 << 20),
             ("prefix_waiting", u64::from(flows.prefix_waiting), 1..=4096),
             ("prefix_bytes_per_shard", u64::from(flows.prefix_bytes_per_shard), 1 << 16..=1 << 30),
@@ -310,6 +315,8 @@ impl Config {
             ("udp_idle_seconds", u64::from(flows.udp_idle_seconds), 5..=86_400),
             ("active_seconds", u64::from(flows.active_seconds), 60..=604_800),
             ("linger_seconds", u64::from(flows.linger_seconds), 0..=600),
+            ("early_packets", u64::from(flows.early_packets), 0..=1 << 20),
+            ("early_seconds", u64::from(flows.early_seconds), 0..=604_800),
             ("hand_overs", u64::from(flows.hand_overs), 0..=64),
             ("nesting", u64::from(flows.nesting), 1..=64),
             ("fragments_per_shard", u64::from(flows.fragments_per_shard), 1..=65_536),
@@ -317,7 +324,9 @@ impl Config {
             ("fragment_seconds", u64::from(flows.fragment_seconds), 1..=600),
             ("conversations", u64::from(self.context.conversations), 0..=1 << 24),
             ("reasons", u64::from(self.output.reasons), 1..=64),
+            ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),
+            ("table_pairs", u64::from(self.output.table_pairs), 1..=1 << 24),
             ("text_bytes", u64::from(self.output.text_bytes), 16..=65_536),
             ("errors", u64::from(self.plugins.errors), 1..=1 << 20),
             ("batch_milliseconds", u64::from(self.plugins.batch_milliseconds), 100..=3_600_000),

@@ -399,3 +399,24 @@ fn where_a_plugin_is_disabled_does_not_depend_on_threads() {
     assert!(one.contains("failure 70 of 70"), "{one}");
     assert!([2, 8].iter().all(|workers| ends(*workers) == one));
 }
+
+/// A plugin that fails on early records has failed on nothing that counts.
+#[test]
+fn early_records_neither_count_nor_disable() {
+    let template = "[[plugin]]\nid = \"odd\"\nuse = \"protocol/flaky\"\nrequired = false\n";
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("long.pcap");
+    std::fs::write(&capture, long_capture(3000, false)).unwrap();
+    for errors in [4, 100_000] {
+        let both = config(&format!("{}{template}", flaky("error", false)), errors);
+        let mut early = both.clone();
+        early.flows.early_packets = 2;
+        let [(rows, told), (rows_with, told_with)] = [both, early].map(|config| {
+            let mut rows = Rowed::default();
+            let summary = go(&Pipeline::untrained(config, &mut registry()).unwrap(), &capture, 2, &mut rows).unwrap();
+            assert!(!summary.plugin_errors.is_empty() && summary.disabled.is_empty() == (errors > 4));
+            (rows.rows, (summary.plugin_errors, summary.disabled.iter().map(|part| part.record).collect::<Vec<_>>()))
+        });
+        assert_eq!((told, rows == rows_with), (told_with, true));
+    }
+}

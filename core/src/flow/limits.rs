@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct FlowLimits {
     /// Open flows of one shard; past it the one that was quiet longest among a few is ended.
     pub flows_per_shard: u32,
+    /// Open flows that one host may have opened in one shard; past it one of its own ends for each that it opens. Shards are
+    /// by host pair: a host that talks to many has as many in several of them. No bound where `flows_per_shard` is none larger.
+    pub flows_per_host: u32,
     /// Bytes kept of each direction's beginning.
     pub prefix_bytes: u32,
     /// Segments of one direction that may wait for a missing one.
@@ -21,6 +24,10 @@ pub struct FlowLimits {
     pub active_seconds: u32,
     /// Seconds for which a closed TCP flow still takes its last packets in.
     pub linger_seconds: u32,
+    /// Packets after which a flow gives an early record; 0 for none.
+    pub early_packets: u32,
+    /// Seconds from a flow's first packet to the one at which it gives an early record; 0 for none.
+    pub early_seconds: u32,
     /// Times that a flow's templates may hand the rest of it over to others.
     pub hand_overs: u32,
     /// Headers of one packet that may hold another packet or frame.
@@ -50,6 +57,7 @@ impl Default for FlowLimits {
         let decoding = DecodeLimits::default();
         Self {
             flows_per_shard: 4096,
+            flows_per_host: 2048,
             prefix_bytes: 16_384,
             prefix_waiting: 32,
             prefix_bytes_per_shard: 8 << 20,
@@ -57,6 +65,8 @@ impl Default for FlowLimits {
             udp_idle_seconds: 120,
             active_seconds: 3600,
             linger_seconds: 10,
+            early_packets: 0,
+            early_seconds: 0,
             hand_overs: 4,
             nesting: decoding.nesting,
             fragments_per_shard: decoding.fragments_per_shard,
@@ -73,6 +83,10 @@ pub struct FlowCounters {
     pub opened: u64,
     /// Flows ended because the shard was full.
     pub evicted: u64,
+    /// Flows ended because the host that opened them had too many.
+    pub host_evicted: u64,
+    /// Flows of which a direction's beginning was full while templates still read it.
+    pub prefix_full: u64,
     /// Flows that were read no further because the shard's prefixes were full.
     pub without_prefix: u64,
     /// Segments dropped because too many waited for a missing one.
@@ -92,6 +106,8 @@ impl FlowCounters {
     pub fn add(&mut self, other: &Self) {
         self.opened += other.opened;
         self.evicted += other.evicted;
+        self.host_evicted += other.host_evicted;
+        self.prefix_full += other.prefix_full;
         self.without_prefix += other.without_prefix;
         self.segments_dropped += other.segments_dropped;
         self.overlap_conflicts += other.overlap_conflicts;

@@ -3,8 +3,10 @@
 //! A [`FlowTable`] holds the open flows of one logical shard. It never looks at a clock: [`FlowTable::push`] takes the
 //! packet's time and [`FlowTable::expire`] the capture's, and what a flow becomes depends only on its own packets.
 
+mod early;
 #[cfg(test)]
 mod hand_over;
+mod hosts;
 mod key;
 mod limits;
 mod open;

@@ -55,6 +55,8 @@ pub(super) struct Flow {
     pub(super) prefixes: Option<PrefixPair>,
     /// Sequence number of each direction's SYN, for a prefix that is yet to come.
     pub(super) anchors: [Option<u32>; 2],
+    /// Whether it gave its early record.
+    pub(super) early_given: bool,
     /// What there is of its record.
     pub(super) record: Box<FlowRecord>,
 }
@@ -134,6 +136,7 @@ impl Flow {
             }
             both
         });
+        let was_full = both.iter().any(|prefix| prefix.is_full(means.limits));
         let prefix = &mut both[direction.index()];
         if packet.payload.is_empty() {
             if packet.payload_len > 0 {
@@ -153,6 +156,7 @@ impl Flow {
             None => prefix.append_datagram(packet.payload, number, means.limits, means.spare),
         };
         means.counters.segments_dropped += u64::from(prefix.take_dropped());
+        means.counters.prefix_full += u64::from(!was_full && prefix.is_full(means.limits));
         match pushed {
             Pushed::Grew => self.offer(means),
             Pushed::Conflict => {
@@ -201,7 +205,7 @@ impl Flow {
         known.all(|(_, template)| template.try_probe(&view) == Ok(Probe::No))
     }
 
-    fn endpoints(&self) -> (Endpoint, Endpoint) {
+    pub(super) fn endpoints(&self) -> (Endpoint, Endpoint) {
         if self.low_originates { (self.key.low, self.key.high) } else { (self.key.high, self.key.low) }
     }
 
@@ -398,7 +402,7 @@ impl Flow {
         record.end = end;
         record.ended_ns = match end {
             EndReason::Idle => record.last_ns.saturating_add(idle_ns),
-            EndReason::Active | EndReason::Reused | EndReason::Evicted => now_ns,
+            EndReason::Active | EndReason::Reused | EndReason::Evicted | EndReason::Early => now_ns,
             EndReason::Finished | EndReason::Reset => closed_ns.unwrap_or(record.last_ns),
             // After all that ended by themselves, whenever those were handed over.
             EndReason::EndOfCapture => record.last_ns.max(now_ns),
@@ -413,7 +417,7 @@ pub(super) fn all(templates: &Templates) -> u64 {
 }
 
 /// The first 53 bits of a SHA-256, so that JSON readers keep every digit.
-fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
+pub(super) fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
     let mut hasher = Sha256::new();
     for endpoint in [key.low, key.high] {
         hasher.update(endpoint.address);

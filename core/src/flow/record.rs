@@ -21,6 +21,8 @@ pub enum EndReason {
     Evicted,
     /// The capture ended.
     EndOfCapture,
+    /// It had not: this is the flow's early record.
+    Early,
 }
 
 impl EndReason {
@@ -34,6 +36,7 @@ impl EndReason {
             Self::Reused => "reused",
             Self::Evicted => "evicted",
             Self::EndOfCapture => "end",
+            Self::Early => "early",
         }
     }
 }
@@ -51,7 +54,7 @@ pub struct Handed {
     pub refused: u32,
 }
 
-/// A finished flow: everything that later stages know of it.
+/// A finished flow, or one that gives its early record: everything that later stages know of it.
 #[derive(Debug, Clone)]
 pub struct FlowRecord {
     /// A number that stands for the flow: the same for the same five-tuple and begin, in any run; below 2^53.
@@ -66,7 +69,7 @@ pub struct FlowRecord {
     pub first_ns: u64,
     /// Time of the last packet.
     pub last_ns: u64,
-    /// When the flow counted as ended: the order of output.
+    /// When the flow counted as ended, or the time of the packet at which it gave its early record: the order of output.
     pub ended_ns: u64,
     /// Number of its first packet in the capture.
     pub first_packet: u64,
@@ -127,6 +130,16 @@ impl FlowRecord {
         (self.splt, self.fields) = (splt, fields);
         self.splt.clear();
         self.fields.clear();
+    }
+
+    /// Whether the flow goes on: a final record will follow.
+    pub fn is_early(&self) -> bool {
+        self.end == EndReason::Early
+    }
+
+    /// The record's name in output: `early` or `final`.
+    pub fn record(&self) -> &'static str {
+        if self.is_early() { "early" } else { "final" }
     }
 
     /// Forgets its template and all that it read, as if none had recognised the flow; who opened it stays as it is.

@@ -1,3 +1,5 @@
+use super::early::Early;
+use super::hosts::Hosts;
 use super::open::{Flow, Means, Reading, all};
 use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord};
 use crate::packet::{Decoded, Tcp};
@@ -11,6 +13,7 @@ use std::hash::BuildHasher;
 #[derive(Debug)]
 pub struct FlowTable {
     limits: FlowLimits,
+    early: Option<Early>,
     index: HashTable<u32>,
     flows: Vec<Option<Flow>>,
     /// By slot, when its flow may be over at the earliest: what a sweep looks at, so that it need not touch the flows.
@@ -24,6 +27,8 @@ pub struct FlowTable {
     prefix_bytes: usize,
     /// Where the search for a flow to end goes on.
     hand: usize,
+    /// Who opened what, as long as there are so many flows that somebody could have too many.
+    hosts: Option<Hosts>,
 }
 
 /// Where a packet's flow is looked for.
@@ -88,6 +93,7 @@ impl FlowTable {
     /// An empty table. `seed` guards it against chosen addresses and changes no result.
     pub fn new(limits: FlowLimits, seed: u64) -> Self {
         Self {
+            early: Early::of(&limits),
             limits,
             index: HashTable::new(),
             flows: Vec::new(),
@@ -99,6 +105,7 @@ impl FlowTable {
             counters: FlowCounters::default(),
             prefix_bytes: 0,
             hand: 0,
+            hosts: None,
         }
     }
 
@@ -158,6 +165,12 @@ impl FlowTable {
             flow.read(direction, number, packet, &mut means);
             self.prefix_bytes = self.prefix_bytes + flow.footprint() - before;
         }
+        if let Some(early) = &self.early
+            && early.is_due(flow, time_ns)
+        {
+            flow.early_given = true;
+            self.finished.push(flow.snapshot(time_ns));
+        }
     }
 
     /// Why a flow is over before this packet, if it is.
@@ -212,17 +225,17 @@ impl FlowTable {
         packet: &Decoded<'_>,
         templates: &Templates,
     ) -> u32 {
-        if self.index.len() >= self.limits.flows_per_shard.max(1) as usize {
-            self.evict(time_ns, templates);
-        }
         // A SYN with ACK is an answer: whoever it goes to opened the flow.
         let answers = packet.tcp.is_some_and(|tcp| tcp.has(Tcp::SYN | Tcp::ACK));
+        let low_originates = upward != answers;
+        let host = if low_originates { key.low.address } else { key.high.address };
+        self.make_room(&host, time_ns, templates);
         let all = all(templates);
         let flow = Flow {
             key,
             closed_ns: None,
             sequence: Default::default(),
-            low_originates: upward != answers,
+            low_originates,
             syn_decides: packet.tcp.is_some_and(|tcp| tcp.has(Tcp::SYN)),
             syn: None,
             fin: [false; 2],
@@ -231,6 +244,7 @@ impl FlowTable {
             base: [0; 2],
             prefixes: None,
             anchors: [None; 2],
+            early_given: false,
             record: self.reserve.record(time_ns, number),
         };
         let deadline = self.deadline(&flow);
@@ -250,8 +264,33 @@ impl FlowTable {
         self.index.insert_unique(hash, slot, |slot| {
             flows[*slot as usize].as_ref().map_or(0, |flow| hasher.hash_one(flow.key))
         });
+        if let Some(hosts) = &mut self.hosts {
+            hosts.opened(slot, host);
+        }
         self.counters.opened += 1;
         slot
+    }
+
+    /// Ends what must end before this host can open a flow.
+    fn make_room(&mut self, host: &[u8; 16], now_ns: u64, templates: &Templates) {
+        let most = self.limits.flows_per_host;
+        if self.hosts.is_none() && self.index.len() >= most as usize && most < self.limits.flows_per_shard {
+            let mut open: Vec<(u32, &Flow)> =
+                (0..).zip(&self.flows).filter_map(|(slot, flow)| Some((slot, flow.as_ref()?))).collect();
+            open.sort_by_key(|(_, flow)| flow.record.first_packet);
+            let mut hosts = Hosts::new(most, self.hasher.clone());
+            open.into_iter().for_each(|(slot, flow)| hosts.opened(slot, flow.endpoints().0.address));
+            self.hosts = Some(hosts);
+        }
+        let flows = &self.flows;
+        let last_ns = |slot: u32| flows[slot as usize].as_ref().map_or(0, |flow| flow.record.last_ns);
+        if let Some(slot) = self.hosts.as_mut().and_then(|hosts| hosts.victim(host, last_ns)) {
+            self.counters.host_evicted += 1;
+            self.finish(slot, EndReason::Evicted, now_ns, templates);
+        }
+        if self.index.len() >= self.limits.flows_per_shard.max(1) as usize {
+            self.evict(now_ns, templates);
+        }
     }
 
     /// Ends the flow that was quiet longest among the next few: close to the oldest at a constant price.
@@ -312,6 +351,12 @@ impl FlowTable {
         if let Ok(entry) = self.index.find_entry(hash, |known| *known == slot) {
             entry.remove();
         }
+        if let Some(hosts) = &mut self.hosts {
+            hosts.closed(slot);
+            if self.index.len() < self.limits.flows_per_host as usize / 2 {
+                self.hosts = None;
+            }
+        }
         self.free.push(slot);
         self.deadlines[slot as usize] = u64::MAX;
         self.prefix_bytes -= flow.footprint();
@@ -322,7 +367,7 @@ impl FlowTable {
         self.finished.push(flow.into_record(end, idle, now_ns));
     }
 
-    /// Takes the flows that have ended since the last call, in no particular order.
+    /// Takes the flows that have ended since the last call, and early records, in no particular order.
     pub fn take_finished(&mut self) -> Vec<FlowRecord> {
         self.finished.drain(..).map(|record| *record).collect()
     }
@@ -566,6 +611,40 @@ mod tests {
         let flows = bench.end();
         assert_eq!(flows.len(), 100);
         assert!(flows[..90].iter().all(|flow| flow.end == EndReason::Evicted));
+    }
+
+    #[test]
+    fn a_flood_ends_flows_of_its_own_and_the_quiet_ones_first() {
+        let limits = FlowLimits { flows_per_shard: 40, flows_per_host: 10, ..FlowLimits::default() };
+        let mut bench = Bench::new(limits);
+        // Others talk to this host, and it keeps one connection of its own busy.
+        (0..8).for_each(|port| bench.tcp(u64::from(port), 5000 + port, false, Tcp::SYN, 0, b""));
+        for port in 0..100u16 {
+            let now = 1000 + 2 * u64::from(port);
+            bench.tcp(now, 4000, true, if port == 0 { Tcp::SYN } else { Tcp::ACK }, u32::from(port), b"x");
+            bench.tcp(now + 1, port, true, Tcp::SYN, 0, b"");
+        }
+        let counters = bench.table.counters();
+        assert_eq!((bench.table.len(), counters.host_evicted, counters.evicted), (18, 91, 0));
+        let flows = bench.end();
+        let ended: Vec<u16> =
+            flows.iter().filter(|flow| flow.end == EndReason::Evicted).map(|flow| flow.originator.port).collect();
+        assert_eq!((ended.len(), ended.iter().all(|port| *port < 100)), (91, true));
+        assert_eq!(flows.iter().find(|flow| flow.originator.port == 4000).unwrap().stats[0].packets, 100);
+    }
+
+    #[test]
+    fn a_beginning_that_is_full_too_soon_is_counted_once() {
+        let limits = FlowLimits { prefix_bytes: 2048, ..FlowLimits::default() };
+        for (said, full) in [(&b"hi."[..], 0), (b"hi and on", 1)] {
+            let mut bench = Bench::new(limits.clone());
+            for (at, part) in [said, &[7; 1500], &[7; 1500], &[7; 1500]].iter().enumerate() {
+                let seq = 1 + [0, said.len() as u32, said.len() as u32 + 1500, said.len() as u32 + 3000][at];
+                bench.tcp(at as u64, 9, true, Tcp::ACK, seq, part);
+                bench.tcp(at as u64, 9, false, Tcp::ACK, seq, part);
+            }
+            assert_eq!(bench.table.counters().prefix_full, full, "{}", String::from_utf8_lossy(said));
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use crate::stream::{Framed, Framing};
 /// [`probe`](Self::probe) when bytes arrive, and once it is sure, [`parse`](Self::parse) until that is done; before
 /// each call to `parse` what an earlier one wrote is forgotten.
 pub trait ProtocolTemplate: Send + Sync {
-    /// The fields it writes beside the typed records.
+    /// The fields it writes beside the typed records. One made by [`FieldSpec::limit`] says that a setting bounded what
+    /// was read, and results count the flows that have it.
     fn fields(&self) -> Vec<FieldSpec> {
         Vec::new()
     }

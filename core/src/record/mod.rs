@@ -7,6 +7,7 @@
 
 mod field;
 mod fingerprint;
+mod limit;
 mod tls;
 
 pub use field::{FieldError, FieldId, FieldKind, FieldSpec, FieldStore, FieldTable, Value};

@@ -144,8 +144,10 @@ impl Job<'_> {
         let selection = Selection { all: self.args.all, min_score: self.args.min_score };
         let summary = match self.format {
             Format::Jsonl => {
-                let mut sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);
-                let summary = analyse(&mut sink)?;
+                let sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);
+                let mut sink = sink.at_most(settings.lines);
+                let mut summary = analyse(&mut sink)?;
+                summary.not_written = sink.not_written();
                 sink.summary(&summary)?;
                 let lost = !summary.disabled.is_empty() || !summary.filter_failed.is_empty();
                 if summary.is_blind() || summary.interrupted || lost {
@@ -154,8 +156,10 @@ impl Job<'_> {
                 summary
             }
             Format::Csv => {
-                let mut sink = CsvSink::new(out, selection, self.name.clone(), settings.text_bytes, self.first)?;
-                let summary = analyse(&mut sink)?;
+                let sink = CsvSink::new(out, selection, self.name.clone(), settings.text_bytes, self.first)?;
+                let mut sink = sink.at_most(settings.lines);
+                let mut summary = analyse(&mut sink)?;
+                summary.not_written = sink.not_written();
                 sink.finish()?;
                 // CSV has no last line of its own.
                 super::warn(name, &summary);
@@ -163,8 +167,10 @@ impl Job<'_> {
             }
             Format::Table => {
                 let mut sink = TableSink::new(selection, settings.table_rows, settings.text_bytes)
+                    .with_pairs(settings.table_pairs)
                     .with_services(veilwatch::tables::load(&self.pipeline.config().tables)?);
-                let summary = analyse(&mut sink)?;
+                let mut summary = analyse(&mut sink)?;
+                summary.pairs_not_counted = sink.not_counted();
                 write!(out, "{}{}", summary_text(name, capture_format, &summary), sink.render(self.colour))?;
                 summary
             }

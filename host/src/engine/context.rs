@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use veilwatch_core::context::ConversationTracker;
 use veilwatch_core::detect::Verdict;
 use veilwatch_core::flow::FlowRecord;
+use veilwatch_core::record::{FieldId, Value};
 
 /// Gets every finished flow, in order.
 pub trait Sink {
@@ -18,6 +19,12 @@ pub trait Sink {
 
     /// Called after flows, when none will follow before more packets are read: whoever waits for them should get them now.
     fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes the early record of a flow that goes on, in the same order: its final record comes later, and it alone is the
+    /// flow's verdict. Most have no use for it.
+    fn early(&mut self, _detection: &Detection<'_>) -> std::io::Result<()> {
         Ok(())
     }
 }
@@ -38,7 +45,7 @@ const BATCH: usize = 256;
 
 /// A flow with its place in the order, so that sorting need not touch the flow.
 struct Held {
-    order: (u64, u64),
+    order: (u64, u64, bool),
     flow: Box<FlowRecord>,
 }
 
@@ -47,20 +54,26 @@ pub(super) struct Consumer<'a> {
     progress: &'a Progress,
     sink: &'a mut dyn Sink,
     conversations: ConversationTracker,
-    /// Flows that have ended, but might still be preceded by others.
+    /// Flows that have ended and early records, which might still be preceded by others.
     held: Vec<Held>,
     /// Records that are done with, for whoever has a use for their memory.
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
     spent: Vec<Box<FlowRecord>>,
     summary: Summary,
     recognised: Vec<u64>,
+    /// What templates say of their limits, and flows of which they said so.
+    limits: Vec<(FieldId, String)>,
+    limited: Vec<u64>,
     health: Health<'a>,
 }
 
 impl<'a> Consumer<'a> {
     pub(super) fn new(pipeline: &'a Pipeline, progress: &'a Progress, sink: &'a mut dyn Sink) -> Self {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
+        let limits = pipeline.limit_fields();
         Self {
+            limited: vec![0; limits.len()],
+            limits,
             pipeline,
             progress,
             sink,
@@ -78,7 +91,9 @@ impl<'a> Consumer<'a> {
     /// Flows are let through in the order of their ends, however epochs fall: those that others might still precede
     /// are held back.
     pub(super) fn epoch(&mut self, epoch: HandOver) -> Result<(), RunError> {
-        self.held.extend(epoch.flows.into_iter().map(|flow| Held { order: (flow.ended_ns, flow.first_packet), flow }));
+        // A flow's early record comes before its final one.
+        let order = |flow: &FlowRecord| (flow.ended_ns, flow.first_packet, !flow.is_early());
+        self.held.extend(epoch.flows.into_iter().map(|flow| Held { order: order(&flow), flow }));
         self.held.sort_by_key(|held| held.order);
         let ready = match epoch.watermark_ns {
             u64::MAX => self.held.len(),
@@ -86,7 +101,15 @@ impl<'a> Consumer<'a> {
         };
         let mut flows: Vec<Box<FlowRecord>> = self.held.drain(..ready).map(|held| held.flow).collect();
         self.pipeline.late()?;
-        for (flow, record) in flows.iter_mut().zip(self.summary.flows + 1..) {
+        let mut record = self.summary.flows;
+        for flow in &mut flows {
+            if flow.is_early() {
+                self.health.aside().read(flow, record)?;
+                self.conversations.peek(flow);
+                self.summary.early += 1;
+                continue;
+            }
+            record += 1;
             // Here, where flows are in order: which record a template is disabled at must not depend on threads.
             self.health.read(flow, record)?;
             self.conversations.observe(flow);
@@ -94,25 +117,45 @@ impl<'a> Consumer<'a> {
                 && let Some(count) = self.recognised.get_mut(usize::from(template))
             {
                 *count += 1;
+                for ((id, _), count) in self.limits.iter().zip(&mut self.limited) {
+                    *count += u64::from(matches!(flow.fields.get(*id), Some(Value::U64(1..))));
+                }
             }
         }
-        let mut record = self.summary.flows;
-        self.summary.flows += flows.len() as u64;
-        self.progress.flows.fetch_add(flows.len() as u64, Ordering::Relaxed);
+        let ended = record - self.summary.flows;
+        let mut record = std::mem::replace(&mut self.summary.flows, record);
+        self.progress.flows.fetch_add(ended, Ordering::Relaxed);
         // Not all flows are scored: only those with something to score are put into batches, in order.
         let mut rest = flows.as_slice();
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(rest.len().min(BATCH));
             rest = after;
-            let numbered = batch.iter().zip(record + 1..);
-            record += batch.len() as u64;
-            let (wanted, records): (Vec<&FlowRecord>, Vec<u64>) =
-                numbered.map(|(flow, record)| (&**flow, record)).filter(|(flow, _)| self.pipeline.scores(flow)).unzip();
-            let scores = self.pipeline.score(&wanted, &records, &mut self.health)?;
-            self.pipeline.late()?;
-            let mut scores = scores.iter();
+            let (mut wanted, mut records, mut early) = (Vec::new(), Vec::new(), Vec::new());
             for flow in batch {
-                let scored = if self.pipeline.scores(flow) { scores.next() } else { None };
+                // Final records have numbers; early ones have none.
+                record += u64::from(!flow.is_early());
+                if !self.pipeline.scores(flow) {
+                    continue;
+                }
+                if flow.is_early() {
+                    early.push(&**flow);
+                } else {
+                    wanted.push(&**flow);
+                    records.push(record);
+                }
+            }
+            let scores = self.pipeline.score(&wanted, &records, &mut self.health)?;
+            let early = self.pipeline.score(&early, &vec![0; early.len()], &mut self.health.aside())?;
+            self.pipeline.late()?;
+            let (mut scores, mut early) = (scores.iter(), early.iter());
+            for flow in batch {
+                let of_its_kind = if flow.is_early() { &mut early } else { &mut scores };
+                let scored = if self.pipeline.scores(flow) { of_its_kind.next() } else { None };
+                let detection = Detection { flow, scored: scored.as_ref(), pipeline: self.pipeline };
+                if flow.is_early() {
+                    self.sink.early(&detection)?;
+                    continue;
+                }
                 if let Some(scored) = &scored {
                     let has_score = scored.score.is_some();
                     self.summary.scored += u64::from(has_score);
@@ -123,7 +166,7 @@ impl<'a> Consumer<'a> {
                         self.progress.alerts.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                self.sink.flow(&Detection { flow, scored: scored.as_ref(), pipeline: self.pipeline })?;
+                self.sink.flow(&detection)?;
             }
         }
         if !flows.is_empty() {
@@ -160,6 +203,7 @@ impl<'a> Consumer<'a> {
             recognised: ids.iter().cloned().zip(self.recognised).collect(),
             flow_counters: packets.flows,
             fragments: packets.fragments,
+            template_limits: self.limits.into_iter().map(|(_, name)| name).zip(self.limited).collect(),
             conversations_forgotten: self.conversations.forgotten(),
             damage: packets.damage,
             interrupted: packets.interrupted,

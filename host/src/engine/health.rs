@@ -37,6 +37,13 @@ impl<'p> Health<'p> {
         Self { pipeline, failures, budget: u64::from(config.plugins.errors) }
     }
 
+    /// The same instances for early records: those that are disabled stay so, and what fails counts nowhere, so that no
+    /// early record decides about a final one.
+    pub(super) fn aside(&self) -> Self {
+        let failures = self.failures.iter().map(|part| Failures { disabled: part.disabled, ..Failures::default() });
+        Self { pipeline: self.pipeline, failures: failures.collect(), budget: u64::MAX }
+    }
+
     /// Whether the instance at this place may be called.
     pub(super) fn works(&self, place: usize) -> bool {
         self.failures.get(place).is_none_or(|part| part.disabled.is_none())

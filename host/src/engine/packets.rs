@@ -70,7 +70,7 @@ impl Clock {
 
 /// What one thread hands over at the end of an epoch.
 pub(super) struct HandOver {
-    /// Flows that have ended, in no particular order.
+    /// Flows that have ended, and early records, in no particular order.
     #[allow(clippy::vec_box, reason = "records are large, and are about to be sorted")]
     pub(super) flows: Vec<Box<FlowRecord>>,
     /// No flow that ended before this is still to come, as long as clocks go forward.

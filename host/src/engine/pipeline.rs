@@ -14,7 +14,7 @@ use veilwatch_core::detect::{Reason, Verdict, top_reasons};
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
 use veilwatch_core::plugin::{Classifier, FeatureExtractor, Instance, PluginError, ProtocolTemplate, Settings};
-use veilwatch_core::record::{FieldError, FieldTable};
+use veilwatch_core::record::{FieldError, FieldId, FieldTable};
 
 /// How the `kind/name` of every classifier begins.
 pub(super) const CLASSIFIER: &str = "classifier/";
@@ -470,6 +470,11 @@ impl Pipeline {
     /// All fields of the pipeline.
     pub fn fields(&self) -> &FieldTable {
         &self.fields
+    }
+
+    /// The fields by which templates say that one of their settings bounded what was read, with the limits' names.
+    pub(super) fn limit_fields(&self) -> Vec<(FieldId, String)> {
+        self.fields.declared().filter_map(|(id, spec)| Some((id, spec.limit_name()?))).collect()
     }
 
     /// The columns of its rows.

@@ -7,6 +7,9 @@ use std::time::Duration;
 use veilwatch_core::flow::FlowCounters;
 use veilwatch_core::packet::{FragmentCounters, LinkType, Skip};
 
+/// The one bound that is no key of the configuration: what one flow's fields may hold.
+const FIELDS: &str = "fields of a flow";
+
 /// What a run did, and what it passed over: every limit that was reached is counted here.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
@@ -28,6 +31,8 @@ pub struct Summary {
     pub last_ns: u64,
     /// Flows that ended.
     pub flows: u64,
+    /// Early records that were given; they are counted nowhere else.
+    pub early: u64,
     /// Flows that a template recognised, by the template's id, in pipeline order.
     pub recognised: Vec<(String, u64)>,
     /// Flows that have a score.
@@ -42,6 +47,12 @@ pub struct Summary {
     pub flow_counters: FlowCounters,
     /// What became of packets that came in parts.
     pub fragments: FragmentCounters,
+    /// Flows that were to be written and were too many; whoever writes them sets it.
+    pub not_written: u64,
+    /// Flows of pairs that a table did not count, because there were too many; whoever draws it sets it.
+    pub pairs_not_counted: u64,
+    /// Flows on which a setting of a template bit, by plugin and setting.
+    pub template_limits: Vec<(String, u64)>,
     /// Conversations forgotten because the limit was reached.
     pub conversations_forgotten: u64,
     /// Plugins that were not used, or no more from some record on.
@@ -127,7 +138,8 @@ impl Summary {
             ));
         }
         for (limit, count) in self.limits_hit() {
-            lines.push(format!("limit reached: {limit}, {count} times; raise it in the configuration"));
+            let raise = if limit == FIELDS { "it is fixed" } else { "raise it in the configuration" };
+            lines.push(format!("limit reached: {limit}, {count} times; {raise}"));
         }
         for PluginErrors { id, records, first, reason } in &self.plugin_errors {
             lines.push(format!(
@@ -158,10 +170,13 @@ impl Summary {
     }
 
     /// The limits that were reached, by the name under which the configuration has them, with how often.
-    pub fn limits_hit(&self) -> Vec<(&'static str, u64)> {
+    pub fn limits_hit(&self) -> Vec<(&str, u64)> {
         let counters = &self.flow_counters;
+        let templates = self.template_limits.iter().map(|(name, count)| (name.as_str(), *count));
         [
             ("flows.flows_per_shard", counters.evicted),
+            ("flows.flows_per_host", counters.host_evicted),
+            ("flows.prefix_bytes", counters.prefix_full),
             ("flows.prefix_bytes_per_shard", counters.without_prefix),
             ("flows.prefix_waiting", counters.segments_dropped),
             ("flows.hand_overs", counters.hand_overs_refused),
@@ -169,10 +184,12 @@ impl Summary {
             ("flows.fragments_per_shard", self.fragments.dropped),
             ("flows.fragment_bytes_per_shard", self.fragments.dropped_for_bytes),
             ("context.conversations", self.conversations_forgotten),
-            // A fixed bound of the engine, and not a key of the configuration.
-            ("fields of a flow", counters.fields_dropped),
+            ("output.lines", self.not_written),
+            ("output.table_pairs", self.pairs_not_counted),
+            (FIELDS, counters.fields_dropped),
         ]
         .into_iter()
+        .chain(templates)
         .filter(|(_, count)| *count > 0)
         .collect()
     }

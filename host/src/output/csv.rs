@@ -1,4 +1,5 @@
 use super::Selection;
+use super::selection::Door;
 use super::text::{bounded, timestamp};
 use crate::engine::{Detection, Sink};
 use std::io::Write;
@@ -6,7 +7,7 @@ use std::net::IpAddr;
 use veilwatch_core::record::{ClientHello, Ja4, ja4};
 
 /// The columns by name.
-pub const CSV_COLUMNS: [&str; 14] = [
+pub const CSV_COLUMNS: [&str; 15] = [
     "capture",
     "timestamp",
     "flow_id",
@@ -21,6 +22,7 @@ pub const CSV_COLUMNS: [&str; 14] = [
     "ja4",
     "reasons",
     "packets",
+    "record",
 ];
 
 /// A flow as a line of CSV says it.
@@ -50,11 +52,13 @@ pub struct CsvFlow<'a> {
     pub reasons: &'a [&'a str],
     /// Numbers of the packets to look at, in order.
     pub packets: &'a [u64],
+    /// `early` or `final`.
+    pub record: &'a str,
 }
 
 impl CsvFlow<'_> {
     /// The cells, in the order of [`CSV_COLUMNS`]; none of them is a formula.
-    pub fn cells(&self) -> [String; 14] {
+    pub fn cells(&self) -> [String; 15] {
         let packets: Vec<String> = self.packets.iter().map(u64::to_string).collect();
         [
             harmless(self.capture.unwrap_or_default().to_owned()),
@@ -71,6 +75,7 @@ impl CsvFlow<'_> {
             harmless(self.ja4.to_owned()),
             harmless(self.reasons.join(" ")),
             packets.join(" "),
+            harmless(self.record.to_owned()),
         ]
     }
 }
@@ -93,7 +98,7 @@ pub fn csv_error(error: ::csv::Error) -> std::io::Error {
 /// Writes flows as CSV with a header line.
 pub struct CsvSink<W: Write> {
     out: ::csv::Writer<W>,
-    selection: Selection,
+    door: Door,
     capture: Option<String>,
     text_bytes: usize,
     /// Whether there are lines that may not have reached their reader yet.
@@ -113,7 +118,18 @@ impl<W: Write> CsvSink<W> {
         if header {
             out.write_record(CSV_COLUMNS).map_err(csv_error)?;
         }
-        Ok(Self { out, selection, capture, text_bytes: text_bytes as usize, unflushed: header })
+        Ok(Self { out, door: Door::new(selection), capture, text_bytes: text_bytes as usize, unflushed: header })
+    }
+
+    /// The same for so many flows at most.
+    #[must_use]
+    pub fn at_most(self, lines: u64) -> Self {
+        Self { door: self.door.at_most(lines), ..self }
+    }
+
+    /// Flows that were to be written and were too many.
+    pub fn not_written(&self) -> u64 {
+        self.door.turned_away()
     }
 
     /// Writes what is still in memory.
@@ -124,7 +140,7 @@ impl<W: Write> CsvSink<W> {
 
 impl<W: Write> Sink for CsvSink<W> {
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
-        if !self.selection.takes(detection) {
+        if !self.door.lets(detection) {
             return Ok(());
         }
         let flow = detection.flow;
@@ -149,6 +165,7 @@ impl<W: Write> Sink for CsvSink<W> {
             ja4: &hello.map(|hello| ja4(&hello, Ja4::Tcp)).unwrap_or_default(),
             reasons: &names,
             packets: &packets,
+            record: flow.record(),
         };
         self.unflushed = true;
         self.out.write_record(line.cells()).map_err(csv_error)
@@ -156,6 +173,10 @@ impl<W: Write> Sink for CsvSink<W> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         if std::mem::take(&mut self.unflushed) { self.out.flush() } else { Ok(()) }
+    }
+
+    fn early(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+        self.flow(detection)
     }
 }
 

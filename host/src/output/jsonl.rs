@@ -1,4 +1,5 @@
 use super::community::community_id;
+use super::selection::Door;
 use super::text::{bounded, date, timestamp};
 use super::{Selection, reason_words};
 use crate::engine::{Detection, Sink, Summary};
@@ -19,7 +20,7 @@ pub const FORMAT: u32 = 1;
 /// Writes flows and the summary as JSON Lines.
 pub struct JsonSink<W> {
     out: W,
-    selection: Selection,
+    door: Door,
     lines: FlowLines,
     /// Whether there are lines that may not have reached their reader yet.
     unflushed: bool,
@@ -82,6 +83,8 @@ struct SummaryLine<'a> {
     first: Option<String>,
     last: Option<String>,
     flows: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    early: u64,
     recognised: Map<String, Json>,
     scored: u64,
     #[serde(skip_serializing_if = "is_zero")]
@@ -166,7 +169,18 @@ struct FlowFacts {
 impl<W: Write> JsonSink<W> {
     /// A sink; `capture` names the capture on every line, where a run has several.
     pub fn new(out: W, selection: Selection, capture: Option<String>, text_bytes: u32) -> Self {
-        Self { out, selection, lines: FlowLines::new(capture, text_bytes), unflushed: false }
+        Self { out, door: Door::new(selection), lines: FlowLines::new(capture, text_bytes), unflushed: false }
+    }
+
+    /// The same for so many flows at most.
+    #[must_use]
+    pub fn at_most(self, lines: u64) -> Self {
+        Self { door: self.door.at_most(lines), ..self }
+    }
+
+    /// Flows that were to be written and were too many.
+    pub fn not_written(&self) -> u64 {
+        self.door.turned_away()
     }
 
     /// Writes the last line.
@@ -204,6 +218,7 @@ impl FlowLines {
             first: summary.first_ns.map(timestamp),
             last: summary.first_ns.map(|_| timestamp(summary.last_ns)),
             flows: summary.flows,
+            early: summary.early,
             recognised: summary.recognised.iter().map(|(id, count)| (id.clone(), (*count).into())).collect(),
             scored: summary.scored,
             unscored: summary.unscored,
@@ -258,7 +273,7 @@ impl FlowLines {
             dest_port: flow.responder.port,
             proto: if flow.protocol == 6 { "TCP" } else { "UDP" },
             app_proto: flow.template.and_then(|at| pipeline.template_ids().get(usize::from(at))).map(String::as_str),
-            record: "final",
+            record: flow.record(),
             verdict: scored.and_then(|scored| scored.verdict),
             score: scored.and_then(|scored| scored.score).map(rounded),
             category: None,
@@ -338,7 +353,7 @@ impl FlowLines {
 
 impl<W: Write> Sink for JsonSink<W> {
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
-        if !self.selection.takes(detection) {
+        if !self.door.lets(detection) {
             return Ok(());
         }
         let mut line = Vec::new();
@@ -350,6 +365,10 @@ impl<W: Write> Sink for JsonSink<W> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         if std::mem::take(&mut self.unflushed) { self.out.flush() } else { Ok(()) }
+    }
+
+    fn early(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+        self.flow(detection)
     }
 }
 

@@ -23,3 +23,39 @@ impl Selection {
         }
     }
 }
+
+/// The door of a sink: what is written, and how much of it.
+#[derive(Debug)]
+pub(super) struct Door {
+    selection: Selection,
+    room: u64,
+    turned_away: u64,
+}
+
+impl Door {
+    /// For all that is selected.
+    pub(super) fn new(selection: Selection) -> Self {
+        Self { selection, room: u64::MAX, turned_away: 0 }
+    }
+
+    /// The same for the first `most` of them.
+    pub(super) fn at_most(self, most: u64) -> Self {
+        Self { room: most, ..self }
+    }
+
+    /// Whether a flow is written; one for which there is no room is counted.
+    pub(super) fn lets(&mut self, detection: &Detection<'_>) -> bool {
+        if !self.selection.takes(detection) {
+            return false;
+        }
+        let lets = self.room > 0;
+        self.room -= u64::from(lets);
+        self.turned_away += u64::from(!lets);
+        lets
+    }
+
+    /// Flows that were selected and found no room.
+    pub(super) fn turned_away(&self) -> u64 {
+        self.turned_away
+    }
+}

@@ -12,7 +12,8 @@ use veilwatch_core::packet::Skip;
 use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, Record, ServerHello, ja4};
 use veilwatch_core::tables::{Tables, Transport};
 
-/// Keeps the worst flow of each pair of host and server, for a terminal: a beacon's hundred flows look alike.
+/// Keeps the worst flow of each pair of host and server, for a terminal: a beacon's hundred flows look alike. Early records
+/// are not shown: when a table is drawn, the final ones are there.
 #[derive(Debug)]
 pub struct TableSink {
     selection: Selection,
@@ -22,6 +23,10 @@ pub struct TableSink {
     worst: Vec<Shown>,
     /// Flows of each pair.
     pairs: HashMap<PairKey, u64>,
+    /// Pairs that are counted.
+    most: usize,
+    /// Flows of pairs that are not.
+    not_counted: u64,
     matched: u64,
     /// Names of services.
     tables: Tables,
@@ -29,9 +34,6 @@ pub struct TableSink {
 
 /// Originator's address, responder's address and port.
 type PairKey = ([u8; 16], [u8; 16], u16);
-
-/// Pairs that are counted; flows of later ones are shown one by one.
-const PAIRS: usize = 100_000;
 
 #[derive(Debug)]
 struct Shown {
@@ -57,9 +59,22 @@ impl TableSink {
             text_bytes: text_bytes as usize,
             worst: Vec::new(),
             pairs: HashMap::new(),
+            most: usize::MAX,
+            not_counted: 0,
             matched: 0,
             tables: Tables::default(),
         }
+    }
+
+    /// Counts the flows of so many pairs at most.
+    #[must_use]
+    pub fn with_pairs(self, most: u32) -> Self {
+        Self { most: most as usize, ..self }
+    }
+
+    /// Flows of which the table does not say to which pair they belong, because there were too many pairs.
+    pub fn not_counted(&self) -> u64 {
+        self.not_counted
     }
 
     /// Adds the usual service of the responder's port.
@@ -166,8 +181,10 @@ impl Sink for TableSink {
         }
         self.matched += 1;
         let pair = pair_of(detection);
-        if self.pairs.len() < PAIRS || self.pairs.contains_key(&pair) {
+        if self.pairs.len() < self.most || self.pairs.contains_key(&pair) {
             *self.pairs.entry(pair).or_default() += 1;
+        } else {
+            self.not_counted += 1;
         }
         let score = detection.scored.and_then(|scored| scored.score).unwrap_or(f64::NEG_INFINITY);
         let known = |shown: &Shown| if shown.score.is_nan() { f64::NEG_INFINITY } else { shown.score };
@@ -214,6 +231,9 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
         summary.malicious,
         summary.suspicious
     );
+    if summary.early > 0 {
+        let _ = writeln!(out, "{} early records, of flows that went on; their final records count", summary.early);
+    }
     let skipped: Vec<String> = Skip::ALL
         .iter()
         .zip(summary.skipped)

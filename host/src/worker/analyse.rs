@@ -83,4 +83,8 @@ impl Sink for Telling<'_> {
     fn flush(&mut self) -> std::io::Result<()> {
         self.inner.flush()
     }
+
+    fn early(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+        self.inner.early(detection)
+    }
 }

@@ -696,6 +696,7 @@ impl ResultFile {
                 ja4: &ja4,
                 reasons: &reasons,
                 packets: &alert.evidence,
+                record: "final",
             };
             let mut out = Vec::new();
             csv_line(cells.cells(), &mut out).map_err(|_| Odd::other("a line that makes no CSV"))?;

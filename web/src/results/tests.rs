@@ -99,6 +99,26 @@ fn downloads_are_what_the_command_writes() {
     }
 }
 
+#[test]
+fn early_records_are_no_flows_of_a_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = pipeline();
+    let mut config = plain.config().clone();
+    config.flows.early_packets = 6;
+    let early = Pipeline::new(config, &mut Registry::with_builtins().unwrap()).unwrap();
+    let capture = example("first-run.pcap");
+    let [without, with] = [("without", &plain), ("with", &early)].map(|(name, pipeline)| {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        let file = open(&result(&folder.path().join(name), pipeline, &capture));
+        let mut lines: Vec<String> = jsonl(&file, false).lines().map(str::to_owned).collect();
+        let mut last: serde_json::Value = serde_json::from_str(&lines.pop().unwrap()).unwrap();
+        let given = last.as_object_mut().unwrap().remove("early");
+        (lines, last, file.summary().unwrap().found, given.is_some())
+    });
+    assert_eq!((without.3, with.3), (false, true));
+    assert_eq!((without.0, without.1, without.2), (with.0, with.1, with.2));
+}
+
 /// What the engine says of each flow, for comparison.
 #[derive(Default)]
 struct Seen(Vec<(u64, [u64; 3], Option<Vec<f32>>)>);

@@ -45,6 +45,8 @@ pub(crate) struct Client<'a> {
     message_len: u32,
     resumes: bool,
     ech: bool,
+    /// The server name was longer than what is kept of it.
+    pub(crate) sni_is_cut: bool,
 }
 
 impl<'a> Client<'a> {
@@ -130,6 +132,7 @@ impl<'a> Client<'a> {
                     let host = names.iter().find(|(kind, _)| *kind == SNIType::HostName);
                     if let Some((_, name)) = host {
                         self.sni = &name[..name.len().min(limits.sni_bytes)];
+                        self.sni_is_cut = name.len() > limits.sni_bytes;
                     }
                 }
                 Ok((_, TlsExtension::EllipticCurves(groups))) => self.groups = groups.iter().map(|g| g.0).collect(),

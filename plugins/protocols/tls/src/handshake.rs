@@ -93,6 +93,19 @@ impl<'a> Handshake<'a> {
         at == body.len()
     }
 
+    /// Whether the message at which they end announces more than is believed.
+    pub(crate) fn announces_too_much(&self) -> bool {
+        let at: usize = self.messages().filter(Message::is_complete).map(|message| 4 + message.len).sum();
+        let run = if self.spans {
+            self.joined.get(at..)
+        } else {
+            let piece = self.pieces.iter().rev().find(|piece| piece.start <= at);
+            piece.and_then(|piece| piece.body.get(at - piece.start..))
+        };
+        let Some(&[kind, a, b, c, ..]) = run else { return false };
+        is_message(kind) && u32::from_be_bytes([0, a, b, c]) as usize > self.longest
+    }
+
     /// The messages, up to the first that is none or not complete.
     pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         let (mut piece, mut at) = (0, 0);

@@ -7,7 +7,8 @@
 //! * `probe` recognises TLS by its first bytes, on any port.
 //! * [`Tls`] is the protocol template that puts these together.
 //!
-//! The records written are core's typed ones ([`veilwatch_core::record`]); there are no fields of its own.
+//! The records written are core's typed ones ([`veilwatch_core::record`]); its own fields say which of its
+//! settings bounded what was read.
 
 #[cfg(test)]
 #[path = "../tests/captures/mod.rs"]

@@ -111,6 +111,10 @@ pub(crate) struct Walk<'a> {
     pub(crate) wanted: usize,
     /// Bytes of a ClientHello in SSL 2.0 form, without its length.
     pub(crate) old_hello: Option<&'a [u8]>,
+    /// The handshake went on in clear past the bytes that are joined.
+    pub(crate) too_long: bool,
+    /// It was spread over too many records.
+    pub(crate) too_spread: bool,
     /// The handshake in clear.
     handshake: Handshake<'a>,
 }
@@ -166,7 +170,9 @@ impl<'a> Walk<'a> {
                 }
                 _ => {}
             }
-            clear &= walk.handshake.len() < limits.handshake_bytes && records < limits.handshake_records;
+            walk.too_long |= clear && walk.handshake.len() >= limits.handshake_bytes;
+            walk.too_spread |= clear && records >= limits.handshake_records;
+            clear &= !walk.too_long && !walk.too_spread;
             let listed = walk.lengths.len() >= limits.record_lengths;
             walk.encrypted = !clear || (retried && walk.application_data.is_some());
             if listed && walk.encrypted {
@@ -216,6 +222,11 @@ impl<'a> Walk<'a> {
     /// The handshake messages in clear, up to the first that is none or not complete.
     pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         self.handshake.messages()
+    }
+
+    /// Whether `handshake_bytes` bounded what was read.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.too_long || self.handshake.announces_too_much()
     }
 
     /// The first message of a kind.

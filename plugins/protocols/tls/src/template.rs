@@ -9,7 +9,7 @@ use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
-use veilwatch_core::record::{Mark, TlsRecords};
+use veilwatch_core::record::{FieldId, FieldSpec, Mark, TlsRecords, Value};
 
 /// The settings: how much is read of one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -54,7 +54,13 @@ impl Default for Limits {
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
     limits: Limits,
+    /// The fields that say that one of [`BOUNDS`] was reached.
+    bounds: Vec<FieldId>,
 }
+
+/// The settings that bound what is read. `record_lengths` is none of them: it says how many are looked at.
+const BOUNDS: [&str; 6] =
+    ["client_hello_bytes", "handshake_bytes", "handshake_records", "certificates", "sni_bytes", "name_bytes"];
 
 impl Tls {
     /// Makes the template from its settings ([`Limits`]).
@@ -73,7 +79,7 @@ impl Tls {
                 return Err(PluginError::settings(format!("`{name}` is {value}; give {least} to {most}")));
             }
         }
-        Ok(Self { limits })
+        Ok(Self { limits, bounds: Vec::new() })
     }
 
     fn walk<'a>(&self, stream: &StreamView<'a>, direction: Direction, retried: bool) -> Walk<'a> {
@@ -107,6 +113,15 @@ fn is_ripe(message: &Message<'_>, walk: &Walk<'_>, limit: usize) -> bool {
 }
 
 impl ProtocolTemplate for Tls {
+    fn fields(&self) -> Vec<FieldSpec> {
+        BOUNDS.map(|setting| FieldSpec::limit("tls", setting)).to_vec()
+    }
+
+    fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
+        self.bounds = ids.to_vec();
+        Ok(())
+    }
+
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
         crate::probe::probe(stream)
     }
@@ -198,11 +213,13 @@ impl Tls {
         let server_hello = self.write_server(server, client_hello.as_ref(), retry, out);
         let is_13 = server_hello.as_ref().is_some_and(Server::is_13);
         let wanted = self.limits.certificates > 0;
+        let (mut chain_is_cut, mut names_are_cut) = (false, false);
         if let Some(message) = server.message(CERTIFICATE).filter(|m| wanted && is_ripe(m, server, usize::MAX)) {
             let sni = client_hello.as_ref().map_or(&[][..], |hello| hello.sni);
             if let Some(certificate) = Certificate::read(&message, sni, &self.limits) {
                 out.mark(Mark::Certificate, Direction::Backward, message.record);
                 out.record(&certificate.record());
+                (chain_is_cut, names_are_cut) = (certificate.chain_is_cut, certificate.names_are_cut());
             }
         }
         // In TLS 1.3 the server encrypts first, before that the client.
@@ -211,6 +228,16 @@ impl Tls {
         if let Some((direction, at)) = first.iter().find_map(|(side, walk)| Some((*side, walk.application_data?))) {
             out.mark(Mark::ApplicationData, direction, at);
         }
+        let hello = client.message(CLIENT_HELLO);
+        let reached = [
+            hello.is_some_and(|hello| hello.len > self.limits.client_hello_bytes),
+            client.is_too_long() || server.is_too_long(),
+            client.too_spread || server.too_spread,
+            chain_is_cut,
+            client_hello.is_some_and(|hello| hello.sni_is_cut),
+            names_are_cut,
+        ];
+        out.fields(&self.bounds, &reached.map(|reached| reached.then_some(Value::U64(1))));
     }
 
     /// Writes the first ClientHello: the fingerprints are over it, whatever a HelloRetryRequest makes of the second.
@@ -278,8 +305,8 @@ mod tests {
     use crate::records::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
     use crate::server::RETRY;
     use crate::testing::{
-        SESSION, certificate, certificate_message, client_hello, extension, flow, flow_behind_syn, flow_with, message,
-        read, record, server_hello_with,
+        SESSION, certificate, certificate_message, client_extensions, client_hello, client_hello_with, declared,
+        extension, flow, flow_behind_syn, flow_with, message, read, record, server_hello_with,
     };
     use proptest::prelude::*;
     use veilwatch_core::flow::Direction::{Backward, Forward};
@@ -325,6 +352,34 @@ mod tests {
         assert_eq!(records.server[1..], [1, 40, 200, 50]);
         assert!(records.client_complete && records.server_complete);
         assert_eq!(flow.marks, [Some(1), Some(2), Some(2), Some(1)]);
+    }
+
+    #[test]
+    fn a_setting_that_bounds_what_is_read_says_so() {
+        let name = "a-name.example";
+        let certificate = certificate(name, &[name]);
+        let backward = [
+            record(HANDSHAKE, &server_hello_with(&[7; 32], &[9; 32], &[])),
+            record(HANDSHAKE, &certificate_message(&[&certificate, &certificate])),
+            record(HANDSHAKE, &[message(12, &[3; 3000]), message(14, &[])].concat()),
+            record(APPLICATION_DATA, &[1; 50]),
+        ];
+        let hello = [extension(21, &[0; 600]), client_extensions(name)].concat();
+        let forward = [record(HANDSHAKE, &client_hello_with(&hello)), record(APPLICATION_DATA, &[1; 50])];
+        let reached = |settings: &str| {
+            let flow = flow_with(settings, &[(Forward, &forward.concat()), (Backward, &backward.concat())]);
+            let reached = |at: &usize| flow.fields.get(declared(*at)) == Some(Value::U64(1));
+            (0..BOUNDS.len()).filter(reached).map(|at| BOUNDS[at]).collect::<Vec<_>>()
+        };
+        assert_eq!(reached(""), [""; 0]);
+        assert_eq!(reached("record_lengths = 1"), [""; 0]);
+        for (setting, least) in BOUNDS.into_iter().zip([512, 2048, 1, 1, 5, 5]) {
+            assert_eq!(reached(&format!("{setting} = {least}")), [setting]);
+        }
+        // More than is believed, in a message that is not there.
+        let announced = [record(HANDSHAKE, &backward[0][5..]), record(HANDSHAKE, &[11, 2, 0, 0])].concat();
+        let flow = flow_with("", &[(Forward, &forward.concat()), (Backward, &announced)]);
+        assert_eq!(flow.fields.get(declared(1)), Some(Value::U64(1)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::Tls;
 use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
 use veilwatch_core::packet::{Decoded, Tcp};
 use veilwatch_core::plugin::{Carrier, ProtocolTemplate, Settings, StreamView};
-use veilwatch_core::record::Record;
+use veilwatch_core::record::{FieldId, Record};
 
 pub(crate) fn record(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind, 3, 1][..], &(body.len() as u16).to_be_bytes(), body].concat()
@@ -81,6 +81,11 @@ pub(crate) fn view<'a>(forward: &'a [u8], backward: &'a [u8], ended: bool) -> St
     }
 }
 
+/// The id of the template's own field at this place.
+pub(crate) fn declared(at: usize) -> FieldId {
+    FieldId(FieldId::FIRST_DECLARED.0 + at as u16)
+}
+
 /// A flow of these segments, as the flow table reads it with the template of these settings.
 pub(crate) fn flow_with(settings: &str, segments: &[(Direction, &[u8])]) -> FlowRecord {
     read_flow(settings, false, segments)
@@ -93,7 +98,9 @@ pub(crate) fn flow_behind_syn(segments: &[(Direction, &[u8])]) -> FlowRecord {
 }
 
 fn read_flow(settings: &str, syn: bool, segments: &[(Direction, &[u8])]) -> FlowRecord {
-    let tls = Tls::create(Settings::new(settings)).expect("settings");
+    let mut tls = Tls::create(Settings::new(settings)).expect("settings");
+    let ids: Vec<FieldId> = (0..tls.fields().len()).map(declared).collect();
+    tls.wire(&ids).expect("ids");
     let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(tls)];
     let mut table = FlowTable::new(FlowLimits::default(), 1);
     let mut seqs = [1000u32, 2000];

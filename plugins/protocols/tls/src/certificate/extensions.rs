@@ -28,6 +28,8 @@ pub(super) struct Extensions {
 pub(super) struct Names {
     pub(super) count: u16,
     pub(super) first: String,
+    /// The first one was longer than what is kept of it.
+    pub(super) first_is_cut: bool,
 }
 
 impl Extensions {
@@ -73,7 +75,7 @@ impl Extensions {
         let mut rest = names;
         while let Some(name) = rest.value() {
             if self.names.count == 0 {
-                self.names.first = general_name(&name, limits);
+                (self.names.first, self.names.first_is_cut) = general_name(&name, limits);
             }
             self.names.count = self.names.count.saturating_add(1);
             if let (DNS_NAME, Ok(text)) = (name.tag, std::str::from_utf8(name.content)) {
@@ -101,8 +103,8 @@ fn alternative_names(value: &[u8]) -> Option<Reader<'_>> {
     Some(names)
 }
 
-/// A general name as text; empty where it is damaged, or is of a kind that has none.
-fn general_name(name: &Value<'_>, limits: &Limits) -> String {
+/// A general name as text, empty where it is damaged, or is of a kind that has none; and whether it was cut.
+fn general_name(name: &Value<'_>, limits: &Limits) -> (String, bool) {
     let bytes = name.content;
     let mut out = Text::new(limits.name_bytes, if name.tag == ADDRESS { 0 } else { bytes.len() });
     match name.tag {
@@ -110,7 +112,7 @@ fn general_name(name: &Value<'_>, limits: &Limits) -> String {
         DIRECTORY_NAME => {
             let mut reader = Reader(bytes);
             let name = Name::read(&mut reader, limits.name_bytes).filter(|_| reader.is_empty());
-            return name.map(|(name, _)| name.text).unwrap_or_default();
+            return name.map(|(name, _)| (name.text, name.is_cut)).unwrap_or_default();
         }
         ADDRESS => {
             let address = match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
@@ -122,7 +124,8 @@ fn general_name(name: &Value<'_>, limits: &Limits) -> String {
         }
         _ => {}
     }
-    out.take()
+    let is_cut = out.is_full();
+    (out.take(), is_cut)
 }
 
 /// Whether the holder may sign others (RFC 5280 section 4.2.1.9).

@@ -39,6 +39,8 @@ pub(crate) struct Certificate<'a> {
     leaf_bytes: u32,
     sha256: [u8; 32],
     leaf: Option<Leaf<'a>>,
+    /// There were more certificates than are counted.
+    pub(crate) chain_is_cut: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -72,13 +74,22 @@ impl<'a> Certificate<'a> {
             leaf_bytes: leaf_bytes as u32,
             sha256: Sha256::digest(der).into(),
             leaf: Leaf::read(der, sni, limits),
+            chain_is_cut: false,
         };
         while usize::from(certificate.chain_len) < limits.certificates
             && chain.three().and_then(|len| chain.take(len)).is_some()
         {
             certificate.chain_len = certificate.chain_len.saturating_add(1);
         }
+        certificate.chain_is_cut = usize::from(certificate.chain_len) >= limits.certificates && chain.three().is_some();
         Some(certificate)
+    }
+
+    /// Whether a name was longer than what is kept of it.
+    pub(crate) fn names_are_cut(&self) -> bool {
+        self.leaf
+            .as_ref()
+            .is_some_and(|leaf| leaf.subject.is_cut || leaf.issuer.is_cut || leaf.extensions.names.first_is_cut)
     }
 
     /// The typed record.

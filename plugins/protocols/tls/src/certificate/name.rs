@@ -10,6 +10,8 @@ pub(super) struct Name {
     pub(super) text: String,
     pub(super) common_name: String,
     pub(super) attributes: u8,
+    /// One of the texts was longer than what is kept of it.
+    pub(super) is_cut: bool,
 }
 
 impl Name {
@@ -19,6 +21,7 @@ impl Name {
         let mut parts = reader.sequence()?;
         let mut attributes = 0u8;
         let mut common_name = String::new();
+        let mut is_cut = false;
         // The text is a little longer or shorter than its encoding.
         let mut text = Text::new(limit, parts.0.len());
         let mut behind = parts.clone();
@@ -33,6 +36,7 @@ impl Name {
                 if kind == oid::COMMON_NAME && common_name.is_empty() {
                     let mut kept = Text::new(limit, value.content.len());
                     write_value(&value, &mut kept, Text::push);
+                    is_cut |= kept.is_full();
                     common_name = kept.take();
                 }
                 // What is over the limit is still counted, but not written.
@@ -47,7 +51,8 @@ impl Name {
             }
         }
         let len = start.len() - reader.0.len() - parts.0.len();
-        Some((Self { text: text.take(), common_name, attributes }, &start[..len]))
+        is_cut |= text.is_full();
+        Some((Self { text: text.take(), common_name, attributes, is_cut }, &start[..len]))
     }
 }
 

@@ -95,10 +95,8 @@ fn extensions(certificate: &X509Certificate<'_>, subject: &Name, sni: &[u8], lim
                 else {
                     continue;
                 };
-                read.names = Names {
-                    count: names.len().min(usize::from(u16::MAX)) as u16,
-                    first: names.first().map(|name| general_name(name, limits)).unwrap_or_default(),
-                };
+                let (first, first_is_cut) = names.first().map(|name| general_name(name, limits)).unwrap_or_default();
+                read.names = Names { count: names.len().min(usize::from(u16::MAX)) as u16, first, first_is_cut };
                 for name in &names {
                     if let GeneralName::DNSName(name) = name {
                         read.has_hosts = true;
@@ -128,10 +126,11 @@ fn extensions(certificate: &X509Certificate<'_>, subject: &Name, sni: &[u8], lim
     read
 }
 
-/// Cuts text at a character's end.
-fn cut(mut text: String, limit: usize) -> String {
+/// Cuts text at a character's end, and says whether it did.
+fn cut(mut text: String, limit: usize) -> (String, bool) {
+    let is_longer = text.len() > limit;
     text.truncate((0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
-    text
+    (text, is_longer)
 }
 
 fn name(name: &X509Name<'_>, limit: usize) -> Name {
@@ -142,7 +141,9 @@ fn name(name: &X509Name<'_>, limit: usize) -> Name {
             let value = attribute_text(attribute.attr_value());
             let oid = attribute.attr_type();
             if oid.as_bytes() == oid::COMMON_NAME && read.common_name.is_empty() {
-                read.common_name = cut(value.clone(), limit);
+                let is_cut;
+                (read.common_name, is_cut) = cut(value.clone(), limit);
+                read.is_cut |= is_cut;
             }
             if !read.text.is_empty() {
                 read.text.push_str(if at == 0 { ", " } else { "+" });
@@ -155,7 +156,9 @@ fn name(name: &X509Name<'_>, limit: usize) -> Name {
             escape(&value, &mut read.text);
         }
     }
-    read.text = cut(read.text, limit);
+    let is_cut;
+    (read.text, is_cut) = cut(read.text, limit);
+    read.is_cut |= is_cut;
     read
 }
 
@@ -226,7 +229,7 @@ fn escape(value: &str, out: &mut String) {
     }
 }
 
-fn general_name(name: &GeneralName<'_>, limits: &Limits) -> String {
+fn general_name(name: &GeneralName<'_>, limits: &Limits) -> (String, bool) {
     let text = match name {
         GeneralName::DNSName(text) | GeneralName::RFC822Name(text) | GeneralName::URI(text) => (*text).to_owned(),
         GeneralName::IPAddress(bytes) => match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
@@ -234,7 +237,10 @@ fn general_name(name: &GeneralName<'_>, limits: &Limits) -> String {
             (_, Ok(sixteen)) => IpAddr::from(sixteen).to_string(),
             _ => String::new(),
         },
-        GeneralName::DirectoryName(directory) => self::name(directory, limits.name_bytes).text,
+        GeneralName::DirectoryName(directory) => {
+            let name = self::name(directory, limits.name_bytes);
+            return (name.text, name.is_cut);
+        }
         _ => String::new(),
     };
     cut(text, limits.name_bytes)
