@@ -367,7 +367,7 @@ impl StreamPrefix {
     /// Reads where the next bytes go, so that it is on its way from memory; what it returns means nothing.
     #[inline]
     pub(crate) fn touch(&self) -> u64 {
-        u64::from(self.data.last().copied().unwrap_or_default()) ^ self.data.first().map_or(0, |byte| u64::from(*byte))
+        self.data.last().map_or(0, |byte| u64::from(*byte))
     }
 
     /// The bytes so far, in order; without holes but for [`framed`](Self::framed) ones.

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!((record.end, record.end.name()), (EndReason::Early, "early"));
         assert_eq!(record.fields.record::<ClientHello<'_>>().unwrap().sni, b"ababab");
         assert_eq!(record.marks[Mark::ClientHello as usize], Some(2));
-        assert_eq!(record.splt.sizes, [2, 2, 2]);
+        assert_eq!(record.splt.sizes[..], [2, 2, 2]);
         assert_eq!((record.first_ns, record.last_ns, record.first_packet), (0, 3 * SECOND, 1));
         assert_eq!(record.id, records[1].id);
     }

@@ -3,6 +3,7 @@
 //! A [`FlowTable`] holds the open flows of one logical shard. It never looks at a clock: [`FlowTable::push`] takes the
 //! packet's time and [`FlowTable::expire`] the capture's, and what a flow becomes depends only on its own packets.
 
+mod deadlines;
 mod early;
 #[cfg(test)]
 mod hand_over;

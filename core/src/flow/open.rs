@@ -21,6 +21,8 @@ pub(super) struct Means<'a> {
     pub(super) spare: &'a mut Spare,
     /// Where templates write to, until it is known that they have not failed.
     pub(super) draft: &'a mut FieldStore,
+    /// Fields of flows that are no more.
+    pub(super) stores: &'a mut Vec<FieldStore>,
 }
 
 /// What a flow's prefixes are for, right now.
@@ -28,37 +30,39 @@ pub(super) struct Means<'a> {
 pub(super) enum Reading {
     /// Templates that may still recognise it, one bit each.
     Probing(u64),
-    /// One did, and wants this many bytes of each direction.
-    Parsing { template: u8, wanted: [usize; 2], closed: [bool; 2] },
+    /// One did, and wants this many bytes of each direction; no prefix has as many as the largest number.
+    Parsing { template: u8, wanted: [u32; 2], closed: [bool; 2] },
     /// Nothing more is read.
     Done,
 }
 
+/// The order is that of memory: what every packet needs fills two cache lines.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Flow {
     pub(super) key: FlowKey,
+    /// What there is of its record.
+    pub(super) record: Box<FlowRecord>,
+    pub(super) prefixes: Option<PrefixPair>,
     /// When FINs or a RST closed it.
     pub(super) closed_ns: Option<u64>,
+    pub(super) reading: Reading,
     pub(super) sequence: [SequenceTracker; 2],
     /// Whether the key's lower endpoint is the originator.
     pub(super) low_originates: bool,
     /// Whether the flow began with a SYN, so that nothing else can say who opened it.
     pub(super) syn_decides: bool,
-    /// Sequence number of the originator's SYN.
-    pub(super) syn: Option<u32>,
     /// FIN seen, by direction.
     pub(super) fin: [bool; 2],
     pub(super) reset: bool,
-    pub(super) reading: Reading,
-    /// Where in both directions that begins which the templates are asked about now.
-    pub(super) base: [usize; 2],
-    pub(super) prefixes: Option<PrefixPair>,
-    /// Sequence number of each direction's SYN, for a prefix that is yet to come.
-    pub(super) anchors: [Option<u32>; 2],
     /// Whether it gave its early record.
     pub(super) early_given: bool,
-    /// What there is of its record.
-    pub(super) record: Box<FlowRecord>,
+    /// Sequence number of the originator's SYN.
+    pub(super) syn: Option<u32>,
+    /// Where in both directions that begins which the templates are asked about now.
+    pub(super) base: [usize; 2],
+    /// Sequence number of each direction's SYN, for a prefix that is yet to come.
+    pub(super) anchors: [Option<u32>; 2],
 }
 
 impl Flow {
@@ -92,13 +96,19 @@ impl Flow {
         }
     }
 
-    /// Reads one number out of each part that a packet changes.
+    /// Which way a packet goes that goes from the key's lower endpoint to the higher, or the other way.
     #[inline]
-    pub(super) fn touch(&self) -> u64 {
-        let record = &*self.record;
-        let ends = |stats: &DirectionStats| stats.packets ^ stats.last_ns ^ stats.gaps.count ^ stats.lengths.count;
-        let prefixes = self.prefixes.as_ref().map_or(0, |both| both[0].touch() ^ both[1].touch());
-        ends(&record.stats[0]) ^ ends(&record.stats[1]) ^ record.last_ns ^ record.splt.sizes.len() as u64 ^ prefixes
+    pub(super) fn direction(&self, upward: bool) -> Direction {
+        if upward == self.low_originates { Direction::Forward } else { Direction::Backward }
+    }
+
+    /// Reads one number out of each part that a packet of this direction changes.
+    #[inline]
+    pub(super) fn touch(&self, direction: Direction) -> u64 {
+        let (record, at) = (&*self.record, direction.index());
+        let DirectionStats { packets, gaps, .. } = &record.stats[at];
+        let prefix = self.prefixes.as_ref().map_or(0, |both| both[at].touch());
+        packets ^ gaps.count ^ record.splt.touch() ^ u64::from(self.reset) ^ prefix
     }
 
     pub(super) fn footprint(&self) -> usize {
@@ -217,7 +227,7 @@ impl Flow {
         // Once more for each hand-over: what is handed over may be there already.
         while let Reading::Parsing { template, wanted, closed } = self.reading
             && let Some(both) = &self.prefixes
-            && (0..2).any(|at| both[at].bytes().len() >= wanted[at] || both[at].is_closed() != closed[at])
+            && (0..2).any(|at| both[at].bytes().len() >= wanted[at] as usize || both[at].is_closed() != closed[at])
             && self.parse(template, false, means)
         {}
     }
@@ -310,6 +320,11 @@ impl Flow {
                     }
                 }
             } else {
+                if self.record.fields.has_no_memory()
+                    && let Some(store) = means.stores.pop()
+                {
+                    self.record.fields = store;
+                }
                 self.record.fields.copy_from(fields);
             }
         }
@@ -340,8 +355,10 @@ impl Flow {
                 }
                 let asked = travels([forward, backward]);
                 // A template that asks for what it has would be called on every packet.
-                let wanted =
-                    [0, 1].map(|at: usize| asked[at].saturating_add(self.base[at]).max(prefixes[at].bytes().len() + 1));
+                let wanted = [0, 1].map(|at: usize| {
+                    let wanted = asked[at].saturating_add(self.base[at]).max(prefixes[at].bytes().len() + 1);
+                    u32::try_from(wanted).unwrap_or(u32::MAX)
+                });
                 let closed = [0, 1].map(|at: usize| prefixes[at].is_closed());
                 self.reading = Reading::Parsing { template, wanted, closed };
             }

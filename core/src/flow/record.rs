@@ -55,44 +55,47 @@ pub struct Handed {
 }
 
 /// A finished flow, or one that gives its early record: everything that later stages know of it.
+///
+/// The order is that of memory: what every packet changes stands first.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub struct FlowRecord {
+    /// Time of the last packet.
+    pub last_ns: u64,
+    /// Time of the first packet in nanoseconds since 1970.
+    pub first_ns: u64,
+    /// Lengths and times of the first payload packets.
+    pub splt: Splt,
+    /// Counts of both directions; index by [`super::Direction::index`].
+    pub stats: [DirectionStats; 2],
     /// A number that stands for the flow: the same for the same five-tuple and begin, in any run; below 2^53.
     pub id: u64,
+    /// When the flow counted as ended, or the time of the packet at which it gave its early record: the order of output.
+    pub ended_ns: u64,
+    /// Number of its first packet in the capture.
+    pub first_packet: u64,
     /// Who opened it.
     pub originator: Endpoint,
     /// Who answered.
     pub responder: Endpoint,
     /// IP protocol number.
     pub protocol: u8,
-    /// Time of the first packet in nanoseconds since 1970.
-    pub first_ns: u64,
-    /// Time of the last packet.
-    pub last_ns: u64,
-    /// When the flow counted as ended, or the time of the packet at which it gave its early record: the order of output.
-    pub ended_ns: u64,
-    /// Number of its first packet in the capture.
-    pub first_packet: u64,
     /// Why it ended.
     pub end: EndReason,
-    /// Counts of both directions; index by [`super::Direction::index`].
-    pub stats: [DirectionStats; 2],
-    /// Lengths and times of the first payload packets.
-    pub splt: Splt,
     /// Which template recognised it, as its place in the pipeline; the last one, where others handed it over.
     pub template: Option<u8>,
-    /// The templates that handed it over, in order; `template` is none of them, unless nobody recognised the rest.
-    pub handed: Vec<Handed>,
-    /// Templates that failed while they looked, with what they said; each counted as not recognising it.
-    pub probe_errors: Vec<(u8, PluginError)>,
     /// Values that `template` wrote and had no right to; they were left out.
     pub refused: u32,
-    /// What the template said, where it failed; the flow is read no further then.
-    pub template_error: Option<Box<PluginError>>,
     /// What the template read.
     pub fields: FieldStore,
     /// Packet numbers of what the template marked; index by [`Mark`].
     pub marks: [Option<u64>; Mark::COUNT],
+    /// The templates that handed it over, in order; `template` is none of them, unless nobody recognised the rest.
+    pub handed: Vec<Handed>,
+    /// Templates that failed while they looked, with what they said; each counted as not recognising it.
+    pub probe_errors: Vec<(u8, PluginError)>,
+    /// What the template said, where it failed; the flow is read no further then.
+    pub template_error: Option<Box<PluginError>>,
     /// What was known of its conversation.
     pub conversation: ConversationSnapshot,
 }
@@ -130,6 +133,15 @@ impl FlowRecord {
         (self.splt, self.fields) = (splt, fields);
         self.splt.clear();
         self.fields.clear();
+    }
+
+    /// Reads a little of each part, so that all of it is on its way from memory while others are touched; what it returns
+    /// means nothing. Records that were laid aside for long lie all over memory.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        let [forward, backward] = &self.stats;
+        let splt = self.splt.sizes.first().zip(self.splt.times_us.first()).map_or(0, |(_, time)| u64::from(*time));
+        forward.packets ^ backward.packets ^ forward.gaps.count ^ backward.gaps.count ^ splt ^ self.fields.touch()
     }
 
     /// Whether the flow goes on: a final record will follow.

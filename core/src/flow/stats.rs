@@ -1,4 +1,5 @@
 use crate::packet::{Decoded, Tcp};
+use smallvec::SmallVec;
 
 /// Count, extremes, mean and spread of a sequence of numbers, in one pass (Welford 1962) and constant memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -39,7 +40,10 @@ impl Moments {
 }
 
 /// What was counted of one direction of a flow; lengths are those on the wire.
+///
+/// The order is that of memory: what every packet changes stands together, and what few packets do behind it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[repr(C)]
 pub struct DirectionStats {
     /// Packets.
     pub packets: u64,
@@ -47,26 +51,26 @@ pub struct DirectionStats {
     pub bytes: u64,
     /// Bytes of transport payload.
     pub payload_bytes: u64,
+    /// Time of the latest packet in nanoseconds.
+    pub last_ns: u64,
     /// Lengths in bytes of the payloads that are not empty.
     pub lengths: Moments,
     /// Seconds between neighbouring packets.
     pub gaps: Moments,
-    /// Packets with SYN.
-    pub syn: u32,
-    /// Packets with FIN.
-    pub fin: u32,
-    /// Packets with RST.
-    pub rst: u32,
     /// Packets with PSH.
     pub psh: u32,
     /// Payload packets whose bytes had all been sent before.
     pub retransmitted: u32,
     /// Payload packets that arrived before bytes that precede them.
     pub reordered: u32,
+    /// Packets with SYN.
+    pub syn: u32,
+    /// Packets with FIN.
+    pub fin: u32,
+    /// Packets with RST.
+    pub rst: u32,
     /// Time of the first packet in nanoseconds; 0 while there is none.
     pub first_ns: u64,
-    /// Time of the latest packet in nanoseconds.
-    pub last_ns: u64,
 }
 
 impl DirectionStats {
@@ -86,10 +90,12 @@ impl DirectionStats {
             self.lengths.add(f64::from(packet.payload_len));
         }
         if let Some(tcp) = packet.tcp {
-            self.syn += u32::from(tcp.has(Tcp::SYN));
-            self.fin += u32::from(tcp.has(Tcp::FIN));
-            self.rst += u32::from(tcp.has(Tcp::RST));
             self.psh += u32::from(tcp.has(Tcp::PSH));
+            if tcp.flags & (Tcp::SYN | Tcp::FIN | Tcp::RST) != 0 {
+                self.syn += u32::from(tcp.has(Tcp::SYN));
+                self.fin += u32::from(tcp.has(Tcp::FIN));
+                self.rst += u32::from(tcp.has(Tcp::RST));
+            }
         }
     }
 }
@@ -127,14 +133,23 @@ impl SequenceTracker {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Splt {
     /// Payload lengths on the wire in bytes; positive forward, negative backward.
-    pub sizes: Vec<i32>,
+    pub sizes: SmallVec<[i32; 8]>,
     /// Microseconds since the flow's first packet, one for each size; saturates after 71 minutes.
-    pub times_us: Vec<u32>,
+    pub times_us: SmallVec<[u32; 8]>,
 }
 
 impl Splt {
     /// How many packets a flow records.
     pub const CAPACITY: usize = 32;
+
+    /// Reads where the next packet goes, so that it is on its way from memory; what it returns means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        match (self.sizes.last(), self.times_us.last()) {
+            (Some(size), Some(time)) if self.sizes.len() < Self::CAPACITY => u64::from(size.unsigned_abs() ^ time),
+            _ => self.sizes.len() as u64,
+        }
+    }
 
     /// Adds one payload packet unless the sequence is full.
     #[inline]
@@ -142,7 +157,7 @@ impl Splt {
         if self.sizes.len() < Self::CAPACITY {
             if self.sizes.len() == self.sizes.capacity() {
                 // Most flows have few packets, or many.
-                let more = if self.sizes.is_empty() { 8 } else { Self::CAPACITY - self.sizes.len() };
+                let more = Self::CAPACITY - self.sizes.len();
                 self.sizes.reserve_exact(more);
                 self.times_us.reserve_exact(more);
             }

@@ -1,3 +1,4 @@
+use super::deadlines::Deadlines;
 use super::early::Early;
 use super::hosts::Hosts;
 use super::open::{Flow, Means, Reading, all};
@@ -17,7 +18,9 @@ pub struct FlowTable {
     index: HashTable<u32>,
     flows: Vec<Option<Flow>>,
     /// By slot, when its flow may be over at the earliest: what a sweep looks at, so that it need not touch the flows.
-    deadlines: Vec<u64>,
+    deadlines: Deadlines,
+    /// Slots whose deadline was over when somebody looked last.
+    due: Vec<u32>,
     free: Vec<u32>,
     hasher: foldhash::fast::FixedState,
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
@@ -45,6 +48,8 @@ pub struct Place {
 struct Reserve {
     spare: Spare,
     draft: FieldStore,
+    /// Fields of such records: few flows have any, and those that do have much the same.
+    stores: Vec<FieldStore>,
     /// Records that nobody needs any more.
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
     records: Vec<Box<FlowRecord>>,
@@ -69,6 +74,7 @@ impl Reserve {
             counters,
             spare: &mut self.spare,
             draft: &mut self.draft,
+            stores: &mut self.stores,
         }
     }
 
@@ -97,7 +103,8 @@ impl FlowTable {
             limits,
             index: HashTable::new(),
             flows: Vec::new(),
-            deadlines: Vec::new(),
+            deadlines: Deadlines::default(),
+            due: Vec::new(),
             free: Vec::new(),
             hasher: foldhash::fast::FixedState::with_seed(seed),
             finished: Vec::new(),
@@ -131,8 +138,9 @@ impl FlowTable {
     /// Reads a little of a flow, so that it is on its way from memory while others are touched: most of the time that a
     /// packet takes is waiting for its flow. Changes nothing; what it returns means nothing.
     #[inline]
-    pub fn touch(&self, guess: u32) -> u64 {
-        self.flows.get(guess as usize).and_then(Option::as_ref).map_or(0, Flow::touch)
+    pub fn touch(&self, guess: u32, place: &Place) -> u64 {
+        let flow = self.flows.get(guess as usize).and_then(Option::as_ref);
+        flow.map_or(0, |flow| flow.touch(flow.direction(place.upward)))
     }
 
     /// Takes one packet in whose place is known.
@@ -152,11 +160,12 @@ impl FlowTable {
             None => self.open(key, hash, upward, number, time_ns, packet, templates),
         };
         let Some(flow) = self.flows[slot as usize].as_mut() else { return };
-        let direction = if upward == flow.low_originates { Direction::Forward } else { Direction::Backward };
+        let direction = flow.direction(upward);
         let was_open = flow.closed_ns.is_none();
         flow.count(direction, time_ns, packet);
         if was_open && flow.closed_ns.is_some() {
-            self.deadlines[slot as usize] = time_ns.saturating_add(u64::from(self.limits.linger_seconds) * NANOS);
+            let over_ns = time_ns.saturating_add(u64::from(self.limits.linger_seconds) * NANOS);
+            self.deadlines.set(slot, over_ns);
         }
         if flow.reading != Reading::Done {
             let before = flow.footprint();
@@ -251,15 +260,14 @@ impl FlowTable {
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.flows[slot as usize] = Some(flow);
-                self.deadlines[slot as usize] = deadline;
                 slot
             }
             None => {
                 self.flows.push(Some(flow));
-                self.deadlines.push(deadline);
                 (self.flows.len() - 1) as u32
             }
         };
+        self.deadlines.set(slot, deadline);
         let (flows, hasher) = (&self.flows, &self.hasher);
         self.index.insert_unique(hash, slot, |slot| {
             flows[*slot as usize].as_ref().map_or(0, |flow| hasher.hash_one(flow.key))
@@ -321,17 +329,34 @@ impl FlowTable {
     ///
     /// When this is called changes when a flow is handed out, never what it says.
     pub fn expire(&mut self, now_ns: u64, templates: &Templates) {
-        for slot in 0..self.deadlines.len() {
-            if now_ns <= self.deadlines[slot] {
-                continue;
-            }
+        self.look_for_due(now_ns);
+        self.expire_due(now_ns, templates);
+    }
+
+    /// The first half of [`expire`](Self::expire), for whoever has several tables: finds the flows that may be over.
+    pub fn look_for_due(&mut self, now_ns: u64) {
+        self.due.clear();
+        self.deadlines.over(now_ns, &mut self.due);
+    }
+
+    /// Reads a little of these flows, as [`touch`](Self::touch) does.
+    pub fn touch_due(&self) -> u64 {
+        let flows = self.due.iter().filter_map(|slot| self.flows[*slot as usize].as_ref());
+        flows.fold(0, |sum, flow| sum ^ flow.record.touch() ^ flow.touch(Direction::Backward))
+    }
+
+    /// The second half: ends those of them that are over.
+    pub fn expire_due(&mut self, now_ns: u64, templates: &Templates) {
+        let due = std::mem::take(&mut self.due);
+        for slot in &due {
             // Packets came since: the flow tells how long it has.
-            let Some(flow) = &self.flows[slot] else { continue };
+            let Some(flow) = &self.flows[*slot as usize] else { continue };
             match self.timed_out(flow, now_ns) {
-                Some(end) => self.finish(slot as u32, end, now_ns, templates),
-                None => self.deadlines[slot] = self.deadline(flow),
+                Some(end) => self.finish(*slot, end, now_ns, templates),
+                None => self.deadlines.set(*slot, self.deadline(flow)),
             }
         }
+        self.due = due;
     }
 
     /// Ends all flows: the capture is over at `now_ns`. Those whose time was over before end as if somebody had looked.
@@ -358,7 +383,7 @@ impl FlowTable {
             }
         }
         self.free.push(slot);
-        self.deadlines[slot as usize] = u64::MAX;
+        self.deadlines.set(slot, u64::MAX);
         self.prefix_bytes -= flow.footprint();
         let mut means = self.reserve.means(&self.limits, self.prefix_bytes, &mut self.counters, templates);
         flow.read_to_the_end(&mut means);
@@ -378,9 +403,15 @@ impl FlowTable {
     }
 
     /// Takes back a record that nobody needs any more: its memory is another flow's then.
-    pub fn reuse(&mut self, record: Box<FlowRecord>) {
-        if self.reserve.records.len() < Reserve::KEPT {
-            self.reserve.records.push(record);
+    pub fn reuse(&mut self, mut record: Box<FlowRecord>) {
+        let Reserve { stores, records, .. } = &mut self.reserve;
+        if !record.fields.has_no_memory() && stores.len() < Reserve::KEPT {
+            let mut fields = std::mem::take(&mut record.fields);
+            fields.clear();
+            stores.push(fields);
+        }
+        if records.len() < Reserve::KEPT {
+            records.push(record);
         }
     }
 
@@ -494,8 +525,8 @@ mod tests {
         let flow = &flows[0];
         assert_eq!((flow.originator.port, flow.responder.port, flow.end), (9, 443, EndReason::EndOfCapture));
         assert_eq!((flow.stats[0].packets, flow.stats[1].packets), (2, 2));
-        assert_eq!(flow.splt.sizes, [3, -3]);
-        assert_eq!(flow.splt.times_us, [2, 3]);
+        assert_eq!(flow.splt.sizes[..], [3, -3]);
+        assert_eq!(flow.splt.times_us[..], [2, 3]);
         assert_eq!(said(flow), b"hi.");
         assert_eq!(flow.marks[Mark::ClientHello as usize], Some(3));
     }
@@ -517,7 +548,7 @@ mod tests {
             let flows = bench.end();
             assert_eq!(flows[0].originator.port, originator, "with SYN: {syn}");
             assert_eq!(flows[0].marks[Mark::ClientHello as usize], Some(2), "with SYN: {syn}");
-            assert_eq!(flows[0].splt.sizes, [if syn { -3 } else { 3 }]);
+            assert_eq!(flows[0].splt.sizes[..], [if syn { -3 } else { 3 }]);
         }
     }
 

@@ -292,6 +292,20 @@ impl FieldStore {
         self.words.reserve_exact(other.words.len());
     }
 
+    /// Reads a little of each part, so that it is on its way from memory; what it returns means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        let slot = |slot: Option<&Slot>| slot.map_or(0, |slot| slot.word);
+        let byte = self.bytes.first().map_or(0, |byte| u64::from(*byte));
+        let word = self.words.first().map_or(0, |word| u64::from(*word));
+        slot(self.slots.first()) ^ slot(self.slots.get(self.slots.len() / 2)) ^ slot(self.slots.last()) ^ byte ^ word
+    }
+
+    /// Whether it never had a field.
+    pub(crate) fn has_no_memory(&self) -> bool {
+        self.slots.capacity() == 0
+    }
+
     /// Forgets all fields and keeps the memory.
     pub fn clear(&mut self) {
         self.slots.clear();

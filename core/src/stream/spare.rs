@@ -9,8 +9,11 @@ use super::StreamPrefix;
 /// Sizes that are handed on: the headers of frames, a client's handshake, and servers'.
 const SIZES: [usize; 4] = [192, 1024, 3072, 8192];
 
-/// Pieces of memory of each kind that wait for a use.
-const KEPT: usize = 8;
+/// Pieces of memory of each size that wait for a use; every flow of an encrypted connection has two of the smallest.
+const KEPT: [usize; SIZES.len()] = [64, 8, 8, 8];
+
+/// Pairs that wait for a use.
+const PAIRS: usize = 64;
 
 /// Both directions of one flow.
 pub type PrefixPair = Box<[StreamPrefix; 2]>;
@@ -34,7 +37,7 @@ impl Spare {
     /// Takes a buffer back.
     pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
         if let Some(at) = SIZES.iter().position(|size| *size == buffer.capacity())
-            && self.buffers[at].len() < KEPT
+            && self.buffers[at].len() < KEPT[at]
         {
             buffer.clear();
             self.buffers[at].push(buffer);
@@ -51,7 +54,7 @@ impl Spare {
         for prefix in pair.iter_mut() {
             prefix.reset(self);
         }
-        if self.pairs.len() < KEPT {
+        if self.pairs.len() < PAIRS {
             self.pairs.push(pair);
         }
     }

@@ -1,10 +1,11 @@
 //! The context stage: finished flows in a fixed order, what crosses them, their scores.
 
+use super::batch::{self, Batch, Scores};
 use super::health::Health;
 use super::packets::HandOver;
 use super::pipeline::Scored;
 use super::summary::{PacketCounts, Summary};
-use super::{Pipeline, Progress, RunError};
+use super::{Pipeline, Progress, RunError, RunOptions};
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 use veilwatch_core::context::ConversationTracker;
@@ -40,8 +41,8 @@ pub struct Detection<'a> {
     pub pipeline: &'a Pipeline,
 }
 
-/// Flows that are scored together; rows do not depend on it.
-const BATCH: usize = 256;
+/// Flows that are fetched from memory together.
+const AHEAD: usize = 16;
 
 /// A flow with its place in the order, so that sorting need not touch the flow.
 struct Held {
@@ -52,6 +53,8 @@ struct Held {
 pub(super) struct Consumer<'a> {
     pipeline: &'a Pipeline,
     progress: &'a Progress,
+    /// Threads that score where there is much to score.
+    threads: usize,
     sink: &'a mut dyn Sink,
     conversations: ConversationTracker,
     /// Flows that have ended and early records, which might still be preceded by others.
@@ -68,14 +71,15 @@ pub(super) struct Consumer<'a> {
 }
 
 impl<'a> Consumer<'a> {
-    pub(super) fn new(pipeline: &'a Pipeline, progress: &'a Progress, sink: &'a mut dyn Sink) -> Self {
+    pub(super) fn new(pipeline: &'a Pipeline, options: RunOptions<'a>, sink: &'a mut dyn Sink) -> Self {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
         let limits = pipeline.limit_fields();
         Self {
             limited: vec![0; limits.len()],
             limits,
             pipeline,
-            progress,
+            progress: options.progress,
+            threads: options.workers,
             sink,
             conversations: ConversationTracker::new(pipeline.config().context.conversations as usize, seed),
             held: Vec::new(),
@@ -101,72 +105,21 @@ impl<'a> Consumer<'a> {
         };
         let mut flows: Vec<Box<FlowRecord>> = self.held.drain(..ready).map(|held| held.flow).collect();
         self.pipeline.late()?;
-        let mut record = self.summary.flows;
-        for flow in &mut flows {
-            if flow.is_early() {
-                self.health.aside().read(flow, record)?;
-                self.conversations.peek(flow);
-                self.summary.early += 1;
-                continue;
-            }
-            record += 1;
-            // Here, where flows are in order: which record a template is disabled at must not depend on threads.
-            self.health.read(flow, record)?;
-            self.conversations.observe(flow);
-            if let Some(template) = flow.template
-                && let Some(count) = self.recognised.get_mut(usize::from(template))
-            {
-                *count += 1;
-                for ((id, _), count) in self.limits.iter().zip(&mut self.limited) {
-                    *count += u64::from(matches!(flow.fields.get(*id), Some(Value::U64(1..))));
-                }
-            }
-        }
+        let record = self.context(&mut flows)?;
         let ended = record - self.summary.flows;
-        let mut record = std::mem::replace(&mut self.summary.flows, record);
+        let before = std::mem::replace(&mut self.summary.flows, record);
         self.progress.flows.fetch_add(ended, Ordering::Relaxed);
-        // Not all flows are scored: only those with something to score are put into batches, in order.
-        let mut rest = flows.as_slice();
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(rest.len().min(BATCH));
-            rest = after;
-            let (mut wanted, mut records, mut early) = (Vec::new(), Vec::new(), Vec::new());
-            for flow in batch {
-                // Final records have numbers; early ones have none.
-                record += u64::from(!flow.is_early());
-                if !self.pipeline.scores(flow) {
-                    continue;
-                }
-                if flow.is_early() {
-                    early.push(&**flow);
-                } else {
-                    wanted.push(&**flow);
-                    records.push(record);
-                }
-            }
-            let scores = self.pipeline.score(&wanted, &records, &mut self.health)?;
-            let early = self.pipeline.score(&early, &vec![0; early.len()], &mut self.health.aside())?;
-            self.pipeline.late()?;
-            let (mut scores, mut early) = (scores.iter(), early.iter());
-            for flow in batch {
-                let of_its_kind = if flow.is_early() { &mut early } else { &mut scores };
-                let scored = if self.pipeline.scores(flow) { of_its_kind.next() } else { None };
-                let detection = Detection { flow, scored: scored.as_ref(), pipeline: self.pipeline };
-                if flow.is_early() {
-                    self.sink.early(&detection)?;
-                    continue;
-                }
-                if let Some(scored) = &scored {
-                    let has_score = scored.score.is_some();
-                    self.summary.scored += u64::from(has_score);
-                    self.summary.unscored += u64::from(!has_score && self.pipeline.card().is_some());
-                    self.summary.malicious += u64::from(scored.verdict == Some(Verdict::Malicious));
-                    self.summary.suspicious += u64::from(scored.verdict == Some(Verdict::Suspicious));
-                    if scored.verdict.is_some_and(Verdict::is_alert) {
-                        self.progress.alerts.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                self.sink.flow(&detection)?;
+        let batches = Batch::cut(&flows, self.pipeline, before);
+        for some in batches.chunks(batch::together(self.threads)) {
+            let disabled = self.health.disabled();
+            let ahead = batch::score_ahead(some, self.pipeline, &self.health, self.threads);
+            for (batch, scores) in some.iter().zip(ahead) {
+                let scores = match scores {
+                    Some(scores) if self.health.disabled() == disabled => scores,
+                    _ => batch.score(self.pipeline, &mut self.health)?,
+                };
+                self.pipeline.late()?;
+                self.write(batch, &scores)?;
             }
         }
         if !flows.is_empty() {
@@ -174,6 +127,64 @@ impl<'a> Consumer<'a> {
         }
         self.spent.append(&mut flows);
         Ok(())
+    }
+
+    /// Hands the flows of a batch to the sink, and counts verdicts.
+    fn write(&mut self, batch: &Batch<'_>, scores: &Scores) -> Result<(), RunError> {
+        let (mut finals, mut early) = scores.iter();
+        for flow in batch.flows {
+            let scored = match (self.pipeline.scores(flow), flow.is_early()) {
+                (false, _) => None,
+                (true, false) => finals.next(),
+                (true, true) => early.next(),
+            };
+            let detection = Detection { flow, scored: scored.as_ref(), pipeline: self.pipeline };
+            if flow.is_early() {
+                self.sink.early(&detection)?;
+                continue;
+            }
+            if let Some(scored) = &scored {
+                let has_score = scored.score.is_some();
+                self.summary.scored += u64::from(has_score);
+                self.summary.unscored += u64::from(!has_score && self.pipeline.card().is_some());
+                self.summary.malicious += u64::from(scored.verdict == Some(Verdict::Malicious));
+                self.summary.suspicious += u64::from(scored.verdict == Some(Verdict::Suspicious));
+                if scored.verdict.is_some_and(Verdict::is_alert) {
+                    self.progress.alerts.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            self.sink.flow(&detection)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what crosses flows, in their order; returns how many have ended in all.
+    fn context(&mut self, flows: &mut [Box<FlowRecord>]) -> Result<u64, RunError> {
+        let mut record = self.summary.flows;
+        for some in flows.chunks_mut(AHEAD) {
+            std::hint::black_box(some.iter().fold(0, |sum, flow| sum ^ flow.touch()));
+            for flow in some {
+                if flow.is_early() {
+                    self.health.aside().read(flow, record)?;
+                    self.conversations.peek(flow);
+                    self.summary.early += 1;
+                    continue;
+                }
+                record += 1;
+                // Here, where flows are in order: which record a template is disabled at must not depend on threads.
+                self.health.read(flow, record)?;
+                self.conversations.observe(flow);
+                if let Some(template) = flow.template
+                    && let Some(count) = self.recognised.get_mut(usize::from(template))
+                {
+                    *count += 1;
+                    for ((id, _), count) in self.limits.iter().zip(&mut self.limited) {
+                        *count += u64::from(matches!(flow.fields.get(*id), Some(Value::U64(1..))));
+                    }
+                }
+            }
+        }
+        Ok(record)
     }
 
     /// Hands out the records that are done with.

@@ -44,6 +44,16 @@ impl<'p> Health<'p> {
         Self { pipeline: self.pipeline, failures: failures.collect(), budget: u64::MAX }
     }
 
+    /// Whether nothing has failed.
+    pub(super) fn is_spotless(&self) -> bool {
+        self.failures.iter().all(|part| part.records == 0)
+    }
+
+    /// How many instances were disabled so far.
+    pub(super) fn disabled(&self) -> usize {
+        self.failures.iter().filter(|part| part.disabled.is_some()).count()
+    }
+
     /// Whether the instance at this place may be called.
     pub(super) fn works(&self, place: usize) -> bool {
         self.failures.get(place).is_none_or(|part| part.disabled.is_none())

@@ -8,6 +8,7 @@
 //! ended, and the consumer sorts one epoch at a time. Epochs count packets, not bytes or seconds, so that neither the
 //! file format nor the machine can move them.
 
+mod batch;
 mod context;
 mod health;
 mod packets;
@@ -91,7 +92,7 @@ pub fn run(
 ) -> Result<Summary, RunError> {
     let _watchdog = pipeline.watch();
     source.set_filter(pipeline.filter().cloned());
-    let mut consumer = context::Consumer::new(pipeline, options.progress, sink);
+    let mut consumer = context::Consumer::new(pipeline, options, sink);
     let packets = if options.workers <= 1 {
         packets::run_inline(pipeline, source, options, &mut consumer)?
     } else {

@@ -19,8 +19,8 @@ const AHEAD: usize = 16;
 struct Ahead<'p> {
     /// Its place among the thread's tables.
     shard: usize,
-    /// What is in it, and where its flow is; nothing for a packet of another thread, or one that is passed over.
-    decoded: Option<Result<(Decoded<'p>, Place), Skip>>,
+    /// What is in it; nothing for a packet of another thread, or one that is passed over.
+    decoded: Option<Result<Decoded<'p>, Skip>>,
 }
 
 /// The shards of one thread.
@@ -97,6 +97,7 @@ impl<'a> Shards<'a> {
         mut epoch: impl FnMut(&mut Self) -> bool,
     ) -> bool {
         let mut ahead: Vec<Ahead<'p>> = Vec::with_capacity(AHEAD);
+        let mut places: Vec<Option<Place>> = Vec::with_capacity(AHEAD);
         loop {
             let again = packets.clone();
             ahead.clear();
@@ -105,16 +106,24 @@ impl<'a> Shards<'a> {
                 return true;
             }
             // Flows lie all over memory: asked for one after the other, each would be waited for by itself.
+            let place = |Ahead { shard, decoded }: &Ahead<'_>| match decoded {
+                Some(Ok(decoded)) => Some(self.tables[*shard].place(decoded)),
+                _ => None,
+            };
+            places.clear();
+            places.extend(ahead.iter().map(place));
             let mut guesses = [None; AHEAD];
-            for (guess, Ahead { shard, decoded }) in guesses.iter_mut().zip(&ahead) {
-                if let Some(Ok((_, place))) = decoded {
-                    *guess = self.tables[*shard].guess(place).map(|slot| (*shard, slot));
+            for (guess, (Ahead { shard, .. }, place)) in guesses.iter_mut().zip(ahead.iter().zip(&places)) {
+                if let Some(place) = place {
+                    *guess = self.tables[*shard].guess(place).map(|slot| (*shard, slot, place));
                 }
             }
-            let touched = guesses.iter().flatten().fold(0, |sum, (shard, slot)| sum ^ self.tables[*shard].touch(*slot));
+            let touch =
+                |sum, (shard, slot, place): &(usize, u32, &Place)| sum ^ self.tables[*shard].touch(*slot, place);
+            let touched = guesses.iter().flatten().fold(0, touch);
             std::hint::black_box(touched);
-            for ((packet, passage), ahead) in again.zip(&ahead) {
-                if self.next(&packet, passage, ahead) && !epoch(self) {
+            for ((packet, passage), (ahead, place)) in again.zip(ahead.iter().zip(&places)) {
+                if self.next(&packet, passage, ahead, place.as_ref()) && !epoch(self) {
                     return false;
                 }
             }
@@ -122,26 +131,26 @@ impl<'a> Shards<'a> {
     }
 
     /// Reads a packet as far as it can be read by itself.
-    #[inline]
+    #[inline(always)]
     fn look_ahead<'p>(&self, packet: &Packet<'p>, passage: Passage) -> Ahead<'p> {
         let outer = Outer::of(packet, self.nesting);
         let shard = outer.shard_hint() as usize % SHARDS;
         if self.of > 1 && shard % self.of != self.index || passage != Passage::Seen {
             return Ahead { shard: 0, decoded: None };
         }
-        let shard = shard / self.of;
-        let decoded = outer.decode().map(|decoded| (decoded, self.tables[shard].place(&decoded)));
-        Ahead { shard, decoded: Some(decoded) }
+        Ahead { shard: shard / self.of, decoded: Some(outer.decode()) }
     }
 
     #[inline]
-    fn push(&mut self, packet: &Packet<'_>, ahead: &Ahead<'_>) {
+    fn push(&mut self, packet: &Packet<'_>, ahead: &Ahead<'_>, place: Option<&Place>) {
         let Ahead { shard, decoded } = ahead;
         let (number, time_ns, templates) = (packet.number, packet.time_ns, self.pipeline.templates());
         let skip = match decoded {
             None => return,
-            Some(Ok((decoded, place))) => {
-                return self.tables[*shard].push_at(*place, number, time_ns, decoded, templates);
+            Some(Ok(decoded)) => {
+                let table = &mut self.tables[*shard];
+                let place = place.copied().unwrap_or_else(|| table.place(decoded));
+                return table.push_at(place, number, time_ns, decoded, templates);
             }
             // It may be the last part that was missing.
             Some(Err(Skip::Fragment)) => match self.decoder.decode(*shard, packet) {
@@ -161,10 +170,10 @@ impl<'a> Shards<'a> {
     /// One that the filter keeps out is as if it were not in the capture: it is in no flow and moves no clock. But it has
     /// its number, so that epochs count it.
     #[inline]
-    fn next(&mut self, packet: &Packet<'_>, passage: Passage, ahead: &Ahead<'_>) -> bool {
+    fn next(&mut self, packet: &Packet<'_>, passage: Passage, ahead: &Ahead<'_>, place: Option<&Place>) -> bool {
         self.counts.packets += 1;
         if passage == Passage::Seen {
-            self.push(packet, ahead);
+            self.push(packet, ahead, place);
             self.clock(packet);
         } else {
             self.pass_over(packet, passage);
@@ -197,13 +206,18 @@ impl<'a> Shards<'a> {
         let now = self.clock.now_ns;
         // A sweep looks at every flow: once in a second of packet time is enough.
         let sweep = now.abs_diff(self.swept_ns) >= SECOND;
+        if sweep && !last {
+            // Flows that end lie all over memory: all of them are on their way before the first is looked at.
+            self.tables.iter_mut().for_each(|table| table.look_for_due(now));
+            std::hint::black_box(self.tables.iter().fold(0, |sum, table| sum ^ table.touch_due()));
+        }
         let mut flows = Vec::new();
         for table in &mut self.tables {
             if last {
                 table.finish_all(now, templates);
                 self.counts.flows.add(table.counters());
             } else if sweep {
-                table.expire(now, templates);
+                table.expire_due(now, templates);
             }
             let finished = table.drain_finished();
             let count = finished.len();

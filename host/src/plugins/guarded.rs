@@ -38,6 +38,11 @@ impl<T> Guarded<T> {
         self.meter.time(|| guard(|| run(&self.inner)))
     }
 
+    /// The same for calls that are made for every flow, or more often.
+    fn brief<R>(&self, run: impl FnOnce(&T) -> Result<R, PluginError>) -> Result<R, PluginError> {
+        self.meter.brief(|| guard(|| run(&self.inner)))
+    }
+
     /// A call without an error of its own: what goes wrong is kept for whoever asks the meter.
     fn list<R>(&self, run: impl FnOnce(&T) -> Vec<R>) -> Vec<R> {
         self.call(|inner| Ok(run(inner))).unwrap_or_else(|error| {
@@ -62,10 +67,10 @@ impl ProtocolTemplate for Guarded<Box<dyn ProtocolTemplate>> {
         self.try_probe(stream).unwrap_or(Probe::No)
     }
     fn try_probe(&self, stream: &StreamView<'_>) -> Result<Probe, PluginError> {
-        self.call(|inner| inner.try_probe(stream))
+        self.brief(|inner| inner.try_probe(stream))
     }
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
-        self.call(|inner| inner.parse(stream, out))
+        self.brief(|inner| inner.parse(stream, out))
     }
     fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
         let drawn = self.call(|inner| {

@@ -34,8 +34,8 @@ pub struct BoostedTreesSettings {
 impl Default for BoostedTreesSettings {
     fn default() -> Self {
         Self {
-            trees: 300,
-            learning_rate: 0.05,
+            trees: 120,
+            learning_rate: 0.12,
             max_depth: 6,
             max_leaves: 64,
             min_leaf_weight: 0.2,

@@ -45,7 +45,7 @@ impl FeatureExtractor for ServerName {
     fn extract(&self, batch: &FlowBatch<'_>, rows: &mut RowsMut<'_>) -> Result<(), PluginError> {
         for (at, flow) in batch.iter().enumerate() {
             let Some(hello) = FlowView::record::<ClientHello<'_>>(&flow) else { continue };
-            let name = hello.sni.to_ascii_lowercase();
+            let name: SmallVec<[u8; 64]> = hello.sni.iter().map(u8::to_ascii_lowercase).collect();
             let mut row = rows.writer(at);
             row.flag(!name.is_empty());
             if name.is_empty() {

@@ -3,7 +3,6 @@
 use crate::handshake::Message;
 use crate::template::Limits;
 use smallvec::SmallVec;
-use tls_parser::{SNIType, TlsExtension, parse_tls_client_hello_extension};
 use veilwatch_core::record::ClientHello;
 
 /// Extension types that are read here.
@@ -41,7 +40,7 @@ pub(crate) struct Client<'a> {
     signature_algorithms: Codes,
     supported_versions: Codes,
     key_shares: Codes,
-    psk_modes: Vec<u8>,
+    psk_modes: &'a [u8],
     message_len: u32,
     resumes: bool,
     ech: bool,
@@ -52,8 +51,7 @@ pub(crate) struct Client<'a> {
 impl<'a> Client<'a> {
     /// Reads a ClientHello, also one that is cut off, as long as its cipher suites are there.
     ///
-    /// The fixed part and the list of extensions are walked by hand, because a hello that is odd somewhere shall not
-    /// lose the rest; what stands in an extension is tls-parser's to read.
+    /// It is walked by hand, because a hello that is odd somewhere shall not lose the rest.
     pub(crate) fn read(message: &Message<'a>, limits: &Limits) -> Option<Self> {
         let mut bytes = Bytes(&message.body[..message.body.len().min(limits.client_hello_bytes)]);
         let mut client =
@@ -95,7 +93,6 @@ impl<'a> Client<'a> {
         let mut bytes = Bytes(list);
         let mut seen = 0u64;
         loop {
-            let entry = bytes.0;
             let (Some(kind), Some(len)) = (bytes.word(), bytes.word()) else { return };
             let data = bytes.up_to(usize::from(len));
             self.extensions.push(kind);
@@ -104,13 +101,17 @@ impl<'a> Client<'a> {
             let bit = 1u64.checked_shl(u32::from(kind)).unwrap_or(0);
             if seen & bit == 0 {
                 seen |= bit;
-                self.read_extension(kind, data, &entry[..4 + data.len()], limits);
+                self.read_extension(kind, data, data.len() == usize::from(len), limits);
             }
         }
     }
 
-    /// Reads the contents of one extension; `entry` is all of it with type and length.
-    fn read_extension(&mut self, kind: u16, data: &'a [u8], entry: &'a [u8], limits: &Limits) {
+    /// Reads the contents of one extension; of most nothing is read that is not there as a whole.
+    ///
+    /// By hand: lists are looked at where they stand, and nothing is asked of the allocator. A test holds all of it equal
+    /// to what tls-parser reads.
+    fn read_extension(&mut self, kind: u16, data: &'a [u8], is_whole: bool, limits: &Limits) {
+        let whole = if is_whole { data } else { &[] };
         match kind {
             extension::TICKET => self.resumes |= !data.is_empty(),
             extension::PRE_SHARED_KEY => self.resumes = true,
@@ -122,37 +123,31 @@ impl<'a> Client<'a> {
                 let len = bytes.byte().unwrap_or(0);
                 self.supported_versions = words(bytes.up_to(usize::from(len)));
             }
-            extension::SERVER_NAME
-            | extension::GROUPS
-            | extension::POINT_FORMATS
-            | extension::SIGNATURE_ALGORITHMS
-            | extension::ALPN
-            | extension::PSK_MODES => match parse_tls_client_hello_extension(entry) {
-                Ok((_, TlsExtension::SNI(names))) => {
-                    let host = names.iter().find(|(kind, _)| *kind == SNIType::HostName);
-                    if let Some((_, name)) = host {
-                        self.sni = &name[..name.len().min(limits.sni_bytes)];
-                        self.sni_is_cut = name.len() > limits.sni_bytes;
-                    }
+            extension::SERVER_NAME => {
+                if let Some(name) = list(whole).and_then(host_name) {
+                    self.sni = &name[..name.len().min(limits.sni_bytes)];
+                    self.sni_is_cut = name.len() > limits.sni_bytes;
                 }
-                Ok((_, TlsExtension::EllipticCurves(groups))) => self.groups = groups.iter().map(|g| g.0).collect(),
-                Ok((_, TlsExtension::EcPointFormats(formats))) => self.point_formats = formats,
-                Ok((_, TlsExtension::SignatureAlgorithms(list))) => {
-                    self.signature_algorithms = Codes::from_slice(&list)
-                }
-                Ok((_, TlsExtension::ALPN(protocols))) => {
-                    for (at, name) in protocols.iter().enumerate() {
-                        if at > 0 {
-                            self.alpn.push(b',');
-                        }
-                        // A comma within a name (none that is registered has one) must not make two names of it.
-                        self.alpn.extend(name.iter().map(|b| if *b == b',' { b';' } else { *b }));
-                    }
-                }
-                Ok((_, TlsExtension::PskExchangeModes(modes))) => self.psk_modes = modes,
-                _ => {}
-            },
+            }
+            extension::GROUPS => {
+                self.groups = list(whole).filter(|list| list.len() % 2 == 0).map(words).unwrap_or_default()
+            }
+            extension::SIGNATURE_ALGORITHMS => self.signature_algorithms = list(whole).map(words).unwrap_or_default(),
+            extension::POINT_FORMATS => self.point_formats = short_list(whole),
+            extension::PSK_MODES => self.psk_modes = short_list(whole),
+            extension::ALPN => self.read_protocols(list(whole).unwrap_or_default()),
             _ => {}
+        }
+    }
+
+    fn read_protocols(&mut self, list: &[u8]) {
+        let mut names = Bytes(list);
+        let mut separator = &b""[..];
+        while let Some(name) = names.byte().and_then(|len| names.take(usize::from(len))) {
+            self.alpn.extend_from_slice(separator);
+            // A comma within a name (none that is registered has one) must not make two names of it.
+            self.alpn.extend(name.iter().map(|b| if *b == b',' { b';' } else { *b }));
+            separator = b",";
         }
     }
 
@@ -173,11 +168,36 @@ impl<'a> Client<'a> {
             signature_algorithms: &self.signature_algorithms,
             supported_versions: &self.supported_versions,
             key_shares: &self.key_shares,
-            psk_modes: &self.psk_modes,
+            psk_modes: self.psk_modes,
             message_len: self.message_len,
             resumes: self.resumes,
             ech: self.ech,
             count,
+        }
+    }
+}
+
+/// What stands behind a length of two bytes; nothing where it announces more than there is.
+fn list(data: &[u8]) -> Option<&[u8]> {
+    let mut bytes = Bytes(data);
+    let len = bytes.word()?;
+    bytes.take(usize::from(len))
+}
+
+/// The same behind a length of one byte.
+fn short_list(data: &[u8]) -> &[u8] {
+    let mut bytes = Bytes(data);
+    bytes.byte().and_then(|len| bytes.take(usize::from(len))).unwrap_or_default()
+}
+
+/// The first name of a host in a list of names (RFC 6066 section 3).
+fn host_name(names: &[u8]) -> Option<&[u8]> {
+    let mut bytes = Bytes(names);
+    loop {
+        let (kind, len) = (bytes.byte()?, bytes.word()?);
+        let name = bytes.take(usize::from(len))?;
+        if kind == 0 {
+            return Some(name);
         }
     }
 }
@@ -320,6 +340,48 @@ mod tests {
         let hello = [&[1, 3, 1, 0, 9, 0, 0, 0, 16][..], &[0, 0, 5, 7, 0, 192, 0, 0, 10], &[4; 16]].concat();
         let client = Client::read_old(&hello).unwrap();
         assert_eq!((client.version, &client.ciphers[..]), (0x0301, &[5, 10][..]));
+    }
+
+    /// What tls-parser makes of the same extension.
+    fn oracle(client: &mut Client<'_>, entry: &[u8]) {
+        use tls_parser::{SNIType, TlsExtension, parse_tls_client_hello_extension};
+        match parse_tls_client_hello_extension(entry) {
+            Ok((_, TlsExtension::SNI(names))) => {
+                let host = names.iter().find(|(kind, _)| *kind == SNIType::HostName);
+                client.sni = host.map_or(&[], |(_, name)| name.to_vec().leak());
+            }
+            Ok((_, TlsExtension::EllipticCurves(groups))) => client.groups = groups.iter().map(|g| g.0).collect(),
+            Ok((_, TlsExtension::EcPointFormats(formats))) => client.point_formats = formats.to_vec().leak(),
+            Ok((_, TlsExtension::SignatureAlgorithms(list))) => client.signature_algorithms = Codes::from_slice(&list),
+            Ok((_, TlsExtension::ALPN(protocols))) => {
+                client.alpn = protocols.join(&b","[..]).into();
+            }
+            Ok((_, TlsExtension::PskExchangeModes(modes))) => client.psk_modes = modes.leak(),
+            _ => {}
+        }
+    }
+
+    proptest::proptest! {
+        /// Lists that fit, lists that announce too much or too little, and lists of lists.
+        #[test]
+        fn extensions_say_what_tls_parser_reads(
+            kind in proptest::sample::select(vec![0u16, 10, 11, 13, 16, 45]),
+            body in proptest::collection::vec(proptest::prop_oneof![0u8..6, proptest::prelude::any::<u8>()], 0..40),
+            wrap in 0usize..3,
+        ) {
+            // Commas in names are ours alone.
+            let body: Vec<u8> = body.into_iter().map(|byte| if byte == b',' { 0 } else { byte }).collect();
+            let data = match wrap {
+                0 => body,
+                1 => vec16(&body),
+                _ => [&[body.len() as u8][..], &body].concat(),
+            };
+            let entry = ext(kind, &data);
+            let (mut ours, mut theirs) = (Client::default(), Client::default());
+            ours.read_extension(kind, &data, true, &Limits::default());
+            oracle(&mut theirs, &entry);
+            proptest::prop_assert_eq!(format!("{:?}", ours.record(1)), format!("{:?}", theirs.record(1)));
+        }
     }
 
     #[test]

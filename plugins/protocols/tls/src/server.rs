@@ -84,6 +84,10 @@ impl<'a> Server<'a> {
                 extension::PRE_SHARED_KEY => self.takes_key = true,
                 // A group alone in a HelloRetryRequest, a group and a key else.
                 extension::KEY_SHARE => self.key_share = Bytes(data).word().unwrap_or(0),
+                // Most servers name none, and all of TLS 1.3 one version.
+                extension::VERSIONS if (usize::from(len), data.len()) == (2, 2) => {
+                    self.selected_version = u16::from_be_bytes([data[0], data[1]])
+                }
                 extension::ALPN | extension::VERSIONS => match parse_tls_server_hello_extension(entry) {
                     Ok((_, TlsExtension::ALPN(protocols))) => {
                         self.alpn = protocols.first().copied().unwrap_or_default();
