@@ -6,7 +6,8 @@
 
 mod common;
 
-use common::shared;
+use common::{err, shared, veilwatch};
+use nix::sys::resource::{UsageWho, getrusage};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,32 @@ fn every_file_is_analysed_without_harm() {
     assert!(outcomes.files > 1700 && outcomes.refused < 50, "{outcomes:?}");
     assert!(outcomes.decoded > outcomes.packets / 3, "{outcomes:?}");
     assert!(outcomes.joined > 50, "{outcomes:?}");
+}
+
+/// The command itself: whatever the file, it ends with one of its statuses, says what is wrong, and takes little memory.
+#[test]
+fn the_command_ends_with_a_status_on_every_file() {
+    let Some(folder) = shared("badinput") else { return };
+    let files: Vec<PathBuf> = captures(&folder).into_keys().collect();
+    let (next, statuses) = (AtomicUsize::new(0), Mutex::new(BTreeMap::<i32, u32>::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let done = veilwatch([Path::new("detect"), Path::new("--all"), path]);
+                    let (status, said) = err(&done);
+                    let status = status.unwrap_or_else(|| panic!("{}: ended by a signal: {said}", path.display()));
+                    assert!((0..=3).contains(&status), "{}: status {status}: {said}", path.display());
+                    assert!(status != 2 || said.contains(&*path.file_name().unwrap().to_string_lossy()), "{said}");
+                    assert!(!said.contains("panicked"), "{}: {said}", path.display());
+                    *statuses.lock().unwrap().entry(status).or_default() += 1;
+                }
+            });
+        }
+    });
+    let most = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
+    println!("files by status: {:?}; the largest process took {} MB", statuses.into_inner().unwrap(), most / 1024);
+    assert!(most < 256 * 1024, "{most} KB");
 }
 
 /// Tunnels and fragments too give the same lines with any number of workers.

@@ -313,7 +313,7 @@ fn long_captures_are_the_same_too() {
     let junk = [&first[..], &60u32.to_le_bytes(), &60u32.to_le_bytes(), &arp].concat().repeat(3001);
     std::fs::write(path("shifted.pcap"), [&capture[..24], &junk, &capture[24..]].concat()).unwrap();
     let small = veilwatch::config::EXAMPLE
-        .replace("flows_per_shard = 4096 ", "flows_per_shard = 16 ")
+        .replace("flows_per_shard = 2048 ", "flows_per_shard = 16 ")
         .replace("tcp_idle_seconds = 300 ", "tcp_idle_seconds = 5 ");
     std::fs::write(path("small.toml"), small).unwrap();
     for config in [None, Some(path("small.toml"))] {

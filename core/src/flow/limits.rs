@@ -56,8 +56,8 @@ impl Default for FlowLimits {
     fn default() -> Self {
         let decoding = DecodeLimits::default();
         Self {
-            flows_per_shard: 4096,
-            flows_per_host: 2048,
+            flows_per_shard: 2048,
+            flows_per_host: 1024,
             prefix_bytes: 16_384,
             prefix_waiting: 32,
             prefix_bytes_per_shard: 8 << 20,

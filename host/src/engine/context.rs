@@ -211,6 +211,7 @@ impl<'a> Consumer<'a> {
             unknown_links: packets.unknown_links,
             first_ns: packets.first_ns,
             last_ns: packets.last_ns,
+            set_back: packets.clock_set_back,
             recognised: ids.iter().cloned().zip(self.recognised).collect(),
             flow_counters: packets.flows,
             fragments: packets.fragments,

@@ -36,6 +36,8 @@ struct Shards<'a> {
     clock: Clock,
     /// When flows were last looked through for those that have ended.
     swept_ns: u64,
+    /// Whether the clock was set back since the last hand-over: nothing that has ended waits for its place in time then.
+    set_back: bool,
     /// Records that nobody needs any more.
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
     spent: Vec<Box<FlowRecord>>,
@@ -45,26 +47,41 @@ struct Shards<'a> {
 #[derive(Debug, Default)]
 struct Clock {
     now_ns: u64,
-    /// Packets in a row that disagree by more than [`Clock::LEAP`].
+    /// Packets in a row that disagree by more than [`Clock::LEAP`] or [`Clock::BACK`].
     elsewhere: u32,
+}
+
+/// What a packet's time makes of the capture's.
+#[derive(Debug, PartialEq, Eq)]
+enum Tick {
+    /// It goes on.
+    On,
+    /// It was set back: what is open belongs to another time, and would wait for its end as long as that took.
+    Back,
 }
 
 impl Clock {
     /// Further than this is a leap, not the passing of time.
     const LEAP: u64 = 3600 * 1_000_000_000;
+    /// The same backwards: captures that were put one behind the other, or a clock that was set right.
+    const BACK: u64 = 300 * 1_000_000_000;
     /// So many packets in a row are believed.
     const BELIEVED: u32 = 64;
 
-    fn tick(&mut self, time_ns: u64) {
-        if self.now_ns != 0 && time_ns.abs_diff(self.now_ns) > Self::LEAP {
+    #[inline]
+    fn tick(&mut self, time_ns: u64) -> Tick {
+        let is_back = self.now_ns.saturating_sub(time_ns) > Self::BACK;
+        if self.now_ns != 0 && (is_back || time_ns.saturating_sub(self.now_ns) > Self::LEAP) {
             self.elsewhere += 1;
             if self.elsewhere >= Self::BELIEVED {
                 *self = Self { now_ns: time_ns, elsewhere: 0 };
+                return if is_back { Tick::Back } else { Tick::On };
             }
         } else {
             self.elsewhere = 0;
             self.now_ns = self.now_ns.max(time_ns);
         }
+        Tick::On
     }
 }
 
@@ -86,7 +103,19 @@ impl<'a> Shards<'a> {
         let decoder = Decoder::new(pipeline.config().flows.decoding(), mine);
         let (counts, clock) = (PacketCounts::default(), Clock::default());
         let nesting = pipeline.config().flows.nesting;
-        Self { pipeline, index, of, tables, decoder, nesting, counts, clock, swept_ns: 0, spent: Vec::new() }
+        Self {
+            pipeline,
+            index,
+            of,
+            tables,
+            decoder,
+            nesting,
+            counts,
+            clock,
+            swept_ns: 0,
+            set_back: false,
+            spent: Vec::new(),
+        }
     }
 
     /// Takes packets in, in their order; `epoch` is called with what has ended where an epoch ends, and says whether to
@@ -196,7 +225,19 @@ impl<'a> Shards<'a> {
         self.counts.wire_bytes += u64::from(packet.wire_len);
         self.counts.first_ns.get_or_insert(packet.time_ns);
         self.counts.last_ns = self.counts.last_ns.max(packet.time_ns);
-        self.clock.tick(packet.time_ns);
+        let before_ns = self.clock.now_ns;
+        if self.clock.tick(packet.time_ns) == Tick::Back {
+            self.begin_anew(before_ns);
+        }
+    }
+
+    /// The clock was set back: all that is open ends in the time that it had.
+    #[cold]
+    fn begin_anew(&mut self, before_ns: u64) {
+        let templates = self.pipeline.templates();
+        self.tables.iter_mut().for_each(|table| table.finish_all(before_ns, templates));
+        self.counts.clock_set_back += 1;
+        self.set_back = true;
     }
 
     /// What has ended, at the end of an epoch or of the capture.
@@ -233,7 +274,8 @@ impl<'a> Shards<'a> {
         }
         // A closed flow lingers before it is handed over.
         let linger = u64::from(self.pipeline.config().flows.linger_seconds) * SECOND;
-        let watermark_ns = if last { u64::MAX } else { self.swept_ns.saturating_sub(linger) };
+        let all = last || std::mem::take(&mut self.set_back);
+        let watermark_ns = if all { u64::MAX } else { self.swept_ns.saturating_sub(linger) };
         HandOver { flows, watermark_ns }
     }
 }
@@ -469,12 +511,18 @@ mod tests {
     fn one_broken_clock_does_not_move_the_time() {
         const HOUR: u64 = 3600 * 1_000_000_000;
         let mut clock = Clock::default();
-        [5 * HOUR, 6 * HOUR, 400_000 * HOUR, 6 * HOUR + 1, 2, 6 * HOUR + 2].iter().for_each(|time| clock.tick(*time));
+        for time in [5 * HOUR, 6 * HOUR, 400_000 * HOUR, 6 * HOUR + 1, 2, 6 * HOUR - HOUR / 13, 6 * HOUR + 2] {
+            assert_eq!(clock.tick(time), Tick::On);
+        }
         assert_eq!(clock.now_ns, 6 * HOUR + 2);
         // A capture that goes on years later is believed after a while, and so is one that goes back.
-        (0..64).for_each(|at| clock.tick(9000 * HOUR + at));
+        assert!((0..64).all(|at| clock.tick(9000 * HOUR + at) == Tick::On));
         assert_eq!(clock.now_ns, 9000 * HOUR + 63);
-        (0..64).for_each(|at| clock.tick(HOUR + at));
-        assert_eq!(clock.now_ns, HOUR + 63);
+        let back = |begin: u64| move |at: u64| begin + at;
+        for begin in [HOUR, HOUR / 2] {
+            let ticks: Vec<Tick> = (0..64).map(back(begin)).map(|time| clock.tick(time)).collect();
+            assert!(ticks[..63].iter().all(|tick| *tick == Tick::On) && ticks[63] == Tick::Back);
+            assert_eq!(clock.now_ns, begin + 63);
+        }
     }
 }

@@ -29,6 +29,8 @@ pub struct Summary {
     pub first_ns: Option<u64>,
     /// Latest packet time.
     pub last_ns: u64,
+    /// Times that the capture's clock was set back, and all open flows ended.
+    pub set_back: u64,
     /// Flows that ended.
     pub flows: u64,
     /// Early records that were given; they are counted nowhere else.
@@ -137,6 +139,12 @@ impl Summary {
                 self.packets
             ));
         }
+        if self.set_back > 0 {
+            lines.push(format!(
+                "the clock was set back {} times by more than five minutes: open flows ended there",
+                self.set_back
+            ));
+        }
         for (limit, count) in self.limits_hit() {
             let raise = if limit == FIELDS { "it is fixed" } else { "raise it in the configuration" };
             lines.push(format!("limit reached: {limit}, {count} times; {raise}"));
@@ -200,6 +208,8 @@ impl Summary {
 pub(super) struct PacketCounts {
     pub(super) packets: u64,
     pub(super) filtered: u64,
+    /// Times that the clock was set back; every thread sees all of them.
+    pub(super) clock_set_back: u64,
     pub(super) filter_failed: BTreeMap<u16, u64>,
     /// The filter, where there is one, with what it knows by the end.
     pub(super) filter: Option<Filter>,

@@ -82,6 +82,8 @@ struct SummaryLine<'a> {
     wire_bytes: u64,
     first: Option<String>,
     last: Option<String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    set_back: u64,
     flows: u64,
     #[serde(skip_serializing_if = "is_zero")]
     early: u64,
@@ -217,6 +219,7 @@ impl FlowLines {
             wire_bytes: summary.wire_bytes,
             first: summary.first_ns.map(timestamp),
             last: summary.first_ns.map(|_| timestamp(summary.last_ns)),
+            set_back: summary.set_back,
             flows: summary.flows,
             early: summary.early,
             recognised: summary.recognised.iter().map(|(id, count)| (id.clone(), (*count).into())).collect(),
