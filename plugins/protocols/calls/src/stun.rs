@@ -76,8 +76,9 @@ impl ProtocolTemplate for Stun {
 /// The length of the message with which bytes begin, its header included; the error says whether more could change that.
 #[inline]
 fn length(bytes: &[u8]) -> Result<usize, bool> {
-    // The first two bits are zero, and so are the last two of the length (section 5).
-    if bytes.first().is_some_and(|first| first & 0xc0 != 0) || bytes.get(3).is_some_and(|low| low & 3 != 0) {
+    // The first two bits are zero (section 5). So should the last two of the length be, but not all programs fill
+    // attributes up to whole words.
+    if bytes.first().is_some_and(|first| first & 0xc0 != 0) {
         return Err(false);
     }
     if !bytes.get(4..).unwrap_or_default().iter().zip(&COOKIE).all(|(byte, cookie)| byte == cookie) {

@@ -38,6 +38,8 @@ impl DnsTemplate {
     }
 }
 
+/// The port of DNS.
+const DNS: u16 = 53;
 /// The port of mDNS, and the field's word for it.
 const MDNS: (u16, &[u8]) = (5353, b"mdns");
 /// The port of LLMNR, and the field's word for it.
@@ -62,9 +64,11 @@ impl ProtocolTemplate for DnsTemplate {
 
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
         let ports = [stream.originator_port, stream.responder_port];
-        let variant = [MDNS, LLMNR].into_iter().find(|(port, _)| ports.contains(port)).map(|(_, word)| word);
-        // What everybody hears leads nobody anywhere.
-        let to_all = variant == Some(MDNS.1);
+        let of_its_port = [MDNS, LLMNR].into_iter().find(|(port, _)| ports.contains(port)).map(|(_, word)| word);
+        // A client's own port may be any.
+        let variant = of_its_port.filter(|_| !ports.contains(&DNS));
+        // What everybody hears leads nobody anywhere. Who asks from another port is answered alone (RFC 6762 section 6.7).
+        let to_all = ports == [MDNS.0; 2];
         let [mut asked, mut answered] = [stream.forward, stream.backward];
         if !to_all && answers(stream) {
             // The capture began between question and answer.

@@ -103,6 +103,16 @@ fn what_all_hear_leads_nobody() {
     assert_eq!(told.text("dns.variant"), Some("llmnr"));
 }
 
+/// A client's port may be any, and one that asked all others from another port is answered alone.
+#[test]
+fn ports_of_mdns_that_are_not() {
+    let template = template();
+    let told = template.read(&Talk::udp().between("10.0.0.1:5353", "192.0.2.53:53").forward(QUERY).backward(ANSWER));
+    assert_eq!((links(&dns(&told)).len(), told.text("dns.variant")), (1, None));
+    let told = template.read(&Talk::udp().between("10.0.0.9:5353", "10.0.0.1:50000").forward(ANSWER));
+    assert_eq!((told.flow.responder.port, links(&dns(&told)).len()), (5353, 1));
+}
+
 #[test]
 fn other_ports_want_a_whole_message() {
     let template = template();
