@@ -67,8 +67,9 @@ impl ProtocolTemplate for DnsTemplate {
         let of_its_port = [MDNS, LLMNR].into_iter().find(|(port, _)| ports.contains(port)).map(|(_, word)| word);
         // A client's own port may be any.
         let variant = of_its_port.filter(|_| !ports.contains(&DNS));
-        // What everybody hears leads nobody anywhere. Who asks from another port is answered alone (RFC 6762 section 6.7).
-        let to_all = ports == [MDNS.0; 2];
+        // What everybody hears leads nobody anywhere. Who asks from another port is answered alone (RFC 6762 section 6.7),
+        // and who answers the port of mDNS answers everybody.
+        let to_all = ports == [MDNS.0; 2] || ports[1] == MDNS.0 && answers(stream);
         let [mut asked, mut answered] = [stream.forward, stream.backward];
         if !to_all && answers(stream) {
             // The capture began between question and answer.

@@ -111,6 +111,8 @@ fn ports_of_mdns_that_are_not() {
     assert_eq!((links(&dns(&told)).len(), told.text("dns.variant")), (1, None));
     let told = template.read(&Talk::udp().between("10.0.0.9:5353", "10.0.0.1:50000").forward(ANSWER));
     assert_eq!((told.flow.responder.port, links(&dns(&told)).len()), (5353, 1));
+    let told = template.read(&Talk::udp().between("10.0.0.9:50000", "224.0.0.251:5353").forward(ANSWER).forward(QUERY));
+    assert_eq!((told.flow.responder.port, dns(&told).responses, links(&dns(&told)).len()), (5353, 1, 0));
 }
 
 #[test]

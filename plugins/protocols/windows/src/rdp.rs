@@ -56,9 +56,8 @@ impl ProtocolTemplate for Rdp {
         };
         let Some(rest) = bytes.get(HEADER..len) else { return Probe::Unsure };
         let asked = Asked::read(rest);
-        // Others begin with the same request: without anything in it only the port speaks for RDP.
-        let known =
-            asked.cookie.is_some() || asked.protocols.is_some() || rest.is_empty() && stream.responder_port == PORT;
+        // Others begin with the same request: without anything of RDP in it only the port speaks for it.
+        let known = asked.cookie.is_some() || asked.protocols.is_some() || stream.responder_port == PORT;
         if known { Probe::Certain } else { Probe::No }
     }
 
