@@ -1,7 +1,11 @@
-//! What crosses flows: conversations.
+//! What crosses flows: conversations, and the names that led to them.
 //!
 //! One consumer feeds finished flows in their merged order; each flow gets a [`ConversationSnapshot`] of what was known
 //! of its conversation *before* it, so that a row never sees the future.
+
+mod names;
+
+pub use names::{DnsSnapshot, NameLink, NameTracker};
 
 use crate::flow::{FlowRecord, Moments};
 use crate::record::{ClientHello, Value};

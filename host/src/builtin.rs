@@ -6,6 +6,13 @@ use veilwatch_core::plugin::Declaration;
 pub fn declarations() -> Vec<Declaration> {
     [
         veilwatch_protocol_tls::declarations(),
+        veilwatch_protocol_dns::declarations(),
+        veilwatch_protocol_ssh::declarations(),
+        veilwatch_protocol_services::declarations(),
+        veilwatch_protocol_calls::declarations(),
+        veilwatch_protocol_windows::declarations(),
+        veilwatch_protocol_tunnels::declarations(),
+        veilwatch_protocol_bittorrent::declarations(),
         veilwatch_feature_flow_statistics::declarations(),
         veilwatch_feature_splt::declarations(),
         veilwatch_feature_tls_handshake::declarations(),

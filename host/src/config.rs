@@ -43,11 +43,15 @@ pub struct Config {
 pub struct ContextLimits {
     /// Conversations that are remembered; with 0 every flow is the first of its own.
     pub conversations: u32,
+    /// Addresses that a name led a host to, which are remembered; 0 for none.
+    pub names: u32,
+    /// Hosts whose queries of DNS are counted.
+    pub name_hosts: u32,
 }
 
 impl Default for ContextLimits {
     fn default() -> Self {
-        Self { conversations: 200_000 }
+        Self { conversations: 200_000, names: 200_000, name_hosts: 50_000 }
     }
 }
 
@@ -323,6 +327,8 @@ impl Config {
             ("fragment_bytes_per_shard", u64::from(flows.fragment_bytes_per_shard), 1 << 17..=1 << 30),
             ("fragment_seconds", u64::from(flows.fragment_seconds), 1..=600),
             ("conversations", u64::from(self.context.conversations), 0..=1 << 24),
+            ("names", u64::from(self.context.names), 0..=1 << 24),
+            ("name_hosts", u64::from(self.context.name_hosts), 1..=1 << 24),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),

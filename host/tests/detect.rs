@@ -173,7 +173,7 @@ fn lines_have_the_documented_names() {
         assert_eq!(line["format"], 1);
         for (key, value) in line.as_object().unwrap() {
             seen.insert(key.clone());
-            if key == "tls" || key == "flow" {
+            if matches!(key.as_str(), "tls" | "flow" | "dns" | "dns_name") {
                 seen.extend(value.as_object().unwrap().keys().map(|inner| format!("{key}.{inner}")));
             }
         }

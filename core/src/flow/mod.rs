@@ -10,6 +10,7 @@ mod hand_over;
 mod hosts;
 mod key;
 mod limits;
+mod notice;
 mod open;
 mod record;
 mod stats;
@@ -17,9 +18,12 @@ mod table;
 
 pub use key::{Endpoint, FlowKey, format_address};
 pub use limits::{FlowCounters, FlowLimits};
+pub use notice::{Notice, Noticed};
 pub use record::{EndReason, FlowRecord, Handed};
 pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
 pub use table::{FlowTable, Place, Templates};
+
+use notice::Told;
 
 /// One of the two directions of a flow, as its packets travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use super::{
     Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker,
-    Templates,
+    Templates, Told,
 };
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::{Carrier, Probe, Progress, RecordSink, StreamView};
@@ -57,12 +57,16 @@ pub(super) struct Flow {
     pub(super) reset: bool,
     /// Whether it gave its early record.
     pub(super) early_given: bool,
+    /// Whether a template read it since somebody last asked.
+    pub(super) reread: bool,
     /// Sequence number of the originator's SYN.
     pub(super) syn: Option<u32>,
     /// Where in both directions that begins which the templates are asked about now.
     pub(super) base: [usize; 2],
     /// Sequence number of each direction's SYN, for a prefix that is yet to come.
     pub(super) anchors: [Option<u32>; 2],
+    /// What it has told of names.
+    pub(super) told: Told,
 }
 
 impl Flow {
@@ -163,7 +167,14 @@ impl Flow {
                 let seq = tcp.seq.wrapping_add(u32::from(syn.is_some()));
                 prefix.push(seq, packet.payload, cut, number, means.limits, means.spare)
             }
-            None => prefix.append_datagram(packet.payload, number, means.limits, means.spare),
+            None => {
+                let pushed = prefix.append_datagram(packet.payload, number, means.limits, means.spare);
+                if cut {
+                    // What comes next does not go on where this one was cut.
+                    prefix.close_at_hole(None);
+                }
+                pushed
+            }
         };
         means.counters.segments_dropped += u64::from(prefix.take_dropped());
         means.counters.prefix_full += u64::from(!was_full && prefix.is_full(means.limits));
@@ -310,6 +321,7 @@ impl Flow {
         let Writing { fields, marks, swap, resumes, frames, handed, dropped, refused } = target;
         means.counters.fields_dropped += dropped;
         self.record.refused = self.record.refused.max(refused);
+        self.reread |= outcome.is_ok();
         if outcome.is_ok() {
             if resumes {
                 self.record.fields.make_room(fields);

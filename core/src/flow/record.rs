@@ -1,5 +1,5 @@
 use super::{DirectionStats, Endpoint, Splt};
-use crate::context::ConversationSnapshot;
+use crate::context::{ConversationSnapshot, DnsSnapshot};
 use crate::feature::FlowShape;
 use crate::plugin::PluginError;
 use crate::record::{FieldStore, Mark};
@@ -98,6 +98,8 @@ pub struct FlowRecord {
     pub template_error: Option<Box<PluginError>>,
     /// What was known of its conversation.
     pub conversation: ConversationSnapshot,
+    /// What its originator had asked for before.
+    pub names: DnsSnapshot,
 }
 
 impl FlowRecord {
@@ -124,6 +126,7 @@ impl FlowRecord {
             fields: FieldStore::default(),
             marks: [None; Mark::COUNT],
             conversation: ConversationSnapshot::default(),
+            names: DnsSnapshot::default(),
         }
     }
 

@@ -2,7 +2,7 @@ use super::deadlines::Deadlines;
 use super::early::Early;
 use super::hosts::Hosts;
 use super::open::{Flow, Means, Reading, all};
-use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord};
+use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord, Notice, Told};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::ProtocolTemplate;
 use crate::record::FieldStore;
@@ -25,6 +25,8 @@ pub struct FlowTable {
     hasher: foldhash::fast::FixedState,
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
     finished: Vec<Box<FlowRecord>>,
+    /// What is told while flows go on, where somebody wants to know.
+    notices: Option<Vec<Notice>>,
     reserve: Reserve,
     counters: FlowCounters,
     prefix_bytes: usize,
@@ -108,12 +110,19 @@ impl FlowTable {
             free: Vec::new(),
             hasher: foldhash::fast::FixedState::with_seed(seed),
             finished: Vec::new(),
+            notices: None,
             reserve: Reserve::default(),
             counters: FlowCounters::default(),
             prefix_bytes: 0,
             hand: 0,
             hosts: None,
         }
+    }
+
+    /// The same with [`Notice`]s: flows say when they begin, and what names they hear.
+    #[must_use]
+    pub fn with_notices(self) -> Self {
+        Self { notices: Some(Vec::new()), ..self }
     }
 
     /// Takes one packet in.
@@ -173,6 +182,12 @@ impl FlowTable {
             let mut means = self.reserve.means(&self.limits, held, &mut self.counters, templates);
             flow.read(direction, number, packet, &mut means);
             self.prefix_bytes = self.prefix_bytes + flow.footprint() - before;
+            // Here and not where flows end: a notice is one of its own packet, whenever somebody looks.
+            if std::mem::take(&mut flow.reread)
+                && let Some(notices) = &mut self.notices
+            {
+                notices.extend(flow.news(number, time_ns));
+            }
         }
         if let Some(early) = &self.early
             && early.is_due(flow, time_ns)
@@ -254,8 +269,13 @@ impl FlowTable {
             prefixes: None,
             anchors: [None; 2],
             early_given: false,
+            reread: false,
+            told: Told::default(),
             record: self.reserve.record(time_ns, number),
         };
+        if let Some(notices) = &mut self.notices {
+            notices.push(flow.beginning(number, time_ns));
+        }
         let deadline = self.deadline(&flow);
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -400,6 +420,11 @@ impl FlowTable {
     /// The same one by one, for a caller that comes often: the table keeps the list's memory.
     pub fn drain_finished(&mut self) -> impl ExactSizeIterator<Item = Box<FlowRecord>> {
         self.finished.drain(..)
+    }
+
+    /// Takes the notices since the last call, in the order of their packets.
+    pub fn drain_notices(&mut self) -> impl Iterator<Item = Notice> {
+        self.notices.iter_mut().flat_map(|notices| notices.drain(..))
     }
 
     /// Takes back a record that nobody needs any more: its memory is another flow's then.

@@ -122,13 +122,14 @@ impl FieldTable {
 
     /// A table that knows the typed records.
     pub fn new() -> Self {
-        use super::{CertificateInfo, ClientHello, Record, ServerHello, TlsRecords};
+        use super::{CertificateInfo, ClientHello, Dns, Record, ServerHello, TlsRecords};
         let mut table = Self::default();
         for (first, specs) in [
             (ClientHello::FIRST, ClientHello::FIELDS),
             (ServerHello::FIRST, ServerHello::FIELDS),
             (CertificateInfo::FIRST, CertificateInfo::FIELDS),
             (TlsRecords::FIRST, TlsRecords::FIELDS),
+            (Dns::FIRST, Dns::FIELDS),
         ] {
             for (at, spec) in specs.iter().enumerate() {
                 let id = FieldId(first.0 + at as u16);

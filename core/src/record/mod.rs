@@ -5,11 +5,13 @@
 //! exactly what a built-in one sees. Names become ids once, when a pipeline is wired ([`FieldTable`]); no name is
 //! hashed per flow.
 
+mod dns;
 mod field;
 mod fingerprint;
 mod limit;
 mod tls;
 
+pub use dns::{Dns, DnsLink, DnsLinks};
 pub use field::{FieldError, FieldId, FieldKind, FieldSpec, FieldStore, FieldTable, Value};
 pub use fingerprint::{Ja4, is_grease, ja3, ja3_string, ja3s, ja4, ja4_raw};
 pub use tls::{CertificateInfo, ClientHello, ServerHello, TlsRecords};

@@ -8,7 +8,7 @@ use super::summary::{PacketCounts, Summary};
 use super::{Pipeline, Progress, RunError, RunOptions};
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
-use veilwatch_core::context::ConversationTracker;
+use veilwatch_core::context::{ConversationTracker, NameTracker};
 use veilwatch_core::detect::Verdict;
 use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::record::{FieldId, Value};
@@ -57,6 +57,7 @@ pub(super) struct Consumer<'a> {
     threads: usize,
     sink: &'a mut dyn Sink,
     conversations: ConversationTracker,
+    names: NameTracker,
     /// Flows that have ended and early records, which might still be preceded by others.
     held: Vec<Held>,
     /// Records that are done with, for whoever has a use for their memory.
@@ -74,6 +75,7 @@ impl<'a> Consumer<'a> {
     pub(super) fn new(pipeline: &'a Pipeline, options: RunOptions<'a>, sink: &'a mut dyn Sink) -> Self {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
         let limits = pipeline.limit_fields();
+        let context = &pipeline.config().context;
         Self {
             limited: vec![0; limits.len()],
             limits,
@@ -81,7 +83,8 @@ impl<'a> Consumer<'a> {
             progress: options.progress,
             threads: options.workers,
             sink,
-            conversations: ConversationTracker::new(pipeline.config().context.conversations as usize, seed),
+            conversations: ConversationTracker::new(context.conversations as usize, seed),
+            names: NameTracker::new(context.names as usize, context.name_hosts as usize, seed),
             held: Vec::new(),
             spent: Vec::new(),
             summary: Summary::default(),
@@ -94,7 +97,11 @@ impl<'a> Consumer<'a> {
     ///
     /// Flows are let through in the order of their ends, however epochs fall: those that others might still precede
     /// are held back.
-    pub(super) fn epoch(&mut self, epoch: HandOver) -> Result<(), RunError> {
+    pub(super) fn epoch(&mut self, mut epoch: HandOver) -> Result<(), RunError> {
+        // Nothing is held back here: epochs cut the order of packets, and none of theirs is still to come. One packet is
+        // one shard's, so that a sort that keeps the order of equals keeps that of its notices.
+        epoch.notices.sort_by_key(|notice| notice.packet);
+        epoch.notices.iter().for_each(|notice| self.names.notice(notice));
         // A flow's early record comes before its final one.
         let order = |flow: &FlowRecord| (flow.ended_ns, flow.first_packet, !flow.is_early());
         self.held.extend(epoch.flows.into_iter().map(|flow| Held { order: order(&flow), flow }));
@@ -164,6 +171,7 @@ impl<'a> Consumer<'a> {
         for some in flows.chunks_mut(AHEAD) {
             std::hint::black_box(some.iter().fold(0, |sum, flow| sum ^ flow.touch()));
             for flow in some {
+                self.names.observe(flow);
                 if flow.is_early() {
                     self.health.aside().read(flow, record)?;
                     self.conversations.peek(flow);
@@ -217,6 +225,8 @@ impl<'a> Consumer<'a> {
             fragments: packets.fragments,
             template_limits: self.limits.into_iter().map(|(_, name)| name).zip(self.limited).collect(),
             conversations_forgotten: self.conversations.forgotten(),
+            names_forgotten: self.names.forgotten(),
+            name_hosts_forgotten: self.names.hosts_forgotten(),
             damage: packets.damage,
             interrupted: packets.interrupted,
             packet_limit: packets.packet_limit,

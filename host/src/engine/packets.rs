@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
-use veilwatch_core::flow::{FlowRecord, FlowTable, Place};
+use veilwatch_core::flow::{FlowRecord, FlowTable, Notice, Place};
 use veilwatch_core::packet::{Decoded, Decoder, Outer, Packet, Skip};
 
 /// Packets that are looked at together before they are taken in one after the other.
@@ -90,6 +90,8 @@ pub(super) struct HandOver {
     /// Flows that have ended, and early records, in no particular order.
     #[allow(clippy::vec_box, reason = "records are large, and are about to be sorted")]
     pub(super) flows: Vec<Box<FlowRecord>>,
+    /// What packets of the epoch told, in the order of each shard's packets.
+    pub(super) notices: Vec<Notice>,
     /// No flow that ended before this is still to come, as long as clocks go forward.
     pub(super) watermark_ns: u64,
 }
@@ -99,7 +101,9 @@ impl<'a> Shards<'a> {
         // The seed keeps chosen addresses from colliding in a table; it changes no result.
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
         let mine = (0..SHARDS).filter(|shard| shard % of == index).count();
-        let tables = (0..mine).map(|_| FlowTable::new(pipeline.config().flows.clone(), seed)).collect();
+        let notices = pipeline.config().context.names > 0;
+        let table = || FlowTable::new(pipeline.config().flows.clone(), seed);
+        let tables = (0..mine).map(|_| if notices { table().with_notices() } else { table() }).collect();
         let decoder = Decoder::new(pipeline.config().flows.decoding(), mine);
         let (counts, clock) = (PacketCounts::default(), Clock::default());
         let nesting = pipeline.config().flows.nesting;
@@ -252,8 +256,9 @@ impl<'a> Shards<'a> {
             self.tables.iter_mut().for_each(|table| table.look_for_due(now));
             std::hint::black_box(self.tables.iter().fold(0, |sum, table| sum ^ table.touch_due()));
         }
-        let mut flows = Vec::new();
+        let (mut flows, mut notices) = (Vec::new(), Vec::new());
         for table in &mut self.tables {
+            notices.extend(table.drain_notices());
             if last {
                 table.finish_all(now, templates);
                 self.counts.flows.add(table.counters());
@@ -276,7 +281,7 @@ impl<'a> Shards<'a> {
         let linger = u64::from(self.pipeline.config().flows.linger_seconds) * SECOND;
         let all = last || std::mem::take(&mut self.set_back);
         let watermark_ns = if all { u64::MAX } else { self.swept_ns.saturating_sub(linger) };
-        HandOver { flows, watermark_ns }
+        HandOver { flows, notices, watermark_ns }
     }
 }
 
@@ -484,12 +489,13 @@ fn consume(
     spent: &Mutex<Vec<Box<FlowRecord>>>,
 ) -> Result<(), RunError> {
     loop {
-        let mut epoch = HandOver { flows: Vec::new(), watermark_ns: u64::MAX };
+        let mut epoch = HandOver { flows: Vec::new(), notices: Vec::new(), watermark_ns: u64::MAX };
         let mut open = 0;
         for worker in from_workers {
             if let Ok(mut part) = worker.recv() {
                 open += 1;
                 epoch.flows.append(&mut part.flows);
+                epoch.notices.append(&mut part.notices);
                 epoch.watermark_ns = epoch.watermark_ns.min(part.watermark_ns);
             }
         }

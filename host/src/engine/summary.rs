@@ -57,6 +57,10 @@ pub struct Summary {
     pub template_limits: Vec<(String, u64)>,
     /// Conversations forgotten because the limit was reached.
     pub conversations_forgotten: u64,
+    /// Pairs of host and address whose name was forgotten because the limit was reached.
+    pub names_forgotten: u64,
+    /// Hosts whose queries of DNS were forgotten because the limit was reached.
+    pub name_hosts_forgotten: u64,
     /// Plugins that were not used, or no more from some record on.
     pub disabled: Vec<PluginReport>,
     /// Instances that failed on some records, in pipeline order.
@@ -192,6 +196,8 @@ impl Summary {
             ("flows.fragments_per_shard", self.fragments.dropped),
             ("flows.fragment_bytes_per_shard", self.fragments.dropped_for_bytes),
             ("context.conversations", self.conversations_forgotten),
+            ("context.names", self.names_forgotten),
+            ("context.name_hosts", self.name_hosts_forgotten),
             ("output.lines", self.not_written),
             ("output.table_pairs", self.pairs_not_counted),
             (FIELDS, counters.fields_dropped),

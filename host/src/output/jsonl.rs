@@ -1,4 +1,5 @@
 use super::community::community_id;
+use super::names::{dns, dns_name};
 use super::selection::Door;
 use super::text::{bounded, date, timestamp};
 use super::{Selection, reason_words};
@@ -59,6 +60,10 @@ struct FlowLine<'a> {
     flow: FlowFacts,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns_name: Option<Json>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     fields: Map<String, Json>,
 }
@@ -293,6 +298,8 @@ impl FlowLines {
                 reason: flow.end.name(),
             },
             tls: self.tls(flow),
+            dns: dns(flow, self.text_bytes),
+            dns_name: dns_name(flow, self.text_bytes),
             fields: self.fields(detection),
         }
     }

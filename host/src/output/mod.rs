@@ -6,6 +6,7 @@
 mod community;
 mod csv;
 mod jsonl;
+mod names;
 mod selection;
 mod table;
 mod text;

@@ -1,0 +1,158 @@
+use serde::Deserialize;
+use veilwatch_core::plugin::{
+    PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, within,
+};
+use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
+
+/// Settings of the template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SipSettings {
+    /// Bytes kept of each text.
+    text_bytes: u32,
+}
+
+impl Default for SipSettings {
+    fn default() -> Self {
+        Self { text_bytes: 256 }
+    }
+}
+
+/// The template of SIP, over UDP and TCP.
+pub struct Sip {
+    settings: SipSettings,
+    ids: Vec<FieldId>,
+}
+
+/// Methods (RFC 3261 and those that came later).
+const METHODS: [&[u8]; 14] = [
+    b"INVITE",
+    b"ACK",
+    b"BYE",
+    b"CANCEL",
+    b"REGISTER",
+    b"OPTIONS",
+    b"PRACK",
+    b"SUBSCRIBE",
+    b"NOTIFY",
+    b"PUBLISH",
+    b"INFO",
+    b"REFER",
+    b"MESSAGE",
+    b"UPDATE",
+];
+const VERSION: &[u8] = b"SIP/2.0";
+/// Longest first line.
+const LINE: usize = 1024;
+/// Longest header that is looked through.
+const HEADERS: usize = 8192;
+
+impl Sip {
+    /// Makes it from its settings.
+    ///
+    /// # Errors
+    /// Settings that are unknown or out of range.
+    pub fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
+        let settings: SipSettings = settings.read()?;
+        within("text_bytes", settings.text_bytes, 16..=2048)?;
+        Ok(Self { settings, ids: Vec::new() })
+    }
+}
+
+impl ProtocolTemplate for Sip {
+    fn fields(&self) -> Vec<FieldSpec> {
+        let bytes = |name, words| FieldSpec::new(name, FieldKind::Bytes, words);
+        vec![
+            bytes("sip.method", "method of the first request"),
+            bytes("sip.uri", "whom it is for"),
+            FieldSpec::new("sip.code", FieldKind::U64, "status of the first answer"),
+            bytes("sip.user_agent", "what the program of the first request calls itself"),
+            FieldSpec::limit("sip", "text_bytes"),
+        ]
+    }
+
+    fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
+        self.ids = ids.to_vec();
+        Ok(())
+    }
+
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        let bytes = if stream.forward.is_empty() { stream.backward } else { stream.forward };
+        match (First::read(bytes), stream.carrier) {
+            (Ok(_), _) => Probe::Certain,
+            (Err(true), veilwatch_core::plugin::Carrier::Tcp) => Probe::Unsure,
+            _ => Probe::No,
+        }
+    }
+
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        let sides = [stream.forward, stream.backward];
+        let lines = sides.map(First::read);
+        // Whoever asks first: on a connection of its own a server may ask too.
+        let request = lines.iter().zip(sides).find_map(|(line, bytes)| match line {
+            Ok(First::Request { method, uri }) => Some((*method, *uri, bytes)),
+            _ => None,
+        });
+        let code = lines.iter().find_map(|line| match line {
+            Ok(First::Status(code)) => Some(Value::U64((*code).into())),
+            _ => None,
+        });
+        let agent = request.and_then(|(_, _, bytes)| header(bytes, b"User-Agent"));
+        let texts = [request.map(|(method, ..)| method), request.map(|(_, uri, _)| uri), agent];
+        let most = self.settings.text_bytes as usize;
+        let [method, uri, agent] = texts.map(|text| text.map(|text| Value::Bytes(&text[..text.len().min(most)])));
+        let limited = texts.iter().flatten().any(|text| text.len() > most).then_some(Value::U64(1));
+        out.fields(&self.ids, &[method, uri, code, agent, limited]);
+        // The headers of both, or as much of them as is looked through.
+        let read = |bytes: &[u8]| ends(bytes).is_some() || bytes.len() >= HEADERS;
+        let [forward, backward] = sides.map(read);
+        Ok(Progress::of(stream, forward, backward))
+    }
+}
+
+/// A first line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First<'a> {
+    Request { method: &'a [u8], uri: &'a [u8] },
+    Status(u16),
+}
+
+impl<'a> First<'a> {
+    /// Reads it; the error says whether more bytes could change that.
+    fn read(bytes: &'a [u8]) -> Result<Self, bool> {
+        let looks = |begin: &[u8]| bytes.starts_with(begin) || begin.starts_with(bytes);
+        // On foreign protocols it ends here nearly always.
+        let method =
+            METHODS.iter().find(|method| looks(method) && bytes.get(method.len()).is_none_or(|behind| *behind == b' '));
+        if method.is_none() && !looks(b"SIP/2.0 ") {
+            return Err(false);
+        }
+        let Some(end) = bytes.iter().take(LINE).position(|byte| *byte == b'\n') else {
+            return Err(bytes.len() < LINE);
+        };
+        let line = bytes[..end].strip_suffix(b"\r").ok_or(false)?;
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        match [words.next(), words.next(), words.next()] {
+            [Some(VERSION), Some(&[a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9']), Some(_)] => {
+                let [a, b, c] = [a, b, c].map(|digit| u16::from(digit - b'0'));
+                Ok(Self::Status(a * 100 + b * 10 + c))
+            }
+            [Some(method), Some(uri), Some(VERSION)] if METHODS.contains(&method) => Ok(Self::Request { method, uri }),
+            _ => Err(false),
+        }
+    }
+}
+
+/// Where the headers end.
+fn ends(bytes: &[u8]) -> Option<usize> {
+    bytes[..bytes.len().min(HEADERS)].windows(4).position(|part| part == b"\r\n\r\n")
+}
+
+/// The value of a header of the first message.
+fn header<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let bytes = &bytes[..ends(bytes).unwrap_or(bytes.len().min(HEADERS))];
+    bytes.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
+        let (key, value) = line.split_at_checked(name.len())?;
+        key.eq_ignore_ascii_case(name).then_some(value)?.strip_prefix(b":").map(<[u8]>::trim_ascii)
+    })
+}

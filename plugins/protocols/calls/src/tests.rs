@@ -1,0 +1,89 @@
+use crate::declarations;
+use proptest::prelude::*;
+use veilwatch_testkit::conformance::{Options, check};
+use veilwatch_testkit::talk::{Talk, Wired};
+
+const REGISTER: &[u8] = b"REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1\r\nuser-agent:  Phone 1.0 \r\nContent-Length: 0\r\n\r\n";
+const UNAUTHORIZED: &[u8] = b"SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP 10.0.0.1\r\n\r\n";
+
+/// A question for one's address, by a program that is called `test`.
+const BINDING: &[u8] = b"\0\x01\0\x08\x21\x12\xa4\x42transaction!\x80\x22\0\x04test";
+/// Its answer, of a program called `srv` (filled up to a word).
+const BOUND: &[u8] = b"\x01\x01\0\x08\x21\x12\xa4\x42transaction!\x80\x22\0\x03srv\0";
+
+fn template(name: &str, settings: &str) -> Wired {
+    let declarations = declarations();
+    Wired::new(declarations.iter().find(|one| one.manifest.name == name).unwrap(), settings).unwrap()
+}
+
+#[test]
+fn they_conform() {
+    for (at, sample) in [[REGISTER, UNAUTHORIZED], [BINDING, BOUND]].into_iter().enumerate() {
+        let samples = vec![sample.map(<[u8]>::to_vec)];
+        let report = check(&declarations()[at], &Options { samples, ..Options::default() });
+        assert!(report.passed(), "{report}");
+    }
+}
+
+#[test]
+fn sip_over_both() {
+    let template = template("sip", "");
+    for talk in [Talk::udp(), Talk::tcp().open(), Talk::tcp().segments(3)] {
+        let told = template.read(&talk.forward(REGISTER).backward(UNAUTHORIZED));
+        assert_eq!((told.text("sip.method"), told.text("sip.uri")), (Some("REGISTER"), Some("sip:example.com")));
+        assert_eq!((told.text("sip.user_agent"), told.number("sip.code")), (Some("Phone 1.0"), Some(401)));
+    }
+    let told = template.read(&Talk::udp().forward(UNAUTHORIZED).backward(REGISTER));
+    assert_eq!((told.text("sip.method"), told.number("sip.code")), (Some("REGISTER"), Some(401)));
+    for other in [
+        &b"OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"OPTIONS * RTSP/1.0\r\n",
+        b"INVITED sip:a SIP/2.0\r\n",
+        b"SIP/2.0 4x1 Odd\r\n",
+        b"REGISTER sip:a SIP/2.0\n",
+    ] {
+        for talk in [Talk::udp(), Talk::tcp()] {
+            assert!(!template.read(&talk.forward(other)).recognised(), "{other:?}");
+        }
+    }
+}
+
+#[test]
+fn texts_are_bounded() {
+    let long = [&b"INVITE sip:"[..], &[b'x'; 500], b" SIP/2.0\r\n\r\n"].concat();
+    let template = template("sip", "text_bytes = 20");
+    let told = template.read(&Talk::udp().forward(&long));
+    assert_eq!((told.text("sip.uri").map(str::len), told.number("sip.limit.text_bytes")), (Some(20), Some(1)));
+    assert_eq!(template.read(&Talk::udp().forward(REGISTER)).number("sip.limit.text_bytes"), None);
+    assert!(Wired::new(&declarations()[0], "text_bytes = 1").is_err());
+}
+
+#[test]
+fn stun_has_its_cookie() {
+    let template = template("stun", "");
+    for talk in [Talk::udp(), Talk::tcp().open().segments(5)] {
+        let told = template.read(&talk.forward(BINDING).backward(BOUND));
+        assert_eq!((told.number("stun.type"), told.number("stun.answer")), (Some(1), Some(0x101)));
+        assert_eq!((told.text("stun.software"), told.text("stun.server_software")), (Some("test"), Some("srv")));
+    }
+    let mut other = BINDING.to_vec();
+    other[7] = 0;
+    assert!(!template.read(&Talk::udp().forward(&other)).recognised());
+    assert!(!template.read(&Talk::udp().forward(&BINDING[..27])).recognised());
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..6), cut in 1usize..100, udp in any::<bool>(), more in prop::collection::vec(any::<u8>(), 0..60)) {
+        for (name, said) in [("sip", REGISTER), ("stun", BINDING)] {
+            let mut said = said.to_vec();
+            for (at, byte) in &changes {
+                let at = at % said.len();
+                said[at] = *byte;
+            }
+            said.truncate(cut);
+            let talk = if udp { Talk::udp() } else { Talk::tcp() };
+            prop_assert_eq!(template(name, "").read(&talk.forward(&said).backward(&more)).errors, 0);
+        }
+    }
+}
