@@ -77,7 +77,7 @@ pub enum Pushed {
 }
 
 /// Packets of a prefix whose place is remembered.
-const MARKS: usize = 64;
+pub const MARKS: usize = 64;
 
 impl StreamPrefix {
     /// Notes a SYN: the first payload byte has the next sequence number.
@@ -390,6 +390,18 @@ impl StreamPrefix {
     pub fn packet_at(&self, offset: usize) -> Option<u64> {
         let after = self.marks.partition_point(|(start, _)| *start as usize <= offset);
         Some(self.marks.get(after.checked_sub(1)?)?.1)
+    }
+
+    /// Where the datagrams of a prefix end, of those whose end is known; `into` has room for all.
+    pub(crate) fn datagram_ends<'a>(&self, into: &'a mut [u32; MARKS]) -> &'a [u32] {
+        let begins = self.marks.iter().skip(1).map(|(start, _)| *start);
+        // Behind the last place that could be noted there may be several.
+        let last = (self.marks.len() < MARKS && !self.marks.is_empty()).then_some(self.data.len() as u32);
+        let mut count = 0;
+        for (end, slot) in begins.chain(last).zip(into.iter_mut()) {
+            (*slot, count) = (end, count + 1);
+        }
+        into.get(..count).unwrap_or_default()
     }
 
     /// Becomes one without a byte again, and gives its memory back.

@@ -63,7 +63,7 @@ pub struct DetectionSettings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScoredFlows {
-    /// Those whose ClientHello was read.
+    /// Those over TCP whose ClientHello was read. Not those of QUIC: the models in the box have learnt from none.
     #[default]
     Tls,
     /// Those that a template recognised.
@@ -85,7 +85,7 @@ impl ScoredFlows {
     /// Whether a flow is one of them.
     pub fn has(self, flow: &FlowRecord) -> bool {
         match self {
-            Self::Tls => flow.fields.get(ClientHello::FIRST).is_some(),
+            Self::Tls => flow.protocol == 6 && flow.fields.get(ClientHello::FIRST).is_some(),
             Self::Recognised => flow.template.is_some(),
             Self::All => true,
         }

@@ -9,6 +9,7 @@ mod hand_over;
 mod hosts;
 mod key;
 mod limits;
+mod made;
 mod open;
 mod record;
 mod stats;
@@ -16,7 +17,7 @@ mod table;
 
 pub use key::{Endpoint, FlowKey, format_address};
 pub use limits::{FlowCounters, FlowLimits};
-pub use record::{EndReason, FlowRecord, Handed};
+pub use record::{EndReason, FlowRecord, Guest, Handed};
 pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
 pub use table::{FlowTable, Place, Templates};
 

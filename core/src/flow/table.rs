@@ -45,6 +45,7 @@ pub struct Place {
 struct Reserve {
     spare: Spare,
     draft: FieldStore,
+    aside: FieldStore,
     /// Records that nobody needs any more.
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
     records: Vec<Box<FlowRecord>>,
@@ -69,6 +70,7 @@ impl Reserve {
             counters,
             spare: &mut self.spare,
             draft: &mut self.draft,
+            aside: &mut self.aside,
         }
     }
 
@@ -244,6 +246,7 @@ impl FlowTable {
             base: [0; 2],
             prefixes: None,
             anchors: [None; 2],
+            handed_too_much: [false; 2],
             early_given: false,
             record: self.reserve.record(time_ns, number),
         };
