@@ -6,6 +6,7 @@ use veilwatch_core::plugin::Declaration;
 pub fn declarations() -> Vec<Declaration> {
     [
         veilwatch_protocol_tls::declarations(),
+        veilwatch_protocol_quic::declarations(),
         veilwatch_feature_flow_statistics::declarations(),
         veilwatch_feature_splt::declarations(),
         veilwatch_feature_tls_handshake::declarations(),

@@ -3,8 +3,9 @@
 
     quic.py ../shared/data host/tests/oracle/quic-tshark.tsv --cache /tmp/veilwatch-oracle
 
-A row is a ClientHello: capture, packet, client, server, SNI, JA3, JA4. tshark 4.0 prints no JA4: it is calculated here,
-from the lists of code points that tshark prints. A repeated hello of the same client is listed once.
+Every capture in which there might be QUIC is a line of its own; below it stands a line for each ClientHello: packet, the
+client's port, the server's, SNI, JA4. tshark 4.0 prints no JA4: it is calculated here, from the lists of code points that
+tshark prints. A hello that is repeated between the same hosts is listed once.
 
 Needs tshark 4.0 and nothing else beside Python.
 """
@@ -108,18 +109,20 @@ def inner(cell):
 
 
 def hellos(folder, capture, cache):
+    """The capture's lines; none where nothing in it looks like QUIC."""
     seen = set()
+    lines = []
     for row in ask(folder, capture, cache):
-        ends = [
-            f"{inner(row[f'ip.{side}'] or row[f'ipv6.{side}'])} {inner(row[f'udp.{side}port'])}" for side in ("src", "dst")
-        ]
-        sni, ja3 = row["tls.handshake.extensions_server_name"].split("|")[0], row["tls.handshake.ja3"].split("|")[0]
+        hosts = tuple(inner(row[f"ip.{side}"] or row[f"ipv6.{side}"]) for side in ("src", "dst"))
+        ports = tuple(inner(row[f"udp.{side}port"]) for side in ("src", "dst"))
+        sni = row["tls.handshake.extensions_server_name"].split("|")[0]
         # Several hellos in one packet are told apart by nothing in such a line.
         whole = "|" not in row["tls.handshake.version"]
-        found = (*ends, sni, ja3, ja4(row) if whole else "?")
-        if found not in seen:
-            seen.add(found)
-            yield (capture, row["frame.number"], *found)
+        found = (*ports, sni, ja4(row) if whole else "?")
+        if (hosts, found) not in seen:
+            seen.add((hosts, found))
+            lines.append((row["frame.number"], *found))
+    return lines if lines or worth_asking(folder / capture) else None
 
 
 def main():
@@ -135,12 +138,15 @@ def main():
         with open(arguments.folder / part / "captures.csv", newline="") as table:
             captures += sorted(f"{part}/{row['path']}" for row in csv.DictReader(table))
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        rows = list(pool.map(lambda capture: list(hellos(arguments.folder, capture, arguments.cache)), captures))
+        rows = list(pool.map(lambda capture: hellos(arguments.folder, capture, arguments.cache), captures))
+    found = {capture: lines for capture, lines in zip(captures, rows) if lines is not None}
     with open(arguments.table, "w") as table:
-        table.write("# Written by quic.py; do not edit. capture, packet, client, server, SNI, JA3, JA4\n")
-        for row in (row for of in rows for row in of):
-            table.write("\t".join(row) + "\n")
-    print(f"{len(captures)} captures, {sum(map(len, rows))} ClientHellos in {sum(1 for of in rows if of)} of them")
+        table.write("# Written by quic.py; do not edit.\n")
+        for capture, lines in found.items():
+            table.write(f"{capture}\n")
+            for line in lines:
+                table.write("\t" + "\t".join(line) + "\n")
+    print(f"{len(captures)} captures, {len(found)} asked, {sum(map(len, found.values()))} ClientHellos")
 
 
 if __name__ == "__main__":
