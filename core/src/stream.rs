@@ -453,6 +453,30 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_end_where_the_next_begins() {
+        let mut prefix = StreamPrefix::default();
+        let ends = |prefix: &StreamPrefix| prefix.datagram_ends(&mut [0; MARKS]).to_vec();
+        assert_eq!(ends(&prefix), []);
+        for (packet, datagram) in (1..).zip([&b"one"[..], b"", b"three", b"4"]) {
+            prefix.append_datagram(datagram, packet, LIMITS, &mut Spare::default());
+        }
+        assert_eq!(ends(&prefix), [3, 8, 9]);
+        // One for which there is not enough room, and one for which there is none.
+        for _ in 0..2 {
+            prefix.append_datagram(&[7; 60], 5, LIMITS, &mut Spare::default());
+        }
+        assert_eq!(ends(&prefix), [3, 8, 9, 64]);
+        // As many as there are places: where the last one ends nobody knows.
+        let limits = PrefixLimits { bytes: 1000, waiting: 0 };
+        let mut prefix = StreamPrefix::default();
+        for packet in 1..100 {
+            prefix.append_datagram(b"ab", packet, limits, &mut Spare::default());
+            let known = if packet < 64 { packet } else { 63 };
+            assert_eq!(ends(&prefix), (1..=known).map(|count| count as u32 * 2).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn packets_are_found_again() {
         let mut prefix = StreamPrefix::default();
         prefix.anchor(99);

@@ -129,7 +129,6 @@ fn hellos_are_those_that_tshark_reads() {
     let mut all = all.into_inner().unwrap();
     all.rows.sort();
     println!("{} captures, {} of tshark, {} of ours, {} equal", captures.len(), all.theirs, all.ours, all.equal);
-    for row in &all.rows {
-        println!("{}", row.line("?"));
-    }
+    let lines: Vec<String> = all.rows.iter().map(|row| row.line(row.class(&all.rows))).collect();
+    lines.iter().for_each(|line| println!("{line}"));
 }

@@ -155,3 +155,7 @@ pub(super) fn read(
     (outcome.refused, outcome.cut) = (hands.refused, hands.cut);
     outcome
 }
+
+#[cfg(test)]
+#[path = "made_tests.rs"]
+mod tests;

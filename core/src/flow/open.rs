@@ -18,6 +18,8 @@ pub(super) struct Means<'a> {
     /// Bytes that prefixes of the shard may still take.
     pub(super) budget: usize,
     pub(super) hand_overs: u32,
+    /// Datagrams at which templates look, each by itself, until one is somebody's.
+    pub(super) datagrams: u32,
     pub(super) counters: &'a mut FlowCounters,
     pub(super) spare: &'a mut Spare,
     /// Where templates write to, until it is known that they have not failed.
@@ -58,6 +60,8 @@ pub(super) struct Flow {
     pub(super) prefixes: Option<PrefixPair>,
     /// Sequence number of each direction's SYN, for a prefix that is yet to come.
     pub(super) anchors: [Option<u32>; 2],
+    /// How often what there was was nobody's.
+    pub(super) passed_over: u32,
     /// Whether it was counted that more was handed on than may be, and that more bytes were than are taken.
     pub(super) handed_too_much: [bool; 2],
     /// Whether it gave its early record.
@@ -125,7 +129,7 @@ impl Flow {
             return;
         }
         if self.prefixes.is_none() && self.is_nobodys(direction, packet, means.limits, means.templates) {
-            self.stop_reading(means.spare);
+            self.pass_over(means);
             return;
         }
         if means.budget < packet.payload.len() {
@@ -173,7 +177,8 @@ impl Flow {
         }
     }
 
-    /// Whether no template knows the very first payload: most flows are nobody's, and nothing of them need be kept.
+    /// Whether no template knows the first payload that is looked at: most flows are nobody's, and nothing of them need be
+    /// kept.
     fn is_nobodys(
         &self,
         direction: Direction,
@@ -286,8 +291,23 @@ impl Flow {
         }
         self.reading = Reading::Probing(candidates);
         if candidates == 0 {
-            self.stop_reading(means.spare);
+            self.pass_over(means);
         }
+    }
+
+    /// What there is, nobody knows, and nothing of it is kept. Over UDP the next datagram is looked at by itself: what came
+    /// before need not belong to it, and a datagram of nonsense must not hide what follows.
+    fn pass_over(&mut self, means: &mut Means<'_>) {
+        self.stop_reading(means.spare);
+        self.passed_over = self.passed_over.saturating_add(1);
+        if self.key.protocol == 17 && self.record.handed.is_empty() && self.passed_over < means.datagrams {
+            self.reading = Reading::Probing(self.willing(means.templates));
+        }
+    }
+
+    /// The templates that have not failed on this flow.
+    fn willing(&self, templates: &Templates) -> u64 {
+        self.record.probe_errors.iter().fold(all(templates), |others, (failed, _)| others & !(1 << failed))
     }
 
     /// Has a template read what is there; whether it handed the rest over to one that is to read now.
@@ -405,8 +425,7 @@ impl Flow {
         let (fields, marks) = (self.record.fields.clone(), self.record.marks);
         self.record.handed.push(Handed { template, fields, marks, refused: self.record.refused });
         self.base = [0, 1].map(|at: usize| self.base[at].saturating_add(offsets[at]));
-        let others =
-            self.record.probe_errors.iter().fold(all(means.templates), |others, (failed, _)| others & !(1 << failed));
+        let others = self.willing(means.templates);
         self.reading = Reading::Probing(others & !(1 << template));
         self.probe(others & !(1 << template), ended, means);
         matches!(self.reading, Reading::Parsing { .. })

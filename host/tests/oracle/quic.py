@@ -23,7 +23,7 @@ import zlib
 FIELDS = (
     "frame.number ip.src ipv6.src udp.srcport ip.dst ipv6.dst udp.dstport tls.handshake.extensions_server_name "
     "tls.handshake.ja3 tls.handshake.version tls.handshake.ciphersuite tls.handshake.extension.type "
-    "tls.handshake.sig_hash_alg tls.handshake.extensions.supported_version tls.handshake.extensions_alpn_str"
+    "tls.handshake.sig_hash_alg tls.handshake.sig_hash_alg_len tls.handshake.extensions.supported_version tls.handshake.extensions_alpn_str"
 ).split()
 
 # What begins every packet that has an Initial: a long header with a version, or an old one of Google's.
@@ -41,18 +41,29 @@ def numbers(cell):
     return [code for code in (int(part, 0) for part in cell.split("|") if part) if not grease(code)]
 
 
+def algorithms_of(row):
+    """The list of extension 13: those of extensions 34 and 50 have the same name to tshark."""
+    lists = [int(kind, 0) for kind in row["tls.handshake.extension.type"].split("|") if kind in ("13", "34", "50")]
+    cell = row["tls.handshake.sig_hash_alg"].split("|")
+    for kind, length in zip(lists, row["tls.handshake.sig_hash_alg_len"].split("|")):
+        part, cell = cell[: int(length) // 2], cell[int(length) // 2 :]
+        if kind == 13:
+            return numbers("|".join(part))
+    return []
+
+
 def ja4(row):
     """JA4 by its definition (FoxIO, 2023), over the lists of one hello."""
-    version, ciphers, extensions, algorithms, versions = (
+    version, ciphers, extensions, versions = (
         numbers(row[name])
         for name in (
             "tls.handshake.version",
             "tls.handshake.ciphersuite",
             "tls.handshake.extension.type",
-            "tls.handshake.sig_hash_alg",
             "tls.handshake.extensions.supported_version",
         )
     )
+    algorithms = algorithms_of(row)
     best = max(versions or version)
     code = {0x0304: "13", 0x0303: "12"}.get(best, "00")
     alpn = row["tls.handshake.extensions_alpn_str"].split("|")[0].encode()

@@ -34,6 +34,9 @@ impl Kind {
 
 /// RFC 9369.
 const TWO: u32 = 0x6b33_43cf;
+/// Google's, between its own handshake and the drafts.
+const T050: u32 = 0x5430_3530;
+const T051: u32 = 0x5430_3531;
 /// Drafts are numbered from here on.
 const DRAFT: u32 = 0xff00_0000;
 
@@ -45,6 +48,8 @@ impl Version {
     pub(crate) fn cipher(self) -> Option<Cipher> {
         const LABELS: [&str; 3] = ["quic key", "quic iv", "quic hp"];
         let salt = match self.draft()? {
+            _ if self.0 == T050 => &SALT_T050,
+            _ if self.0 == T051 => &SALT_T051,
             22 => &SALT_22,
             23..=28 => &SALT_23,
             29..=32 => &SALT_29,
@@ -61,9 +66,9 @@ impl Version {
     fn draft(self) -> Option<u32> {
         match self.0 {
             1 | TWO => Some(u32::MAX),
-            // Facebook's own names for two of them.
+            // Facebook's own names for two of them, and what Google spoke with TLS in it.
             0xface_b001 => Some(22),
-            0xface_b002 => Some(27),
+            0xface_b002 | T050 | T051 => Some(27),
             _ => Some(self.0.wrapping_sub(DRAFT)).filter(|draft| (22..=34).contains(draft)),
         }
     }
@@ -112,6 +117,9 @@ const SALT_29: [u8; 20] = *b"\xaf\xbf\xec\x28\x99\x93\xd2\x4c\x9e\x97\x86\xf1\x9
 const SALT_23: [u8; 20] = *b"\xc3\xee\xf7\x12\xc7\x2e\xbb\x5a\x11\xa7\xd2\x43\x2b\xb4\x63\x65\xbe\xf9\xf5\x02";
 /// draft-ietf-quic-tls-22 section 5.2.
 const SALT_22: [u8; 20] = *b"\x7f\xbc\xdb\x0e\x7c\x66\xbb\xe9\x19\x3a\x96\xcd\x21\x51\x9e\xbd\x7a\x02\x64\x4a";
+/// As Chromium had them.
+const SALT_T050: [u8; 20] = *b"\x7f\xf5\x79\xe5\xac\xd0\x72\x91\x55\x80\x30\x4c\x43\xa2\x36\x7c\x60\x48\x83\x10";
+const SALT_T051: [u8; 20] = *b"\x7a\x4e\xde\xf4\xe7\xcc\xee\x5f\xa4\x50\x6c\x19\x12\x4f\xc8\xcc\xda\x6e\x03\x3d";
 
 #[cfg(test)]
 mod tests {
@@ -120,10 +128,10 @@ mod tests {
     #[test]
     fn versions_are_known_readable_or_neither() {
         let told = |version| (Version(version).is_known(), Version(version).cipher().is_some());
-        for readable in [1, TWO, 0xff00_0016, 0xff00_001b, 0xff00_001d, 0xff00_0022, 0xface_b002] {
+        for readable in [1, TWO, 0xff00_0016, 0xff00_001b, 0xff00_001d, 0xff00_0022, 0xface_b002, T050, T051] {
             assert_eq!(told(readable), (true, true), "{readable:x}");
         }
-        for known in [0xff00_0001, 0xff00_0012, 0x5130_3433, 0x5130_3530, 0x5430_3531] {
+        for known in [0xff00_0001, 0xff00_0012, 0x5130_3433, 0x5130_3530, 0x5430_3438] {
             assert_eq!(told(known), (true, false), "{known:x}");
         }
         for other in [0, 2, 0x0a0a_0a0a, 0xff00_0023, 0x5131_3433, 0xffff_ffff] {
