@@ -51,7 +51,7 @@ impl<'a> Attempt<'a> {
         let key = if server { &keys.server } else { &keys.client };
         let Some((number, payload)) = key.open(&waiting.packet, largest) else { return false };
         self.largest[usize::from(server)] = largest.max(Some(number));
-        for frame in frames(&payload) {
+        for frame in frames(&payload, waiting.packet.version.crypto_frame()) {
             if let Frame::Crypto { offset, data } = frame {
                 self.crypto[usize::from(server)].take(offset, data, waiting.at, limits.crypto_bytes);
             }

@@ -103,7 +103,7 @@ fn draw_packet(packet: &Packet<'_>, origins: &[(&[u8], Version)], all: ByteRange
         match opened {
             Some((number, payload)) => {
                 tree.leaf("packet number", &number.to_string(), None);
-                for frame in frames(&payload) {
+                for frame in frames(&payload, packet.version.crypto_frame()) {
                     if tree.is_full() {
                         break;
                     }

@@ -97,6 +97,11 @@ impl Version {
         KINDS[usize::from(bits)]
     }
 
+    /// The type of CRYPTO frames: Google had its own frames before it took those of the drafts.
+    pub(crate) fn crypto_frame(self) -> u64 {
+        if self.is_google() { 8 } else { 6 }
+    }
+
     /// Number of the TLS extension that holds transport parameters, for versions in which those have today's form.
     pub(crate) fn parameters(self) -> Option<u16> {
         match self.draft()? {
