@@ -50,7 +50,10 @@ impl Sink for Hellos {
         let flow = detection.flow;
         if let Some(hello) = flow.fields.record::<ClientHello<'_>>() {
             assert!(detection.scored.is_none(), "QUIC has no score");
-            assert_eq!(flow.template, detection.pipeline.template_ids().iter().position(|id| id == "quic").map(|at| at as u8));
+            assert_eq!(
+                flow.template,
+                detection.pipeline.template_ids().iter().position(|id| id == "quic").map(|at| at as u8)
+            );
             let answered = flow.fields.record::<ServerHello<'_>>().is_some();
             let ja4 = ja4(&hello, Ja4::of(flow.protocol, &hello));
             self.0.push((String::from_utf8_lossy(hello.sni).into_owned(), ja4, answered, flow.originator.port));
@@ -149,14 +152,20 @@ fn quic_is_read_however_it_is_carried() {
     let pipeline = pipeline();
     let mut ways = BTreeMap::new();
     for (path, cells) in captures(&folder) {
-        let Some(way) = path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix("derived__quic__")) else { continue };
+        let Some(way) = path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix("derived__quic__")) else {
+            continue;
+        };
         let mut hellos = Hellos::default();
         go(&pipeline, &path, 1, &mut hellos).unwrap();
         // Where Wireshark finds no packet the cell is empty.
         let expected: usize = cells["tshark_clienthellos"].parse().unwrap_or(0);
         assert_eq!(hellos.0.len(), expected, "ClientHellos of {way}");
         for (sni, ja4, answered, port) in hellos.0 {
-            assert_eq!((sni.as_str(), ja4.as_str()), ("www.google.de", "q13d0308h3_55b375c5d22e_f0736a66fa6b"), "{way}");
+            assert_eq!(
+                (sni.as_str(), ja4.as_str()),
+                ("www.google.de", "q13d0308h3_55b375c5d22e_f0736a66fa6b"),
+                "{way}"
+            );
             assert_eq!(port, 34_347, "the client of {way}");
             let why = UNANSWERED.iter().find(|(name, _)| *name == way).map(|(_, why)| *why);
             assert_eq!(answered, why.is_none(), "the ServerHello of {way}: {why:?}");

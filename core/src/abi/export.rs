@@ -2,16 +2,16 @@
 
 use super::types::{
     RawClassifier, RawClassifier_TO, RawColumn, RawError, RawExtractor, RawExtractor_TO, RawField, RawFlowsRef,
-    RawInstance, RawMade, RawManifest, RawPiece, RawProgress, RawSinkMut, RawStream, RawTemplate, RawTemplate_TO, RawTreeMut, RawValue,
-    number,
+    RawInstance, RawMade, RawManifest, RawPiece, RawProgress, RawSinkMut, RawStream, RawTemplate, RawTemplate_TO,
+    RawTreeMut, RawValue, number,
 };
 use crate::context::ConversationSnapshot;
 use crate::feature::{FlowBatch, FlowShape, FlowSource, Rows, RowsMut, SpltView};
 use crate::flow::{Direction, DirectionStats};
 use crate::plugin::dissect::{ByteRange, TreeSink};
 use crate::plugin::{
-    Carrier, Classifier, Declaration, FeatureExtractor, Instance, Made, PluginError, PluginErrorKind,
-    ProtocolTemplate, RecordSink, Settings, SinkTarget, StreamView, TrainingSet, TreeTarget,
+    Carrier, Classifier, Declaration, FeatureExtractor, Instance, Made, PluginError, PluginErrorKind, ProtocolTemplate,
+    RecordSink, Settings, SinkTarget, StreamView, TrainingSet, TreeTarget,
 };
 use crate::record::{FieldId, FieldTable, Mark, Value};
 use crate::stream::{Framing, MARKS};

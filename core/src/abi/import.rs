@@ -1,15 +1,15 @@
 //! The host's side: objects behind safe traits, so that after registration nobody knows where a plugin came from.
 
 use super::types::{
-    ClassifierObject, ExtractorObject, RawField, RawFlows, RawFlows_TO, RawFramed, RawFraming, RawInstance, RawMade, RawRange,
-    RawSink, RawSink_TO, RawStream, RawTree, RawTree_TO, RawValue, TemplateObject, number,
+    ClassifierObject, ExtractorObject, RawField, RawFlows, RawFlows_TO, RawFramed, RawFraming, RawInstance, RawMade,
+    RawRange, RawSink, RawSink_TO, RawStream, RawTree, RawTree_TO, RawValue, TemplateObject, number,
 };
 use crate::feature::{Column, FlowBatch, FlowSource, Rows, RowsMut};
 use crate::flow::Direction;
 use crate::plugin::dissect::TreeSink;
 use crate::plugin::{
-    Classifier, FeatureExtractor, Instance, Made, Piece, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, SinkTarget,
-    StreamView, TrainingSet, TreeTarget,
+    Classifier, FeatureExtractor, Instance, Made, Piece, PluginError, Probe, Progress, ProtocolTemplate, RecordSink,
+    SinkTarget, StreamView, TrainingSet, TreeTarget,
 };
 use crate::record::{FieldId, FieldKind, FieldSpec, FieldTable, Mark, Value};
 use abi_stable::sabi_trait::TD_Opaque;

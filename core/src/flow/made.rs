@@ -108,13 +108,8 @@ pub(super) fn read(
     let mut outcome = Outcome::default();
     while !hands.made.is_empty() {
         let Parcel { contents, bytes, pieces } = hands.made.remove(0);
-        let inside = StreamView {
-            forward: &bytes[0],
-            backward: &bytes[1],
-            framed: [None; 2],
-            datagram_ends: [&[]; 2],
-            ..view
-        };
+        let inside =
+            StreamView { forward: &bytes[0], backward: &bytes[1], framed: [None; 2], datagram_ends: [&[]; 2], ..view };
         for (at, template) in (0..).zip(templates.iter().take(64)) {
             let knows = |errors: &[(u8, PluginError)]| errors.iter().any(|(other, _)| *other == at);
             if at == host || knows(failed) || knows(&outcome.errors) {

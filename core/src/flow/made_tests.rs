@@ -27,7 +27,8 @@ impl ProtocolTemplate for Maker {
         }
         out.field(OWN, Value::U64(1));
         let half = sides.map(|side| side.iter().copied().skip(1).step_by(2).collect::<Vec<_>>());
-        let pieces = half.each_ref().map(|half| (0..half.len()).map(|at| Piece { at, from: 2 * at + 1 }).collect::<Vec<_>>());
+        let pieces =
+            half.each_ref().map(|half| (0..half.len()).map(|at| Piece { at, from: 2 * at + 1 }).collect::<Vec<_>>());
         for _ in 0..self.often {
             let (bytes, pieces) = (half.each_ref().map(Vec::as_slice), pieces.each_ref().map(Vec::as_slice));
             out.hand_bytes("half", Made { bytes, pieces });

@@ -65,7 +65,10 @@ impl Reading {
     pub(super) fn others_values(&self, fields: &FieldTable) -> Option<String> {
         // Behind a library's boundary such values are left out before anybody sees them, and counted.
         if self.refused > 0 {
-            return Some(format!("{} values are left out: they are another's fields, or of another kind", self.refused));
+            return Some(format!(
+                "{} values are left out: they are another's fields, or of another kind",
+                self.refused
+            ));
         }
         self.fields.iter().find_map(|(id, value)| match fields.spec(id) {
             None => Some(format!("field {} is nobody's; use the ids that `wire` gives", id.0)),
@@ -166,10 +169,12 @@ pub(super) fn read(template: &Wired, talk: &Talk) -> Result<Reading, PluginError
         return Ok(Reading::default());
     };
     if errors > 0 {
-        return Err(match flow.template_error.map(|error| *error).or(flow.probe_errors.into_iter().next().map(|said| said.1)) {
-            Some(error) => error,
-            None => PluginError::failed("it failed, and said nothing"),
-        });
+        return Err(
+            match flow.template_error.map(|error| *error).or(flow.probe_errors.into_iter().next().map(|said| said.1)) {
+                Some(error) => error,
+                None => PluginError::failed("it failed, and said nothing"),
+            },
+        );
     }
     Ok(Reading::of(flow))
 }

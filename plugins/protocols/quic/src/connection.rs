@@ -101,8 +101,7 @@ impl<'a> Connection<'a> {
             connection.begin(&mut waiting, at, limits);
         }
         for packet in &mut waiting {
-            packet.opened = packet.opened
-                || connection.attempts.iter_mut().any(|attempt| attempt.open(packet, limits));
+            packet.opened = packet.opened || connection.attempts.iter_mut().any(|attempt| attempt.open(packet, limits));
             connection.unopened += u64::from(!packet.opened);
         }
         connection

@@ -11,7 +11,10 @@ pub(crate) enum Frame<'a> {
     Ping,
     Ack,
     /// Bytes of the handshake, and where they belong.
-    Crypto { offset: u64, data: &'a [u8] },
+    Crypto {
+        offset: u64,
+        data: &'a [u8],
+    },
     /// CONNECTION_CLOSE, with its error.
     Close(u64),
 }
@@ -85,7 +88,11 @@ mod tests {
     #[test]
     fn what_has_no_place_ends_it() {
         // A STREAM frame, a CRYPTO frame that is cut, more ranges than there are bytes.
-        for end in [&b"\x08\0\0"[..], b"\x06\0\x05ab", b"\x02\xff\xff\xff\xff\xff\xff\xff\xff\0\xff\xff\xff\xff\xff\xff\xff\xff\0"] {
+        for end in [
+            &b"\x08\0\0"[..],
+            b"\x06\0\x05ab",
+            b"\x02\xff\xff\xff\xff\xff\xff\xff\xff\0\xff\xff\xff\xff\xff\xff\xff\xff\0",
+        ] {
             let payload = [b"\x01", end].concat();
             assert_eq!(frames(&payload, 6).collect::<Vec<_>>(), [Frame::Ping]);
         }

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read() {
-        let sent = b"\x01\x04\x80\0\x4e\x20\x1b\x00\x04\x04\x80\x10\0\0\x0e\x01\x07\x71\x29\x03abc\xc0\0\0\x01\0\0\0\x05\x00";
+        let sent =
+            b"\x01\x04\x80\0\x4e\x20\x1b\x00\x04\x04\x80\x10\0\0\x0e\x01\x07\x71\x29\x03abc\xc0\0\0\x01\0\0\0\x05\x00";
         let hello = client_hello("a.example", sent);
         let told = parameters(&hello, 0x39).unwrap();
         assert_eq!(told.numbers, [1, 4, 14, 0x3129, 0xffff]);

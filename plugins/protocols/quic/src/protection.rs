@@ -62,7 +62,8 @@ impl Key {
         let (text, tag) = packet.bytes.get(at + len..)?.split_last_chunk::<16>()?;
         let mut text = text.to_vec();
         let nonce = self.nonce(number);
-        let opened = self.seal.decrypt_inout_detached(&nonce.into(), &header, text.as_mut_slice().into(), &(*tag).into());
+        let opened =
+            self.seal.decrypt_inout_detached(&nonce.into(), &header, text.as_mut_slice().into(), &(*tag).into());
         opened.ok().map(|()| (number, text))
     }
 

@@ -67,7 +67,13 @@ impl Quic {
         Ok(Self { limits: Limits::read(settings)?, ids: Vec::new() })
     }
 
-    fn write(&self, connection: &Connection<'_>, swapped: bool, sent: Option<&Parameters<'_>>, out: &mut RecordSink<'_>) {
+    fn write(
+        &self,
+        connection: &Connection<'_>,
+        swapped: bool,
+        sent: Option<&Parameters<'_>>,
+        out: &mut RecordSink<'_>,
+    ) {
         let number = |number: usize| Some(Value::U64(number as u64));
         let flag = |yes: bool| Some(Value::U64(u64::from(yes)));
         let ids = connection.first.and_then(|first| first.ids);

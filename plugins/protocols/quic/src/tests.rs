@@ -283,7 +283,10 @@ fn limits_are_told() {
     let named = client_hello("a.example", b"\x71\x29\x0bChrome/99.0");
     let named = Initial::client(ORIGIN).with(&crypto(0, &named));
     let read = Read::with("user_agent_bytes = 6", &Talk::udp().forward(&named));
-    assert_eq!((read.value("quic.user_agent"), read.number("quic.limit.user_agent_bytes")), (Some(Value::Bytes(b"Chrome")), Some(1)));
+    assert_eq!(
+        (read.value("quic.user_agent"), read.number("quic.limit.user_agent_bytes")),
+        (Some(Value::Bytes(b"Chrome")), Some(1))
+    );
     for wrong in ["packets = 0", "crypto_bytes = 1", "connection_ids = 65", "user_agent_bytes = 0", "other = 1"] {
         assert!(crate::Quic::create(Settings::new(wrong)).is_err(), "{wrong}");
     }
@@ -292,7 +295,8 @@ fn limits_are_told() {
 /// The tree of one exchange, as a golden that can be read.
 #[test]
 fn a_tree_for_people() {
-    let (client, server) = (client(), [server(), [&b"\xe0\0\0\0\x01\x06client\x06server\x20"[..], &[9; 32]].concat()].concat());
+    let (client, server) =
+        (client(), [server(), [&b"\xe0\0\0\0\x01\x06client\x06server\x20"[..], &[9; 32]].concat()].concat());
     let (first, second) = (client.len() as u32, server.len() as u32);
     let view = StreamView {
         forward: &client,
@@ -315,9 +319,12 @@ fn a_tree_for_people() {
 /// Flows of any datagrams, by the table itself: nothing panics, nothing fails.
 fn harmless(datagrams: &[(bool, Vec<u8>)]) {
     let (templates, _) = templates("");
-    let talk = datagrams.iter().fold(Talk::udp(), |talk, (forth, bytes)| {
-        if *forth { talk.forward(bytes) } else { talk.backward(bytes) }
-    });
+    let talk = datagrams.iter().fold(
+        Talk::udp(),
+        |talk, (forth, bytes)| {
+            if *forth { talk.forward(bytes) } else { talk.backward(bytes) }
+        },
+    );
     let mut table = FlowTable::new(FlowLimits::default(), 1);
     for (number, packet) in (1..).zip(talk.packets()) {
         table.push(number, packet.time_ns, &talk.decoded(packet), &templates);

@@ -155,7 +155,10 @@ mod tests {
     #[test]
     fn parameters_moved_with_the_drafts() {
         let of = |version| Version(version).parameters();
-        assert_eq!([of(1), of(TWO), of(0xff00_0021), of(0xff00_001d)], [Some(0x39), Some(0x39), Some(0x39), Some(0xffa5)]);
+        assert_eq!(
+            [of(1), of(TWO), of(0xff00_0021), of(0xff00_001d)],
+            [Some(0x39), Some(0x39), Some(0x39), Some(0xffa5)]
+        );
         assert_eq!(of(0xff00_001a), None);
     }
 }

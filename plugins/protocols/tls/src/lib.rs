@@ -15,6 +15,8 @@
 mod captures;
 mod certificate;
 mod client;
+#[cfg(test)]
+mod contents_tests;
 mod der;
 mod dissect;
 mod handshake;
