@@ -7,6 +7,7 @@
 mod common;
 
 use common::shared;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -173,6 +174,21 @@ fn quic_is_read_however_it_is_carried() {
         }
     }
     assert_eq!(ways.len(), 67 - 13, "those with a ClientHello");
+    // As it is written.
+    let mut sink = JsonSink::new(Vec::new(), Selection { all: true, min_score: None }, None, 512);
+    let plain = folder.join("derived_metamorphic/derived__quic__pcap_le_us.pcap");
+    let summary = go(&pipeline, &plain, 1, &mut sink).unwrap();
+    let text = String::from_utf8(sink.summary(&summary).unwrap()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["app_proto"], &line["proto"], &line["score"]), (&json!("quic"), &json!("UDP"), &json!(null)));
+    let tls = &line["tls"];
+    assert_eq!(
+        (&tls["version"], &tls["sni"], &tls["alpn"]),
+        (&json!("TLS 1.3"), &json!("www.google.de"), &json!("h3"))
+    );
+    assert_eq!(tls["ja4"], "q13d0308h3_55b375c5d22e_f0736a66fa6b");
+    assert_eq!(tls["ja3s"]["hash"].as_str().map(str::len), Some(32));
+    assert_eq!((&line["fields"]["quic.version"], &line["fields"]["quic.dcil"]), (&json!(1), &json!(16)));
 }
 
 /// Ways to carry the flow that change what is known of it, and why.

@@ -103,7 +103,7 @@ impl ProtocolTemplate for Records {
         out.field(self.ids[1], Value::F64(sum as f64 / (client.len() + server.len()).max(1) as f64));
         out.field(self.ids[3], Value::U16List(&[&client[..], &server].concat()));
         // Every third port: what is inside is nobody's.
-        if stream.originator_port % 3 == 0 && !settled && !server.is_empty() {
+        if stream.originator_port.is_multiple_of(3) && !settled && !server.is_empty() {
             out.hand_over(5, 5);
             return Ok(Progress::Done);
         }
