@@ -184,7 +184,7 @@ fn quic_is_read_however_it_is_carried() {
     let tls = &line["tls"];
     assert_eq!(
         (&tls["version"], &tls["sni"], &tls["alpn"]),
-        (&json!("TLS 1.3"), &json!("www.google.de"), &json!("h3"))
+        (&json!("TLS 1.3"), &json!("www.google.de"), &json!("h3,h3-29,h3-28,h3-27"))
     );
     assert_eq!(tls["ja4"], "q13d0308h3_55b375c5d22e_f0736a66fa6b");
     assert_eq!(tls["ja3s"]["hash"].as_str().map(str::len), Some(32));
