@@ -28,8 +28,8 @@ pub struct FlowLimits {
     pub early_packets: u32,
     /// Seconds from a flow's first packet to the one at which it gives an early record; 0 for none.
     pub early_seconds: u32,
-    /// Times that a flow's templates may hand the rest of it over to others; and as often, in one parse, bytes that they
-    /// made.
+    /// Times that a flow's templates may hand the rest of it over to others; and as often, in one parse, bytes that
+    /// they made.
     pub hand_overs: u32,
     /// Datagrams of a UDP flow at which templates look, each by itself, until one of them is somebody's.
     pub probe_datagrams: u32,

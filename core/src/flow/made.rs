@@ -95,8 +95,8 @@ pub(super) struct Scene<'a> {
     pub(super) failed: &'a [(u8, PluginError)],
 }
 
-/// Has everything read that `hands` holds, and what its readers hand on in turn; what they write is added to `fields` and
-/// `marks`, by way of `aside`.
+/// Has everything read that `hands` holds, and what its readers hand on in turn; what they write is added to `fields`
+/// and `marks`, by way of `aside`.
 pub(super) fn read(
     mut hands: Hands,
     scene: &Scene<'_>,

@@ -8,7 +8,8 @@ use crate::record::{FieldId, Mark, Value};
 const OWN: FieldId = FieldId(2000);
 const INSIDE: FieldId = FieldId(2001);
 
-/// Recognises what begins with `(`, on the originator's side where it `swaps`, and hands on every second byte of both directions as `half`.
+/// Recognises what begins with `(`, on the originator's side where it `swaps`, and hands on every second byte of both
+/// directions as `half`.
 struct Maker {
     swaps: bool,
     often: usize,
@@ -37,7 +38,8 @@ impl ProtocolTemplate for Maker {
     }
 }
 
-/// Reads `half`: writes it down, marks its last byte; hands all but the first byte on, if that is a `>`. Fails over `!`.
+/// Reads `half`: writes it down, marks its last byte; hands all but the first byte on, if that is a `>`. Fails over
+/// `!`.
 struct Reader;
 
 impl ProtocolTemplate for Reader {

@@ -177,8 +177,8 @@ impl Flow {
         }
     }
 
-    /// Whether no template knows the first payload that is looked at: most flows are nobody's, and nothing of them need be
-    /// kept.
+    /// Whether no template knows the first payload that is looked at: most flows are nobody's, and nothing of them need
+    /// be kept.
     fn is_nobodys(
         &self,
         direction: Direction,
@@ -295,8 +295,8 @@ impl Flow {
         }
     }
 
-    /// What there is, nobody knows, and nothing of it is kept. Over UDP the next datagram is looked at by itself: what came
-    /// before need not belong to it, and a datagram of nonsense must not hide what follows.
+    /// What there is, nobody knows, and nothing of it is kept. Over UDP the next datagram is looked at by itself: what
+    /// came before need not belong to it, and a datagram of nonsense must not hide what follows.
     fn pass_over(&mut self, means: &mut Means<'_>) {
         self.stop_reading(means.spare);
         self.passed_over = self.passed_over.saturating_add(1);

@@ -40,12 +40,12 @@ pub trait ProtocolTemplate: Send + Sync {
     fn dissect(&self, _stream: &StreamView<'_>, _tree: &mut TreeSink<'_>) {}
 
     /// Reads bytes that another template made out of the flow and handed on with [`RecordSink::hand_bytes`]: `contents`
-    /// says what they are, such as [`TLS_HANDSHAKE`]. `None` where it reads no such contents, which is what a template says
-    /// that has nothing of its own here.
+    /// says what they are, such as [`TLS_HANDSHAKE`]. `None` where it reads no such contents, which is what a template
+    /// says that has nothing of its own here.
     ///
-    /// What it writes and marks stands in the flow's record beside what the other one wrote. The flow stays the other's:
-    /// whether more bytes are read is for that one to say, and nothing of a sink but fields, marks and `hand_bytes` does
-    /// anything here. An error costs this template's words alone.
+    /// What it writes and marks stands in the flow's record beside what the other one wrote. The flow stays the
+    /// other's: whether more bytes are read is for that one to say, and nothing of a sink but fields, marks and
+    /// `hand_bytes` does anything here. An error costs this template's words alone.
     fn parse_contents(
         &self,
         _contents: &str,
@@ -56,8 +56,8 @@ pub trait ProtocolTemplate: Send + Sync {
     }
 }
 
-/// Contents of bytes that are handed on: the handshake messages of TLS (RFC 8446 section 4), one after the other, without
-/// records around them.
+/// Contents of bytes that are handed on: the handshake messages of TLS (RFC 8446 section 4), one after the other,
+/// without records around them.
 pub const TLS_HANDSHAKE: &str = "tls-handshake";
 
 /// Bytes that a template made out of a flow, for one that reads such contents.
@@ -65,8 +65,8 @@ pub const TLS_HANDSHAKE: &str = "tls-handshake";
 pub struct Made<'a> {
     /// What it made of each direction, forward first.
     pub bytes: [&'a [u8]; 2],
-    /// Where in the flow these came from, so that marks lead to packets; ascending. A byte comes from where the last piece
-    /// does that does not begin behind it, and what precedes the first piece from the direction's beginning.
+    /// Where in the flow these came from, so that marks lead to packets; ascending. A byte comes from where the last
+    /// piece does that does not begin behind it, and what precedes the first piece from the direction's beginning.
     pub pieces: [&'a [Piece]; 2],
 }
 
@@ -123,8 +123,8 @@ impl<'a> StreamView<'a> {
         }
     }
 
-    /// The datagrams of one direction whose ends are known, each with the offset at which it begins. One that the capture
-    /// cut, or for which there was no room, is there as far as it was kept.
+    /// The datagrams of one direction whose ends are known, each with the offset at which it begins. One that the
+    /// capture cut, or for which there was no room, is there as far as it was kept.
     pub fn datagrams(&self, direction: Direction) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
         let bytes = self.bytes(direction);
         let mut begin = 0;
@@ -285,10 +285,10 @@ impl<'a> RecordSink<'a> {
     /// Has bytes that this template made read by the first template that reads such contents
     /// ([`ProtocolTemplate::parse_contents`]): what it decrypted, decompressed or put together.
     ///
-    /// They are read once this parse has come back without an error, as part of it: the next parse begins anew, and hands
-    /// over all that there is by then. The flow's template stays this one. Offsets count in the directions as they will be
-    /// after [`swap_directions`](Self::swap_directions). So often in one parse as a flow may be handed over at most, however
-    /// deep; of each direction as many bytes at most as are kept of a flow's.
+    /// They are read once this parse has come back without an error, as part of it: the next parse begins anew, and
+    /// hands over all that there is by then. The flow's template stays this one. Offsets count in the directions as
+    /// they will be after [`swap_directions`](Self::swap_directions). So often in one parse as a flow may be handed
+    /// over at most, however deep; of each direction as many bytes at most as are kept of a flow's.
     pub fn hand_bytes(&mut self, contents: &str, made: Made<'_>) {
         self.target.hand_bytes(contents, made);
     }

@@ -66,8 +66,8 @@ pub enum Ja4 {
 }
 
 impl Ja4 {
-    /// What carried a hello in a flow of this IP protocol. Over UDP that is QUIC, unless the hello says a version of DTLS,
-    /// which counts downwards from 0xfeff (RFC 9147 section 5.3).
+    /// What carried a hello in a flow of this IP protocol. Over UDP that is QUIC, unless the hello says a version of
+    /// DTLS, which counts downwards from 0xfeff (RFC 9147 section 5.3).
     pub fn of(protocol: u8, hello: &ClientHello<'_>) -> Self {
         match (protocol, hello.version >> 8) {
             (17, 0xfe) => Self::Dtls,

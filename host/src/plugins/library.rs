@@ -127,8 +127,8 @@ fn same_layout(header: &LibHeader) -> Result<(), String> {
     // The other way round than the transport does it: it is for a library that grows, and here the program does. What both
     // have must be the same; what only ours has, at the end, is asked for by no library of an earlier contract, and where
     // we call it there its default answers.
-    // Nor does the transport's memory count: it holds each library against all before it, of whatever contract, and they
-    // never speak to each other.
+    // Nor does the transport's memory count: it holds each library against all before it, of whatever contract, and
+    // they never speak to each other.
     let fresh = CheckingGlobals::new();
     let compared = check_layout_compatibility_with_globals(theirs, PluginModuleRef::LAYOUT, &fresh);
     let Err(errors) = compared else { return Ok(()) };

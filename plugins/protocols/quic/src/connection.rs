@@ -21,8 +21,8 @@ struct Waiting<'a> {
 
 /// Keys that come from one connection id, and the handshake that they open.
 ///
-/// A client that is sent away with a Retry or another version begins anew, with other keys: each beginning is told apart,
-/// so that no two handshakes are mixed.
+/// A client that is sent away with a Retry or another version begins anew, with other keys: each beginning is told
+/// apart, so that no two handshakes are mixed.
 pub(crate) struct Attempt<'a> {
     origin: &'a [u8],
     /// By version: a server may answer in another one (RFC 9368 section 2.3).
@@ -153,8 +153,8 @@ impl<'a> Connection<'a> {
             packet.opened = known.open(packet, limits);
             return;
         }
-        // Of an answer the destination is the client's own id, and opens nothing. A later packet of the client is opened by
-        // an earlier key.
+        // Of an answer the destination is the client's own id, and opens nothing. A later packet of the client is
+        // opened by an earlier key.
         if self.attempts.iter_mut().any(|attempt| attempt.open(packet, limits)) {
             packet.opened = true;
             return;

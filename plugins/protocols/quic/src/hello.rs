@@ -1,5 +1,5 @@
-//! As much of the TLS handshake (RFC 8446 section 4) as QUIC itself needs: whether hellos are all there, and the transport
-//! parameters in the client's. The rest is for the template that reads handshake messages.
+//! As much of the TLS handshake (RFC 8446 section 4) as QUIC itself needs: whether hellos are all there, and the
+//! transport parameters in the client's. The rest is for the template that reads handshake messages.
 
 use crate::header::{length, varint};
 use veilwatch_core::plugin::Reader;

@@ -43,8 +43,8 @@ fn is_quic(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a client, or whoever answers one, would choose such an id: a capture that cuts its packets leaves nothing else to
-/// look at. A client's first one has eight bytes at least (RFC 9000 section 7.2).
+/// Whether a client, or whoever answers one, would choose such an id: a capture that cuts its packets leaves nothing
+/// else to look at. A client's first one has eight bytes at least (RFC 9000 section 7.2).
 fn is_sensible(destination: &[u8]) -> bool {
     destination.len() >= 8
 }

@@ -16,8 +16,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The keys of a connection by the destination connection id of the client's first Initial, or of the first one behind
-    /// a Retry (section 5.2); none for a version that is not readable.
+    /// The keys of a connection by the destination connection id of the client's first Initial, or of the first one
+    /// behind a Retry (section 5.2); none for a version that is not readable.
     pub(crate) fn new(version: Version, destination: &[u8]) -> Option<Self> {
         let cipher = version.cipher()?;
         let secret = Hkdf::<Sha256>::new(Some(cipher.salt), destination);

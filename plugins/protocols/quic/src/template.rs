@@ -49,8 +49,8 @@ impl Limits {
 
 /// Reads QUIC (RFC 9000, RFC 9001, RFC 9369, drafts 22 to 34) on any port, and recognises what Google spoke before.
 ///
-/// Its Initial packets are protected with keys that whoever saw the first one can compute, so that a sensor reads the same
-/// hellos as of TLS over TCP. It writes fields of its own, and hands the handshake to whoever reads
+/// Its Initial packets are protected with keys that whoever saw the first one can compute, so that a sensor reads the
+/// same hellos as of TLS over TCP. It writes fields of its own, and hands the handshake to whoever reads
 /// [`TLS_HANDSHAKE`].
 #[derive(Debug, Clone, Default)]
 pub struct Quic {

@@ -155,7 +155,8 @@ fn every_readable_version_is_read() {
     }
 }
 
-/// RFC 9368 section 2.3: the client offers the first version, the server goes on in the second, with keys of the same id.
+/// RFC 9368 section 2.3: the client offers the first version, the server goes on in the second, with keys of the same
+/// id.
 #[test]
 fn a_server_may_answer_in_another_version() {
     let server = Initial { version: 0x6b33_43cf, ..Initial::server(ORIGIN) }.with(&crypto(0, &server_hello()));

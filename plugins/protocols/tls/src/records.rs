@@ -197,8 +197,8 @@ impl<'a> Walk<'a> {
         walk
     }
 
-    /// Walks handshake messages that stand one behind the other without records: each is taken for a record of its own, of
-    /// version 0, so that marks lead to where it begins.
+    /// Walks handshake messages that stand one behind the other without records: each is taken for a record of its own,
+    /// of version 0, so that marks lead to where it begins.
     pub(crate) fn of_messages(bytes: &'a [u8], ended: bool, limits: &Limits) -> Self {
         let mut walk = Self { handshake: Handshake::new(limits.handshake_bytes), ..Self::default() };
         let (mut at, mut messages) = (0, 0);

@@ -48,8 +48,8 @@ impl Default for Limits {
     }
 }
 
-/// Reads TLS over TCP (RFC 5246, RFC 8446) on any port, and handshake messages without records that other templates hand
-/// on ([`TLS_HANDSHAKE`]), as those of QUIC are.
+/// Reads TLS over TCP (RFC 5246, RFC 8446) on any port, and handshake messages without records that other templates
+/// hand on ([`TLS_HANDSHAKE`]), as those of QUIC are.
 ///
 /// Writes [`ClientHello`](veilwatch_core::record::ClientHello), [`ServerHello`](veilwatch_core::record::ServerHello),
 /// [`CertificateInfo`](veilwatch_core::record::CertificateInfo) where there is one in clear, and over TCP always

@@ -1,5 +1,5 @@
-//! What contract 1.1 brought, all of it: a template that may fail while it looks, hands flows over, has only headers kept,
-//! reads on and draws. The other two plugins are those of 1.0.
+//! What contract 1.1 brought, all of it: a template that may fail while it looks, hands flows over, has only headers
+//! kept, reads on and draws. The other two plugins are those of 1.0.
 
 #[path = "../../contract-1.0/src/plugins.rs"]
 pub mod earlier;
