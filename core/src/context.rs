@@ -41,8 +41,9 @@ struct Key<'a> {
 
 impl<'a> Key<'a> {
     fn of(flow: &'a FlowRecord) -> Self {
+        // Over TCP alone: models have learnt conversations without QUIC among those of a name.
         let name = match flow.fields.get(ClientHello::SNI) {
-            Some(Value::Bytes(name)) => name,
+            Some(Value::Bytes(name)) if flow.protocol == 6 => name,
             _ => &[],
         };
         let service = if name.is_empty() { flow.responder.address } else { [0; 16] };

@@ -77,7 +77,7 @@ pub enum Pushed {
 }
 
 /// Packets of a prefix whose place is remembered.
-const MARKS: usize = 64;
+pub const MARKS: usize = 64;
 
 impl StreamPrefix {
     /// Notes a SYN: the first payload byte has the next sequence number.
@@ -392,6 +392,18 @@ impl StreamPrefix {
         Some(self.marks.get(after.checked_sub(1)?)?.1)
     }
 
+    /// Where the datagrams of a prefix end, of those whose end is known; `into` has room for all.
+    pub(crate) fn datagram_ends<'a>(&self, into: &'a mut [u32; MARKS]) -> &'a [u32] {
+        let begins = self.marks.iter().skip(1).map(|(start, _)| *start);
+        // Behind the last place that could be noted there may be several.
+        let last = (self.marks.len() < MARKS && !self.marks.is_empty()).then_some(self.data.len() as u32);
+        let mut count = 0;
+        for (end, slot) in begins.chain(last).zip(into.iter_mut()) {
+            (*slot, count) = (end, count + 1);
+        }
+        into.get(..count).unwrap_or_default()
+    }
+
     /// Becomes one without a byte again, and gives its memory back.
     fn reset(&mut self, spare: &mut Spare) {
         spare.give(std::mem::take(&mut self.data));
@@ -438,6 +450,30 @@ mod tests {
         prefix.push(0, b"begin", true, 1, LIMITS, &mut Spare::default());
         prefix.push(100, b"rest", false, 2, LIMITS, &mut Spare::default());
         assert_eq!((prefix.bytes(), prefix.is_closed()), (&b"begin"[..], true));
+    }
+
+    #[test]
+    fn datagrams_end_where_the_next_begins() {
+        let mut prefix = StreamPrefix::default();
+        let ends = |prefix: &StreamPrefix| prefix.datagram_ends(&mut [0; MARKS]).to_vec();
+        assert_eq!(ends(&prefix), []);
+        for (packet, datagram) in (1..).zip([&b"one"[..], b"", b"three", b"4"]) {
+            prefix.append_datagram(datagram, packet, LIMITS, &mut Spare::default());
+        }
+        assert_eq!(ends(&prefix), [3, 8, 9]);
+        // One for which there is not enough room, and one for which there is none.
+        for _ in 0..2 {
+            prefix.append_datagram(&[7; 60], 5, LIMITS, &mut Spare::default());
+        }
+        assert_eq!(ends(&prefix), [3, 8, 9, 64]);
+        // As many as there are places: where the last one ends nobody knows.
+        let limits = PrefixLimits { bytes: 1000, waiting: 0 };
+        let mut prefix = StreamPrefix::default();
+        for packet in 1..100 {
+            prefix.append_datagram(b"ab", packet, limits, &mut Spare::default());
+            let known = if packet < 64 { packet } else { 63 };
+            assert_eq!(ends(&prefix), (1..=known).map(|count| count as u32 * 2).collect::<Vec<_>>());
+        }
     }
 
     #[test]

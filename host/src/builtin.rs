@@ -6,6 +6,7 @@ use veilwatch_core::plugin::Declaration;
 pub fn declarations() -> Vec<Declaration> {
     [
         veilwatch_protocol_tls::declarations(),
+        veilwatch_protocol_quic::declarations(),
         veilwatch_protocol_dns::declarations(),
         veilwatch_protocol_ssh::declarations(),
         veilwatch_protocol_services::declarations(),

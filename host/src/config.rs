@@ -67,7 +67,7 @@ pub struct DetectionSettings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScoredFlows {
-    /// Those whose ClientHello was read.
+    /// Those over TCP whose ClientHello was read. Not those of QUIC: the models in the box have learnt from none.
     #[default]
     Tls,
     /// Those that a template recognised.
@@ -89,7 +89,7 @@ impl ScoredFlows {
     /// Whether a flow is one of them.
     pub fn has(self, flow: &FlowRecord) -> bool {
         match self {
-            Self::Tls => flow.fields.get(ClientHello::FIRST).is_some(),
+            Self::Tls => flow.protocol == 6 && flow.fields.get(ClientHello::FIRST).is_some(),
             Self::Recognised => flow.template.is_some(),
             Self::All => true,
         }
@@ -322,6 +322,7 @@ impl Config {
             ("early_packets", u64::from(flows.early_packets), 0..=1 << 20),
             ("early_seconds", u64::from(flows.early_seconds), 0..=604_800),
             ("hand_overs", u64::from(flows.hand_overs), 0..=64),
+            ("probe_datagrams", u64::from(flows.probe_datagrams), 1..=65_536),
             ("nesting", u64::from(flows.nesting), 1..=64),
             ("fragments_per_shard", u64::from(flows.fragments_per_shard), 1..=65_536),
             ("fragment_bytes_per_shard", u64::from(flows.fragment_bytes_per_shard), 1 << 17..=1 << 30),

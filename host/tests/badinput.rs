@@ -1,4 +1,4 @@
-//! Captures that other programs stumbled over, and one flow carried in 67 ways.
+//! Captures that other programs stumbled over, and two flows carried in 67 ways each.
 //!
 //! The captures are not part of the project; without them these tests say so and pass.
 
@@ -8,6 +8,7 @@ mod common;
 
 use common::{err, shared, veilwatch};
 use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, Summary
 use veilwatch::output::{JsonSink, Selection};
 use veilwatch::plugins::Registry;
 use veilwatch::source::Source;
+use veilwatch_core::record::{ClientHello, Ja4, ServerHello, ja4};
 
 fn pipeline() -> Pipeline {
     Pipeline::untrained(Config::builtin().unwrap(), &mut Registry::with_builtins().unwrap()).unwrap()
@@ -37,6 +39,27 @@ struct Rows(Vec<Vec<u32>>);
 impl Sink for Rows {
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
         self.0.extend(detection.scored.map(|scored| scored.row.iter().map(|value| value.to_bits()).collect()));
+        Ok(())
+    }
+}
+
+/// What QUIC shows of TLS: server name, JA4, whether the server's hello was read, and who the originator is.
+#[derive(Default)]
+struct Hellos(Vec<(String, String, bool, u16)>);
+
+impl Sink for Hellos {
+    fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+        let flow = detection.flow;
+        if let Some(hello) = flow.fields.record::<ClientHello<'_>>() {
+            assert!(detection.scored.is_none(), "QUIC has no score");
+            assert_eq!(
+                flow.template,
+                detection.pipeline.template_ids().iter().position(|id| id == "quic").map(|at| at as u8)
+            );
+            let answered = flow.fields.record::<ServerHello<'_>>().is_some();
+            let ja4 = ja4(&hello, Ja4::of(flow.protocol, &hello));
+            self.0.push((String::from_utf8_lossy(hello.sni).into_owned(), ja4, answered, flow.originator.port));
+        }
         Ok(())
     }
 }
@@ -145,6 +168,54 @@ fn any_number_of_workers_says_the_same() {
             assert!(lines(&path, workers) == one, "{} with {workers} workers", path.display());
         }
     }
+}
+
+/// Ways to carry QUIC of which a ClientHello is read and no ServerHello, and why.
+const UNANSWERED: [(&str, &str); 1] = [("client_only", "half of the flow is missing")];
+
+/// Every way shows as many ClientHellos as Wireshark finds, all of them the same, with the client as the originator.
+#[test]
+fn quic_is_read_however_it_is_carried() {
+    let Some(folder) = shared("badinput") else { return };
+    let pipeline = pipeline();
+    let mut ways = BTreeMap::new();
+    for (path, cells) in captures(&folder) {
+        let Some(way) = path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix("derived__quic__")) else {
+            continue;
+        };
+        let mut hellos = Hellos::default();
+        go(&pipeline, &path, 1, &mut hellos).unwrap();
+        // Where Wireshark finds no packet the cell is empty.
+        let expected: usize = cells["tshark_clienthellos"].parse().unwrap_or(0);
+        assert_eq!(hellos.0.len(), expected, "ClientHellos of {way}");
+        for (sni, ja4, answered, port) in hellos.0 {
+            assert_eq!(
+                (sni.as_str(), ja4.as_str()),
+                ("www.google.de", "q13d0308h3_55b375c5d22e_f0736a66fa6b"),
+                "{way}"
+            );
+            assert_eq!(port, 34_347, "the client of {way}");
+            let why = UNANSWERED.iter().find(|(name, _)| *name == way).map(|(_, why)| *why);
+            assert_eq!(answered, why.is_none(), "the ServerHello of {way}: {why:?}");
+            ways.insert(way.to_owned(), answered);
+        }
+    }
+    assert_eq!(ways.len(), 67 - 13, "those with a ClientHello");
+    // As it is written.
+    let mut sink = JsonSink::new(Vec::new(), Selection { all: true, min_score: None }, None, 512);
+    let plain = folder.join("derived_metamorphic/derived__quic__pcap_le_us.pcap");
+    let summary = go(&pipeline, &plain, 1, &mut sink).unwrap();
+    let text = String::from_utf8(sink.summary(&summary).unwrap()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["app_proto"], &line["proto"], &line["score"]), (&json!("quic"), &json!("UDP"), &json!(null)));
+    let tls = &line["tls"];
+    assert_eq!(
+        (&tls["version"], &tls["sni"], &tls["alpn"]),
+        (&json!("TLS 1.3"), &json!("www.google.de"), &json!("h3,h3-29,h3-28,h3-27"))
+    );
+    assert_eq!(tls["ja4"], "q13d0308h3_55b375c5d22e_f0736a66fa6b");
+    assert_eq!(tls["ja3s"]["hash"].as_str().map(str::len), Some(32));
+    assert_eq!((&line["fields"]["quic.version"], &line["fields"]["quic.dcil"]), (&json!(1), &json!(16)));
 }
 
 /// Ways to carry the flow that change what is known of it, and why.

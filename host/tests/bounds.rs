@@ -78,7 +78,7 @@ fn limits_in_the_result_are_those_of_the_table() {
     let (templates, engine): (BTreeSet<&str>, BTreeSet<&str>) =
         documented.iter().partition(|key| !["flows.", "context.", "output."].iter().any(|part| key.starts_with(part)));
     assert_eq!(engine, limits);
-    assert_eq!(templates.len(), 10, "{templates:?}");
+    assert_eq!(templates.len(), 14, "{templates:?}");
     // Each limit is a warning of its own, by its name.
     let warnings = everything.warnings();
     assert!(

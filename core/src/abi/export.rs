@@ -2,21 +2,21 @@
 
 use super::types::{
     RawClassifier, RawClassifier_TO, RawColumn, RawError, RawExtractor, RawExtractor_TO, RawField, RawFlowsRef,
-    RawInstance, RawManifest, RawProgress, RawSinkMut, RawStream, RawTemplate, RawTemplate_TO, RawTreeMut, RawValue,
-    number,
+    RawInstance, RawMade, RawManifest, RawPiece, RawProgress, RawSinkMut, RawStream, RawTemplate, RawTemplate_TO,
+    RawTreeMut, RawValue, number,
 };
 use crate::context::ConversationSnapshot;
 use crate::feature::{FlowBatch, FlowShape, FlowSource, Rows, RowsMut, SpltView};
 use crate::flow::{Direction, DirectionStats};
 use crate::plugin::dissect::{ByteRange, TreeSink};
 use crate::plugin::{
-    Carrier, Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginErrorKind, Progress,
-    ProtocolTemplate, RecordSink, Settings, SinkTarget, StreamView, TrainingSet, TreeTarget,
+    Carrier, Classifier, Declaration, FeatureExtractor, Instance, Made, PluginError, PluginErrorKind, ProtocolTemplate,
+    RecordSink, Settings, SinkTarget, StreamView, TrainingSet, TreeTarget,
 };
 use crate::record::{FieldId, FieldTable, Mark, Value};
-use crate::stream::Framing;
+use crate::stream::{Framing, MARKS};
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{RResult, RSlice, RSliceMut, RStr, RVec};
+use abi_stable::std_types::{ROption, RResult, RSlice, RSliceMut, RStr, RVec};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs plugin code; a panic becomes an error.
@@ -79,21 +79,46 @@ impl RawTemplate for Exported<Box<dyn ProtocolTemplate>> {
     }
     fn dissect(&self, stream: RawStream<'_>, mut tree: RawTreeMut<'_>) -> RResult<(), RawError> {
         guarded(|| {
-            self.0.dissect(&stream.view(), &mut TreeSink::new(&mut ImportedTree(&mut tree)));
+            let mut ends = [[0; MARKS]; 2];
+            let datagram_ends = copied(&mut ends, |backward| tree.datagram_ends(backward));
+            let view = StreamView { datagram_ends, ..stream.view() };
+            self.0.dissect(&view, &mut TreeSink::new(&mut ImportedTree(&mut tree)));
             Ok(())
         })
     }
     fn parse(&self, stream: RawStream<'_>, mut out: RawSinkMut<'_>) -> RResult<RawProgress, RawError> {
         guarded(|| {
             let framed = [false, true].map(|backward| out.framed(backward).into());
-            let view = StreamView { framed, ..stream.view() };
+            let mut ends = [[0; MARKS]; 2];
+            let datagram_ends = copied(&mut ends, |backward| out.datagram_ends(backward));
+            let view = StreamView { framed, datagram_ends, ..stream.view() };
             let mut target = ImportedSink(&mut out);
-            Ok(match self.0.parse(&view, &mut RecordSink::new(&mut target))? {
-                Progress::Done => RawProgress { done: true, forward: 0, backward: 0 },
-                Progress::More { forward, backward } => RawProgress { done: false, forward, backward },
-            })
+            Ok(self.0.parse(&view, &mut RecordSink::new(&mut target))?.into())
         })
     }
+    fn parse_contents(
+        &self,
+        contents: RStr<'_>,
+        stream: RawStream<'_>,
+        mut out: RawSinkMut<'_>,
+    ) -> RResult<ROption<RawProgress>, RawError> {
+        guarded(|| {
+            let mut target = ImportedSink(&mut out);
+            let said = self.0.parse_contents(contents.as_str(), &stream.view(), &mut RecordSink::new(&mut target))?;
+            Ok(said.map(RawProgress::from).into())
+        })
+    }
+}
+
+/// Ends of datagrams of both directions, which the other side keeps only as long as nothing is written to it.
+fn copied<'a, 'r>(ends: &'a mut [[u32; MARKS]; 2], of: impl Fn(bool) -> RSlice<'r, u32>) -> [&'a [u32]; 2] {
+    let mut both = ends.iter_mut().zip([false, true]).map(|(into, backward)| {
+        let ends = of(backward);
+        let count = ends.len().min(into.len());
+        into.iter_mut().zip(ends.iter()).for_each(|(into, end)| *into = *end);
+        into.get(..count).unwrap_or_default()
+    });
+    [both.next().unwrap_or_default(), both.next().unwrap_or_default()]
 }
 
 impl RawStream<'_> {
@@ -104,6 +129,7 @@ impl RawStream<'_> {
             forward_ended: self.forward_ended,
             backward_ended: self.backward_ended,
             framed: [None; 2],
+            datagram_ends: [&[]; 2],
             carrier: if self.protocol == Carrier::Udp as u8 { Carrier::Udp } else { Carrier::Tcp },
             originator_port: self.originator_port,
             responder_port: self.responder_port,
@@ -131,6 +157,11 @@ impl SinkTarget for ImportedSink<'_, '_> {
     }
     fn hand_over(&mut self, [forward, backward]: [usize; 2]) {
         self.0.hand_over(forward, backward);
+    }
+    fn hand_bytes(&mut self, contents: &str, made: Made<'_>) {
+        let pieces = made.pieces.map(|pieces| pieces.iter().map(RawPiece::from).collect::<Vec<_>>());
+        let side = |at: usize| RawMade { bytes: made.bytes[at].into(), pieces: pieces[at].as_slice().into() };
+        self.0.hand_bytes(contents.into(), side(0), side(1));
     }
     // Who has a right to what is known on the other side alone.
     fn refuse(&mut self) {}

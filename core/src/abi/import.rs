@@ -1,18 +1,17 @@
 //! The host's side: objects behind safe traits, so that after registration nobody knows where a plugin came from.
 
 use super::types::{
-    ClassifierObject, ExtractorObject, RawField, RawFlows, RawFlows_TO, RawFramed, RawFraming, RawInstance, RawRange,
-    RawSink, RawSink_TO, RawStream, RawTree, RawTree_TO, RawValue, TemplateObject, number,
+    ClassifierObject, ExtractorObject, RawField, RawFlows, RawFlows_TO, RawFramed, RawFraming, RawInstance, RawMade,
+    RawRange, RawSink, RawSink_TO, RawStream, RawTree, RawTree_TO, RawValue, TemplateObject, number,
 };
 use crate::feature::{Column, FlowBatch, FlowSource, Rows, RowsMut};
 use crate::flow::Direction;
 use crate::plugin::dissect::TreeSink;
 use crate::plugin::{
-    Classifier, FeatureExtractor, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, SinkTarget,
-    StreamView, TrainingSet, TreeTarget,
+    Classifier, FeatureExtractor, Instance, Made, Piece, PluginError, Probe, Progress, ProtocolTemplate, RecordSink,
+    SinkTarget, StreamView, TrainingSet, TreeTarget,
 };
 use crate::record::{FieldId, FieldKind, FieldSpec, FieldTable, Mark, Value};
-use crate::stream::Framed;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RSlice, RSliceMut, RStr};
 use std::cell::Cell;
@@ -88,20 +87,27 @@ impl ProtocolTemplate for ImportedTemplate {
         })
     }
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
-        let mut sink = ExportedSink { target: out.target(), allowed: &self.allowed, framed: stream.framed };
-        let progress = self.inner.parse(raw(stream), RawSink_TO::from_ptr(&mut sink, TD_Opaque)).into_result()?;
-        Ok(if progress.done {
-            Progress::Done
-        } else {
-            Progress::More { forward: progress.forward, backward: progress.backward }
-        })
+        let mut sink = ExportedSink { target: out.target(), allowed: &self.allowed, stream };
+        let said = self.inner.parse(raw(stream), RawSink_TO::from_ptr(&mut sink, TD_Opaque));
+        Ok(said.into_result()?.into())
     }
     fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
-        let mut sink = ExportedTree(tree.target());
+        let mut sink = ExportedTree { target: tree.target(), stream };
         let outcome = self.inner.dissect(raw(stream), RawTree_TO::from_ptr(&mut sink, TD_Opaque)).into_result();
         if let Err(error) = outcome {
             tree.fail(&error.message);
         }
+    }
+    fn parse_contents(
+        &self,
+        contents: &str,
+        stream: &StreamView<'_>,
+        out: &mut RecordSink<'_>,
+    ) -> Result<Option<Progress>, PluginError> {
+        let mut sink = ExportedSink { target: out.target(), allowed: &self.allowed, stream };
+        let out = RawSink_TO::from_ptr(&mut sink, TD_Opaque);
+        let said = self.inner.parse_contents(contents.into(), raw(stream), out).into_result()?;
+        Ok(said.into_option().map(Progress::from))
     }
 }
 
@@ -117,13 +123,13 @@ fn raw<'a>(stream: &StreamView<'a>) -> RawStream<'a> {
     }
 }
 
-struct ExportedSink<'a> {
+struct ExportedSink<'a, 's> {
     target: &'a mut dyn SinkTarget,
     allowed: &'a [Option<FieldKind>],
-    framed: [Option<Framed>; 2],
+    stream: &'a StreamView<'s>,
 }
 
-impl RawSink for ExportedSink<'_> {
+impl RawSink for ExportedSink<'_, '_> {
     fn set(&mut self, id: u16, value: RawValue<'_>) {
         let Some(value) = Option::<Value<'_>>::from(value) else { return };
         // What others read under this id must be what its owner declared.
@@ -151,24 +157,42 @@ impl RawSink for ExportedSink<'_> {
         self.target.resume();
     }
     fn framed(&self, backward: bool) -> RawFramed {
-        self.framed[usize::from(backward)].into()
+        self.stream.framed[usize::from(backward)].into()
+    }
+    fn datagram_ends(&self, backward: bool) -> RSlice<'_, u32> {
+        self.stream.datagram_ends[usize::from(backward)].into()
+    }
+    fn hand_bytes(&mut self, contents: RStr<'_>, forward: RawMade<'_>, backward: RawMade<'_>) {
+        let both = [forward, backward];
+        let pieces = both.map(|made| made.pieces.iter().map(Piece::from).collect::<Vec<_>>());
+        let made = Made {
+            bytes: [both[0].bytes.as_slice(), both[1].bytes.as_slice()],
+            pieces: [pieces[0].as_slice(), pieces[1].as_slice()],
+        };
+        self.target.hand_bytes(contents.as_str(), made);
     }
 }
 
-struct ExportedTree<'a>(&'a mut dyn TreeTarget);
+struct ExportedTree<'a, 's> {
+    target: &'a mut dyn TreeTarget,
+    stream: &'a StreamView<'s>,
+}
 
-impl RawTree for ExportedTree<'_> {
+impl RawTree for ExportedTree<'_, '_> {
     fn open(&mut self, label: RStr<'_>, value: RStr<'_>, bytes: RawRange) {
-        self.0.open(label.as_str(), value.as_str(), bytes.read());
+        self.target.open(label.as_str(), value.as_str(), bytes.read());
     }
     fn close(&mut self) {
-        self.0.close();
+        self.target.close();
     }
     fn fail(&mut self, message: RStr<'_>) {
-        self.0.fail(message.as_str());
+        self.target.fail(message.as_str());
     }
     fn is_full(&self) -> bool {
-        self.0.is_full()
+        self.target.is_full()
+    }
+    fn datagram_ends(&self, backward: bool) -> RSlice<'_, u32> {
+        self.stream.datagram_ends[usize::from(backward)].into()
     }
 }
 

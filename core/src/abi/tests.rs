@@ -6,8 +6,8 @@ use crate::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::dissect::{ByteRange, Tree, TreeSink};
 use crate::plugin::{
-    Carrier, Classifier, FeatureExtractor, Instance, PluginError, PluginErrorKind, Probe, Progress, ProtocolTemplate,
-    RecordSink, StreamView, TrainingSet,
+    Carrier, Classifier, FeatureExtractor, Instance, Made, Piece, PluginError, PluginErrorKind, Probe, Progress,
+    ProtocolTemplate, RecordSink, StreamView, TrainingSet,
 };
 use crate::record::{ClientHello, FieldId, FieldKind, FieldSpec, FieldTable, Mark, Record, Value};
 
@@ -159,6 +159,62 @@ impl ProtocolTemplate for Odd {
     }
 }
 
+/// Over UDP writes down where datagrams end, and hands the first one of each direction on with the last one's origin.
+/// Reads what it is handed as `inside`, fails over `broken`, and knows nothing else.
+#[derive(Default)]
+struct Maker {
+    ids: Vec<FieldId>,
+    contents: &'static str,
+}
+
+impl Maker {
+    fn note(&self, at: usize, text: &[u8], out: &mut RecordSink<'_>) {
+        out.field(self.ids[at], Value::Bytes(text));
+    }
+}
+
+impl ProtocolTemplate for Maker {
+    fn fields(&self) -> Vec<FieldSpec> {
+        ["maker.ends", "maker.inside"].map(|name| FieldSpec::new(name, FieldKind::Bytes, "words")).to_vec()
+    }
+    fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
+        self.ids = ids.to_vec();
+        Ok(())
+    }
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        if !self.contents.is_empty() && stream.forward.starts_with(b"make") { Probe::Certain } else { Probe::No }
+    }
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        self.note(0, format!("{:?}", stream.datagram_ends).as_bytes(), out);
+        let sides = [Direction::Forward, Direction::Backward];
+        let bytes = sides.map(|side| stream.datagrams(side).next().map_or(&[][..], |(_, bytes)| bytes));
+        let last = sides.map(|side| [Piece { at: 0, from: stream.datagrams(side).last().map_or(0, |(at, _)| at) }]);
+        out.hand_bytes(self.contents, Made { bytes, pieces: last.each_ref().map(|pieces| &pieces[..]) });
+        Ok(Progress::of(stream, false, false))
+    }
+    fn parse_contents(
+        &self,
+        contents: &str,
+        stream: &StreamView<'_>,
+        out: &mut RecordSink<'_>,
+    ) -> Result<Option<Progress>, PluginError> {
+        match contents {
+            "inside" => {
+                self.note(1, &[stream.forward, b"|", stream.backward].concat(), out);
+                out.mark(Mark::ServerHello, Direction::Backward, 1);
+                // Of another.
+                out.field(FieldId(u16::MAX), Value::U64(1));
+                Ok(Some(Progress::Done))
+            }
+            "broken" => panic!("a template that panics over what others made"),
+            _ => Ok(None),
+        }
+    }
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        tree.leaf("ends", &format!("{:?}", stream.datagram_ends), None);
+    }
+}
+
 fn across(instance: Instance) -> Instance {
     import::unwrap(export::wrap(instance))
 }
@@ -177,6 +233,10 @@ fn wired(mut template: Box<dyn ProtocolTemplate>, fields: &mut FieldTable) -> Ve
 }
 
 fn flows(templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecord>, u64) {
+    flows_over(6, templates, said)
+}
+
+fn flows_over(protocol: u8, templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecord>, u64) {
     let mut table = FlowTable::new(FlowLimits::default(), 3);
     for (at, forth) in [(1u64, true), (2, false), (3, true)] {
         let packet = Decoded {
@@ -184,11 +244,11 @@ fn flows(templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecor
             dst: [if forth { 2 } else { 1 }; 16],
             src_port: if forth { 5 } else { 443 },
             dst_port: if forth { 443 } else { 5 },
-            protocol: 6,
+            protocol,
             lan: 0,
             ip_len: 40 + said.len() as u32,
             payload_len: said.len() as u32,
-            tcp: Some(Tcp { seq: (at * 1000) as u32, flags: Tcp::ACK }),
+            tcp: (protocol == 6).then_some(Tcp { seq: (at * 1000) as u32, flags: Tcp::ACK }),
             payload: said,
         };
         table.push(at, at * 1_234_567_891, &packet, templates);
@@ -299,4 +359,44 @@ fn a_classifier_learns_and_scores_the_same_from_across() {
     let error = foreign.load(&saved[1..]).unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (PluginErrorKind::Data, "eight bytes are wanted"));
     foreign.load(&saved).unwrap();
+}
+
+#[test]
+fn datagrams_and_made_bytes_cross() {
+    let read = |contents, foreign: bool| {
+        let mut fields = FieldTable::new();
+        // The first one makes, the second one reads.
+        let templates: Vec<_> = [contents, ""]
+            .into_iter()
+            .flat_map(|contents| {
+                let maker = Instance::Protocol(Box::new(Maker { contents, ..Maker::default() }));
+                let Instance::Protocol(maker) = (if foreign { across(maker) } else { maker }) else { unreachable!() };
+                wired(maker, &mut fields)
+            })
+            .collect();
+        let (mut records, errors) = flows_over(17, &templates, b"make");
+        let record = records.remove(0);
+        let text = |name| match fields.id(name).and_then(|id| record.fields.get(id)) {
+            Some(Value::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        };
+        let told = (text("maker.ends"), text("maker.inside"), record.marks[Mark::ServerHello as usize], errors);
+        (told, record)
+    };
+    for foreign in [false, true] {
+        let (told, record) = read("inside", foreign);
+        assert_eq!(told, ("[[4, 8], [4]]".into(), "make|make".into(), Some(2), 0), "{foreign}");
+        let [guest] = &record.guests[..] else { panic!("{:?}", record.guests) };
+        // What is not its own is left out behind a boundary alone.
+        assert_eq!((record.template, guest.template, guest.refused), (Some(0), 1, u32::from(foreign)));
+        let (told, record) = read("else", foreign);
+        assert_eq!((told.1.as_str(), record.guests.len(), told.3), ("", 0, 0));
+    }
+    let (told, record) = read("broken", true);
+    assert_eq!((told.0.as_str(), told.1.as_str(), told.3), ("[[4, 8], [4]]", "", 1));
+    assert_eq!(record.probe_errors[0].1.message, "panicked: a template that panics over what others made");
+    assert_eq!((record.template, record.probe_errors.len()), (Some(0), 1), "asked once and no more");
+    let stream = StreamView { datagram_ends: [&[1, 2], &[]], ..StreamView::default() };
+    let Instance::Protocol(foreign) = across(Instance::Protocol(Box::<Maker>::default())) else { unreachable!() };
+    assert_eq!(Tree::of(&*foreign, &stream).nodes[0].value, "[[1, 2], []]");
 }

@@ -4,10 +4,10 @@ use crate::context::ConversationSnapshot;
 use crate::feature::{Column, Evidence, FlowShape};
 use crate::flow::{Direction, DirectionStats, Moments};
 use crate::plugin::dissect::ByteRange;
-use crate::plugin::{Manifest, PluginError, PluginErrorKind, PluginKind};
+use crate::plugin::{Manifest, Piece, PluginError, PluginErrorKind, PluginKind, Progress};
 use crate::record::{FieldKind, FieldSpec, Value};
 use crate::stream::{Framed, Framing};
-use abi_stable::std_types::{RBox, RResult, RSlice, RSliceMut, RStr, RString, RVec};
+use abi_stable::std_types::{RBox, ROption, RResult, RSlice, RSliceMut, RStr, RString, RVec};
 use abi_stable::{StableAbi, sabi_trait};
 
 /// [`Manifest`].
@@ -177,6 +177,21 @@ pub struct RawProgress {
     pub backward: usize,
 }
 
+impl From<Progress> for RawProgress {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Done => Self { done: true, forward: 0, backward: 0 },
+            Progress::More { forward, backward } => Self { done: false, forward, backward },
+        }
+    }
+}
+
+impl From<RawProgress> for Progress {
+    fn from(RawProgress { done, forward, backward }: RawProgress) -> Self {
+        if done { Self::Done } else { Self::More { forward, backward } }
+    }
+}
+
 /// Where a foreign template writes to.
 #[sabi_trait]
 pub trait RawSink {
@@ -193,6 +208,40 @@ pub trait RawSink {
     /// What is left out of a direction, since 1.1: it has no place in [`RawStream`], whose layout is that of 1.0.
     fn framed(&self, _backward: bool) -> RawFramed {
         RawFramed { there: false, at: 0, missing: 0 }
+    }
+    /// Where a direction's datagrams end, since 1.2.
+    fn datagram_ends(&self, _backward: bool) -> RSlice<'_, u32> {
+        RSlice::EMPTY
+    }
+    /// Since 1.2.
+    fn hand_bytes(&mut self, _contents: RStr<'_>, _forward: RawMade<'_>, _backward: RawMade<'_>) {}
+}
+
+/// [`crate::plugin::Made`], of one direction; since 1.2.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawMade<'a> {
+    pub bytes: RSlice<'a, u8>,
+    pub pieces: RSlice<'a, RawPiece>,
+}
+
+/// [`Piece`]; since 1.2.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawPiece {
+    pub at: usize,
+    pub from: usize,
+}
+
+impl From<&Piece> for RawPiece {
+    fn from(&Piece { at, from }: &Piece) -> Self {
+        Self { at, from }
+    }
+}
+
+impl From<&RawPiece> for Piece {
+    fn from(&RawPiece { at, from }: &RawPiece) -> Self {
+        Self { at, from }
     }
 }
 
@@ -276,6 +325,10 @@ pub trait RawTree {
     fn fail(&mut self, message: RStr<'_>);
     #[sabi(last_prefix_field)]
     fn is_full(&self) -> bool;
+    /// Where a direction's datagrams end, since 1.2.
+    fn datagram_ends(&self, _backward: bool) -> RSlice<'_, u32> {
+        RSlice::EMPTY
+    }
 }
 
 /// A batch of flows for a foreign extractor: accessors by number, so that the set can grow.
@@ -319,6 +372,15 @@ pub trait RawTemplate: Send + Sync {
     /// Since 1.1.
     fn dissect(&self, _stream: RawStream<'_>, _tree: RawTreeMut<'_>) -> RResult<(), RawError> {
         RResult::ROk(())
+    }
+    /// Whether it reads such contents, and the progress where it does; since 1.2.
+    fn parse_contents(
+        &self,
+        _contents: RStr<'_>,
+        _stream: RawStream<'_>,
+        _out: RawSinkMut<'_>,
+    ) -> RResult<ROption<RawProgress>, RawError> {
+        RResult::ROk(ROption::RNone)
     }
 }
 

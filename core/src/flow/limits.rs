@@ -28,8 +28,11 @@ pub struct FlowLimits {
     pub early_packets: u32,
     /// Seconds from a flow's first packet to the one at which it gives an early record; 0 for none.
     pub early_seconds: u32,
-    /// Times that a flow's templates may hand the rest of it over to others.
+    /// Times that a flow's templates may hand the rest of it over to others; and as often, in one parse, bytes that
+    /// they made.
     pub hand_overs: u32,
+    /// Datagrams of a UDP flow at which templates look, each by itself, until one of them is somebody's.
+    pub probe_datagrams: u32,
     /// Headers of one packet that may hold another packet or frame.
     pub nesting: u8,
     /// Packets that may wait for their other parts.
@@ -68,6 +71,7 @@ impl Default for FlowLimits {
             early_packets: 0,
             early_seconds: 0,
             hand_overs: 4,
+            probe_datagrams: 64,
             nesting: decoding.nesting,
             fragments_per_shard: decoding.fragments_per_shard,
             fragment_bytes_per_shard: decoding.fragment_bytes_per_shard,

@@ -10,6 +10,7 @@ mod hand_over;
 mod hosts;
 mod key;
 mod limits;
+mod made;
 mod notice;
 mod open;
 mod record;
@@ -19,7 +20,7 @@ mod table;
 pub use key::{Endpoint, FlowKey, format_address};
 pub use limits::{FlowCounters, FlowLimits};
 pub use notice::{Notice, Noticed};
-pub use record::{EndReason, FlowRecord, Handed};
+pub use record::{EndReason, FlowRecord, Guest, Handed};
 pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
 pub use table::{FlowTable, Place, Templates};
 

@@ -1,13 +1,14 @@
 //! One open flow: its counts, its beginnings, and what templates read out of them.
 
+use super::made::{self, Hands, Scene, origin};
 use super::{
     Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker,
     Templates, Told,
 };
 use crate::packet::{Decoded, Tcp};
-use crate::plugin::{Carrier, Probe, Progress, RecordSink, StreamView};
+use crate::plugin::{Carrier, Made, Piece, Probe, Progress, RecordSink, StreamView};
 use crate::record::{FieldId, FieldStore, Mark, Value};
-use crate::stream::{Framed, Framing, PrefixLimits, PrefixPair, Pushed, Spare, StreamPrefix};
+use crate::stream::{Framed, Framing, MARKS, PrefixLimits, PrefixPair, Pushed, Spare, StreamPrefix};
 use sha2::{Digest, Sha256};
 
 /// What reading a flow takes beside the flow.
@@ -17,12 +18,16 @@ pub(super) struct Means<'a> {
     /// Bytes that prefixes of the shard may still take.
     pub(super) budget: usize,
     pub(super) hand_overs: u32,
+    /// Datagrams at which templates look, each by itself, until one is somebody's.
+    pub(super) datagrams: u32,
     pub(super) counters: &'a mut FlowCounters,
     pub(super) spare: &'a mut Spare,
     /// Where templates write to, until it is known that they have not failed.
     pub(super) draft: &'a mut FieldStore,
     /// Fields of flows that are no more.
     pub(super) stores: &'a mut Vec<FieldStore>,
+    /// The same for those that read what others made.
+    pub(super) aside: &'a mut FieldStore,
 }
 
 /// What a flow's prefixes are for, right now.
@@ -55,6 +60,10 @@ pub(super) struct Flow {
     /// FIN seen, by direction.
     pub(super) fin: [bool; 2],
     pub(super) reset: bool,
+    /// Whether it was counted that more was handed on than may be, and that more bytes were than are taken.
+    pub(super) handed_too_much: [bool; 2],
+    /// How often what there was was nobody's.
+    pub(super) passed_over: u32,
     /// Whether it gave its early record.
     pub(super) early_given: bool,
     /// Whether a template read it since somebody last asked.
@@ -134,7 +143,7 @@ impl Flow {
             return;
         }
         if self.prefixes.is_none() && self.is_nobodys(direction, packet, means.limits, means.templates) {
-            self.stop_reading(means.spare);
+            self.pass_over(means);
             return;
         }
         if means.budget < packet.payload.len() {
@@ -189,7 +198,8 @@ impl Flow {
         }
     }
 
-    /// Whether no template knows the very first payload: most flows are nobody's, and nothing of them need be kept.
+    /// Whether no template knows the first payload that is looked at: most flows are nobody's, and nothing of them need
+    /// be kept.
     fn is_nobodys(
         &self,
         direction: Direction,
@@ -217,6 +227,7 @@ impl Flow {
             forward_ended: false,
             backward_ended: false,
             framed: [None; 2],
+            datagram_ends: [&[]; 2],
             carrier: if self.key.protocol == 6 { Carrier::Tcp } else { Carrier::Udp },
             originator_port: originator.port,
             responder_port: responder.port,
@@ -269,6 +280,7 @@ impl Flow {
                 let framed = prefixes[at].framed()?;
                 Some(Framed { at: framed.at.saturating_sub(base[at]), ..framed })
             }),
+            datagram_ends: [&[]; 2],
             carrier: if key.protocol == 6 { Carrier::Tcp } else { Carrier::Udp },
             originator_port: originator.port,
             responder_port: responder.port,
@@ -300,8 +312,23 @@ impl Flow {
         }
         self.reading = Reading::Probing(candidates);
         if candidates == 0 {
-            self.stop_reading(means.spare);
+            self.pass_over(means);
         }
+    }
+
+    /// What there is, nobody knows, and nothing of it is kept. Over UDP the next datagram is looked at by itself: what
+    /// came before need not belong to it, and a datagram of nonsense must not hide what follows.
+    fn pass_over(&mut self, means: &mut Means<'_>) {
+        self.stop_reading(means.spare);
+        self.passed_over = self.passed_over.saturating_add(1);
+        if self.key.protocol == 17 && self.record.handed.is_empty() && self.passed_over < means.datagrams {
+            self.reading = Reading::Probing(self.willing(means.templates));
+        }
+    }
+
+    /// The templates that have not failed on this flow.
+    fn willing(&self, templates: &Templates) -> u64 {
+        self.record.probe_errors.iter().fold(all(templates), |others, (failed, _)| others & !(1 << failed))
     }
 
     /// Has a template read what is there; whether it handed the rest over to one that is to read now.
@@ -309,17 +336,48 @@ impl Flow {
         let (Some(prefixes), Some(parser)) = (&self.prefixes, means.templates.get(usize::from(template))) else {
             return false;
         };
-        let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
+        let mut view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
+        let mut ends = [[0; MARKS]; 2];
+        if view.carrier == Carrier::Udp {
+            let [forward, backward] = &mut ends;
+            view.datagram_ends = [
+                datagram_ends(&prefixes[0], self.base[0], forward),
+                datagram_ends(&prefixes[1], self.base[1], backward),
+            ];
+        }
         // What an earlier parse wrote goes when this one has succeeded, not before. What those wrote that handed the
         // flow over stays.
         match self.record.handed.last() {
             Some(earlier) => means.draft.copy_from(&earlier.fields),
             None => means.draft.clear(),
         }
-        let mut target = Writing::to(means.draft);
+        let hands = Hands::new(means.hand_overs, means.limits.bytes as usize);
+        let mut target = Writing::to(means.draft, hands);
         let outcome = parser.parse(&view, &mut RecordSink::new(&mut target));
-        let Writing { fields, marks, swap, resumes, frames, handed, dropped, refused } = target;
+        let Writing { fields, mut marks, swap, resumes, frames, handed, hands, dropped, refused, .. } = target;
         means.counters.fields_dropped += dropped;
+        if outcome.is_ok() && (resumes || !self.record.guests.is_empty() || !hands.is_empty() || hands.refused) {
+            let behind = self.record.handed.len();
+            let scene = Scene {
+                host: template,
+                behind,
+                view: if swap { view.turned() } else { view },
+                templates: means.templates,
+                failed: &self.record.probe_errors,
+            };
+            let read = made::read(hands, &scene, fields, means.aside, &mut marks);
+            means.counters.fields_dropped += read.dropped;
+            means.counters.template_errors += read.errors.len() as u64;
+            let counters = [&mut means.counters.hand_overs_refused, &mut means.counters.prefix_full];
+            for ((known, now), counter) in self.handed_too_much.iter_mut().zip([read.refused, read.cut]).zip(counters) {
+                *counter += u64::from(now && !*known);
+                *known |= now;
+            }
+            let guests = &mut self.record.guests;
+            guests.retain(|guest| guest.behind < behind || resumes);
+            guests.extend(read.guests);
+            self.record.probe_errors.extend(read.errors);
+        }
         self.record.refused = self.record.refused.max(refused);
         self.reread |= outcome.is_ok();
         if outcome.is_ok() {
@@ -396,8 +454,7 @@ impl Flow {
         let (fields, marks) = (self.record.fields.clone(), self.record.marks);
         self.record.handed.push(Handed { template, fields, marks, refused: self.record.refused });
         self.base = [0, 1].map(|at: usize| self.base[at].saturating_add(offsets[at]));
-        let others =
-            self.record.probe_errors.iter().fold(all(means.templates), |others, (failed, _)| others & !(1 << failed));
+        let others = self.willing(means.templates);
         self.reading = Reading::Probing(others & !(1 << template));
         self.probe(others & !(1 << template), ended, means);
         matches!(self.reading, Reading::Parsing { .. })
@@ -440,6 +497,15 @@ impl Flow {
     }
 }
 
+/// Where a prefix's datagrams end, counted from `base`.
+fn datagram_ends<'a>(prefix: &StreamPrefix, base: usize, into: &'a mut [u32; MARKS]) -> &'a [u32] {
+    let count = prefix.datagram_ends(into).len();
+    let ends = into.get_mut(..count).unwrap_or_default();
+    let first = ends.partition_point(|end| *end as usize <= base);
+    ends.iter_mut().for_each(|end| *end = end.saturating_sub(base as u32));
+    ends.get(first..).unwrap_or_default()
+}
+
 /// Every template of a pipeline, one bit each.
 pub(super) fn all(templates: &Templates) -> u64 {
     if templates.len() >= 64 { u64::MAX } else { (1 << templates.len()) - 1 }
@@ -460,9 +526,9 @@ pub(super) fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
 }
 
 /// What a template writes during one parse.
-struct Writing<'a> {
-    fields: &'a mut FieldStore,
-    marks: [Option<(Direction, usize)>; Mark::COUNT],
+pub(super) struct Writing<'a> {
+    pub(super) fields: &'a mut FieldStore,
+    pub(super) marks: [Option<(Direction, usize)>; Mark::COUNT],
     swap: bool,
     /// What was written before stands.
     resumes: bool,
@@ -470,14 +536,18 @@ struct Writing<'a> {
     frames: [Option<(Direction, Framing)>; 2],
     /// Where the rest begins, if it is handed over.
     handed: Option<[usize; 2]>,
+    /// What it made and hands on.
+    pub(super) hands: Hands,
+    /// Where the bytes come from that it reads, if another template made them.
+    pub(super) within: Option<&'a [Vec<Piece>; 2]>,
     /// Values for which there was no room.
-    dropped: u64,
+    pub(super) dropped: u64,
     /// Values that the template had no right to write.
-    refused: u32,
+    pub(super) refused: u32,
 }
 
 impl<'a> Writing<'a> {
-    fn to(fields: &'a mut FieldStore) -> Self {
+    pub(super) fn to(fields: &'a mut FieldStore, hands: Hands) -> Self {
         Self {
             fields,
             marks: [None; Mark::COUNT],
@@ -485,6 +555,8 @@ impl<'a> Writing<'a> {
             resumes: false,
             frames: [None; 2],
             handed: None,
+            hands,
+            within: None,
             dropped: 0,
             refused: 0,
         }
@@ -496,7 +568,7 @@ impl crate::plugin::SinkTarget for Writing<'_> {
         self.dropped += u64::from(!self.fields.set(id, value));
     }
     fn mark(&mut self, mark: Mark, direction: Direction, offset: usize) {
-        self.marks[mark as usize] = Some((direction, offset));
+        self.marks[mark as usize] = Some((direction, origin(self.within, direction.index(), offset)));
     }
     fn swap_directions(&mut self) {
         self.swap = true;
@@ -509,6 +581,9 @@ impl crate::plugin::SinkTarget for Writing<'_> {
     }
     fn hand_over(&mut self, offsets: [usize; 2]) {
         self.handed = Some(offsets);
+    }
+    fn hand_bytes(&mut self, contents: &str, made: Made<'_>) {
+        self.hands.take(contents, &made, self.within);
     }
     fn refuse(&mut self) {
         self.refused = self.refused.saturating_add(1);

@@ -2,7 +2,7 @@ use super::{DirectionStats, Endpoint, Splt};
 use crate::context::{ConversationSnapshot, DnsSnapshot};
 use crate::feature::FlowShape;
 use crate::plugin::PluginError;
-use crate::record::{FieldStore, Mark};
+use crate::record::{FieldId, FieldStore, Mark};
 
 /// Why a flow ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +54,21 @@ pub struct Handed {
     pub refused: u32,
 }
 
+/// A template that read bytes which another one had made of the flow, and what is its in the record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guest {
+    /// The template, as its place in the pipeline.
+    pub template: u8,
+    /// Templates that had handed the flow over before the one that made the bytes.
+    pub behind: usize,
+    /// The fields that it wrote.
+    pub fields: Vec<FieldId>,
+    /// What it marked; index by [`Mark`].
+    pub marks: [bool; Mark::COUNT],
+    /// Values that it had no right to write.
+    pub refused: u32,
+}
+
 /// A finished flow, or one that gives its early record: everything that later stages know of it.
 ///
 /// The order is that of memory: what every packet changes stands first.
@@ -92,7 +107,10 @@ pub struct FlowRecord {
     pub marks: [Option<u64>; Mark::COUNT],
     /// The templates that handed it over, in order; `template` is none of them, unless nobody recognised the rest.
     pub handed: Vec<Handed>,
-    /// Templates that failed while they looked, with what they said; each counted as not recognising it.
+    /// The templates that read bytes which those made, in order.
+    pub guests: Vec<Guest>,
+    /// Templates that failed while they looked, with what they said; each counted as not recognising it. And those that
+    /// failed over bytes that another one had made, of which nothing is there.
     pub probe_errors: Vec<(u8, PluginError)>,
     /// What the template said, where it failed; the flow is read no further then.
     pub template_error: Option<Box<PluginError>>,
@@ -120,6 +138,7 @@ impl FlowRecord {
             splt: Splt::default(),
             template: None,
             handed: Vec::new(),
+            guests: Vec::new(),
             probe_errors: Vec::new(),
             refused: 0,
             template_error: None,
@@ -165,6 +184,7 @@ impl FlowRecord {
         self.fields = FieldStore::default();
         self.marks = [None; Mark::COUNT];
         self.handed.clear();
+        self.guests.clear();
     }
 
     /// Forgets all but the first `kept` templates of those that read it one after the other, as if nobody had recognised
@@ -179,6 +199,19 @@ impl FlowRecord {
         self.fields = last.fields;
         self.marks = last.marks;
         self.handed.truncate(kept);
+        self.guests.retain(|guest| guest.behind < kept);
+    }
+
+    /// Forgets what one template read of bytes that others made, as if it read no such contents.
+    pub fn forget_guest(&mut self, template: u8) {
+        for guest in self.guests.extract_if(.., |guest| guest.template == template) {
+            for fields in self.handed.iter_mut().map(|part| &mut part.fields).chain([&mut self.fields]) {
+                fields.remove(&guest.fields);
+            }
+            for (mark, _) in self.marks.iter_mut().zip(guest.marks).filter(|(_, its)| *its) {
+                *mark = None;
+            }
+        }
     }
 
     /// The templates that read it, in order, each with the values that it had no right to write.

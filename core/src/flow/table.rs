@@ -52,6 +52,7 @@ struct Reserve {
     draft: FieldStore,
     /// Fields of such records: few flows have any, and those that do have much the same.
     stores: Vec<FieldStore>,
+    aside: FieldStore,
     /// Records that nobody needs any more.
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
     records: Vec<Box<FlowRecord>>,
@@ -73,10 +74,12 @@ impl Reserve {
             limits: PrefixLimits { bytes: limits.prefix_bytes, waiting: limits.prefix_waiting },
             budget: (limits.prefix_bytes_per_shard as usize).saturating_sub(held),
             hand_overs: limits.hand_overs,
+            datagrams: limits.probe_datagrams,
             counters,
             spare: &mut self.spare,
             draft: &mut self.draft,
             stores: &mut self.stores,
+            aside: &mut self.aside,
         }
     }
 
@@ -268,6 +271,8 @@ impl FlowTable {
             base: [0; 2],
             prefixes: None,
             anchors: [None; 2],
+            passed_over: 0,
+            handed_too_much: [false; 2],
             early_given: false,
             reread: false,
             told: Told::default(),

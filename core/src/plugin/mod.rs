@@ -63,7 +63,7 @@ pub use classifier::{Classifier, TrainingSet};
 pub use declare::{Create, Declaration, Instance, Manifest, PluginKind};
 pub use reader::Reader;
 pub use settings::{PluginError, PluginErrorKind, Settings, within};
-pub use template::{Carrier, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
+pub use template::{Carrier, Made, Piece, Probe, Progress, ProtocolTemplate, RecordSink, StreamView, TLS_HANDSHAKE};
 
 pub(crate) use dissect::TreeTarget;
 pub(crate) use template::SinkTarget;

@@ -38,6 +38,45 @@ pub trait ProtocolTemplate: Send + Sync {
     /// Draws what it reads as a tree for people, for one flow that somebody looks at. Draws nothing unless a template has
     /// its own.
     fn dissect(&self, _stream: &StreamView<'_>, _tree: &mut TreeSink<'_>) {}
+
+    /// Reads bytes that another template made out of the flow and handed on with [`RecordSink::hand_bytes`]: `contents`
+    /// says what they are, such as [`TLS_HANDSHAKE`]. `None` where it reads no such contents, which is what a template
+    /// says that has nothing of its own here.
+    ///
+    /// What it writes and marks stands in the flow's record beside what the other one wrote. The flow stays the
+    /// other's: whether more bytes are read is for that one to say, and nothing of a sink but fields, marks and
+    /// `hand_bytes` does anything here. An error costs this template's words alone.
+    fn parse_contents(
+        &self,
+        _contents: &str,
+        _stream: &StreamView<'_>,
+        _out: &mut RecordSink<'_>,
+    ) -> Result<Option<Progress>, PluginError> {
+        Ok(None)
+    }
+}
+
+/// Contents of bytes that are handed on: the handshake messages of TLS (RFC 8446 section 4), one after the other,
+/// without records around them.
+pub const TLS_HANDSHAKE: &str = "tls-handshake";
+
+/// Bytes that a template made out of a flow, for one that reads such contents.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Made<'a> {
+    /// What it made of each direction, forward first.
+    pub bytes: [&'a [u8]; 2],
+    /// Where in the flow these came from, so that marks lead to packets; ascending. A byte comes from where the last
+    /// piece does that does not begin behind it, and what precedes the first piece from the direction's beginning.
+    pub pieces: [&'a [Piece]; 2],
+}
+
+/// Where made bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it begins in the bytes that were made.
+    pub at: usize,
+    /// A byte of the same direction, as this template was shown it, that brought it.
+    pub from: usize,
 }
 
 /// What carries a stream.
@@ -47,7 +86,7 @@ pub enum Carrier {
     /// TCP: the prefixes are byte streams.
     #[default]
     Tcp = 6,
-    /// UDP: the prefixes are datagrams one after the other.
+    /// UDP: the prefixes are datagrams one after the other; [`StreamView::datagrams`] takes them apart.
     Udp = 17,
 }
 
@@ -64,6 +103,9 @@ pub struct StreamView<'a> {
     pub backward_ended: bool,
     /// Where only headers are left of a direction's frames, as [`RecordSink::frames`] asked for; forward first.
     pub framed: [Option<Framed>; 2],
+    /// Over UDP, where in each direction's bytes the datagrams end, as far as that is known: of the first 64 of them.
+    /// Forward first; parses and trees see it, [`probe`](ProtocolTemplate::probe) does not.
+    pub datagram_ends: [&'a [u32]; 2],
     /// What carries it.
     pub carrier: Carrier,
     /// The originator's port.
@@ -78,6 +120,33 @@ impl<'a> StreamView<'a> {
         match direction {
             Direction::Forward => self.forward,
             Direction::Backward => self.backward,
+        }
+    }
+
+    /// The datagrams of one direction whose ends are known, each with the offset at which it begins. One that the
+    /// capture cut, or for which there was no room, is there as far as it was kept.
+    pub fn datagrams(&self, direction: Direction) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
+        let bytes = self.bytes(direction);
+        let mut begin = 0;
+        self.datagram_ends[direction.index()].iter().filter_map(move |end| {
+            let at = std::mem::replace(&mut begin, *end as usize);
+            Some((at, bytes.get(at..*end as usize)?))
+        })
+    }
+
+    /// The same flow seen from its other side.
+    pub(crate) fn turned(self) -> Self {
+        let Self { framed: [near, far], datagram_ends: [first, second], .. } = self;
+        Self {
+            forward: self.backward,
+            backward: self.forward,
+            forward_ended: self.backward_ended,
+            backward_ended: self.forward_ended,
+            framed: [far, near],
+            datagram_ends: [second, first],
+            originator_port: self.responder_port,
+            responder_port: self.originator_port,
+            ..self
         }
     }
 
@@ -142,6 +211,7 @@ pub(crate) trait SinkTarget {
     fn resume(&mut self);
     /// `offsets` are those of both directions, forward first.
     fn hand_over(&mut self, offsets: [usize; 2]);
+    fn hand_bytes(&mut self, contents: &str, made: Made<'_>);
     /// A value that is left out because the template has no right to it.
     fn refuse(&mut self);
 }
@@ -210,5 +280,16 @@ impl<'a> RecordSink<'a> {
     /// there. A flow is handed over [`FlowLimits::hand_overs`](crate::flow::FlowLimits) times at most.
     pub fn hand_over(&mut self, forward: usize, backward: usize) {
         self.target.hand_over([forward, backward]);
+    }
+
+    /// Has bytes that this template made read by the first template that reads such contents
+    /// ([`ProtocolTemplate::parse_contents`]): what it decrypted, decompressed or put together.
+    ///
+    /// They are read once this parse has come back without an error, as part of it: the next parse begins anew, and
+    /// hands over all that there is by then. The flow's template stays this one. Offsets count in the directions as
+    /// they will be after [`swap_directions`](Self::swap_directions). So often in one parse as a flow may be handed
+    /// over at most, however deep; of each direction as many bytes at most as are kept of a flow's.
+    pub fn hand_bytes(&mut self, contents: &str, made: Made<'_>) {
+        self.target.hand_bytes(contents, made);
     }
 }

@@ -307,6 +307,11 @@ impl FieldStore {
         self.slots.capacity() == 0
     }
 
+    /// Forgets some fields; the memory of their values is not given back.
+    pub fn remove(&mut self, ids: &[FieldId]) {
+        self.slots.retain(|slot| !ids.contains(&slot.id));
+    }
+
     /// Forgets all fields and keeps the memory.
     pub fn clear(&mut self) {
         self.slots.clear();

@@ -65,6 +65,18 @@ pub enum Ja4 {
     Dtls,
 }
 
+impl Ja4 {
+    /// What carried a hello in a flow of this IP protocol. Over UDP that is QUIC, unless the hello says a version of
+    /// DTLS, which counts downwards from 0xfeff (RFC 9147 section 5.3).
+    pub fn of(protocol: u8, hello: &ClientHello<'_>) -> Self {
+        match (protocol, hello.version >> 8) {
+            (17, 0xfe) => Self::Dtls,
+            (17, _) => Self::Quic,
+            _ => Self::Tcp,
+        }
+    }
+}
+
 /// JA4: `a_b_c`, readable part, hash of the sorted ciphers, hash of the sorted extensions with signature algorithms.
 pub fn ja4(hello: &ClientHello<'_>, carrier: Ja4) -> String {
     let [a, b, c] = parts(hello, carrier);
@@ -176,6 +188,13 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(ja4(&hello, Ja4::Tcp), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+    }
+
+    #[test]
+    fn the_carrier_is_the_first_letter() {
+        let hello = |version| ClientHello { version, ..ClientHello::default() };
+        let letter = |protocol, version| ja4(&hello(version), Ja4::of(protocol, &hello(version))).remove(0);
+        assert_eq!([letter(6, 0x0303), letter(17, 0x0303), letter(17, 0xfefd)], ['t', 'q', 'd']);
     }
 
     /// The first example of the JA3 announcement.

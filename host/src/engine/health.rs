@@ -114,6 +114,16 @@ impl<'p> Health<'p> {
         if let Some(kept) = kept {
             flow.keep_templates(kept);
         }
+        let guests: Vec<(u8, u32)> = flow.guests.iter().map(|guest| (guest.template, guest.refused)).collect();
+        for (template, refused) in guests {
+            let Some(place) = self.pipeline.template_place(template) else { continue };
+            if refused > 0 {
+                self.fail(place, record, &foreign(refused))?;
+            }
+            if !self.works(place) {
+                flow.forget_guest(template);
+            }
+        }
         Ok(())
     }
 

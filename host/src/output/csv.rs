@@ -162,7 +162,7 @@ impl<W: Write> Sink for CsvSink<W> {
             verdict: detection.scored.and_then(|scored| scored.verdict).map(|verdict| verdict.name()),
             score: detection.scored.and_then(|scored| scored.score),
             sni: &hello.map(|hello| bounded(hello.sni, self.text_bytes)).unwrap_or_default(),
-            ja4: &hello.map(|hello| ja4(&hello, Ja4::Tcp)).unwrap_or_default(),
+            ja4: &hello.map(|hello| ja4(&hello, Ja4::of(flow.protocol, &hello))).unwrap_or_default(),
             reasons: &names,
             packets: &packets,
             record: flow.record(),

@@ -324,7 +324,7 @@ impl FlowLines {
                 tls.insert("alpn".into(), text(hello.alpn));
             }
             tls.insert("ja3".into(), json!({"hash": ja3(&hello)}));
-            tls.insert("ja4".into(), ja4(&hello, Ja4::Tcp).into());
+            tls.insert("ja4".into(), ja4(&hello, Ja4::of(flow.protocol, &hello)).into());
         }
         if let Some(hello) = server {
             tls.insert("ja3s".into(), json!({"hash": ja3s(&hello)}));

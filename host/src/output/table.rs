@@ -121,7 +121,7 @@ impl TableSink {
             from: format!("{}:{}", flow.originator.ip(), flow.originator.port),
             to: self.responder(flow),
             name: hello.map(|hello| text(hello.sni)).filter(|name| !name.is_empty()).unwrap_or("–".into()),
-            ja4: hello.map(|hello| ja4(&hello, Ja4::Tcp)).unwrap_or("–".into()),
+            ja4: hello.map(|hello| ja4(&hello, Ja4::of(flow.protocol, &hello))).unwrap_or("–".into()),
             notes,
             reasons: reasons.iter().map(|r| plain(&reason_words(r, pipeline.schema(), pipeline.card()))).collect(),
             packets,

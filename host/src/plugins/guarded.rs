@@ -81,6 +81,14 @@ impl ProtocolTemplate for Guarded<Box<dyn ProtocolTemplate>> {
             tree.fail(&error.message);
         }
     }
+    fn parse_contents(
+        &self,
+        contents: &str,
+        stream: &StreamView<'_>,
+        out: &mut RecordSink<'_>,
+    ) -> Result<Option<Progress>, PluginError> {
+        self.call(|inner| inner.parse_contents(contents, stream, out))
+    }
 }
 
 impl FeatureExtractor for Guarded<Box<dyn FeatureExtractor>> {

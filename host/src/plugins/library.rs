@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use veilwatch_core::abi::abi_stable::StableAbi;
 use veilwatch_core::abi::abi_stable::abi_stability::abi_checking::{
-    AbiInstability, AbiInstabilityError, check_layout_compatibility,
+    AbiInstability, AbiInstabilityError, CheckingGlobals, check_layout_compatibility_with_globals,
 };
 use veilwatch_core::abi::abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError as AbiError};
 use veilwatch_core::abi::abi_stable::type_layout::TLFieldOrFunction;
@@ -127,7 +127,11 @@ fn same_layout(header: &LibHeader) -> Result<(), String> {
     // The other way round than the transport does it: it is for a library that grows, and here the program does. What both
     // have must be the same; what only ours has, at the end, is asked for by no library of an earlier contract, and where
     // we call it there its default answers.
-    let Err(errors) = check_layout_compatibility(theirs, PluginModuleRef::LAYOUT) else { return Ok(()) };
+    // Nor does the transport's memory count: it holds each library against all before it, of whatever contract, and
+    // they never speak to each other.
+    let fresh = CheckingGlobals::new();
+    let compared = check_layout_compatibility_with_globals(theirs, PluginModuleRef::LAYOUT, &fresh);
+    let Err(errors) = compared else { return Ok(()) };
     let counts = |error: &AbiInstability| !matches!(error, AbiInstability::PackageVersion(_));
     let changed: Vec<&AbiInstabilityError> =
         errors.errors.iter().filter(|error| error.errs.iter().any(counts)).collect();

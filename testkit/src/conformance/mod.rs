@@ -25,6 +25,7 @@ mod classifier;
 mod drawing;
 mod every;
 mod feature;
+mod made;
 mod segments;
 mod subject;
 mod template;

@@ -76,6 +76,19 @@ pub(super) fn exchanges() -> Vec<[Vec<u8>; 2]> {
     ]
 }
 
+/// Handshakes of TLS without records: what the client says, and what the server says.
+pub(super) fn messages() -> Vec<[Vec<u8>; 2]> {
+    let (name, share) = (&b"\0\0\0\x0e\0\x0c\0\0\x09a.example"[..], b"\0\x33\0\x02\0\x1d");
+    let flight = [hello(2, b"\xff\x01\0\x01\0"), message(11, &[0, 0, 0]), message(14, &[])].concat();
+    vec![
+        [
+            hello(1, &[name, b"\0\x2b\0\x03\x02\x03\x04"].concat()),
+            hello(2, &[&b"\0\x2b\0\x02\x03\x04"[..], share].concat()),
+        ],
+        [[hello(1, name), message(16, &[6; 66])].concat(), flight],
+    ]
+}
+
 /// How two streams become packets.
 #[derive(Debug, Clone, Copy)]
 struct Cut {

@@ -2,17 +2,18 @@
 
 use super::Rule;
 use super::drawing::{draws, same_trees};
+use super::made::made;
 use super::segments::{exchanges, segments};
 use super::subject::{Stop, Subject, at_once, ensure};
 use crate::flows::Chance;
 use crate::talk::{Talk, Wired};
 use std::collections::BTreeSet;
 use veilwatch_core::abi::export::guard;
-use veilwatch_core::flow::Direction;
+use veilwatch_core::flow::{Direction, FlowRecord};
 use veilwatch_core::plugin::{Carrier, Instance, PluginError, StreamView};
-use veilwatch_core::record::{FieldTable, Mark};
+use veilwatch_core::record::{FieldStore, FieldTable, Mark};
 
-pub(super) const RULES: [Rule; 12] = [
+pub(super) const RULES: [Rule; 13] = [
     ("fields are steady", steady),
     ("fields are named and described", described),
     ("never fails, whatever comes", never_fails),
@@ -23,18 +24,60 @@ pub(super) const RULES: [Rule; 12] = [
     ("called from two threads", threads),
     ("same through the boundary", boundary),
     ("segments do not matter", segments),
+    ("reads what others made, or leaves it", made),
     ("draws whatever comes, within bounds", draws),
     ("draws the same twice and through the boundary", same_trees),
 ];
 
-/// What was read of one conversation: fields and their values as text, and where marks lead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What was read of one conversation: fields and their values, and where marks lead.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Reading {
     pub(super) recognised: bool,
-    fields: Vec<String>,
+    fields: FieldStore,
     marks: [Option<u64>; Mark::COUNT],
     /// How often it was handed over.
     handed: usize,
+    /// Templates that read what another made.
+    guests: usize,
+    /// Values that were left out.
+    refused: u32,
+}
+
+impl Reading {
+    fn of(flow: FlowRecord) -> Self {
+        let refused = flow.templates().map(|(_, refused)| refused).chain(flow.guests.iter().map(|guest| guest.refused));
+        Self {
+            recognised: flow.template.is_some(),
+            marks: flow.marks,
+            handed: flow.handed.len(),
+            guests: flow.guests.len(),
+            refused: refused.sum(),
+            fields: flow.fields,
+        }
+    }
+
+    /// Whether somebody read what another made.
+    pub(super) fn has_guests(&self) -> bool {
+        self.guests > 0
+    }
+
+    /// What is wrong with the fields where they are not the template's own, or of another kind than it declared.
+    pub(super) fn others_values(&self, fields: &FieldTable) -> Option<String> {
+        // Behind a library's boundary such values are left out before anybody sees them, and counted.
+        if self.refused > 0 {
+            return Some(format!(
+                "{} values are left out: they are another's fields, or of another kind",
+                self.refused
+            ));
+        }
+        self.fields.iter().find_map(|(id, value)| match fields.spec(id) {
+            None => Some(format!("field {} is nobody's; use the ids that `wire` gives", id.0)),
+            Some(spec) if spec.kind != value.kind() => {
+                Some(format!("`{}` is declared as {:?}, and {:?} was written", spec.name, spec.kind, value.kind()))
+            }
+            Some(_) => None,
+        })
+    }
 }
 
 /// Most places of one sample at which it is cut, or a byte of it changed.
@@ -120,19 +163,20 @@ pub(super) fn wired(instance: Instance) -> Result<Wired, Stop> {
     guard(|| Wired::of(instance)).map_err(|_| Stop::Skipped("it cannot be wired".into()))
 }
 
-fn read(template: &Wired, talk: &Talk) -> Result<Reading, PluginError> {
+pub(super) fn read(template: &Wired, talk: &Talk) -> Result<Reading, PluginError> {
     let (flows, errors) = talk.flows_and_errors(template.templates());
     let Some(flow) = flows.into_iter().next() else {
-        return Ok(Reading { recognised: false, fields: Vec::new(), marks: Default::default(), handed: 0 });
+        return Ok(Reading::default());
     };
     if errors > 0 {
-        return Err(match flow.template_error {
-            Some(error) => *error,
-            None => PluginError::failed("it failed, and said nothing"),
-        });
+        return Err(
+            match flow.template_error.map(|error| *error).or(flow.probe_errors.into_iter().next().map(|said| said.1)) {
+                Some(error) => error,
+                None => PluginError::failed("it failed, and said nothing"),
+            },
+        );
     }
-    let fields = flow.fields.iter().map(|(id, value)| format!("{} = {value:?}", id.0)).collect();
-    Ok(Reading { recognised: flow.template.is_some(), fields, marks: flow.marks, handed: flow.handed.len() })
+    Ok(Reading::of(flow))
 }
 
 /// What fresh instances read of all conversations.
@@ -224,18 +268,9 @@ fn own_fields(subject: &Subject) -> Result<(), Stop> {
     for talk in &talks {
         let template = wired(subject.instance()?)?;
         let (flows, _) = talk.flows_and_errors(template.templates());
-        // Behind a library's boundary such values are left out before anybody sees them, and counted.
-        let refused: u32 = flows.iter().map(|flow| flow.refused).sum();
-        ensure(refused == 0, || {
-            format!("{refused} values are left out: they are another's fields, or of another kind")
-        })?;
-        for (id, value) in flows.iter().flat_map(|flow| flow.fields.iter()) {
-            let Some(spec) = template.fields().spec(id) else {
-                return Err(Stop::Failed(format!("field {} is nobody's; use the ids that `wire` gives", id.0)));
-            };
-            ensure(spec.kind == value.kind(), || {
-                format!("`{}` is declared as {:?}, and {:?} was written", spec.name, spec.kind, value.kind())
-            })?;
+        for flow in flows {
+            let mistake = Reading::of(flow).others_values(template.fields());
+            ensure(mistake.is_none(), || mistake.unwrap_or_default())?;
         }
     }
     Ok(())

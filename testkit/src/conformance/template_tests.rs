@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use veilwatch_core::plugin::{
     Declaration, Instance, PluginError, PluginKind, Probe, Progress, ProtocolTemplate, RecordSink, StreamView,
+    TLS_HANDSHAKE,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -24,6 +25,9 @@ enum Fault {
     Remembers,
     OneAtATime,
     CountsQuestions,
+    FailsOverMade,
+    ForeignFieldOfMade,
+    ReadsAnything,
 }
 
 /// Recognises what begins with `SSH-`, and writes how it goes on and a number for whatever is wrong.
@@ -96,6 +100,23 @@ impl ProtocolTemplate for Template {
         self.busy.store(false, SeqCst);
         Ok(if len < 8 { Progress::More { forward: 8, backward: usize::MAX } } else { Progress::Done })
     }
+
+    fn parse_contents(
+        &self,
+        contents: &str,
+        stream: &StreamView<'_>,
+        out: &mut RecordSink<'_>,
+    ) -> Result<Option<Progress>, PluginError> {
+        if contents != TLS_HANDSHAKE && self.fault != Fault::ReadsAnything {
+            return Ok(None);
+        }
+        if self.fault == Fault::FailsOverMade && stream.forward.len() == 5 {
+            return Err(PluginError::failed("five bytes!"));
+        }
+        let id = if self.fault == Fault::ForeignFieldOfMade { FieldId(9000) } else { self.ids[1] };
+        out.field(id, Value::U64(stream.forward.len() as u64));
+        Ok(Some(Progress::Done))
+    }
 }
 
 fn plugin(fault: Fault) -> Declaration {
@@ -140,6 +161,9 @@ fn each_fault_is_found_by_its_check() {
         (Fault::Remembers, "nothing is kept between calls"),
         (Fault::OneAtATime, "called from two threads"),
         (Fault::CountsQuestions, "same through the boundary"),
+        (Fault::FailsOverMade, "reads what others made, or leaves it"),
+        (Fault::ForeignFieldOfMade, "reads what others made, or leaves it"),
+        (Fault::ReadsAnything, "reads what others made, or leaves it"),
     ] {
         fails_only(name, &plugin(fault), &Options::default());
     }

@@ -2,7 +2,8 @@
 //!
 //! * `records` walks the records of one direction (RFC 8446 section 5.1); `handshake` finds the messages in them, however
 //!   they are cut over records and segments.
-//! * `client`, `server` and `certificate` read one kind of handshake message each; `der` reads the values in certificates.
+//! * `client`, `server` and `certificate` read one kind of handshake message each; `der` reads the values in
+//!   certificates.
 //! * `dissect` draws the same for people.
 //! * `probe` recognises TLS by its first bytes, on any port.
 //! * [`Tls`] is the protocol template that puts these together.
@@ -15,6 +16,8 @@
 mod captures;
 mod certificate;
 mod client;
+#[cfg(test)]
+mod contents_tests;
 mod der;
 mod dissect;
 mod handshake;

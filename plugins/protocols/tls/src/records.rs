@@ -197,6 +197,29 @@ impl<'a> Walk<'a> {
         walk
     }
 
+    /// Walks handshake messages that stand one behind the other without records: each is taken for a record of its own,
+    /// of version 0, so that marks lead to where it begins.
+    pub(crate) fn of_messages(bytes: &'a [u8], ended: bool, limits: &Limits) -> Self {
+        let mut walk = Self { handshake: Handshake::new(limits.handshake_bytes), ..Self::default() };
+        let (mut at, mut messages) = (0, 0);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            walk.too_long = walk.handshake.len() >= limits.handshake_bytes;
+            walk.too_spread = messages >= limits.handshake_records;
+            if walk.too_long || walk.too_spread {
+                break;
+            }
+            let len = match *rest {
+                [_, a, b, c, ..] => 4 + u32::from_be_bytes([0, a, b, c]) as usize,
+                _ => rest.len(),
+            };
+            walk.handshake.push(rest.get(..len).unwrap_or(rest), at, 0);
+            at += len;
+            messages += 1;
+        }
+        walk.wanted = if ended || walk.too_long || walk.too_spread { usize::MAX } else { bytes.len() + 1 };
+        walk
+    }
+
     /// Takes in a ClientHello in SSL 2.0 form; returns where records begin.
     fn skip_old_hello(&mut self, bytes: &'a [u8], limits: &Limits) -> usize {
         match old_hello(bytes) {

@@ -8,7 +8,9 @@ use crate::server::{Server, is_retry};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
-use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
+use veilwatch_core::plugin::{
+    PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
+};
 use veilwatch_core::record::{FieldId, FieldSpec, Mark, TlsRecords, Value};
 
 /// The settings: how much is read of one connection.
@@ -46,10 +48,11 @@ impl Default for Limits {
     }
 }
 
-/// Reads TLS over TCP (RFC 5246, RFC 8446) on any port.
+/// Reads TLS over TCP (RFC 5246, RFC 8446) on any port, and handshake messages without records that other templates
+/// hand on ([`TLS_HANDSHAKE`]), as those of QUIC are.
 ///
 /// Writes [`ClientHello`](veilwatch_core::record::ClientHello), [`ServerHello`](veilwatch_core::record::ServerHello),
-/// [`CertificateInfo`](veilwatch_core::record::CertificateInfo) where there is one in clear, and always
+/// [`CertificateInfo`](veilwatch_core::record::CertificateInfo) where there is one in clear, and over TCP always
 /// [`TlsRecords`].
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
@@ -170,6 +173,25 @@ impl ProtocolTemplate for Tls {
 
     fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
         crate::dissect::draw(stream, &self.limits, tree);
+    }
+
+    fn parse_contents(
+        &self,
+        contents: &str,
+        stream: &StreamView<'_>,
+        out: &mut RecordSink<'_>,
+    ) -> Result<Option<Progress>, PluginError> {
+        if contents != TLS_HANDSHAKE {
+            return Ok(None);
+        }
+        // Who is who, the other template knows.
+        let [client, server] = [Direction::Forward, Direction::Backward]
+            .map(|side| Walk::of_messages(stream.bytes(side), stream.ended(side), &self.limits));
+        let retry = server.message(SERVER_HELLO).is_some_and(|message| is_retry(&message));
+        self.write(&client, &server, retry, out);
+        let whole = !retry && self.has_all(&client, &server);
+        let more = Progress::More { forward: client.wanted, backward: server.wanted };
+        Ok(Some(if whole { Progress::Done } else { more }))
     }
 }
 

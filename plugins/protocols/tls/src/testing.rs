@@ -3,7 +3,7 @@
 use crate::Tls;
 use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
 use veilwatch_core::packet::{Decoded, Tcp};
-use veilwatch_core::plugin::{Carrier, ProtocolTemplate, Settings, StreamView};
+use veilwatch_core::plugin::{ProtocolTemplate, Settings, StreamView};
 use veilwatch_core::record::{FieldId, Record};
 
 pub(crate) fn record(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -74,10 +74,9 @@ pub(crate) fn view<'a>(forward: &'a [u8], backward: &'a [u8], ended: bool) -> St
         backward,
         forward_ended: ended,
         backward_ended: ended,
-        framed: [None; 2],
-        carrier: Carrier::Tcp,
         originator_port: 50_000,
         responder_port: 443,
+        ..StreamView::default()
     }
 }
 
