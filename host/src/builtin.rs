@@ -6,6 +6,12 @@ use veilwatch_core::plugin::Declaration;
 pub fn declarations() -> Vec<Declaration> {
     [
         veilwatch_protocol_tls::declarations(),
+        veilwatch_protocol_http::declarations(),
+        veilwatch_protocol_socks::declarations(),
+        veilwatch_protocol_command_lines::declarations(),
+        veilwatch_protocol_xmpp::declarations(),
+        veilwatch_protocol_ldap::declarations(),
+        veilwatch_protocol_databases::declarations(),
         veilwatch_feature_flow_statistics::declarations(),
         veilwatch_feature_splt::declarations(),
         veilwatch_feature_tls_handshake::declarations(),

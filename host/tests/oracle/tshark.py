@@ -50,7 +50,7 @@ TUNNEL = "tunnel"
 BEHIND = "behind"
 CLASSES = {
     TUNNEL: "inside a tunnel that is not decoded, or whose network has another number in each direction",
-    BEHIND: "TLS behind STARTTLS, a proxy's opening or another protocol's frames: not handed over yet",
+    BEHIND: "TLS behind an opening, or in frames, of a protocol that no template knows, or whose opening the capture lacks",
     "vlan": "one connection becomes two flows, because only one direction carries a VLAN tag",
     "mid-hello": "the capture begins within a ClientHello: what follows is found by tshark, which looks at each segment anew",
     "no-ja3": "the hello has no extensions: tshark 4.0 prints no JA3, but the definition leaves the fields empty",
