@@ -20,7 +20,7 @@ import zlib
 FOLDERS = ("train", "badinput")
 ENDS = "ip.src ipv6.src tcp.srcport ip.dst ipv6.dst tcp.dstport".split()
 FIELDS = (
-    ["frame.number", "tcp.stream", *ENDS]
+    ["frame.number", "tcp.stream", "frame.protocols", *ENDS]
     + "http.request.method http.host http.user_agent http.response.code smtp.response.code smtp.rsp.parameter".split()
     + "ftp.response.code ftp.response.arg imap.line pop.response.indicator pop.response.description".split()
 )
@@ -28,6 +28,8 @@ WHAT = "tcp && (http.request || http.response || smtp.rsp || ftp.response || ima
 VALUES = "method host user_agent status smtp ftp imap pop3".split()
 # A capture without any of these has nothing to ask about: asking takes a second.
 SIGNS = (b"HTTP/1.", b"220 ", b"220-", b"+OK", b"* OK")
+# Heads are told when they are whole, and not with their bodies; segments are put in order, as we do it.
+OPTIONS = ["-o", "http.desegment_body:FALSE", "-o", "tcp.reassemble_out_of_order:TRUE"]
 # Between the values of a field that occurs several times in a packet.
 MANY = "\x1f"
 
@@ -50,7 +52,7 @@ def run(folder, capture, cache):
         return []
     kept = cache / ("clear." + str(capture).replace("/", "__") + ".tsv")
     if not kept.exists():
-        command = ["nice", "tshark", "-n", "-r", str(folder / capture), "-Y", WHAT]
+        command = ["nice", "tshark", "-n", "-r", str(folder / capture), *OPTIONS, "-Y", WHAT]
         command += ["-T", "fields", "-E", "separator=/t", "-E", "occurrence=a", "-E", "aggregator=" + MANY]
         for field in FIELDS:
             command += ["-e", field]
@@ -66,10 +68,12 @@ def first(text):
     return text.split(MANY)[0]
 
 
-def ends(row):
+def ends(protocols, row):
     """Both ends, those of the innermost addresses."""
-    address = lambda four, six: (four or six).split(MANY)[-1]
+    innermost = [layer for layer in protocols.split(":") if layer in ("ip", "ipv6")][-1:]
+    address = lambda four, six: (six if innermost == ["ipv6"] else four).split(MANY)[-1]
     four, six, port, other_four, other_six, other_port = row
+    port, other_port = port.split(MANY)[-1], other_port.split(MANY)[-1]
     return f"{address(four, six)} {port}", f"{address(other_four, other_six)} {other_port}"
 
 
@@ -77,19 +81,20 @@ def streams(rows):
     """The first of each value, by stream."""
     found = {}
     for row in rows:
-        frame, number, *rest = row
-        one, two = ends(rest[:6])
+        frame, number, protocols, *rest = row
+        number = number.split(MANY)[-1]
+        one, two = ends(protocols, rest[:6])
         method, host, agent, status, smtp_code, smtp, ftp_code, ftp, imap, sign, pop = rest[6:]
         request = bool(method)
         values = {
             "method": first(method),
-            # A request without it has none, whatever the next one has.
-            "host": first(host) if method.count(MANY) == host.count(MANY) else first(host),
+            "host": first(host),
             "user_agent": first(agent),
-            "status": first(status),
+            # What only says that an answer will follow is none.
+            "status": next((code for code in status.split(MANY) if not code.startswith("1") or code == "101"), ""),
             "smtp": first(smtp) if first(smtp_code) in ("220", "421", "554") else "",
             "ftp": first(ftp) if first(ftp_code) in ("120", "220", "421") else "",
-            "imap": first(imap) if first(imap).startswith("* ") else "",
+            "imap": first(imap).removesuffix("\\r\\n") if first(imap).startswith(("* OK", "* PREAUTH", "* BYE")) else "",
             "pop3": first(pop) if first(sign) == "+OK" else "",
         }
         stream = found.setdefault(number, {"frame": frame, "one": one, "two": two, "requested": False})

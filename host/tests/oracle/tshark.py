@@ -356,11 +356,12 @@ class Difference:
 def near(flows, stream, hellos):
     """Our flows of a stream's five-tuple at the time of a hello.
 
-    Where a capture's clock jumps, packet time alone does not tell: then it is the nearest one.
+    Where a capture's clock jumps, packet time alone does not tell: then it is the nearest one that has a hello.
     """
     time = hellos[0][1]
     known = sorted(flows.get(stream.key, []), key=lambda flow: flow.distance(time))
-    return [flow for flow in known if flow.distance(time) <= 1e-5] or known[:1]
+    told = [flow for flow in known if flow.ja3 or flow.ja3s]
+    return [flow for flow in known if flow.distance(time) <= 1e-5] or told[:1] or known[:1]
 
 
 def compare(capture, streams, flows, totals):

@@ -113,17 +113,19 @@ impl<'a> Dialogue<'a> {
                 return stop;
             }
         }
-        while hasty {
+        if !hasty {
+            return Stop::Tls;
+        }
+        loop {
             match self.server.peek() {
                 Next::Here(byte) if is_text(byte) => match self.answer() {
                     Ok(_) => {}
                     Err(stop) => return stop,
                 },
                 Next::Wait => return Stop::Server,
-                Next::Here(_) | Next::Gone => break,
+                Next::Here(_) | Next::Gone => return Stop::Tls,
             }
         }
-        Stop::Tls
     }
 }
 
@@ -135,9 +137,9 @@ fn is_text(byte: u8) -> bool {
 /// The number in front of a line, and what stands behind it.
 pub(crate) fn three_digits(line: &[u8]) -> Option<(u16, &[u8])> {
     let (digits, text) = line.split_at_checked(3)?;
-    let code = digits.iter().try_fold(0u16, |code, digit| {
-        digit.is_ascii_digit().then(|| code * 10 + u16::from(digit - b'0'))
-    })?;
+    let code = digits
+        .iter()
+        .try_fold(0u16, |code, digit| digit.is_ascii_digit().then(|| code * 10 + u16::from(digit - b'0')))?;
     matches!(text.first(), None | Some(b' ' | b'-')).then_some((code, text))
 }
 

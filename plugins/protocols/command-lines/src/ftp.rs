@@ -71,7 +71,8 @@ fn read(talk: &mut Conversation<'_>) -> Result<(), Stop> {
         match command.to_ascii_uppercase().as_slice() {
             b"AUTH" => {
                 let reply = said.reply()?;
-                let for_tls = [&b"TLS"[..], b"SSL", b"TLS-C", b"TLS-P"].iter().any(|word| rest.eq_ignore_ascii_case(word));
+                let for_tls =
+                    [&b"TLS"[..], b"SSL", b"TLS-C", b"TLS-P"].iter().any(|word| rest.eq_ignore_ascii_case(word));
                 // Other mechanisms go on in their own way.
                 if !for_tls && reply.is_some_and(|reply| reply.code == 334) {
                     return Ok(());
@@ -98,9 +99,7 @@ fn read(talk: &mut Conversation<'_>) -> Result<(), Stop> {
             }
             b"QUIT" => return Ok(()),
             command if command.is_empty() || !command.iter().all(u8::is_ascii_alphabetic) => return Ok(()),
-            _ => {
-                while said.reply()?.is_some_and(|reply| reply.code / 100 == 1) {}
-            }
+            _ => while said.reply()?.is_some_and(|reply| reply.code / 100 == 1) {},
         }
     }
 }

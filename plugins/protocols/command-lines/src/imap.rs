@@ -100,7 +100,9 @@ fn read(talk: &mut Conversation<'_>) -> Result<(), Stop> {
                             let answer = said.command()?;
                             answers += usize::from(answer != b"*");
                         }
-                        Some(line) if tag_of(line, tag) => break split_word(split_word(line).1).0.eq_ignore_ascii_case(b"OK"),
+                        Some(line) if tag_of(line, tag) => {
+                            break split_word(split_word(line).1).0.eq_ignore_ascii_case(b"OK");
+                        }
                         Some(_) => {}
                         None => break false,
                     }

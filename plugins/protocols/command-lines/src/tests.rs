@@ -95,127 +95,165 @@ fn they_conform() {
 #[test]
 fn what_is_read_of_conversations() {
     let more: [(usize, &str, Said); 18] = [
-        (0, "a mail in clear, with a password", &[
-            (S, b"220 mx.example ESMTP\r\n"),
-            (C, b"EHLO a\r\n"),
-            (S, b"250 mx.example\r\n"),
-            (C, b"AUTH LOGIN\r\n"),
-            (S, b"334 VXNlcm5hbWU6\r\n"),
-            (C, b"bWU=\r\n"),
-            (S, b"334 UGFzc3dvcmQ6\r\n"),
-            (C, b"c2VjcmV0\r\n"),
-            (S, b"235 welcome\r\n"),
-            (C, b"MAIL FROM:<me@a.example> SIZE=5\r\n"),
-            (S, b"250 ok\r\n"),
-        ]),
-        (0, "PLAIN in one line, refused", &[
-            (S, b"220 mx.example ESMTP\r\n"),
-            (C, b"EHLO a\r\n"),
-            (S, b"250 mx.example\r\n"),
-            (C, b"auth plain AG1lAHNlY3JldA==\r\n"),
-            (S, b"535 no\r\n"),
-            (C, b"QUIT\r\n"),
-        ]),
-        (0, "a password that is not in clear", &[
-            (S, b"220 mx.example ESMTP\r\n"),
-            (C, b"EHLO a\r\n"),
-            (S, b"250 mx.example\r\n"),
-            (C, b"AUTH CRAM-MD5\r\n"),
-            (S, b"334 PDEyMz4=\r\n"),
-            (C, b"bWUgMTIz\r\n"),
-            (S, b"235 welcome\r\n"),
-        ]),
-        (0, "no TLS to be had", &[
-            (S, b"220 mx.example ESMTP\r\n"),
-            (C, b"STARTTLS\r\n"),
-            (S, b"454 not now\r\n"),
-            (C, b"QUIT\r\n"),
-        ]),
-        (0, "a client that does not wait", &[
-            (S, b"220 mx.example ESMTP\r\n"),
-            (C, b"EHLO a\r\nSTARTTLS\r\nEHLO b\r\nRSET\r\n"),
-            (S, b"250 mx.example\r\n220 go\r\n250 b\r\n250 reset\r\n"),
-            (C, HELLO),
-            (S, ANSWER),
-        ]),
-        (0, "a capture that begins later", &[
-            (C, b"EHLO a\r\n"),
-            (S, b"250-mx.example\r\n250 STARTTLS\r\n"),
-            (C, b"STARTTLS\r\n"),
-            (S, b"220 go\r\n"),
-            (C, HELLO),
-            (S, ANSWER),
-        ]),
+        (
+            0,
+            "a mail in clear, with a password",
+            &[
+                (S, b"220 mx.example ESMTP\r\n"),
+                (C, b"EHLO a\r\n"),
+                (S, b"250 mx.example\r\n"),
+                (C, b"AUTH LOGIN\r\n"),
+                (S, b"334 VXNlcm5hbWU6\r\n"),
+                (C, b"bWU=\r\n"),
+                (S, b"334 UGFzc3dvcmQ6\r\n"),
+                (C, b"c2VjcmV0\r\n"),
+                (S, b"235 welcome\r\n"),
+                (C, b"MAIL FROM:<me@a.example> SIZE=5\r\n"),
+                (S, b"250 ok\r\n"),
+            ],
+        ),
+        (
+            0,
+            "PLAIN in one line, refused",
+            &[
+                (S, b"220 mx.example ESMTP\r\n"),
+                (C, b"EHLO a\r\n"),
+                (S, b"250 mx.example\r\n"),
+                (C, b"auth plain AG1lAHNlY3JldA==\r\n"),
+                (S, b"535 no\r\n"),
+                (C, b"QUIT\r\n"),
+            ],
+        ),
+        (
+            0,
+            "a password that is not in clear",
+            &[
+                (S, b"220 mx.example ESMTP\r\n"),
+                (C, b"EHLO a\r\n"),
+                (S, b"250 mx.example\r\n"),
+                (C, b"AUTH CRAM-MD5\r\n"),
+                (S, b"334 PDEyMz4=\r\n"),
+                (C, b"bWUgMTIz\r\n"),
+                (S, b"235 welcome\r\n"),
+            ],
+        ),
+        (
+            0,
+            "no TLS to be had",
+            &[(S, b"220 mx.example ESMTP\r\n"), (C, b"STARTTLS\r\n"), (S, b"454 not now\r\n"), (C, b"QUIT\r\n")],
+        ),
+        (
+            0,
+            "a client that does not wait",
+            &[
+                (S, b"220 mx.example ESMTP\r\n"),
+                (C, b"EHLO a\r\nSTARTTLS\r\nEHLO b\r\nRSET\r\n"),
+                (S, b"250 mx.example\r\n220 go\r\n250 b\r\n250 reset\r\n"),
+                (C, HELLO),
+                (S, ANSWER),
+            ],
+        ),
+        (
+            0,
+            "a capture that begins later",
+            &[
+                (C, b"EHLO a\r\n"),
+                (S, b"250-mx.example\r\n250 STARTTLS\r\n"),
+                (C, b"STARTTLS\r\n"),
+                (S, b"220 go\r\n"),
+                (C, HELLO),
+                (S, ANSWER),
+            ],
+        ),
         (0, "the client alone", &[(C, b"EHLO a\r\n"), (C, b"STARTTLS\r\n"), (C, HELLO)]),
         (0, "a server that is not there for you", &[(S, b"554 no SMTP service here\r\n")]),
-        (1, "a login in clear", &[
-            (S, b"* OK ready\r\n"),
-            (C, b"1 LOGIN \"me\" secret\r\n"),
-            (S, b"1 OK welcome\r\n"),
-        ]),
-        (1, "a login in literals", &[
-            (S, b"* OK ready\r\n"),
-            (C, b"1 LOGIN {2}\r\n"),
-            (S, b"+ go\r\n"),
-            (C, b"me {6}\r\n"),
-            (S, b"+ go\r\n"),
-            (C, b"1 x\r\ny\r\n"),
-            (S, b"1 NO sorry\r\n"),
-            (C, b"2 STARTTLS\r\n"),
-            (S, b"2 BAD not now\r\n"),
-        ]),
-        (1, "PLAIN", &[
-            (S, b"* OK ready\r\n"),
-            (C, b"1 AUTHENTICATE PLAIN\r\n"),
-            (S, b"+ \r\n"),
-            (C, b"AG1lAHNlY3JldA==\r\n"),
-            (S, b"1 OK in\r\n"),
-        ]),
-        (2, "a login in clear", &[
-            (S, b"+OK POP3\r\n"),
-            (C, b"USER me\r\n"),
-            (S, b"+OK\r\n"),
-            (C, b"PASS secret\r\n"),
-            (S, b"+OK 2 messages\r\n"),
-            (C, b"STAT\r\n"),
-        ]),
-        (2, "a login that hides the password", &[
-            (S, b"+OK POP3 <1@a>\r\n"),
-            (C, b"APOP me 0123456789abcdef0123456789abcdef\r\n"),
-            (S, b"+OK\r\n"),
-        ]),
-        (2, "a server of which the greeting says little", &[
-            (S, b"+OK hello\r\n"),
-            (C, b"USER me\r\n"),
-            (S, b"-ERR who\r\n"),
-        ]),
-        (3, "a login in clear", &[
-            (S, b"220 hello\r\n"),
-            (C, b"USER anonymous\r\n"),
-            (S, b"331 password?\r\n"),
-            (C, b"PASS me@a.example\r\n"),
-            (S, b"230 welcome\r\n"),
-        ]),
-        (3, "TLS that is not to be had", &[
-            (S, b"220 FTP\r\n"),
-            (C, b"AUTH TLS\r\n"),
-            (S, b"530 no\r\n"),
-            (C, b"QUIT\r\n"),
-        ]),
-        (4, "a login in clear", &[
-            (S, b"201 news\r\n"),
-            (C, b"AUTHINFO USER me\r\n"),
-            (S, b"381 password?\r\n"),
-            (C, b"AUTHINFO PASS secret\r\n"),
-            (S, b"281 welcome\r\n"),
-        ]),
-        (4, "reading", &[
-            (S, b"200 news\r\n"),
-            (C, b"MODE READER\r\n"),
-            (S, b"200 hello\r\n"),
-            (C, b"GROUP a.b\r\n"),
-            (S, b"211 1 1 1 a.b\r\n"),
-        ]),
+        (1, "a login in clear", &[(S, b"* OK ready\r\n"), (C, b"1 LOGIN \"me\" secret\r\n"), (S, b"1 OK welcome\r\n")]),
+        (
+            1,
+            "a login in literals",
+            &[
+                (S, b"* OK ready\r\n"),
+                (C, b"1 LOGIN {2}\r\n"),
+                (S, b"+ go\r\n"),
+                (C, b"me {6}\r\n"),
+                (S, b"+ go\r\n"),
+                (C, b"1 x\r\ny\r\n"),
+                (S, b"1 NO sorry\r\n"),
+                (C, b"2 STARTTLS\r\n"),
+                (S, b"2 BAD not now\r\n"),
+            ],
+        ),
+        (
+            1,
+            "PLAIN",
+            &[
+                (S, b"* OK ready\r\n"),
+                (C, b"1 AUTHENTICATE PLAIN\r\n"),
+                (S, b"+ \r\n"),
+                (C, b"AG1lAHNlY3JldA==\r\n"),
+                (S, b"1 OK in\r\n"),
+            ],
+        ),
+        (
+            2,
+            "a login in clear",
+            &[
+                (S, b"+OK POP3\r\n"),
+                (C, b"USER me\r\n"),
+                (S, b"+OK\r\n"),
+                (C, b"PASS secret\r\n"),
+                (S, b"+OK 2 messages\r\n"),
+                (C, b"STAT\r\n"),
+            ],
+        ),
+        (
+            2,
+            "a login that hides the password",
+            &[(S, b"+OK POP3 <1@a>\r\n"), (C, b"APOP me 0123456789abcdef0123456789abcdef\r\n"), (S, b"+OK\r\n")],
+        ),
+        (
+            2,
+            "a server of which the greeting says little",
+            &[(S, b"+OK hello\r\n"), (C, b"USER me\r\n"), (S, b"-ERR who\r\n")],
+        ),
+        (
+            3,
+            "a login in clear",
+            &[
+                (S, b"220 hello\r\n"),
+                (C, b"USER anonymous\r\n"),
+                (S, b"331 password?\r\n"),
+                (C, b"PASS me@a.example\r\n"),
+                (S, b"230 welcome\r\n"),
+            ],
+        ),
+        (
+            3,
+            "TLS that is not to be had",
+            &[(S, b"220 FTP\r\n"), (C, b"AUTH TLS\r\n"), (S, b"530 no\r\n"), (C, b"QUIT\r\n")],
+        ),
+        (
+            4,
+            "a login in clear",
+            &[
+                (S, b"201 news\r\n"),
+                (C, b"AUTHINFO USER me\r\n"),
+                (S, b"381 password?\r\n"),
+                (C, b"AUTHINFO PASS secret\r\n"),
+                (S, b"281 welcome\r\n"),
+            ],
+        ),
+        (
+            4,
+            "reading",
+            &[
+                (S, b"200 news\r\n"),
+                (C, b"MODE READER\r\n"),
+                (S, b"200 hello\r\n"),
+                (C, b"GROUP a.b\r\n"),
+                (S, b"211 1 1 1 a.b\r\n"),
+            ],
+        ),
     ];
     let tls = TLS.into_iter().enumerate().map(|(at, said)| (at, "TLS", said));
     let mut text = String::new();
@@ -264,7 +302,8 @@ fn tls_is_handed_over_as_it_came() {
 fn commands_that_were_sent_too_early_are_passed_over() {
     for (at, said) in TLS.into_iter().enumerate() {
         let (head, tail) = said.split_at(said.len() - 2);
-        let early = [head, &[(C, &b"NOOP one\r\nNOOP two\r\n"[..]), (S, b"250 one\r\n+OK\r\n* two\r\n")], tail].concat();
+        let early =
+            [head, &[(C, &b"NOOP one\r\nNOOP two\r\n"[..]), (S, b"250 one\r\n+OK\r\n* two\r\n")], tail].concat();
         for segment in [0, 1, 7] {
             assert_eq!(template(at).read(&talk(&early, segment)).rest(), Some([HELLO, ANSWER]), "{at} {segment}");
         }

@@ -12,20 +12,16 @@ const GSSENC: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";
 const STARTUP: &[u8] = b"\0\0\0\x2d\0\x03\0\0user\0me\0database\0shop\0search_path\0a\0\0";
 const CLEAR_PASSWORD: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 const PASSWORD: &[u8] = b"p\0\0\0\x0bsecret\0";
-const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x18server_version\016.1\0";
+const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x18server_version\x0016.1\0";
 
 /// A greeting with TLS, one of the first kind of SSLRequest, and a login in clear.
-const GREETING: &[u8] = b"\x30\0\0\0\x0a8.0.36\0\x01\0\0\0saltsalt\0\xff\xff\xff\x02\0\xff\xff\x15\0\0\0\0\0\0\0\0\0\0saltsal\0x";
+const GREETING: &[u8] =
+    b"\x30\0\0\0\x0a8.0.36\0\x01\0\0\0saltsalt\0\xff\xff\xff\x02\0\xff\xff\x15\0\0\0\0\0\0\0\0\0\0saltsal\0x";
 const SSL_REQUEST: &[u8] = b"\x20\0\0\x01\x05\xae\x0f\0\0\0\0\x01\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 const OLD_SSL_REQUEST: &[u8] = b"\x05\0\0\x01\x05\xac\0\0\0";
 
 fn login() -> Vec<u8> {
-    let body = [
-        &b"\x0d\xa6\x0f\0\0\0\0\x01\xff"[..],
-        &[0; 23],
-        b"me\0\x06secretshop\0mysql_clear_password\0",
-    ]
-    .concat();
+    let body = [&b"\x0d\xa6\x0f\0\0\0\0\x01\xff"[..], &[0; 23], b"me\0\x06secretshop\0mysql_clear_password\0"].concat();
     [&[body.len() as u8, 0, 0, 1][..], &body].concat()
 }
 
@@ -168,7 +164,8 @@ proptest! {
     fn whatever_follows(
         rest in prop::collection::vec(any::<u8>(), 0..300), answer in prop::collection::vec(any::<u8>(), 0..300),
     ) {
-        for (template, client, server) in [(postgresql(), SSL, &b"N"[..]), (postgresql(), STARTUP, b"R"), (mysql(), b"", GREETING)] {
+        let begins = [(postgresql(), SSL, &b"N"[..]), (postgresql(), STARTUP, b"R"), (mysql(), b"", GREETING)];
+        for (template, client, server) in begins {
             let client = [client, &rest[..]].concat();
             let server = [server, &answer[..]].concat();
             let told = template.read(&Talk::tcp().open().backward(&server).forward(&client));

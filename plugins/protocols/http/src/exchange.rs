@@ -118,7 +118,12 @@ fn exchange<'a>(
 }
 
 /// The head at an offset: none where nothing more comes, an error where it is not whole; with the bytes to wait for.
-fn head<'a>(side: Side<'a>, at: usize, limits: &Limits, told: &mut Told<'_>) -> Result<Option<Head<'a>>, Option<usize>> {
+fn head<'a>(
+    side: Side<'a>,
+    at: usize,
+    limits: &Limits,
+    told: &mut Told<'_>,
+) -> Result<Option<Head<'a>>, Option<usize>> {
     match Head::find(side.bytes, at, side.ended, limits.header_bytes) {
         Found::Head(head) => Ok(Some(head)),
         Found::Gone => Ok(None),
@@ -131,11 +136,7 @@ fn head<'a>(side: Side<'a>, at: usize, limits: &Limits, told: &mut Told<'_>) -> 
 }
 
 /// Whether what follows is another protocol's: behind a CONNECT that succeeded, or an upgrade to TLS (RFC 2817).
-fn leads_on(
-    request: &Message<'_, Request<'_>>,
-    response: Option<&Message<'_, Status<'_>>>,
-    client: Side<'_>,
-) -> bool {
+fn leads_on(request: &Message<'_, Request<'_>>, response: Option<&Message<'_, Status<'_>>>, client: Side<'_>) -> bool {
     let Some(response) = response else {
         // Of a capture of one side alone: a record of TLS follows.
         let next = client.bytes.get(request.head.end..).unwrap_or_default();

@@ -180,6 +180,9 @@ mod tests {
         assert_eq!(request("\x16\x03 x"), None);
         assert_eq!(Status::read(b"HTTP/1.1 204"), Some(Status { version: b"HTTP/1.1", code: 204 }));
         assert_eq!(Status::read(b"HTTP/1.1 OK"), None);
-        assert_eq!((number(b"65536"), number(b""), number(b"-1"), number(&[b'9'; 30])), (Some(65_536), None, None, None));
+        assert_eq!(
+            (number(b"65536"), number(b""), number(b"-1"), number(&[b'9'; 30])),
+            (Some(65_536), None, None, None)
+        );
     }
 }

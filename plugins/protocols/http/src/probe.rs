@@ -7,10 +7,40 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Methods of RFC 9110, WebDAV, UPnP, and of programs that talk RPC over HTTP.
 const METHODS: [&[u8]; 30] = [
-    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"TRACE", b"PATCH", b"PROPFIND", b"PROPPATCH",
-    b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"REPORT", b"SEARCH", b"MERGE", b"CHECKOUT", b"MKACTIVITY",
-    b"SUBSCRIBE", b"UNSUBSCRIBE", b"NOTIFY", b"POLL", b"BITS_POST", b"CCM_POST", b"RPC_IN_DATA", b"RPC_OUT_DATA", b"PRI",
+    b"GET",
+    b"POST",
+    b"HEAD",
+    b"PUT",
+    b"DELETE",
+    b"OPTIONS",
+    b"CONNECT",
+    b"TRACE",
+    b"PATCH",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"MERGE",
+    b"CHECKOUT",
+    b"MKACTIVITY",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"NOTIFY",
+    b"POLL",
+    b"BITS_POST",
+    b"CCM_POST",
+    b"RPC_IN_DATA",
+    b"RPC_OUT_DATA",
+    b"PRI",
 ];
+
+/// Bytes within which the blank behind a method stands.
+const LONGEST: usize = 13;
 
 /// Bytes of a request line after which it must have said what it is.
 const LINE: usize = 8192;
@@ -46,7 +76,7 @@ fn text(bytes: &[u8]) -> Look {
     if bytes == b"\r" {
         return Look::Short;
     }
-    let longest = bytes.get(..12).unwrap_or(bytes);
+    let longest = bytes.get(..LONGEST).unwrap_or(bytes);
     let Some(space) = longest.iter().position(|byte| *byte == b' ') else {
         let may = METHODS.iter().any(|method| method.starts_with(longest));
         return if may { Look::Short } else { Look::No };
@@ -114,6 +144,7 @@ mod tests {
             (b"GETX /", Look::No),
             (b"OPTIONS sip:a@b SIP/2.0\r\n", Look::No),
             (b"OPTIONS * HTTP/1.1\r\n", Look::Request),
+            (b"RPC_OUT_DATA /rpc", Look::Request),
             (b"CONNECT a:443 HT", Look::Short),
             (b"CONNECT a:443 HTTP/1.1\r\n", Look::Request),
             (PREFACE, Look::Request),

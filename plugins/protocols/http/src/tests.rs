@@ -30,8 +30,10 @@ fn it_conforms() {
         [join(&[CONNECT, HELLO]), join(&[ESTABLISHED, ANSWER])],
         [join(&[CONNECT, CONNECT, HELLO]), join(&[REFUSED, ESTABLISHED, ANSWER])],
         [
-            b"POST /up HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n".to_vec(),
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.0 302 Found\r\nLocation: /b\r\n\r\n".to_vec(),
+            b"POST /up HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+                .to_vec(),
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.0 302 Found\r\nLocation: /b\r\n\r\n"
+                .to_vec(),
         ],
         [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(), b"\0\0\0\x04\0\0\0\0\0".to_vec()],
     ];

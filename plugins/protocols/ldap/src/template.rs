@@ -100,8 +100,8 @@ fn read<'a>(client: &'a [u8], server: &'a [u8], told: &mut Told<'a>) -> Stop {
             Err(wanted) => return Stop::Client(wanted),
         };
         asked += request.len;
-        let starttls = request.operation == EXTENDED
-            && Ber::of(request.body, 0x80).is_some_and(|name| name.body == STARTTLS);
+        let starttls =
+            request.operation == EXTENDED && Ber::of(request.body, 0x80).is_some_and(|name| name.body == STARTTLS);
         match request.operation {
             BIND => bind(request.body, told),
             // Abandoned, or the end: neither has an answer.

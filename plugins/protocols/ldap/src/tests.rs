@@ -25,7 +25,10 @@ fn template() -> Wired {
 
 fn talk(parts: &[&[u8]], segment: usize) -> Talk {
     let talk = Talk::tcp().between("10.0.0.1:50000", "192.0.2.1:389").open().segments(segment);
-    parts.iter().enumerate().fold(talk, |talk, (at, part)| if at % 2 == 0 { talk.forward(part) } else { talk.backward(part) })
+    parts
+        .iter()
+        .enumerate()
+        .fold(talk, |talk, (at, part)| if at % 2 == 0 { talk.forward(part) } else { talk.backward(part) })
 }
 
 const TLS: [&[u8]; 6] = [SEARCH, FOUND, STARTTLS, AGREED, HELLO, ANSWER];
@@ -102,8 +105,11 @@ proptest! {
     }
 
     #[test]
-    fn whatever_follows(rest in prop::collection::vec(any::<u8>(), 0..300), answer in prop::collection::vec(any::<u8>(), 0..300)) {
-        let talk = Talk::tcp().open().forward(&[b"\x30\x82\x01\0\x02\x01\x01\x60", &rest[..]].concat()).backward(&answer);
+    fn whatever_follows(
+        rest in prop::collection::vec(any::<u8>(), 0..300), answer in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let client = [b"\x30\x82\x01\0\x02\x01\x01\x60", &rest[..]].concat();
+        let talk = Talk::tcp().open().forward(&client).backward(&answer);
         let template = template();
         let told = template.read(&talk);
         prop_assert!(told.recognised() && told.errors == 0);

@@ -48,8 +48,20 @@ impl ProtocolTemplate for ProxyProtocol {
             // The side that passes on speaks first.
             0 if !stream.backward.is_empty() => Probe::No,
             0 => Probe::Unsure,
-            len if begins(TEXT) => if len < TEXT.len() { Probe::Unsure } else { Probe::Certain },
-            len if begins(BINARY) => if len < BINARY.len() { Probe::Unsure } else { Probe::Certain },
+            len if begins(TEXT) => {
+                if len < TEXT.len() {
+                    Probe::Unsure
+                } else {
+                    Probe::Certain
+                }
+            }
+            len if begins(BINARY) => {
+                if len < BINARY.len() {
+                    Probe::Unsure
+                } else {
+                    Probe::Certain
+                }
+            }
             _ => Probe::No,
         }
     }
@@ -74,7 +86,10 @@ impl ProtocolTemplate for ProxyProtocol {
 /// A header, as far as it is there.
 enum Header {
     /// Its length, and the ports of client and server where it names them.
-    Whole { len: usize, ports: [Option<u16>; 2] },
+    Whole {
+        len: usize,
+        ports: [Option<u16>; 2],
+    },
     /// It is whole with this many bytes, or more.
     Wants(usize),
     Broken,

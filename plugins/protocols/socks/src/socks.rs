@@ -81,7 +81,10 @@ impl ProtocolTemplate for Socks {
         let number = |name, words| FieldSpec::new(name, FieldKind::U64, words);
         vec![
             number("socks.version", "4 (also for 4a) or 5"),
-            number("socks.method", "how the server wants to know the client: 0 not at all, 2 by name and password, 255 refused"),
+            number(
+                "socks.method",
+                "how the server wants to know the client: 0 not at all, 2 by name and password, 255 refused",
+            ),
             FieldSpec::new("socks.user", FieldKind::Bytes, "the name that a client gives; a password is not read"),
             number("socks.clear_credentials", "1 where a password went in clear"),
             number("socks.command", "what the client asks for: 1 connect, 2 bind, 3 relay UDP"),
@@ -148,7 +151,8 @@ impl Socks {
         let host = told.host.map(|host| if let Host::Name(name) = host { name } else { address.as_bytes() });
         let most = self.limits.text_bytes;
         let cut = [told.user, host].iter().flatten().any(|text| text.len() > most);
-        let [user, host] = [told.user, host].map(|text| text.map(|text| Value::Bytes(text.get(..most).unwrap_or(text))));
+        let [user, host] =
+            [told.user, host].map(|text| text.map(|text| Value::Bytes(text.get(..most).unwrap_or(text))));
         let flag = |set: bool| set.then_some(Value::U64(1));
         out.fields(
             &self.ids,
@@ -175,7 +179,8 @@ fn asks_5(bytes: &[u8]) -> Probe {
         [_, count, ..] if *count > 16 => Probe::No,
         [_, count, methods @ ..] if methods.len() >= usize::from(*count) => {
             let offered = methods.get(..usize::from(*count)).unwrap_or_default();
-            let twice = offered.iter().enumerate().any(|(at, one)| offered.iter().skip(at + 1).any(|other| other == one));
+            let twice =
+                offered.iter().enumerate().any(|(at, one)| offered.iter().skip(at + 1).any(|other| other == one));
             if twice { Probe::No } else { Probe::Certain }
         }
         _ => Probe::Unsure,

@@ -9,7 +9,8 @@ const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
 
 /// Version 5 without a password, to a name; with one, to an address; version 4; version 4a.
-const FIVE: [&[u8]; 4] = [b"\x05\x01\0", b"\x05\0", b"\x05\x01\0\x03\x09a.example\x01\xbb", b"\x05\0\0\x01\x0a\0\0\x01\x04\x38"];
+const FIVE: [&[u8]; 4] =
+    [b"\x05\x01\0", b"\x05\0", b"\x05\x01\0\x03\x09a.example\x01\xbb", b"\x05\0\0\x01\x0a\0\0\x01\x04\x38"];
 const WITH_PASSWORD: [&[u8]; 6] = [
     b"\x05\x02\0\x02",
     b"\x05\x02",
@@ -101,7 +102,9 @@ fn what_goes_through_is_handed_over_as_it_came() {
         }
     }
     // Refused, or for something else than a connection.
-    for parts in [&[FOUR[0], &b"\0\x5b\0\0\0\0\0\0"[..]][..], &[FIVE[0], FIVE[1], b"\x05\x03\0\x01\0\0\0\0\0\0", FIVE[3]]] {
+    for parts in
+        [&[FOUR[0], &b"\0\x5b\0\0\0\0\0\0"[..]][..], &[FIVE[0], FIVE[1], b"\x05\x03\0\x01\0\0\0\0\0\0", FIVE[3]]]
+    {
         assert_eq!(template().read(&talk(parts, 0)).rest(), None);
     }
 }
@@ -157,9 +160,13 @@ proptest! {
         forward in prop::collection::vec(any::<u8>(), 0..300),
         backward in prop::collection::vec(any::<u8>(), 0..300),
     ) {
-        let (ask, answer) = if five { (&b"\x05\x01\0"[..], &b"\x05\0"[..]) } else { (&b"\x04\x01\0\x50\x01\x02\x03\x04\0"[..], &b"\0\x5a"[..]) };
+        let (ask, answer) = match five {
+            true => (&b"\x05\x01\0"[..], &b"\x05\0"[..]),
+            false => (&b"\x04\x01\0\x50\x01\x02\x03\x04\0"[..], &b"\0\x5a"[..]),
+        };
         let template = template();
-        let told = template.read(&Talk::tcp().open().forward(&[ask, &forward].concat()).backward(&[answer, &backward].concat()));
+        let talk = Talk::tcp().open().forward(&[ask, &forward].concat()).backward(&[answer, &backward].concat());
+        let told = template.read(&talk);
         prop_assert!(told.recognised() && told.errors == 0);
         let signature = [b"\r\n\r\n\0\r\nQUIT\n", &forward[..]].concat();
         prop_assert_eq!(proxy_protocol().read(&Talk::tcp().open().forward(&signature)).errors, 0);

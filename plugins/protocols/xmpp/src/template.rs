@@ -112,13 +112,7 @@ fn read<'a>(client: &'a [u8], server: &'a [u8], told: &mut Told<'a>) -> Stop {
 }
 
 /// The server's answer to `<starttls/>`, and where TLS begins.
-fn starttls<'a>(
-    client: &'a [u8],
-    server: &'a [u8],
-    asked: &Tag<'a>,
-    answered: usize,
-    told: &mut Told<'a>,
-) -> Stop {
+fn starttls<'a>(client: &'a [u8], server: &'a [u8], asked: &Tag<'a>, answered: usize, told: &mut Told<'a>) -> Stop {
     let Some(begin) = behind(client, asked, b"</starttls>") else { return Stop::Client };
     // The first of both counts.
     let agreed = position(server, answered, b"<proceed");

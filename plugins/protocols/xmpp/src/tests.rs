@@ -9,7 +9,8 @@ const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
 const OPEN: &[u8] = b"<?xml version='1.0'?><stream:stream to='chat.example' xmlns='jabber:client' \
     xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
-const OPENED: &[u8] = b"<?xml version='1.0'?><stream:stream from='chat.example' id='++TR84Sm6A3' xmlns='jabber:client' \
+const OPENED: &[u8] =
+    b"<?xml version='1.0'?><stream:stream from='chat.example' id='++TR84Sm6A3' xmlns='jabber:client' \
     xmlns:stream='http://etherx.jabber.org/streams' version='1.0'><stream:features>\
     <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>";
 const STARTTLS: &[u8] = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
@@ -22,7 +23,10 @@ fn template() -> Wired {
 /// In turns, the client first.
 fn talk(parts: &[&[u8]], segment: usize) -> Talk {
     let talk = Talk::tcp().between("10.0.0.1:50000", "192.0.2.1:5222").open().segments(segment);
-    parts.iter().enumerate().fold(talk, |talk, (at, part)| if at % 2 == 0 { talk.forward(part) } else { talk.backward(part) })
+    parts
+        .iter()
+        .enumerate()
+        .fold(talk, |talk, (at, part)| if at % 2 == 0 { talk.forward(part) } else { talk.backward(part) })
 }
 
 const TLS: [&[u8]; 6] = [OPEN, OPENED, STARTTLS, PROCEED, HELLO, ANSWER];
@@ -102,7 +106,9 @@ proptest! {
     }
 
     #[test]
-    fn whatever_follows(rest in prop::collection::vec(any::<u8>(), 0..300), answer in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn whatever_follows(
+        rest in prop::collection::vec(any::<u8>(), 0..300), answer in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let talk = Talk::tcp().open().forward(&[b"<stream:stream ", &rest[..]].concat()).backward(&answer);
         let template = template();
         let told = template.read(&talk);
