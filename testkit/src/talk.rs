@@ -14,8 +14,10 @@
 use std::net::{IpAddr, SocketAddr};
 use veilwatch_core::flow::{Direction, Endpoint, FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
-use veilwatch_core::plugin::{Declaration, Instance, PluginError, ProtocolTemplate, Settings};
-use veilwatch_core::record::{FieldTable, Value};
+use veilwatch_core::plugin::{
+    Declaration, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+};
+use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, FieldTable, Value};
 
 /// When a talk begins, in nanoseconds since 1970: the first second of 2024.
 pub const BEGIN_NS: u64 = 1_704_067_200_000_000_000;
@@ -151,6 +153,16 @@ impl Talk {
         self.now_ns += STEP_NS;
     }
 
+    /// What was said, a line for each packet that says something: `>` forward, `<` backward.
+    pub fn lines(&self) -> String {
+        let said = self.packets.iter().filter(|packet| !packet.payload.is_empty());
+        let line = |packet: &TalkPacket| {
+            let side = if packet.direction == Direction::Forward { '>' } else { '<' };
+            format!("{side} {}\n", packet.payload.escape_ascii())
+        };
+        said.map(line).collect()
+    }
+
     /// The packets so far, in order.
     pub fn packets(&self) -> &[TalkPacket] {
         &self.packets
@@ -258,6 +270,19 @@ impl Wired {
         self
     }
 
+    /// The same with a second template, which takes what the first one hands over where a side begins like a record of
+    /// TLS, a handshake or an alert: [`Told::rest`] has it then.
+    ///
+    /// # Panics
+    /// Where its fields cannot be declared, which are `rest.forward` and `rest.backward`.
+    pub fn with_rest(mut self) -> Self {
+        let mut rest = Rest::default();
+        for (id, spec) in rest.ids.iter_mut().zip(Rest::specs()) {
+            *id = self.fields.declare(spec, "testkit").unwrap_or_else(|error| panic!("{error}"));
+        }
+        self.and(Box::new(rest))
+    }
+
     /// The template, as [`Talk::flow`] takes it.
     pub fn templates(&self) -> &Templates {
         &self.templates
@@ -278,6 +303,38 @@ impl Wired {
     }
 }
 
+/// Takes what begins like a record of TLS, and keeps it as it is.
+struct Rest {
+    ids: [FieldId; 2],
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self { ids: [FieldId::FIRST_DECLARED; 2] }
+    }
+}
+
+impl Rest {
+    fn specs() -> [FieldSpec; 2] {
+        ["rest.forward", "rest.backward"].map(|name| FieldSpec::new(name, FieldKind::Bytes, "what was handed over"))
+    }
+}
+
+impl ProtocolTemplate for Rest {
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        let begins = [stream.forward, stream.backward].map(|bytes| bytes.first().copied());
+        match begins {
+            [Some(0x15 | 0x16), _] | [None, Some(0x15 | 0x16)] => Probe::Certain,
+            [None, None] => Probe::Unsure,
+            _ => Probe::No,
+        }
+    }
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        out.fields(&self.ids, &[stream.forward, stream.backward].map(|bytes| Some(Value::Bytes(bytes))));
+        Ok(Progress::of(stream, false, false))
+    }
+}
+
 /// What a template read of a talk, by the names of its fields.
 pub struct Told<'a> {
     /// The flow.
@@ -290,7 +347,29 @@ pub struct Told<'a> {
 impl Told<'_> {
     /// Whether the template recognised the flow.
     pub fn recognised(&self) -> bool {
-        self.flow.template.is_some()
+        self.flow.templates().any(|(template, _)| template == 0)
+    }
+
+    /// What was handed over, forward first, where a template [`with_rest`](Wired::with_rest) took it.
+    pub fn rest(&self) -> Option<[&[u8]; 2]> {
+        self.fields.id("rest.forward")?;
+        Some([self.bytes("rest.forward")?, self.bytes("rest.backward")?])
+    }
+
+    /// All declared fields that the flow has, a line each, as `name = value`: for a golden that one reads.
+    pub fn lines(&self) -> String {
+        let mut lines = String::new();
+        for (id, spec) in self.fields.declared() {
+            let value = match self.flow.fields.get(id) {
+                None => continue,
+                Some(Value::U64(number)) => number.to_string(),
+                Some(Value::F64(number)) => number.to_string(),
+                Some(Value::Bytes(bytes)) => format!("\"{}\"", bytes.escape_ascii()),
+                Some(Value::U16List(list)) => format!("{list:?}"),
+            };
+            lines.push_str(&format!("{} = {value}\n", spec.name));
+        }
+        lines
     }
 
     /// The value of a field; `None` where the flow has none.

@@ -50,7 +50,7 @@ TUNNEL = "tunnel"
 BEHIND = "behind"
 CLASSES = {
     TUNNEL: "inside a tunnel that is not decoded, or whose network has another number in each direction",
-    BEHIND: "TLS behind STARTTLS, a proxy's opening or another protocol's frames: not handed over yet",
+    BEHIND: "TLS behind an opening, or in frames, of a protocol that no template knows, or whose opening the capture lacks",
     "vlan": "one connection becomes two flows, because only one direction carries a VLAN tag",
     "mid-hello": "the capture begins within a ClientHello: what follows is found by tshark, which looks at each segment anew",
     "no-ja3": "the hello has no extensions: tshark 4.0 prints no JA3, but the definition leaves the fields empty",
@@ -356,11 +356,12 @@ class Difference:
 def near(flows, stream, hellos):
     """Our flows of a stream's five-tuple at the time of a hello.
 
-    Where a capture's clock jumps, packet time alone does not tell: then it is the nearest one.
+    Where a capture's clock jumps, packet time alone does not tell: then it is the nearest one that has a hello.
     """
     time = hellos[0][1]
     known = sorted(flows.get(stream.key, []), key=lambda flow: flow.distance(time))
-    return [flow for flow in known if flow.distance(time) <= 1e-5] or known[:1]
+    told = [flow for flow in known if flow.ja3 or flow.ja3s]
+    return [flow for flow in known if flow.distance(time) <= 1e-5] or told[:1] or known[:1]
 
 
 def compare(capture, streams, flows, totals):

@@ -1,0 +1,179 @@
+//! The protocol template: both directions together.
+
+use crate::exchange::{Side, Stop, Told, read};
+use crate::probe::{PREFACE, is_reversed};
+use serde::Deserialize;
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::{
+    PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, within,
+};
+use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
+
+/// The settings: how much is read of one connection.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes read of the head of one message: its first line and its header fields.
+    pub header_bytes: usize,
+    /// Bytes kept of each text.
+    pub text_bytes: usize,
+    /// Exchanges that are counted.
+    pub exchanges: usize,
+    /// Longest body behind which the next message is looked for.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { header_bytes: 8192, text_bytes: 512, exchanges: 8, body_bytes: 4096 }
+    }
+}
+
+/// Reads HTTP/1 in clear (RFC 9112) on any port, and knows HTTP/2 by its preface.
+///
+/// Fields are those of the first exchange. What stands behind a CONNECT that succeeded, or behind an upgrade to TLS, is
+/// handed over; then they are those of the exchange that led there.
+#[derive(Debug, Clone)]
+pub struct Http {
+    limits: Limits,
+    ids: Vec<FieldId>,
+}
+
+impl Http {
+    /// Makes the template from its settings ([`Limits`]).
+    pub fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
+        let limits: Limits = settings.read()?;
+        within("header_bytes", limits.header_bytes, 64..=1 << 20)?;
+        // All texts of a flow have to fit into what its fields may take, and leave room for those of TLS.
+        within("text_bytes", limits.text_bytes, 16..=1024)?;
+        within("exchanges", limits.exchanges, 1..=1024)?;
+        within("body_bytes", limits.body_bytes, 0..=1 << 20)?;
+        Ok(Self { limits, ids: Vec::new() })
+    }
+}
+
+impl ProtocolTemplate for Http {
+    fn fields(&self) -> Vec<FieldSpec> {
+        let bytes = |name, words| FieldSpec::new(name, FieldKind::Bytes, words);
+        let number = |name, words| FieldSpec::new(name, FieldKind::U64, words);
+        vec![
+            bytes("http.http_method", "method of the first request"),
+            bytes("http.hostname", "its Host, with a port where it has one"),
+            bytes("http.url", "its target, as it was sent"),
+            bytes("http.protocol", "its version, such as `HTTP/1.1`; `HTTP/2` where the connection begins with that"),
+            bytes("http.http_user_agent", "its User-Agent"),
+            number("http.status", "status of the response"),
+            bytes("http.server", "what the server calls itself"),
+            bytes("http.http_content_type", "media type of the response"),
+            number("http.content_length", "bytes of the response's body, as its header says"),
+            bytes("http.redirect", "Location of the response"),
+            bytes("http.upgrade", "Upgrade of the response, or else of the request"),
+            number("http.requests", "requests that were counted"),
+            number("http.responses", "responses that were counted, without those that say `continue`"),
+            FieldSpec::limit("http", "text_bytes"),
+            FieldSpec::limit("http", "header_bytes"),
+        ]
+    }
+
+    fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
+        self.ids = ids.to_vec();
+        Ok(())
+    }
+
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        crate::probe::probe(stream)
+    }
+
+    fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        let Some(reversed) = is_reversed(stream) else { return Ok(Progress::Done) };
+        if reversed {
+            out.swap_directions();
+        }
+        let side = |direction: Direction| Side { bytes: stream.bytes(direction), ended: stream.ended(direction) };
+        let (client, server) = match reversed {
+            false => (side(Direction::Forward), side(Direction::Backward)),
+            true => (side(Direction::Backward), side(Direction::Forward)),
+        };
+        if client.bytes.starts_with(b"PRI ") {
+            return Ok(self.preface(client, out));
+        }
+        let mut told = Told::default();
+        let stop = read(client, server, &self.limits, &mut told);
+        self.write(&told, out);
+        Ok(match stop {
+            Stop::Client(forward) => Progress::More { forward, backward: usize::MAX },
+            Stop::Server(backward) => Progress::More { forward: usize::MAX, backward },
+            Stop::Over => Progress::Done,
+            Stop::Behind(forward, backward) => {
+                out.hand_over(forward, backward);
+                Progress::Done
+            }
+        })
+    }
+}
+
+impl Http {
+    /// HTTP/2 that nobody negotiated: what follows are frames with compressed headers, and is not read.
+    fn preface(&self, client: Side<'_>, out: &mut RecordSink<'_>) -> Progress {
+        let seen = client.bytes.get(..PREFACE.len()).unwrap_or(client.bytes);
+        if !PREFACE.starts_with(seen) {
+            return Progress::Done;
+        }
+        if seen.len() < PREFACE.len() && !client.ended {
+            return Progress::More { forward: PREFACE.len(), backward: usize::MAX };
+        }
+        let mut values = [None; 4];
+        values[3] = Some(Value::Bytes(b"HTTP/2"));
+        out.fields(&self.ids, &values);
+        Progress::Done
+    }
+
+    fn write(&self, told: &Told<'_>, out: &mut RecordSink<'_>) {
+        let request = told.request.as_ref();
+        let response = told.response.as_ref();
+        let asked = |name: &[u8]| request.and_then(|request| request.head.field(name));
+        let answered = |name: &[u8]| response.and_then(|response| response.head.field(name));
+        let version = request.and_then(|it| it.line.version).or(response.map(|it| it.line.version));
+        let texts = [
+            request.map(|it| it.line.method),
+            asked(b"Host"),
+            request.map(|it| it.line.target),
+            version,
+            asked(b"User-Agent"),
+            answered(b"Server"),
+            answered(b"Content-Type"),
+            answered(b"Location"),
+            answered(b"Upgrade").or(asked(b"Upgrade")),
+        ];
+        let most = self.limits.text_bytes;
+        let cut = texts.iter().flatten().any(|text| text.len() > most);
+        let [method, host, url, version, agent, server, media, redirect, upgrade] = texts.map(|text| {
+            let text = text.filter(|text| !text.is_empty())?;
+            Some(Value::Bytes(text.get(..most).unwrap_or(text)))
+        });
+        let status = response.map(|it| Value::number(it.line.code));
+        let length = answered(b"Content-Length").and_then(crate::head::number).map(Value::U64);
+        let limit = |bites: bool| bites.then_some(Value::U64(1));
+        let counts = [told.requests, told.responses].map(|count| Some(Value::U64(count)));
+        out.fields(
+            &self.ids,
+            &[
+                method,
+                host,
+                url,
+                version,
+                agent,
+                status,
+                server,
+                media,
+                length,
+                redirect,
+                upgrade,
+                counts[0],
+                counts[1],
+                limit(cut),
+                limit(told.head_too_long),
+            ],
+        );
+    }
+}
