@@ -123,6 +123,10 @@ impl ConversationTracker {
         if self.young.len() >= (self.limit / 2).max(1) {
             self.forgotten += self.old.len() as u64;
             self.old = std::mem::take(&mut self.young);
+            if self.limit < 2 {
+                self.forgotten += self.old.len() as u64;
+                self.old.clear();
+            }
         }
         flow.conversation = known.so_far.observe(flow);
         let hasher = &self.hasher;

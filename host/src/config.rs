@@ -51,7 +51,7 @@ pub struct ContextLimits {
 
 impl Default for ContextLimits {
     fn default() -> Self {
-        Self { conversations: 200_000, names: 200_000, name_hosts: 50_000 }
+        Self { conversations: 200_000, names: 0, name_hosts: 50_000 }
     }
 }
 
@@ -102,7 +102,7 @@ impl ScoredFlows {
 pub struct OutputSettings {
     /// Reasons of an alert.
     pub reasons: u32,
-    /// Flows written of one capture, early records among them.
+    /// Flows written of one capture, and as many early records.
     pub lines: u64,
     /// Pairs of host and server in a terminal's table.
     pub table_rows: u32,

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{err, example, out, root, veilwatch};
+use common::{err, example, out, protocols, root, veilwatch};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ fn every_number_of_the_configuration_stands_in_the_table() {
     let mut keys: BTreeSet<String> =
         sections.into_iter().flat_map(|section| numbers(section, all[section].as_table().unwrap())).collect();
     assert!(keys.len() > 20);
-    for entry in Config::builtin().unwrap().plugin {
+    for entry in protocols().plugin {
         if entry.plugin.is_some_and(|plugin| plugin.starts_with("protocol/")) {
             keys.extend(numbers(&entry.id, &entry.settings));
         }
@@ -81,7 +81,7 @@ fn limits_in_the_result_are_those_of_the_table() {
         documented.iter().partition(|key| sections.iter().any(|section| key.starts_with(section)));
     assert_eq!(engine, limits);
     // Those of templates are what they declare.
-    let pipeline = Pipeline::untrained(Config::builtin().unwrap(), &mut Registry::with_builtins().unwrap()).unwrap();
+    let pipeline = Pipeline::untrained(protocols(), &mut Registry::with_builtins().unwrap()).unwrap();
     let declared: BTreeSet<String> = pipeline.fields().declared().filter_map(|(_, spec)| spec.limit_name()).collect();
     assert_eq!(templates.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), declared);
     // Each limit is a warning of its own, by its name.

@@ -16,7 +16,6 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use veilwatch::config::Config;
 use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, run};
 use veilwatch::plugins::Registry;
 use veilwatch::source::Source;
@@ -276,7 +275,7 @@ fn what_stands_in_clear_is_what_another_program_reads() {
     let (Some(train), Some(_)) = (common::shared("train"), common::shared("badinput")) else { return };
     let folder = train.parent().unwrap();
     let oracle = stored(&here.join(STORED));
-    let pipeline = Pipeline::untrained(Config::builtin().unwrap(), &mut Registry::with_builtins().unwrap()).unwrap();
+    let pipeline = Pipeline::untrained(common::protocols(), &mut Registry::with_builtins().unwrap()).unwrap();
     let captures: Vec<(&String, &Vec<Seen>)> = oracle.iter().collect();
     let (next, all) = (AtomicUsize::new(0), Mutex::new(Found::default()));
     std::thread::scope(|scope| {

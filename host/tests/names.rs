@@ -8,13 +8,12 @@ use common::{example, out, veilwatch};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
-use veilwatch::config::EXAMPLE;
 
 /// Lines of a run over a capture, with another text here and there in the configuration.
 fn detect(capture: &Path, changes: &[(&str, &str)], more: &[&str]) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.toml");
-    let text = changes.iter().fold(EXAMPLE.to_owned(), |text, (from, to)| {
+    let text = changes.iter().fold(common::PROTOCOLS.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replace(from, to)
     });

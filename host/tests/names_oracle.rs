@@ -7,13 +7,14 @@
 // All of this file is a test.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod common;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use veilwatch::config::Config;
 use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, run};
 use veilwatch::output::FlowLines;
 use veilwatch::plugins::Registry;
@@ -145,7 +146,7 @@ fn names_are_what_they_were_when_tshark_was_asked() {
         println!("skipped: ../shared/data is not there");
         return;
     }
-    let pipeline = Pipeline::untrained(Config::builtin().unwrap(), &mut Registry::with_builtins().unwrap()).unwrap();
+    let pipeline = Pipeline::untrained(common::protocols(), &mut Registry::with_builtins().unwrap()).unwrap();
     let oracle = std::fs::read_to_string(here.join("tests/oracle/names.tsv")).unwrap();
     let rows: Vec<[&str; 3]> =
         oracle.lines().map(|line| line.split('\t').collect::<Vec<_>>().try_into().unwrap()).collect();

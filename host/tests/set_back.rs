@@ -44,9 +44,9 @@ fn flows_of_another_time_do_not_wait_for_it() {
     let (all, sums) = run(&twice, "1");
     assert_eq!(once["set_back"], Value::Null);
     assert_eq!(sums["set_back"], 1);
-    // The 64 packets on which the clock was not believed yet may be of flows of either time.
+    // Until the next hand-over, flows of both times lie in one table: the same endpoints go on there.
     let (one, two) = (once["flows"].as_u64().unwrap(), sums["flows"].as_u64().unwrap());
-    assert!((2 * one - 64..2 * one + 64).contains(&two), "{one} {two}");
+    assert!((2 * one * 99 / 100..=2 * one + 64).contains(&two), "{one} {two}");
     // What came before is as it was: the first half of it at least stands there to the letter.
     assert!(all[..lines.len() / 2] == lines[..lines.len() / 2]);
     for workers in ["2", "4", "8"] {

@@ -352,7 +352,8 @@ impl FlowTable {
 
     /// Ends the flows whose time is over at `now_ns`, the packet time of the whole capture.
     ///
-    /// When this is called changes when a flow is handed out, never what it says.
+    /// When this is called changes when a flow is handed out, never what it says, as long as no bound is reached: flows
+    /// that are over and were not looked for yet count as open.
     pub fn expire(&mut self, now_ns: u64, templates: &Templates) {
         self.look_for_due(now_ns);
         self.expire_due(now_ns, templates);
@@ -382,6 +383,17 @@ impl FlowTable {
             }
         }
         self.due = due;
+    }
+
+    /// Ends the flows whose last packet lies behind `after_ns`: the clock was set back, and they are of a time that may not
+    /// come again.
+    pub fn end_future(&mut self, after_ns: u64, now_ns: u64, templates: &Templates) {
+        for slot in 0..self.flows.len() {
+            if let Some(flow) = self.flows[slot].as_ref().filter(|flow| flow.record.last_ns > after_ns) {
+                let end = if flow.closed_ns.is_some() { flow.closing_reason() } else { EndReason::EndOfCapture };
+                self.finish(slot as u32, end, now_ns, templates);
+            }
+        }
     }
 
     /// Ends all flows: the capture is over at `now_ns`. Those whose time was over before end as if somebody had looked.

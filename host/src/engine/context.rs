@@ -103,7 +103,9 @@ impl<'a> Consumer<'a> {
         epoch.notices.sort_by_key(|notice| notice.packet);
         epoch.notices.iter().for_each(|notice| self.names.notice(notice));
         // A flow's early record comes before its final one.
-        let order = |flow: &FlowRecord| (flow.ended_ns, flow.first_packet, !flow.is_early());
+        // One that says it ended in the future, by a packet with a broken clock, does not wait for that.
+        let now_ns = epoch.now_ns;
+        let order = |flow: &FlowRecord| (flow.ended_ns.min(now_ns), flow.first_packet, !flow.is_early());
         self.held.extend(epoch.flows.into_iter().map(|flow| Held { order: order(&flow), flow }));
         self.held.sort_by_key(|held| held.order);
         let ready = match epoch.watermark_ns {

@@ -36,7 +36,8 @@ struct Shards<'a> {
     clock: Clock,
     /// When flows were last looked through for those that have ended.
     swept_ns: u64,
-    /// Whether the clock was set back since the last hand-over: nothing that has ended waits for its place in time then.
+    /// Whether the clock was set back since the last hand-over: flows of the time before end then, and nothing that has
+    /// ended waits for its place in time. Not at once: a hostile clock may be set back every hundred packets.
     set_back: bool,
     /// Records that nobody needs any more.
     #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
@@ -47,7 +48,7 @@ struct Shards<'a> {
 #[derive(Debug, Default)]
 struct Clock {
     now_ns: u64,
-    /// Packets in a row that disagree by more than [`Clock::LEAP`] or [`Clock::BACK`].
+    /// Packets in a row that disagree by more than [`Clock::LEAP`].
     elsewhere: u32,
 }
 
@@ -56,24 +57,22 @@ struct Clock {
 enum Tick {
     /// It goes on.
     On,
-    /// It was set back: what is open belongs to another time, and would wait for its end as long as that took.
+    /// It was set back: flows of the time before would wait for their end as long as that took.
     Back,
 }
 
 impl Clock {
     /// Further than this is a leap, not the passing of time.
-    const LEAP: u64 = 3600 * 1_000_000_000;
-    /// The same backwards: captures that were put one behind the other, or a clock that was set right.
-    const BACK: u64 = 300 * 1_000_000_000;
+    const LEAP: u64 = 300 * 1_000_000_000;
     /// So many packets in a row are believed.
     const BELIEVED: u32 = 64;
 
     #[inline]
     fn tick(&mut self, time_ns: u64) -> Tick {
-        let is_back = self.now_ns.saturating_sub(time_ns) > Self::BACK;
-        if self.now_ns != 0 && (is_back || time_ns.saturating_sub(self.now_ns) > Self::LEAP) {
+        if self.now_ns != 0 && time_ns.abs_diff(self.now_ns) > Self::LEAP {
             self.elsewhere += 1;
             if self.elsewhere >= Self::BELIEVED {
+                let is_back = time_ns < self.now_ns;
                 *self = Self { now_ns: time_ns, elsewhere: 0 };
                 return if is_back { Tick::Back } else { Tick::On };
             }
@@ -94,6 +93,8 @@ pub(super) struct HandOver {
     pub(super) notices: Vec<Notice>,
     /// No flow that ended before this is still to come, as long as clocks go forward.
     pub(super) watermark_ns: u64,
+    /// The time of the capture, the same for every thread.
+    pub(super) now_ns: u64,
 }
 
 impl<'a> Shards<'a> {
@@ -229,19 +230,10 @@ impl<'a> Shards<'a> {
         self.counts.wire_bytes += u64::from(packet.wire_len);
         self.counts.first_ns.get_or_insert(packet.time_ns);
         self.counts.last_ns = self.counts.last_ns.max(packet.time_ns);
-        let before_ns = self.clock.now_ns;
         if self.clock.tick(packet.time_ns) == Tick::Back {
-            self.begin_anew(before_ns);
+            self.counts.clock_set_back += 1;
+            self.set_back = true;
         }
-    }
-
-    /// The clock was set back: all that is open ends in the time that it had.
-    #[cold]
-    fn begin_anew(&mut self, before_ns: u64) {
-        let templates = self.pipeline.templates();
-        self.tables.iter_mut().for_each(|table| table.finish_all(before_ns, templates));
-        self.counts.clock_set_back += 1;
-        self.set_back = true;
     }
 
     /// What has ended, at the end of an epoch or of the capture.
@@ -255,6 +247,11 @@ impl<'a> Shards<'a> {
             // Flows that end lie all over memory: all of them are on their way before the first is looked at.
             self.tables.iter_mut().for_each(|table| table.look_for_due(now));
             std::hint::black_box(self.tables.iter().fold(0, |sum, table| sum ^ table.touch_due()));
+        }
+        let set_back = std::mem::take(&mut self.set_back);
+        if set_back {
+            let future_ns = now.saturating_add(Clock::LEAP);
+            self.tables.iter_mut().for_each(|table| table.end_future(future_ns, now, templates));
         }
         let (mut flows, mut notices) = (Vec::new(), Vec::new());
         for table in &mut self.tables {
@@ -279,9 +276,8 @@ impl<'a> Shards<'a> {
         }
         // A closed flow lingers before it is handed over.
         let linger = u64::from(self.pipeline.config().flows.linger_seconds) * SECOND;
-        let all = last || std::mem::take(&mut self.set_back);
-        let watermark_ns = if all { u64::MAX } else { self.swept_ns.saturating_sub(linger) };
-        HandOver { flows, notices, watermark_ns }
+        let watermark_ns = if last || set_back { u64::MAX } else { self.swept_ns.saturating_sub(linger) };
+        HandOver { flows, notices, watermark_ns, now_ns: now }
     }
 }
 
@@ -489,7 +485,7 @@ fn consume(
     spent: &Mutex<Vec<Box<FlowRecord>>>,
 ) -> Result<(), RunError> {
     loop {
-        let mut epoch = HandOver { flows: Vec::new(), notices: Vec::new(), watermark_ns: u64::MAX };
+        let mut epoch = HandOver { flows: Vec::new(), notices: Vec::new(), watermark_ns: u64::MAX, now_ns: 0 };
         let mut open = 0;
         for worker in from_workers {
             if let Ok(mut part) = worker.recv() {
@@ -497,6 +493,7 @@ fn consume(
                 epoch.flows.append(&mut part.flows);
                 epoch.notices.append(&mut part.notices);
                 epoch.watermark_ns = epoch.watermark_ns.min(part.watermark_ns);
+                epoch.now_ns = part.now_ns;
             }
         }
         if open == 0 {
@@ -517,7 +514,8 @@ mod tests {
     fn one_broken_clock_does_not_move_the_time() {
         const HOUR: u64 = 3600 * 1_000_000_000;
         let mut clock = Clock::default();
-        for time in [5 * HOUR, 6 * HOUR, 400_000 * HOUR, 6 * HOUR + 1, 2, 6 * HOUR - HOUR / 13, 6 * HOUR + 2] {
+        let (near, far) = (6 * HOUR - HOUR / 13, 6 * HOUR + HOUR / 11);
+        for time in [6 * HOUR, 400_000 * HOUR, 6 * HOUR + 1, 2, near, far, 6 * HOUR + 2] {
             assert_eq!(clock.tick(time), Tick::On);
         }
         assert_eq!(clock.now_ns, 6 * HOUR + 2);

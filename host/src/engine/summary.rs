@@ -49,7 +49,7 @@ pub struct Summary {
     pub flow_counters: FlowCounters,
     /// What became of packets that came in parts.
     pub fragments: FragmentCounters,
-    /// Flows that were to be written and were too many; whoever writes them sets it.
+    /// Flows and early records that were to be written and were too many; whoever writes them sets it.
     pub not_written: u64,
     /// Flows of pairs that a table did not count, because there were too many; whoever draws it sets it.
     pub pairs_not_counted: u64,

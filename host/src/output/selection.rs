@@ -29,18 +29,20 @@ impl Selection {
 pub(super) struct Door {
     selection: Selection,
     room: u64,
+    /// Room for early records: they take none of the final ones'.
+    early_room: u64,
     turned_away: u64,
 }
 
 impl Door {
     /// For all that is selected.
     pub(super) fn new(selection: Selection) -> Self {
-        Self { selection, room: u64::MAX, turned_away: 0 }
+        Self { selection, room: u64::MAX, early_room: u64::MAX, turned_away: 0 }
     }
 
-    /// The same for the first `most` of them.
+    /// The same for the first `most` of them, and as many early records.
     pub(super) fn at_most(self, most: u64) -> Self {
-        Self { room: most, ..self }
+        Self { room: most, early_room: most, ..self }
     }
 
     /// Whether a flow is written; one for which there is no room is counted.
@@ -48,13 +50,14 @@ impl Door {
         if !self.selection.takes(detection) {
             return false;
         }
-        let lets = self.room > 0;
-        self.room -= u64::from(lets);
+        let room = if detection.flow.is_early() { &mut self.early_room } else { &mut self.room };
+        let lets = *room > 0;
+        *room -= u64::from(lets);
         self.turned_away += u64::from(!lets);
         lets
     }
 
-    /// Flows that were selected and found no room.
+    /// Records that were selected and found no room.
     pub(super) fn turned_away(&self) -> u64 {
         self.turned_away
     }

@@ -5,6 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// The pipeline with every protocol.
+pub(crate) const PROTOCOLS: &str = include_str!("../../../config/protocols.toml");
+
+/// The same, read.
+pub(crate) fn protocols() -> veilwatch::config::Config {
+    veilwatch::config::Config::parse(PROTOCOLS, "config/protocols.toml").unwrap()
+}
+
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()

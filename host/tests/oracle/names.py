@@ -175,7 +175,7 @@ class Tshark:
 
 
 def ours(command, folder, capture):
-    done = subprocess.run([*command, "detect", "--all", "--format", "jsonl", str(folder / capture)], capture_output=True)
+    done = subprocess.run([*command, "detect", "--config", "config/protocols.toml", "--all", "--format", "jsonl", str(folder / capture)], capture_output=True)
     pairs, limits, flows = {}, {}, set()
     for text in done.stdout.decode().splitlines():
         line = json.loads(text)

@@ -321,7 +321,7 @@ def grease(value):
 def run_ours(command, folder, capture):
     """Exit status, complaints and flows by key of one capture."""
     done = subprocess.run(
-        ["nice", "-n", "10", *command, "detect", str(folder / capture), "--all", "--format", "jsonl"],
+        ["nice", "-n", "10", *command, "detect", "--config", "config/protocols.toml", str(folder / capture), "--all", "--format", "jsonl"],
         capture_output=True,
         text=True,
     )

@@ -365,7 +365,7 @@ fn settings_bound_what_is_read() {
 /// What stands in the pipeline in the box are the defaults.
 #[test]
 fn the_pipeline_has_the_defaults() {
-    let pipeline: toml::Table = toml::from_str(include_str!("../../../../config/default.toml")).unwrap();
+    let pipeline: toml::Table = toml::from_str(include_str!("../../../../config/protocols.toml")).unwrap();
     for declaration in declarations() {
         let path = declaration.manifest.path();
         let entry = pipeline["plugin"].as_array().unwrap().iter().find(|entry| entry["use"].as_str() == Some(&path));

@@ -127,7 +127,7 @@ fn settings_bound_what_is_read() {
 /// What stands in the pipeline in the box are the defaults.
 #[test]
 fn the_pipeline_has_the_defaults() {
-    let text = include_str!("../../../../config/default.toml");
+    let text = include_str!("../../../../config/protocols.toml");
     let pipeline: toml::Table = toml::from_str(text).unwrap();
     let entries = pipeline["plugin"].as_array().unwrap();
     let entry = entries.iter().find(|entry| entry["use"].as_str() == Some("protocol/http")).unwrap();
