@@ -679,13 +679,13 @@ mod tests {
     /// `veilwatch config example` prints every default: the file it prints holds those of this plugin.
     #[test]
     fn the_example_holds_the_defaults() {
-        let file: toml::Table = include_str!("../../../../config/protocols.toml").parse().unwrap();
+        let file: toml::Table = include_str!("../../../../config/default.toml").parse().unwrap();
         let entries = file["plugin"].as_array().unwrap();
         let entry = entries.iter().find(|entry| entry["use"].as_str() == Some("protocol/tls")).unwrap();
         let written = entry["settings"].as_table().unwrap();
         let read: Limits = written.clone().try_into().unwrap();
         assert_eq!(read, Limits::default());
         let keys = 7;
-        assert_eq!(written.len(), keys, "a setting is missing in config/protocols.toml");
+        assert_eq!(written.len(), keys, "a setting is missing in config/default.toml");
     }
 }
