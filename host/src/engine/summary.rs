@@ -29,7 +29,7 @@ pub struct Summary {
     pub first_ns: Option<u64>,
     /// Latest packet time.
     pub last_ns: u64,
-    /// Times that the capture's clock was set back, and all open flows ended.
+    /// Times that the capture's clock was set back, and flows of the time that was left ended.
     pub set_back: u64,
     /// Flows that ended.
     pub flows: u64,
@@ -145,7 +145,7 @@ impl Summary {
         }
         if self.set_back > 0 {
             lines.push(format!(
-                "the clock was set back {} times by more than five minutes: open flows ended there",
+                "the clock was set back {} times by more than five minutes: flows of the time that was left ended there",
                 self.set_back
             ));
         }
