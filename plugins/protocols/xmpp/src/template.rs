@@ -43,19 +43,20 @@ impl Xmpp {
 
 /// Whether a side begins with a stream header.
 fn look(bytes: &[u8]) -> Probe {
-    let begins = |with: &[u8]| bytes.starts_with(with) || with.starts_with(bytes);
-    if !begins(b"<stream:stream") && !begins(b"<?xml") {
-        return Probe::No;
-    }
+    let begins = |bytes: &[u8], with: &[u8]| bytes.starts_with(with) || with.starts_with(bytes);
     let seen = bytes.get(..BEGIN).unwrap_or(bytes);
-    if position(seen, 0, STREAM).is_some() {
-        return Probe::Certain;
+    let header = if begins(seen, b"<?xml") && seen.len() > 1 {
+        // Behind the declaration comes the header; any other element is another protocol's.
+        let behind = seen.iter().position(|byte| *byte == b'>').and_then(|end| seen.get(end + 1..)).unwrap_or_default();
+        behind.trim_ascii_start()
+    } else {
+        seen
+    };
+    match header {
+        header if header.starts_with(STREAM) => Probe::Certain,
+        header if begins(header, STREAM) && seen.len() < BEGIN => Probe::Unsure,
+        _ => Probe::No,
     }
-    // Behind the declaration comes the header; any other element is another protocol's.
-    let behind = seen.iter().position(|byte| *byte == b'>').and_then(|end| seen.get(end + 1..)).unwrap_or_default();
-    let next = behind.trim_ascii_start();
-    let head = next.get(..STREAM.len()).unwrap_or(next);
-    if seen.len() == BEGIN || !STREAM.starts_with(head) { Probe::No } else { Probe::Unsure }
 }
 
 /// What was read.
