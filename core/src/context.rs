@@ -177,7 +177,7 @@ impl Conversation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Endpoint, FlowLimits, FlowTable};
+    use crate::flow::{Endpoint, FlowLimits, FlowTable, Templates};
     use crate::packet::Decoded;
 
     fn flow(host: u8, begin_seconds: u64, sent: u32) -> FlowRecord {
@@ -194,8 +194,8 @@ mod tests {
             payload: &[],
         };
         let mut table = FlowTable::new(FlowLimits::default(), 0);
-        table.push(1, begin_seconds * 1_000_000_000, &packet, &[]);
-        table.finish_all(0, &[]);
+        table.push(1, begin_seconds * 1_000_000_000, &packet, &Templates::default());
+        table.finish_all(0, &Templates::default());
         table.take_finished().remove(0)
     }
 

@@ -134,7 +134,7 @@ fn stages(criterion: &mut Criterion) {
         bench.iter(|| material.packets().filter(|packet| decode(packet).is_ok()).count());
     });
     group.throughput(Throughput::Elements(packets.len() as u64));
-    group.bench_function("flow table", |bench| bench.iter(|| flows(&material, &packets, &[])));
+    group.bench_function("flow table", |bench| bench.iter(|| flows(&material, &packets, &Templates::default())));
     group.bench_function("flow table with the templates", |bench| {
         bench.iter(|| flows(&material, &packets, material.pipeline.templates()));
     });

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use veilwatch::source::{InputLimits, Source};
-use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{DecodeLimits, Decoder};
 use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
 use veilwatch_core::record::{ClientHello, FieldId, Ja4, Mark, Value, ja4, ja4_raw};
@@ -113,7 +113,7 @@ impl Row {
 
 fn look(folder: &Path, capture: &str) -> Found {
     let template = WithBytes(Tls::create(Settings::new("")).unwrap());
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(template)];
+    let templates = Templates::new(vec![Box::new(template)]);
     // One table instead of 64: it may hold as much as they do together.
     let limits = FlowLimits { flows_per_shard: 1 << 20, prefix_bytes_per_shard: 256 << 20, ..FlowLimits::default() };
     let mut table = FlowTable::new(limits, 1);

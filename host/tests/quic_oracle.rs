@@ -16,9 +16,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use veilwatch::source::{InputLimits, Source};
-use veilwatch_core::flow::{FlowLimits, FlowTable};
+use veilwatch_core::flow::{FlowLimits, FlowTable, Templates};
 use veilwatch_core::packet::{DecodeLimits, Decoder};
-use veilwatch_core::plugin::{ProtocolTemplate, Settings};
+use veilwatch_core::plugin::Settings;
 use veilwatch_core::record::{ClientHello, Ja4, ja4};
 use veilwatch_protocol_quic::Quic;
 use veilwatch_protocol_tls::Tls;
@@ -51,7 +51,7 @@ fn listed() -> BTreeMap<&'static str, BTreeSet<Hello>> {
 /// What we read of a capture.
 fn look(path: &Path) -> BTreeSet<Hello> {
     let (tls, quic) = (Tls::create(Settings::new("")).unwrap(), Quic::create(Settings::new("")).unwrap());
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(tls), Box::new(quic)];
+    let templates = Templates::new(vec![Box::new(tls), Box::new(quic)]);
     // One table instead of 64: it may hold as much as they do together.
     let limits = FlowLimits { flows_per_shard: 1 << 20, prefix_bytes_per_shard: 256 << 20, ..FlowLimits::default() };
     let mut table = FlowTable::new(limits, 1);

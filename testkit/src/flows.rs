@@ -12,7 +12,7 @@
 use crate::talk::Talk;
 use veilwatch_core::context::ConversationSnapshot;
 use veilwatch_core::feature::{Column, FlowBatch, RowsMut};
-use veilwatch_core::flow::{DirectionStats, FlowRecord, Moments};
+use veilwatch_core::flow::{DirectionStats, FlowRecord, Moments, Templates};
 use veilwatch_core::plugin::{Declaration, FeatureExtractor, Instance, PluginError, Settings};
 use veilwatch_core::record::{
     CertificateInfo, ClientHello, FieldId, FieldKind, FieldTable, Mark, Record, ServerHello, TlsRecords, Value,
@@ -30,7 +30,7 @@ pub fn variety(size: usize, fields: &FieldTable) -> Vec<FlowRecord> {
     let mut chance = Chance(1);
     (0..size)
         .map(|at| {
-            let mut flow = talk(at % KINDS, &mut chance).flow(&[]);
+            let mut flow = talk(at % KINDS, &mut chance).flow(&Templates::default());
             match at % KINDS {
                 0 => tls_like(&mut flow, fields, &mut chance),
                 5 => odd_clocks(&mut flow, &mut chance),
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn fields_are_written_by_name_and_kind() {
         let fields = fields();
-        let mut flow = Talk::udp().forward(b"x").flow(&[]);
+        let mut flow = Talk::udp().forward(b"x").flow(&Templates::default());
         write(&mut flow, &fields, &[("test.seconds", Value::U64(3))]).unwrap();
         assert_eq!(flow.fields.get(fields.id("test.seconds").unwrap()), Some(Value::U64(3)));
         assert!(write(&mut flow, &fields, &[("test.second", Value::U64(3))]).is_err());

@@ -4,7 +4,7 @@
 //! use veilwatch_testkit::talk::Talk;
 //!
 //! let talk = Talk::tcp().between("10.0.0.1:50000", "192.0.2.1:443").open().forward(b"hello").wait_ms(20).close();
-//! let flow = talk.flow(&[]);
+//! let flow = talk.flow(&veilwatch_core::flow::Templates::default());
 //! assert_eq!(flow.stats[0].payload_bytes, 5);
 //! assert_eq!(flow.responder.port, 443);
 //! ```
@@ -236,7 +236,7 @@ fn endpoint(text: &str) -> Endpoint {
 
 /// A template that is made and wired as a pipeline does it, with the table of its fields.
 pub struct Wired {
-    templates: Vec<Box<dyn ProtocolTemplate>>,
+    templates: Templates,
     fields: FieldTable,
 }
 
@@ -261,7 +261,7 @@ impl Wired {
         let ids = template.fields().into_iter().map(|spec| fields.declare(spec, "test"));
         let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|error| PluginError::failed(error.to_string()))?;
         template.wire(&ids)?;
-        Ok(Self { templates: vec![template], fields })
+        Ok(Self { templates: Templates::new(vec![template]), fields })
     }
 
     /// The same with another template behind it.

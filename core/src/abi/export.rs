@@ -2,8 +2,8 @@
 
 use super::types::{
     RawClassifier, RawClassifier_TO, RawColumn, RawError, RawExtractor, RawExtractor_TO, RawField, RawFlowsRef,
-    RawInstance, RawMade, RawManifest, RawPiece, RawProgress, RawSinkMut, RawStream, RawTemplate, RawTemplate_TO,
-    RawTreeMut, RawValue, number,
+    RawInstance, RawMade, RawManifest, RawOpenings, RawPiece, RawProgress, RawSinkMut, RawStream, RawTemplate,
+    RawTemplate_TO, RawTreeMut, RawValue, number,
 };
 use crate::context::ConversationSnapshot;
 use crate::feature::{FlowBatch, FlowShape, FlowSource, Rows, RowsMut, SpltView};
@@ -69,6 +69,10 @@ impl RawTemplate for Exported<Box<dyn ProtocolTemplate>> {
     fn wire(&mut self, ids: RSlice<'_, u16>) -> RResult<(), RawError> {
         let ids: Vec<FieldId> = ids.iter().map(|id| FieldId(*id)).collect();
         guarded(|| self.0.wire(&ids))
+    }
+    fn openings(&self, protocol: u8) -> RResult<RawOpenings, RawError> {
+        let carrier = if protocol == Carrier::Udp as u8 { Carrier::Udp } else { Carrier::Tcp };
+        guarded(|| Ok(self.0.openings(carrier).into()))
     }
     fn probe(&self, stream: RawStream<'_>) -> u8 {
         // For programs of contract 1.0, which take no error here: the flow is not recognised.

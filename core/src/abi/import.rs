@@ -8,8 +8,8 @@ use crate::feature::{Column, FlowBatch, FlowSource, Rows, RowsMut};
 use crate::flow::Direction;
 use crate::plugin::dissect::TreeSink;
 use crate::plugin::{
-    Classifier, FeatureExtractor, Instance, Made, Piece, PluginError, Probe, Progress, ProtocolTemplate, RecordSink,
-    SinkTarget, StreamView, TrainingSet, TreeTarget,
+    Carrier, Classifier, FeatureExtractor, Instance, Made, Openings, Piece, PluginError, Probe, Progress,
+    ProtocolTemplate, RecordSink, SinkTarget, StreamView, TrainingSet, TreeTarget,
 };
 use crate::record::{FieldId, FieldKind, FieldSpec, FieldTable, Mark, Value};
 use abi_stable::sabi_trait::TD_Opaque;
@@ -75,6 +75,12 @@ impl ProtocolTemplate for ImportedTemplate {
         self.allowed = allowed(ids.iter().zip(kinds).filter_map(|(id, kind)| Some((*id, kind?))));
         let ids: Vec<u16> = ids.iter().map(|id| id.0).collect();
         Ok(self.inner.wire(ids.as_slice().into()).into_result()?)
+    }
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match self.inner.openings(carrier as u8).into_result() {
+            Ok(openings) => openings.into(),
+            Err(error) => go_on(error.into()),
+        }
     }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
         self.try_probe(stream).unwrap_or(Probe::No)

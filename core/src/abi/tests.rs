@@ -2,7 +2,7 @@
 
 use super::{export, import};
 use crate::feature::{Column, Evidence, FlowBatch, Rows, RowsMut};
-use crate::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
+use crate::flow::{Direction, FlowLimits, FlowRecord, FlowTable, Templates};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::dissect::{ByteRange, Tree, TreeSink};
 use crate::plugin::{
@@ -226,17 +226,21 @@ fn foreign_template(template: Template) -> Box<dyn ProtocolTemplate> {
     }
 }
 
-fn wired(mut template: Box<dyn ProtocolTemplate>, fields: &mut FieldTable) -> Vec<Box<dyn ProtocolTemplate>> {
-    let ids: Vec<FieldId> = template.fields().into_iter().map(|spec| fields.declare(spec, "t").unwrap()).collect();
-    template.wire(&ids).unwrap();
-    vec![template]
+fn wired(template: Box<dyn ProtocolTemplate>, fields: &mut FieldTable) -> Templates {
+    Templates::new(vec![wire(template, fields)])
 }
 
-fn flows(templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecord>, u64) {
+fn wire(mut template: Box<dyn ProtocolTemplate>, fields: &mut FieldTable) -> Box<dyn ProtocolTemplate> {
+    let ids: Vec<FieldId> = template.fields().into_iter().map(|spec| fields.declare(spec, "t").unwrap()).collect();
+    template.wire(&ids).unwrap();
+    template
+}
+
+fn flows(templates: &Templates, said: &[u8]) -> (Vec<FlowRecord>, u64) {
     flows_over(6, templates, said)
 }
 
-fn flows_over(protocol: u8, templates: &[Box<dyn ProtocolTemplate>], said: &[u8]) -> (Vec<FlowRecord>, u64) {
+fn flows_over(protocol: u8, templates: &Templates, said: &[u8]) -> (Vec<FlowRecord>, u64) {
     let mut table = FlowTable::new(FlowLimits::default(), 3);
     for (at, forth) in [(1u64, true), (2, false), (3, true)] {
         let packet = Decoded {
@@ -275,7 +279,7 @@ fn what_is_not_its_own_is_left_out_and_counted() {
     let Instance::Protocol(odd) = across(Instance::Protocol(Box::new(Odd))) else { unreachable!() };
     let mut fields = FieldTable::new();
     let mut templates = wired(odd, &mut fields);
-    templates.extend(wired(foreign_template(Template::default()), &mut fields));
+    templates.push(wire(foreign_template(Template::default()), &mut fields));
     let (records, errors) = flows(&templates, b"oddhello");
     assert_eq!((errors, records[0].template), (0, Some(1)), "and the rest goes to the other one");
     assert_eq!(records[0].templates().collect::<Vec<_>>(), [(0, 4), (1, 0)]);
@@ -366,14 +370,15 @@ fn datagrams_and_made_bytes_cross() {
     let read = |contents, foreign: bool| {
         let mut fields = FieldTable::new();
         // The first one makes, the second one reads.
-        let templates: Vec<_> = [contents, ""]
+        let templates = [contents, ""]
             .into_iter()
-            .flat_map(|contents| {
+            .map(|contents| {
                 let maker = Instance::Protocol(Box::new(Maker { contents, ..Maker::default() }));
                 let Instance::Protocol(maker) = (if foreign { across(maker) } else { maker }) else { unreachable!() };
-                wired(maker, &mut fields)
+                wire(maker, &mut fields)
             })
             .collect();
+        let templates = Templates::new(templates);
         let (mut records, errors) = flows_over(17, &templates, b"make");
         let record = records.remove(0);
         let text = |name| match fields.id(name).and_then(|id| record.fields.get(id)) {

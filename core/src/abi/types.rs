@@ -4,7 +4,7 @@ use crate::context::ConversationSnapshot;
 use crate::feature::{Column, Evidence, FlowShape};
 use crate::flow::{Direction, DirectionStats, Moments};
 use crate::plugin::dissect::ByteRange;
-use crate::plugin::{Manifest, Piece, PluginError, PluginErrorKind, PluginKind, Progress};
+use crate::plugin::{FirstBytes, Manifest, Openings, Piece, PluginError, PluginErrorKind, PluginKind, Progress};
 use crate::record::{FieldKind, FieldSpec, Value};
 use crate::stream::{Framed, Framing};
 use abi_stable::std_types::{RBox, ROption, RResult, RSlice, RSliceMut, RStr, RString, RVec};
@@ -217,6 +217,38 @@ pub trait RawSink {
     fn hand_bytes(&mut self, _contents: RStr<'_>, _forward: RawMade<'_>, _backward: RawMade<'_>) {}
 }
 
+/// [`FirstBytes`]; since 1.2.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawFirstBytes {
+    pub bits: [u64; 4],
+    pub silence: bool,
+}
+
+/// [`Openings`]; since 1.2.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawOpenings {
+    pub forward: RawFirstBytes,
+    pub backward: RawFirstBytes,
+}
+
+impl From<Openings> for RawOpenings {
+    fn from(Openings { forward, backward }: Openings) -> Self {
+        let [forward, backward] =
+            [forward, backward].map(|FirstBytes { bits, silence }| RawFirstBytes { bits, silence });
+        Self { forward, backward }
+    }
+}
+
+impl From<RawOpenings> for Openings {
+    fn from(RawOpenings { forward, backward }: RawOpenings) -> Self {
+        let [forward, backward] =
+            [forward, backward].map(|RawFirstBytes { bits, silence }| FirstBytes { bits, silence });
+        Self { forward, backward }
+    }
+}
+
 /// [`crate::plugin::Made`], of one direction; since 1.2.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
@@ -381,6 +413,10 @@ pub trait RawTemplate: Send + Sync {
         _out: RawSinkMut<'_>,
     ) -> RResult<ROption<RawProgress>, RawError> {
         RResult::ROk(ROption::RNone)
+    }
+    /// By protocol number; since 1.2.
+    fn openings(&self, _protocol: u8) -> RResult<RawOpenings, RawError> {
+        RResult::ROk(Openings::ANY.into())
     }
 }
 

@@ -178,7 +178,7 @@ impl<K: Eq + Hash + Copy, V> Generations<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{EndReason, FlowLimits, FlowTable};
+    use crate::flow::{EndReason, FlowLimits, FlowTable, Templates};
     use crate::packet::Decoded;
 
     const SECOND: u64 = 1_000_000_000;
@@ -216,8 +216,8 @@ mod tests {
             payload: &[],
         };
         let mut table = FlowTable::new(FlowLimits::default(), 1);
-        table.push(packet, packet * SECOND, &decoded, &[]);
-        table.finish_all(0, &[]);
+        table.push(packet, packet * SECOND, &decoded, &Templates::default());
+        table.finish_all(0, &Templates::default());
         table.take_finished().remove(0)
     }
 

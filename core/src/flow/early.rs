@@ -51,7 +51,7 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FlowTable;
+    use super::super::{FlowTable, Templates};
     use super::*;
     use crate::flow::Direction;
     use crate::packet::{Decoded, Tcp};
@@ -77,7 +77,7 @@ mod tests {
     /// Ten packets of one TCP flow, a second apart; the last one resets it. Packets are numbered from 1, and with
     /// `sweeps` the table is looked through after each.
     fn records(limits: FlowLimits, sweeps: bool) -> Vec<FlowRecord> {
-        let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(Listener)];
+        let templates = Templates::new(vec![Box::new(Listener)]);
         let mut table = FlowTable::new(limits, 1);
         for at in 0..10u32 {
             let payload: &[u8] = if at == 0 { b"" } else { b"ab" };

@@ -1,6 +1,6 @@
 //! Tests of templates that hand the rest of a flow over to others.
 
-use super::{Direction, FlowLimits, FlowRecord, FlowTable};
+use super::{Direction, FlowLimits, FlowRecord, FlowTable, Templates};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
 use crate::record::{FieldId, Mark, Value};
@@ -90,8 +90,8 @@ fn packet(forth: bool, flags: u8, seq: u32, payload: &[u8]) -> Decoded<'_> {
     }
 }
 
-fn templates() -> Vec<Box<dyn ProtocolTemplate>> {
-    vec![Box::new(Inside), Box::new(Tunnel(b'a')), Box::new(Tunnel(b'b'))]
+fn templates() -> Templates {
+    Templates::new(vec![Box::new(Inside), Box::new(Tunnel(b'a')), Box::new(Tunnel(b'b'))])
 }
 
 fn flow(limits: FlowLimits, segments: &[Segment<'_>]) -> (FlowRecord, super::FlowCounters) {
@@ -181,7 +181,7 @@ fn a_flow_is_handed_over_at_its_end() {
 
 #[test]
 fn a_template_that_reads_on_needs_no_more_room_each_time() {
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(ReadsOn)];
+    let templates = Templates::new(vec![Box::new(ReadsOn)]);
     let mut table = FlowTable::new(FlowLimits::default(), 1);
     for number in 1..60u32 {
         let packet = packet(true, Tcp::ACK, number, b"x");
@@ -257,7 +257,7 @@ fn both_directions_turn_round_together() {
         }
     }
     for syn in [false, true] {
-        let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(Turns), Box::new(Inside), Box::new(Echo)];
+        let templates = Templates::new(vec![Box::new(Turns), Box::new(Inside), Box::new(Echo)]);
         let mut table = FlowTable::new(FlowLimits::default(), 1);
         for (number, (forth, flags, seq, payload)) in (1..).zip([
             (true, if syn { Tcp::SYN } else { Tcp::ACK }, 999, &b""[..]),

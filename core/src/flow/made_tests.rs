@@ -1,6 +1,6 @@
 //! Tests of templates that make bytes for others.
 
-use super::super::{Direction, FlowCounters, FlowLimits, FlowRecord, FlowTable};
+use super::super::{Direction, FlowCounters, FlowLimits, FlowRecord, FlowTable, Templates};
 use crate::packet::{Decoded, Tcp};
 use crate::plugin::{Made, Piece, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
 use crate::record::{FieldId, Mark, Value};
@@ -101,7 +101,7 @@ impl ProtocolTemplate for Rest {
 
 /// A flow of packets in their order, over UDP or behind a SYN.
 fn flow(limits: FlowLimits, maker: Maker, udp: bool, said: &[(bool, &[u8])]) -> (FlowRecord, FlowCounters) {
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(Reader), Box::new(maker), Box::new(Rest)];
+    let templates = Templates::new(vec![Box::new(Reader), Box::new(maker), Box::new(Rest)]);
     let mut table = FlowTable::new(limits, 1);
     let mut next = [1000u32, 2000];
     let syn = [(true, &b""[..])];

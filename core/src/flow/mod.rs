@@ -16,13 +16,15 @@ mod open;
 mod record;
 mod stats;
 mod table;
+mod templates;
 
 pub use key::{Endpoint, FlowKey, format_address};
 pub use limits::{FlowCounters, FlowLimits};
 pub use notice::{Notice, Noticed};
 pub use record::{EndReason, FlowRecord, Guest, Handed};
 pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
-pub use table::{FlowTable, Place, Templates};
+pub use table::{FlowTable, Place};
+pub use templates::Templates;
 
 use notice::Told;
 

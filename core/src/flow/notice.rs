@@ -83,7 +83,7 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FlowLimits, FlowTable};
+    use super::super::{FlowLimits, FlowTable, Templates};
     use super::*;
     use crate::packet::Decoded;
     use crate::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
@@ -112,7 +112,7 @@ mod tests {
 
     /// Packets of one flow, all that they say, and the table looked through after each or not.
     fn notices(said: &[(bool, &[u8])], sweeps: bool) -> Vec<Notice> {
-        let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(Asking)];
+        let templates = Templates::new(vec![Box::new(Asking)]);
         let mut table = FlowTable::new(FlowLimits::default(), 1).with_notices();
         let mut all = Vec::new();
         for (at, (forth, payload)) in (1..).zip(said) {

@@ -232,7 +232,7 @@ impl Flow {
             originator_port: originator.port,
             responder_port: responder.port,
         };
-        let mut known = templates.iter().take(64).enumerate().filter(|(at, _)| candidates & (1 << at) != 0);
+        let mut known = templates.among(candidates & templates.asked(view.carrier, forward, backward));
         // A failure is counted where the bytes are kept.
         known.all(|(_, template)| template.try_probe(&view) == Ok(Probe::No))
     }
@@ -290,22 +290,20 @@ impl Flow {
     fn probe(&mut self, mut candidates: u64, ended: bool, means: &mut Means<'_>) {
         let Some(prefixes) = &self.prefixes else { return };
         let view = Self::view(prefixes, self.base, &self.key, self.low_originates, ended);
-        for (at, template) in means.templates.iter().take(64).enumerate() {
-            if candidates & (1 << at) == 0 {
-                continue;
-            }
+        candidates &= means.templates.asked(view.carrier, view.forward, view.backward);
+        for (at, template) in means.templates.among(candidates) {
             match template.try_probe(&view) {
                 Ok(Probe::Certain) => {
-                    self.record.template = Some(at as u8);
+                    self.record.template = Some(at);
                     self.record.refused = 0;
-                    self.reading = Reading::Parsing { template: at as u8, wanted: [0; 2], closed: [false; 2] };
+                    self.reading = Reading::Parsing { template: at, wanted: [0; 2], closed: [false; 2] };
                     return;
                 }
                 Ok(Probe::No) => candidates &= !(1 << at),
                 Ok(Probe::Unsure) => {}
                 Err(error) => {
                     means.counters.template_errors += 1;
-                    self.record.probe_errors.push((at as u8, error));
+                    self.record.probe_errors.push((at, error));
                     candidates &= !(1 << at);
                 }
             }
@@ -328,7 +326,7 @@ impl Flow {
 
     /// The templates that have not failed on this flow.
     fn willing(&self, templates: &Templates) -> u64 {
-        self.record.probe_errors.iter().fold(all(templates), |others, (failed, _)| others & !(1 << failed))
+        self.record.probe_errors.iter().fold(templates.all(), |others, (failed, _)| others & !(1 << failed))
     }
 
     /// Has a template read what is there; whether it handed the rest over to one that is to read now.
@@ -504,11 +502,6 @@ fn datagram_ends<'a>(prefix: &StreamPrefix, base: usize, into: &'a mut [u32; MAR
     let first = ends.partition_point(|end| *end as usize <= base);
     ends.iter_mut().for_each(|end| *end = end.saturating_sub(base as u32));
     ends.get(first..).unwrap_or_default()
-}
-
-/// Every template of a pipeline, one bit each.
-pub(super) fn all(templates: &Templates) -> u64 {
-    if templates.len() >= 64 { u64::MAX } else { (1 << templates.len()) - 1 }
 }
 
 /// The first 53 bits of a SHA-256, so that JSON readers keep every digit.

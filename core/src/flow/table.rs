@@ -1,10 +1,10 @@
+use super::Templates;
 use super::deadlines::Deadlines;
 use super::early::Early;
 use super::hosts::Hosts;
-use super::open::{Flow, Means, Reading, all};
+use super::open::{Flow, Means, Reading};
 use super::{Direction, EndReason, FlowCounters, FlowKey, FlowLimits, FlowRecord, Notice, Told};
 use crate::packet::{Decoded, Tcp};
-use crate::plugin::ProtocolTemplate;
 use crate::record::FieldStore;
 use crate::stream::{PrefixLimits, Spare};
 use hashbrown::HashTable;
@@ -94,9 +94,6 @@ impl Reserve {
         }
     }
 }
-
-/// The templates of a pipeline, in order; at most 64.
-pub type Templates = [Box<dyn ProtocolTemplate>];
 
 const NANOS: u64 = 1_000_000_000;
 
@@ -257,7 +254,7 @@ impl FlowTable {
         let low_originates = upward != answers;
         let host = if low_originates { key.low.address } else { key.high.address };
         self.make_room(&host, time_ns, templates);
-        let all = all(templates);
+        let all = templates.all();
         let flow = Flow {
             key,
             closed_ns: None,
@@ -476,7 +473,7 @@ impl FlowTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::{PluginError, Probe, Progress, RecordSink, StreamView};
+    use crate::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
     use crate::record::{ClientHello, Mark};
 
     const SECOND: u64 = NANOS;
@@ -503,14 +500,14 @@ mod tests {
         }
     }
 
-    fn templates() -> Vec<Box<dyn ProtocolTemplate>> {
-        vec![Box::new(Greeting)]
+    fn templates() -> Templates {
+        Templates::new(vec![Box::new(Greeting)])
     }
 
     /// Feeds packets to a table and collects what ends.
     struct Bench {
         table: FlowTable,
-        templates: Vec<Box<dyn ProtocolTemplate>>,
+        templates: Templates,
         number: u64,
     }
 
@@ -746,7 +743,8 @@ mod tests {
 
     #[test]
     fn a_template_that_fails_is_called_once_and_its_words_are_kept() {
-        let mut bench = Bench { templates: vec![Box::new(Failing)], ..Bench::new(FlowLimits::default()) };
+        let mut bench =
+            Bench { templates: Templates::new(vec![Box::new(Failing)]), ..Bench::new(FlowLimits::default()) };
         bench.tcp(0, 9, true, Tcp::ACK, 1, b"one");
         bench.tcp(1, 9, true, Tcp::ACK, 4, b"two");
         assert_eq!(bench.table.counters().template_errors, 1);

@@ -54,6 +54,7 @@
 mod classifier;
 mod declare;
 pub mod dissect;
+mod openings;
 mod reader;
 mod settings;
 mod template;
@@ -61,6 +62,7 @@ pub mod weights;
 
 pub use classifier::{Classifier, TrainingSet};
 pub use declare::{Create, Declaration, Instance, Manifest, PluginKind};
+pub use openings::{FirstBytes, Openings};
 pub use reader::Reader;
 pub use settings::{PluginError, PluginErrorKind, Settings, within};
 pub use template::{Carrier, Made, Piece, Probe, Progress, ProtocolTemplate, RecordSink, StreamView, TLS_HANDSHAKE};

@@ -1,5 +1,5 @@
-use super::PluginError;
 use super::dissect::TreeSink;
+use super::{Openings, PluginError};
 use crate::flow::Direction;
 use crate::record::{FieldId, FieldSpec, Mark, Record, Value};
 use crate::stream::{Framed, Framing};
@@ -19,6 +19,12 @@ pub trait ProtocolTemplate: Send + Sync {
     /// Learns the ids of its own fields, in the order of [`fields`](Self::fields).
     fn wire(&mut self, _ids: &[FieldId]) -> Result<(), PluginError> {
         Ok(())
+    }
+
+    /// Which flows it wants to be asked about, by what each side begins with; all of them where a template does not say.
+    /// Most flows are nobody's, so what is told here is what makes a pipeline of many templates fast.
+    fn openings(&self, _carrier: Carrier) -> Openings {
+        Openings::ANY
     }
 
     /// Whether this flow speaks the protocol. A panic is an error of this template, and the flow goes on with the others.

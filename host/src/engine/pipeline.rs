@@ -13,7 +13,7 @@ use std::time::Duration;
 use veilwatch_core::detect::{Reason, Verdict, top_reasons};
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
-use veilwatch_core::plugin::{Classifier, FeatureExtractor, Instance, PluginError, ProtocolTemplate, Settings};
+use veilwatch_core::plugin::{Classifier, FeatureExtractor, Instance, PluginError, Settings};
 use veilwatch_core::record::{FieldError, FieldId, FieldTable};
 
 /// How the `kind/name` of every classifier begins.
@@ -134,7 +134,7 @@ pub struct Pipeline {
     config: Config,
     filter: Option<Filter>,
     fields: FieldTable,
-    templates: Vec<Box<dyn ProtocolTemplate>>,
+    templates: Templates,
     template_ids: Vec<String>,
     /// Their places among the pipeline's entries.
     template_places: Vec<usize>,
@@ -152,7 +152,7 @@ pub struct Pipeline {
 #[derive(Default)]
 struct Parts {
     fields: FieldTable,
-    templates: Vec<Box<dyn ProtocolTemplate>>,
+    templates: Templates,
     template_ids: Vec<String>,
     template_places: Vec<usize>,
     extractors: Vec<(usize, Box<dyn FeatureExtractor>)>,
@@ -212,6 +212,7 @@ impl Parts {
                 plugin.wire(&ids).map_err(wiring)?;
                 self.fields = fields;
                 self.templates.push(plugin);
+                meter.trouble().map_err(wiring)?;
                 self.template_ids.push(id.clone());
                 self.template_places.push(place);
                 report.reach(PluginState::Started);
@@ -321,7 +322,7 @@ impl Pipeline {
             reports.push(report);
         }
         let Parts { fields, templates, template_ids, template_places, extractors: wanted, classifier } = parts;
-        if templates.len() > 64 {
+        if templates.len() > Templates::MOST {
             return Err(PipelineError::TooManyTemplates { found: templates.len() });
         }
         // Extractors are wired last, when every field has its id.

@@ -9,8 +9,8 @@ use veilwatch_core::abi::export::guard;
 use veilwatch_core::feature::{Column, FlowBatch, Rows, RowsMut};
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
-    Classifier, Declaration, FeatureExtractor, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink,
-    Settings, StreamView, TrainingSet,
+    Carrier, Classifier, Declaration, FeatureExtractor, Instance, Openings, PluginError, Probe, Progress,
+    ProtocolTemplate, RecordSink, Settings, StreamView, TrainingSet,
 };
 use veilwatch_core::record::{FieldId, FieldSpec, FieldTable};
 
@@ -62,6 +62,12 @@ impl ProtocolTemplate for Guarded<Box<dyn ProtocolTemplate>> {
     }
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.change(|inner| inner.wire(ids))
+    }
+    fn openings(&self, carrier: Carrier) -> Openings {
+        self.call(|inner| Ok(inner.openings(carrier))).unwrap_or_else(|error| {
+            self.meter.note(error);
+            Openings::NONE
+        })
     }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
         self.try_probe(stream).unwrap_or(Probe::No)

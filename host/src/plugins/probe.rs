@@ -56,7 +56,7 @@ fn attempt(path: &Path, say: Say<'_>) -> std::io::Result<Result<(), String>> {
         Ok(loaded) => loaded.declarations,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let flows = some_flows(&[]).0;
+    let flows = some_flows(&Templates::default()).0;
     for declaration in declarations {
         let name = declaration.manifest.path();
         if let Err(error) = try_plugin(&declaration, &flows, &mut tell)? {
@@ -244,7 +244,7 @@ fn try_template(
         if let Some(why) = drawn.failed.filter(|why| why.starts_with("panicked")) {
             return Err(format!("{why} when it drew a tree; correct it, and draw what was understood"));
         }
-        let (flows, errors) = some_flows(&[plugin]);
+        let (flows, errors) = some_flows(&Templates::new(vec![plugin]));
         if errors > 0 {
             let said = |flow: &FlowRecord| {
                 flow.probe_errors
@@ -340,7 +340,8 @@ mod tests {
 
     #[test]
     fn the_flows_to_try_with_are_two_and_the_same_each_time() {
-        let ids = || some_flows(&[]).0.iter().map(|flow| (flow.id, flow.protocol)).collect::<Vec<_>>();
+        let ids =
+            || some_flows(&Templates::default()).0.iter().map(|flow| (flow.id, flow.protocol)).collect::<Vec<_>>();
         assert_eq!(ids().iter().map(|(_, protocol)| *protocol).collect::<Vec<_>>(), [6, 17]);
         assert_eq!(ids(), ids());
     }

@@ -10,13 +10,14 @@ use crate::talk::{Talk, Wired};
 use std::collections::BTreeSet;
 use veilwatch_core::abi::export::guard;
 use veilwatch_core::flow::{Direction, FlowRecord};
-use veilwatch_core::plugin::{Carrier, Instance, PluginError, StreamView};
+use veilwatch_core::plugin::{Carrier, Instance, PluginError, Probe, StreamView};
 use veilwatch_core::record::{FieldStore, FieldTable, Mark};
 
-pub(super) const RULES: [Rule; 13] = [
+pub(super) const RULES: [Rule; 14] = [
     ("fields are steady", steady),
     ("fields are named and described", described),
     ("never fails, whatever comes", never_fails),
+    ("is asked about all that it knows", asked),
     ("only its own fields are written", own_fields),
     ("same bytes, same fields", twice),
     ("nothing is kept between calls", forgets),
@@ -259,6 +260,42 @@ fn never_fails(subject: &Subject) -> Result<(), Stop> {
             ..StreamView::default()
         };
         template.templates().iter().for_each(|template| _ = template.probe(&view));
+    }
+    Ok(())
+}
+
+/// Samples and foreign beginnings, with every first byte on each side.
+fn asked(subject: &Subject) -> Result<(), Stop> {
+    let Instance::Protocol(template) = subject.instance()? else {
+        return Err(Stop::Skipped("it is of another kind than declared".into()));
+    };
+    let texts = TEXTS.map(|text| [text.to_vec(), text.to_vec()]);
+    for [mut forward, mut backward] in texts.into_iter().chain(subject.how.samples.iter().cloned()) {
+        let known = [forward.first().copied(), backward.first().copied()];
+        for byte in 0..=u8::MAX {
+            let firsts = [(Some(byte), known[1]), (known[0], Some(byte)), (Some(byte), Some(byte))];
+            for ((first, other), carrier) in
+                firsts.into_iter().flat_map(|first| [(first, Carrier::Tcp), (first, Carrier::Udp)])
+            {
+                forward.iter_mut().zip(first).for_each(|(old, new)| *old = new);
+                backward.iter_mut().zip(other).for_each(|(old, new)| *old = new);
+                for [forward, backward] in [[&forward[..], &[]], [&[], &backward], [&forward, &backward]] {
+                    let openings = guard(|| Ok(template.openings(carrier)))?;
+                    if openings.hold(forward.first().copied(), backward.first().copied()) {
+                        continue;
+                    }
+                    let view = StreamView { forward, backward, carrier, ..StreamView::default() };
+                    let said = guard(|| template.try_probe(&view)).unwrap_or(Probe::No);
+                    ensure(said == Probe::No, || {
+                        let [forward, backward] =
+                            [forward, backward].map(|bytes| bytes[..bytes.len().min(20)].escape_ascii());
+                        format!(
+                            "`openings` leaves out what `probe` may know, over {carrier:?}: > {forward} < {backward}"
+                        )
+                    })?;
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use veilwatch_core::plugin::{
-    Declaration, Instance, PluginError, PluginKind, Probe, Progress, ProtocolTemplate, RecordSink, StreamView,
-    TLS_HANDSHAKE,
+    Carrier, Declaration, FirstBytes, Instance, Openings, PluginError, PluginKind, Probe, Progress, ProtocolTemplate,
+    RecordSink, StreamView, TLS_HANDSHAKE,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -17,6 +17,7 @@ enum Fault {
     BadName,
     TwoAlike,
     FailsOnShort,
+    WantsTooLittle,
     PanicsInProbe,
     PanicsOnNothing,
     ForeignField,
@@ -60,6 +61,13 @@ impl ProtocolTemplate for Template {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, _: Carrier) -> Openings {
+        // It waits for a client that is silent yet, and must be asked about it.
+        let forward = FirstBytes::of(b"S");
+        let forward = if self.fault == Fault::WantsTooLittle { forward } else { forward.or_silence() };
+        Openings { forward, backward: FirstBytes::NONE }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
@@ -155,6 +163,7 @@ fn each_fault_is_found_by_its_check() {
         (Fault::FailsOnShort, "never fails, whatever comes"),
         (Fault::PanicsInProbe, "never fails, whatever comes"),
         (Fault::PanicsOnNothing, "never fails, whatever comes"),
+        (Fault::WantsTooLittle, "is asked about all that it knows"),
         (Fault::ForeignField, "only its own fields are written"),
         (Fault::OtherKind, "only its own fields are written"),
         (Fault::ByInstance, "same bytes, same fields"),

@@ -19,7 +19,13 @@ fn fields() -> FieldTable {
 /// A client that says something three times, ten seconds apart, as a template would have read it.
 fn flow(keep_alive: Option<u64>) -> FlowRecord {
     let ping = b"\xc0\0";
-    let mut flow = Talk::tcp().forward(ping).wait_ms(10_000).forward(ping).wait_ms(10_000).forward(ping).flow(&[]);
+    let mut flow = Talk::tcp()
+        .forward(ping)
+        .wait_ms(10_000)
+        .forward(ping)
+        .wait_ms(10_000)
+        .forward(ping)
+        .flow(&veilwatch_core::flow::Templates::default());
     if let Some(seconds) = keep_alive {
         flows::write(&mut flow, &fields(), &[("mqtt.kalive", Value::U64(seconds))]).unwrap();
     }

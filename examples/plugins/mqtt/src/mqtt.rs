@@ -1,7 +1,8 @@
 //! A protocol template: what CONNECT and CONNACK of MQTT say in the clear (OASIS, versions 3.1.1 and 5, section 3.1).
 
 use veilwatch_core::plugin::{
-    PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
+    StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -30,6 +31,11 @@ impl ProtocolTemplate for Mqtt {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.0 = ids.to_vec();
         Ok(())
+    }
+    fn openings(&self, carrier: Carrier) -> Openings {
+        // The client speaks first.
+        let forward = if carrier == Carrier::Tcp { FirstBytes::of(&[0x10]) } else { FirstBytes::NONE };
+        Openings { forward, backward: FirstBytes::NONE }
     }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
         match body(stream.forward, 0x10).map(|body| body.rest()) {

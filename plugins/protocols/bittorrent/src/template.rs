@@ -1,6 +1,6 @@
 use std::fmt::Write;
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -44,6 +44,13 @@ impl ProtocolTemplate for BitTorrent {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.0 = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::either(FirstBytes::of(&BEGIN[..1])),
+            Carrier::Udp => Openings::either(FirstBytes::of(b"d")),
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

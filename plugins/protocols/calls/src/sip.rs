@@ -1,6 +1,7 @@
 use serde::Deserialize;
 use veilwatch_core::plugin::{
-    PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, within,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    within,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -74,6 +75,11 @@ impl ProtocolTemplate for Sip {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, _: Carrier) -> Openings {
+        let begins = |byte: u8| METHODS.iter().chain([&VERSION]).any(|word| word.first() == Some(&byte));
+        Openings::either(FirstBytes::when(begins))
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -1,5 +1,6 @@
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
+    StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -40,6 +41,10 @@ impl ProtocolTemplate for Stun {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.0 = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, _: Carrier) -> Openings {
+        Openings::either(FirstBytes::when(|first| first & 0xc0 == 0))
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -5,7 +5,8 @@ use crate::lines::Lines;
 use serde::Deserialize;
 use std::marker::PhantomData;
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, within,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    within,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -187,6 +188,13 @@ impl<P: Protocol> ProtocolTemplate for Commands<P> {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::either(FirstBytes::when(|first| P::look(&[first], [0; 2]) != Look::No)),
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -2,7 +2,7 @@
 
 use crate::template::{Limits, Stop, zero_ended};
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings, StreamView,
+    Carrier, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings, StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -175,6 +175,13 @@ impl ProtocolTemplate for MySql {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::ANY,
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

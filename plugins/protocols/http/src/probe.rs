@@ -45,6 +45,9 @@ const LONGEST: usize = 13;
 /// Bytes of a request line after which it must have said what it is.
 const LINE: usize = 8192;
 
+/// First bytes of methods, of answers, and of the empty lines that some programs send before.
+pub(crate) const BEGINS: &[u8] = b"GPHDOCTMULRSNBA\r\n";
+
 /// What one direction begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -60,7 +63,7 @@ pub(crate) fn look(bytes: &[u8]) -> Look {
     match bytes.first() {
         None => Look::Short,
         // What is foreign leaves here.
-        Some(first) if !b"GPHDOCTMULRSNBA\r\n".contains(first) => Look::No,
+        Some(first) if !BEGINS.contains(first) => Look::No,
         Some(_) => text(bytes),
     }
 }

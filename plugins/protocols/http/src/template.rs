@@ -1,11 +1,12 @@
 //! The protocol template: both directions together.
 
 use crate::exchange::{Side, Stop, Told, read};
-use crate::probe::{PREFACE, is_reversed};
+use crate::probe::{BEGINS, PREFACE, is_reversed};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::{
-    PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, within,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    within,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -78,6 +79,13 @@ impl ProtocolTemplate for Http {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::either(FirstBytes::of(BEGINS)),
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -46,7 +46,7 @@ impl<'a> Value<'a> {
 
 const INTEGER: u8 = 0x02;
 const ENUMERATED: u8 = 0x0a;
-const SEQUENCE: u8 = 0x30;
+pub(crate) const SEQUENCE: u8 = 0x30;
 
 /// What stands at the front of a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

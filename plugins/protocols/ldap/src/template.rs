@@ -3,7 +3,8 @@
 use crate::message::{Found, Message, Value as Ber};
 use serde::Deserialize;
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, within,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    within,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -184,6 +185,13 @@ impl ProtocolTemplate for Ldap {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::either(FirstBytes::of(&[crate::message::SEQUENCE])),
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
-    Made, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
+    Carrier, FirstBytes, Made, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings,
+    StreamView, TLS_HANDSHAKE,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -149,6 +150,13 @@ impl ProtocolTemplate for Quic {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::NONE,
+            Carrier::Udp => Openings::either(FirstBytes::when(crate::header::is_worth_reading)),
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

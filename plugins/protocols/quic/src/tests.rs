@@ -2,7 +2,7 @@
 
 use crate::testing::{Initial, client_hello, crypto, server_hello};
 use proptest::prelude::*;
-use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::plugin::dissect::Tree;
 use veilwatch_core::plugin::{
     Carrier, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
@@ -50,7 +50,7 @@ impl ProtocolTemplate for Scribe {
 }
 
 /// Both templates, wired, with the names of their fields.
-fn templates(settings: &str) -> (Vec<Box<dyn ProtocolTemplate>>, FieldTable) {
+fn templates(settings: &str) -> (Templates, FieldTable) {
     let mut fields = FieldTable::new();
     let Ok(Instance::Protocol(quic)) = (crate::declarations()[0].create)(Settings::new(settings)) else {
         panic!("no template")
@@ -60,7 +60,7 @@ fn templates(settings: &str) -> (Vec<Box<dyn ProtocolTemplate>>, FieldTable) {
         let ids: Vec<_> = template.fields().into_iter().map(|spec| fields.declare(spec, "t").unwrap()).collect();
         template.wire(&ids).unwrap();
     }
-    (templates, fields)
+    (Templates::new(templates), fields)
 }
 
 struct Read {

@@ -1,5 +1,5 @@
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -42,6 +42,15 @@ impl ProtocolTemplate for Ntp {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.0 = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::NONE,
+            Carrier::Udp => {
+                Openings::either(FirstBytes::when(|flags| flags & 7 != 0 && (1..=4).contains(&(flags >> 3 & 7))))
+            }
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

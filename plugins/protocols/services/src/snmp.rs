@@ -1,5 +1,6 @@
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
+    StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -31,6 +32,13 @@ impl ProtocolTemplate for Snmp {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.0 = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::NONE,
+            Carrier::Udp => Openings::either(FirstBytes::of(&[SEQUENCE])),
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -1,7 +1,8 @@
 //! The PROXY protocol, versions 1 and 2, as HAProxy's documentation has it (`proxy-protocol.txt`).
 
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
+    StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -36,6 +37,13 @@ impl ProtocolTemplate for ProxyProtocol {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings { forward: FirstBytes::of(&[TEXT[0], BINARY[0]]), backward: FirstBytes::NONE },
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

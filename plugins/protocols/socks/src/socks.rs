@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings, StreamView, within,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
+    StreamView, within,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -98,6 +99,13 @@ impl ProtocolTemplate for Socks {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings { forward: FirstBytes::of(&[4, 5]), backward: FirstBytes::NONE },
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

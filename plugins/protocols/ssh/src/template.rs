@@ -1,7 +1,8 @@
 use crate::side::{BEGIN, Side};
 use serde::Deserialize;
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, within,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    within,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -71,6 +72,17 @@ impl ProtocolTemplate for Ssh {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings {
+                forward: FirstBytes::of(&BEGIN[..1]),
+                // A server may say something before.
+                backward: FirstBytes::when(|byte| byte.is_ascii_alphabetic()),
+            },
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -7,7 +7,7 @@ use crate::testing::{
 };
 use proptest::prelude::*;
 use veilwatch_core::flow::Direction::{Backward, Forward};
-use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::Decoded;
 use veilwatch_core::plugin::{
     Made, Piece, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
@@ -35,7 +35,7 @@ fn handed(contents: &'static str, settings: &str, said: &[(bool, &[u8])]) -> Flo
     let mut tls = Tls::create(Settings::new(settings)).unwrap();
     let ids: Vec<_> = (0..tls.fields().len()).map(declared).collect();
     tls.wire(&ids).unwrap();
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(tls), Box::new(Hands(contents))];
+    let templates = Templates::new(vec![Box::new(tls), Box::new(Hands(contents))]);
     let mut table = FlowTable::new(FlowLimits::default(), 1);
     for (number, (client, payload)) in (1..).zip(said) {
         let (from, to) = if *client { (1, 2) } else { (2, 1) };

@@ -5,7 +5,7 @@ use crate::records::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HEADER, Header, SERVER_HELLO, old_hello,
 };
 use veilwatch_core::flow::Direction;
-use veilwatch_core::plugin::{Carrier, Probe, StreamView};
+use veilwatch_core::plugin::{Carrier, FirstBytes, Openings, Probe, StreamView};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
@@ -15,13 +15,23 @@ enum Look {
     Yes,
 }
 
+/// What a direction of TLS over TCP may begin with.
+pub(crate) fn openings() -> Openings {
+    // However much the other side has said, a silent one is waited for: a stager hands its program over in clear
+    // before the program's own ClientHello.
+    Openings::either(FirstBytes::when(|first| first & 0x80 != 0 || is_kind(first)).or_silence())
+}
+
+/// Whether records are of such a kind.
+fn is_kind(kind: u8) -> bool {
+    (CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind)
+}
+
 /// Whether either direction begins with records of TLS.
 pub(crate) fn probe(stream: &StreamView<'_>) -> Probe {
     if stream.carrier != Carrier::Tcp {
         return Probe::No;
     }
-    // However much the other side has said, a silent one is waited for: a stager hands its program over in clear
-    // before the program's own ClientHello.
     let looks = [Direction::Forward, Direction::Backward].map(|direction| match look(stream.bytes(direction)) {
         Look::Short if stream.ended(direction) => Look::No,
         look => look,
@@ -42,10 +52,7 @@ fn look(bytes: &[u8]) -> Look {
             Some(Some(_)) => Look::Yes,
         };
     }
-    if !known(0, |b| (CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&b))
-        || !known(1, |b| b == 3 || b == 1)
-        || !known(2, |b| b <= 4)
-    {
+    if !known(0, is_kind) || !known(1, |b| b == 3 || b == 1) || !known(2, |b| b <= 4) {
         return Look::No;
     }
     let Some(header) = Header::at(bytes, 0) else { return Look::Short };

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
-    PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
+    Carrier, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
 };
 use veilwatch_core::record::{FieldId, FieldSpec, Mark, TlsRecords, Value};
 
@@ -123,6 +123,13 @@ impl ProtocolTemplate for Tls {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.bounds = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => crate::probe::openings(),
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -1,7 +1,7 @@
 //! Hellos and records made by hand, for the tests.
 
 use crate::Tls;
-use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
 use veilwatch_core::plugin::{ProtocolTemplate, Settings, StreamView};
 use veilwatch_core::record::{FieldId, Record};
@@ -100,7 +100,7 @@ fn read_flow(settings: &str, syn: bool, segments: &[(Direction, &[u8])]) -> Flow
     let mut tls = Tls::create(Settings::new(settings)).expect("settings");
     let ids: Vec<FieldId> = (0..tls.fields().len()).map(declared).collect();
     tls.wire(&ids).expect("ids");
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(tls)];
+    let templates = Templates::new(vec![Box::new(tls)]);
     let mut table = FlowTable::new(FlowLimits::default(), 1);
     let mut seqs = [1000u32, 2000];
     for (number, (direction, payload)) in segments.iter().enumerate() {

@@ -1,5 +1,5 @@
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -47,6 +47,15 @@ impl ProtocolTemplate for OpenVpn {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.0 = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => {
+                Openings { forward: FirstBytes::when(|high| high <= 4).or_silence(), backward: FirstBytes::NONE }
+            }
+            Carrier::Udp => Openings { forward: FirstBytes::of(&[RESET_V2, RESET_V3]), backward: FirstBytes::NONE },
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -1,5 +1,5 @@
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -36,6 +36,13 @@ impl ProtocolTemplate for WireGuard {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.0 = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::NONE,
+            Carrier::Udp => Openings::either(FirstBytes::when(|kind| (INITIATION..=DATA).contains(&kind))),
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -1,5 +1,5 @@
 use veilwatch_core::plugin::{
-    Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -44,6 +44,13 @@ impl ProtocolTemplate for Rdp {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.0 = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings { forward: FirstBytes::of(&[3]).or_silence(), backward: FirstBytes::NONE },
+            Carrier::Udp => Openings::NONE,
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use veilwatch_core::feature::{FlowBatch, Rows, RowsMut};
-use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::plugin::{
     Classifier, Declaration, FeatureExtractor, Instance, PluginError, PluginKind, Probe, Progress, ProtocolTemplate,
     RecordSink, StreamView, TrainingSet,
@@ -150,8 +150,7 @@ fn template(
     let mut bytes = 0;
     material.each_packet(|_, _, packet| bytes += packet.payload.len());
     let spent = Arc::new(Spent::default());
-    let templates: Vec<Box<dyn ProtocolTemplate>> =
-        vec![Box::new(Clocked { inner: plugin, spent: Arc::clone(&spent) })];
+    let templates = Templates::new(vec![Box::new(Clocked { inner: plugin, spent: Arc::clone(&spent) })]);
     let mut pass = || {
         spent.reset();
         let mut table = FlowTable::new(FlowLimits::default(), 1);

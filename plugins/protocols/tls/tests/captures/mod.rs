@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{LinkType, Packet, decode};
 use veilwatch_core::plugin::ProtocolTemplate;
 
@@ -40,7 +40,7 @@ fn read(path: &Path) -> Vec<u8> {
 
 /// The flows of a capture, as the flow table reads them with this template.
 pub(crate) fn flows(path: &Path, template: impl ProtocolTemplate + 'static) -> Vec<FlowRecord> {
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(template)];
+    let templates = Templates::new(vec![Box::new(template)]);
     let mut table = FlowTable::new(FlowLimits::default(), 1);
     each_packet(&read(path), |packet| {
         if let Ok(decoded) = decode(&packet) {
