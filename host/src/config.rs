@@ -13,6 +13,10 @@ use veilwatch_core::record::{ClientHello, Record};
 /// The default configuration with all comments, as `veilwatch config example` prints it.
 pub const EXAMPLE: &str = include_str!("../../config/default.toml");
 
+/// The pipelines in the box, by name.
+const IN_THE_BOX: [(&str, &str); 2] =
+    [("default", EXAMPLE), ("protocols", include_str!("../../config/protocols.toml"))];
+
 /// A pipeline as its file declares it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -221,8 +225,13 @@ impl Config {
         Self::parse(EXAMPLE, "config/default.toml")
     }
 
-    /// Reads a file; paths in it become relative to its folder.
+    /// Reads a file; paths in it become relative to its folder. Where there is none of that name, `default` and
+    /// `protocols` are the pipelines in the box.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let in_the_box = IN_THE_BOX.iter().find(|(name, _)| path == Path::new(name)).filter(|_| !path.exists());
+        if let Some((name, text)) = in_the_box {
+            return Self::parse(text, &format!("config/{name}.toml"));
+        }
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
         let mut config = Self::parse(&text, &path.display().to_string())?;

@@ -3,6 +3,7 @@
 //! A [`FlowTable`] holds the open flows of one logical shard. It never looks at a clock: [`FlowTable::push`] takes the
 //! packet's time and [`FlowTable::expire`] the capture's, and what a flow becomes depends only on its own packets.
 
+mod beginning;
 mod deadlines;
 mod early;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod hand_over;
 mod hosts;
 mod key;
 mod limits;
+mod look;
 mod made;
 mod notice;
 mod open;
@@ -18,6 +20,7 @@ mod stats;
 mod table;
 mod templates;
 
+pub use beginning::{Beginning, Class};
 pub use key::{Endpoint, FlowKey, format_address};
 pub use limits::{FlowCounters, FlowLimits};
 pub use notice::{Notice, Noticed};

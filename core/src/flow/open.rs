@@ -1,5 +1,6 @@
 //! One open flow: its counts, its beginnings, and what templates read out of them.
 
+use super::look::Looked;
 use super::made::{self, Hands, Scene, origin};
 use super::{
     Direction, DirectionStats, EndReason, Endpoint, FlowCounters, FlowKey, FlowRecord, Handed, SequenceTracker,
@@ -60,14 +61,16 @@ pub(super) struct Flow {
     /// FIN seen, by direction.
     pub(super) fin: [bool; 2],
     pub(super) reset: bool,
-    /// Whether it was counted that more was handed on than may be, and that more bytes were than are taken.
-    pub(super) handed_too_much: [bool; 2],
-    /// How often what there was was nobody's.
-    pub(super) passed_over: u32,
     /// Whether it gave its early record.
     pub(super) early_given: bool,
     /// Whether a template read it since somebody last asked.
     pub(super) reread: bool,
+    /// What was looked at of each direction.
+    pub(super) looked: [Looked; 2],
+    /// Whether it was counted that more was handed on than may be, and that more bytes were than are taken.
+    pub(super) handed_too_much: [bool; 2],
+    /// How often what there was was nobody's.
+    pub(super) passed_over: u32,
     /// Sequence number of the originator's SYN.
     pub(super) syn: Option<u32>,
     /// Where in both directions that begins which the templates are asked about now.
@@ -461,6 +464,9 @@ impl Flow {
     fn swap_directions(&mut self) {
         self.low_originates = !self.low_originates;
         self.record.stats.swap(0, 1);
+        self.record.beginnings.swap(0, 1);
+        self.record.files.swap(0, 1);
+        self.looked.swap(0, 1);
         self.sequence.swap(0, 1);
         self.fin.swap(0, 1);
         self.record.splt.reverse();

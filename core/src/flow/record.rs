@@ -1,4 +1,4 @@
-use super::{DirectionStats, Endpoint, Splt};
+use super::{Beginning, DirectionStats, Endpoint, Splt};
 use crate::context::{ConversationSnapshot, DnsSnapshot};
 use crate::feature::FlowShape;
 use crate::plugin::PluginError;
@@ -114,6 +114,15 @@ pub struct FlowRecord {
     pub probe_errors: Vec<(u8, PluginError)>,
     /// What the template said, where it failed; the flow is read no further then.
     pub template_error: Option<Box<PluginError>>,
+    /// What each direction's first payload looks like, where no template knew it then; index by
+    /// [`super::Direction::index`].
+    pub beginnings: [Option<Beginning>; 2],
+    /// The type of file that each direction, or the first HTTP message of it, begins with: its place among
+    /// [`Tables::files`](crate::tables::Tables::files).
+    pub files: [Option<u16>; 2],
+    /// Warnings whose bytes were seen, by their places in [`Tables::warn`](crate::tables::Tables::warn), at most
+    /// [`WARNINGS`](Self::WARNINGS).
+    pub warned: Vec<u16>,
     /// What was known of its conversation.
     pub conversation: ConversationSnapshot,
     /// What its originator had asked for before.
@@ -121,6 +130,9 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
+    /// Most warnings that are kept of the bytes of one flow.
+    pub const WARNINGS: usize = 16;
+
     /// A record of a flow that begins with this packet.
     pub(super) fn beginning(time_ns: u64, number: u64) -> Self {
         let nobody = Endpoint { address: [0; 16], port: 0 };
@@ -144,6 +156,9 @@ impl FlowRecord {
             template_error: None,
             fields: FieldStore::default(),
             marks: [None; Mark::COUNT],
+            beginnings: [None; 2],
+            files: [None; 2],
+            warned: Vec::new(),
             conversation: ConversationSnapshot::default(),
             names: DnsSnapshot::default(),
         }

@@ -189,6 +189,11 @@ impl FlowTable {
                 notices.extend(flow.news(number, time_ns));
             }
         }
+        // A template may have turned the flow round meanwhile.
+        let direction = flow.direction(upward);
+        if packet.payload_len > 0 && flow.looked[direction.index()].wants_more() {
+            flow.look(direction, packet, templates);
+        }
         if let Some(early) = &self.early
             && early.is_due(flow, time_ns)
         {
@@ -273,6 +278,7 @@ impl FlowTable {
             early_given: false,
             reread: false,
             told: Told::default(),
+            looked: Default::default(),
             record: self.reserve.record(time_ns, number),
         };
         if let Some(notices) = &mut self.notices {

@@ -1,8 +1,10 @@
-//! The templates of a pipeline, and which of them a flow is offered to.
+//! What flows are read by: the templates of a pipeline, which of them a flow is offered to, and the tables.
 
 use crate::plugin::{Carrier, Openings, ProtocolTemplate};
+use crate::tables::Tables;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// A mask of templates for each first byte of a direction, and one for none yet.
 type Masks = [u64; 257];
@@ -12,6 +14,7 @@ pub struct Templates {
     list: Vec<Box<dyn ProtocolTemplate>>,
     /// By carrier, then by direction: who may know a flow that begins so.
     openings: Box<[[Masks; 2]; 2]>,
+    tables: Option<Arc<Tables>>,
 }
 
 impl Templates {
@@ -23,6 +26,17 @@ impl Templates {
         let mut templates = Self::default();
         list.into_iter().for_each(|template| templates.push(template));
         templates
+    }
+
+    /// The same with tables whose file types and warnings are looked for in payload.
+    #[must_use]
+    pub fn with_tables(self, tables: Arc<Tables>) -> Self {
+        Self { tables: Some(tables), ..self }
+    }
+
+    /// The tables, where there are any.
+    pub fn tables(&self) -> Option<&Tables> {
+        self.tables.as_deref()
     }
 
     /// Adds one behind the others.
@@ -66,7 +80,7 @@ impl Templates {
 
 impl Default for Templates {
     fn default() -> Self {
-        Self { list: Vec::new(), openings: Box::new([[[0; 257]; 2]; 2]) }
+        Self { list: Vec::new(), openings: Box::new([[[0; 257]; 2]; 2]), tables: None }
     }
 }
 

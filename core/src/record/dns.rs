@@ -17,7 +17,9 @@ typed_record! {
 }
 
 impl Dns<'_> {
-    /// The field `queries`, for those who need little else.
+    /// The field `rrname`, for those who need little else.
+    pub const RRNAME: FieldId = FieldId(400);
+    /// The field `queries`.
     pub const QUERIES: FieldId = FieldId(403);
     /// The field `nxdomains`.
     pub const NXDOMAINS: FieldId = FieldId(405);

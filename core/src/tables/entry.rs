@@ -167,12 +167,22 @@ pub struct Warning {
 }
 
 impl Warning {
+    /// Whether transport and port are as it asks.
+    pub(super) fn fits_around(&self, facts: &Facts<'_>) -> bool {
+        self.transport.is_none_or(|transport| transport == facts.transport)
+            && (self.ports.is_empty() || self.ports.iter().any(|range| range.holds(facts.port)))
+    }
+
+    /// Whether it asks for this name.
+    pub(super) fn is_named(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|pattern| pattern.matches(name))
+    }
+
     /// Whether everything it asks for is there. One that asks for nothing fits nothing.
     pub fn fits(&self, facts: &Facts<'_>) -> bool {
         let any = !self.ports.is_empty() || !self.names.is_empty() || !self.bytes.is_empty();
-        any && self.transport.is_none_or(|transport| transport == facts.transport)
-            && (self.ports.is_empty() || self.ports.iter().any(|range| range.holds(facts.port)))
-            && (self.names.is_empty() || self.names.iter().any(|name| name.matches(facts.name)))
+        any && self.fits_around(facts)
+            && (self.names.is_empty() || self.is_named(facts.name))
             && (self.bytes.is_empty() || self.bytes.iter().any(|signature| signature.matches(facts.bytes)))
     }
 }

@@ -20,6 +20,10 @@ impl FileTable {
     }
 
     pub(super) fn get(&self, bytes: &[u8]) -> Option<&FileType> {
+        self.entries.get(usize::from(self.place(bytes)?))
+    }
+
+    pub(super) fn place(&self, bytes: &[u8]) -> Option<u16> {
         let bytes = &bytes[..bytes.len().min(PATTERN_REACH)];
         self.anchors
             .candidates(bytes)
@@ -27,10 +31,10 @@ impl FileTable {
                 let entry = self.entries.get(anchor.entry as usize)?;
                 let signature = entry.signatures.get(anchor.signature as usize)?;
                 let order = self.order.get(anchor.entry as usize)?;
-                signature.matches(bytes).then_some((signature.fixed(), order, entry))
+                signature.matches(bytes).then_some((signature.fixed(), order, anchor.entry))
             })
             .max_by_key(|(fixed, order, _)| (*fixed, *order))
-            .map(|(_, _, entry)| entry)
+            .and_then(|(_, _, entry)| u16::try_from(entry).ok())
     }
 
     pub(super) fn entries(&self) -> &[FileType] {

@@ -85,6 +85,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Other];
+
     /// The transport of an IP protocol number.
     pub fn of_protocol(protocol: u8) -> Self {
         match protocol {
@@ -164,9 +167,32 @@ impl Tables {
         self.files.get(bytes)
     }
 
+    /// The same as its place among [`files`](Self::files).
+    pub fn file_place(&self, bytes: &[u8]) -> Option<u16> {
+        self.files.place(bytes)
+    }
+
     /// Everything that WARN says of these facts, worst first. Allocates only where there is something.
     pub fn warnings(&self, facts: &Facts<'_>) -> Vec<&Warning> {
         self.warn.get(facts)
+    }
+
+    /// Which warnings' bytes are in one packet's payload, by their places in [`warn`](Self::warn), where transport and port
+    /// fit as well; `begins` says whether the payload is the first of its direction, so that bytes at a place are looked
+    /// for, too. What stands in two packets is not found. For [`warnings_of`](Self::warnings_of).
+    pub fn seen(&self, facts: &Facts<'_>, begins: bool, found: impl FnMut(u16)) {
+        self.warn.seen(facts, begins, found);
+    }
+
+    /// Whether [`seen`](Self::seen) looks for anything behind the first payload of a direction.
+    pub fn looks_everywhere(&self, transport: Transport) -> bool {
+        self.warn.looks_everywhere(transport)
+    }
+
+    /// Everything that WARN says of a flow with these names, of whose payload these entries were
+    /// [`seen`](Self::seen), worst first; `facts` have neither name nor bytes.
+    pub fn warnings_of(&self, facts: &Facts<'_>, names: &[&[u8]], seen: &[u16]) -> Vec<&Warning> {
+        self.warn.of_flow(facts, names, seen)
     }
 
     /// The entries of a table of numbers, in order; none for FILES and WARN.

@@ -155,6 +155,13 @@ impl Signature {
         self.parts.iter().any(|part| part.position == Position::Any)
     }
 
+    /// The longest text without a gap in any of its parts.
+    pub(super) fn longest_text(&self) -> Vec<u8> {
+        let texts = self.parts.iter().flat_map(|part| part.bytes.split(Option::is_none));
+        let longest = texts.max_by_key(|text| text.len()).unwrap_or_default();
+        longest.iter().flatten().copied().collect()
+    }
+
     /// A place with its byte, by which it is found.
     pub(super) fn anchor(&self) -> Option<(u32, u8)> {
         let part = self.parts.first()?;

@@ -1,5 +1,6 @@
-use super::pattern::Anchors;
-use super::{Facts, NamePattern, Warning};
+use super::pattern::{Anchors, FLOATING_REACH};
+use super::{Facts, NamePattern, Signature, Transport, Warning};
+use aho_corasick::{AhoCorasick, MatchKind};
 
 /// Labels of a name that are looked at: no valid name has more.
 const LABELS: usize = 127;
@@ -18,6 +19,38 @@ pub(super) struct WarnTable {
     anchors: Anchors,
     /// Warnings whose bytes may stand anywhere.
     floating: Vec<u32>,
+    /// By transport.
+    watch: [Watch; 3],
+}
+
+/// What is looked for in payload, packet by packet: most packets hold none of it, and should cost little.
+#[derive(Debug, Default)]
+struct Watch {
+    /// All signatures that begin at a place, by it.
+    anchors: Anchors,
+    /// Warnings with a signature that has no place at all.
+    floating: Vec<u32>,
+    /// One text of each of those signatures.
+    texts: Option<AhoCorasick>,
+}
+
+impl Watch {
+    /// Of the warnings that may speak of this transport.
+    fn new(entries: &[Warning], transport: Transport) -> Self {
+        let entries =
+            || (0..).zip(entries).filter(move |(_, entry)| entry.transport.is_none_or(|its| its == transport));
+        let signatures = entries().flat_map(|(at, entry)| {
+            entry.bytes.iter().enumerate().map(move |(number, signature)| (at as usize, number, signature))
+        });
+        let floats = |entry: &Warning| entry.bytes.iter().any(Signature::floats);
+        let floating = entries().filter(|(_, entry)| floats(entry)).map(|(at, _)| at).collect();
+        let texts = entries().flat_map(|(_, entry)| &entry.bytes).filter(|signature| signature.floats());
+        let texts: Vec<Vec<u8>> = texts.map(Signature::longest_text).collect();
+        // Which of them is found does not matter, and one that begins within another is found all the same.
+        let texts =
+            (!texts.is_empty()).then(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(texts));
+        Self { anchors: Anchors::new(signatures), floating, texts: texts.and_then(Result::ok) }
+    }
 }
 
 impl WarnTable {
@@ -44,6 +77,7 @@ impl WarnTable {
             Anchors::new(entries.iter().enumerate().filter(|(_, entry)| by_bytes(entry)).flat_map(|(at, entry)| {
                 entry.bytes.iter().enumerate().map(move |(number, signature)| (at, number, signature))
             }));
+        table.watch = Transport::ALL.map(|transport| Watch::new(&entries, transport));
         table.entries = entries;
         table
     }
@@ -61,6 +95,58 @@ impl WarnTable {
         self.named(facts.name, &mut look);
         self.anchors.candidates(facts.bytes).for_each(|anchor| look(anchor.entry));
         self.floating.iter().for_each(|at| look(*at));
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|at| self.entries.get(at as usize)).collect()
+    }
+
+    /// Whether bytes are looked for anywhere in what this transport carries, and not only where a direction begins.
+    pub(super) fn looks_everywhere(&self, transport: Transport) -> bool {
+        self.watch[transport as usize].texts.is_some()
+    }
+
+    /// Places of the entries of which some bytes are in this payload, and whose transport and ports fit; whether it
+    /// begins the stream of its direction.
+    pub(super) fn seen(&self, facts: &Facts<'_>, begins: bool, mut found: impl FnMut(u16)) {
+        let bytes = facts.bytes.get(..FLOATING_REACH).unwrap_or(facts.bytes);
+        let mut look = |at: u32, signature: &dyn Fn(&Signature) -> bool| {
+            let Some(entry) = self.entries.get(at as usize) else { return };
+            if entry.fits_around(facts) && entry.bytes.iter().any(|bytes| signature(bytes)) {
+                found(u16::try_from(at).unwrap_or(u16::MAX));
+            }
+        };
+        let watch = &self.watch[facts.transport as usize];
+        if begins {
+            for anchor in watch.anchors.candidates(bytes) {
+                look(anchor.entry, &|signature| signature.matches(bytes));
+            }
+        }
+        if watch.texts.as_ref().is_some_and(|texts| texts.is_match(bytes)) {
+            for at in &watch.floating {
+                look(*at, &|signature| signature.floats() && signature.matches(bytes));
+            }
+        }
+    }
+
+    /// Everything that is said of a flow of whose payload these entries were [`seen`](Self::seen).
+    pub(super) fn of_flow(&self, facts: &Facts<'_>, names: &[&[u8]], seen: &[u16]) -> Vec<&Warning> {
+        let mut found: Vec<u32> = Vec::new();
+        let bytes = |at: u32| seen.iter().any(|seen| u32::from(*seen) == at);
+        let mut look = |at: u32| {
+            let fits = |entry: &Warning| {
+                entry.fits_around(facts)
+                    && (entry.bytes.is_empty() || bytes(at))
+                    && (entry.names.is_empty() || names.iter().any(|name| entry.is_named(name)))
+            };
+            if self.entries.get(at as usize).is_some_and(fits) {
+                found.push(at);
+            }
+        };
+        let from = self.ports.partition_point(|(port, _)| *port < facts.port);
+        self.ports[from..].iter().take_while(|(port, _)| *port == facts.port).for_each(|(_, at)| look(*at));
+        self.ranges.iter().for_each(|at| look(*at));
+        names.iter().for_each(|name| self.named(name, &mut look));
+        seen.iter().for_each(|at| look(u32::from(*at)));
         found.sort_unstable();
         found.dedup();
         found.into_iter().filter_map(|at| self.entries.get(at as usize)).collect()

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Captures and folders of captures; `-` is standard input.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
-    /// Pipeline to run instead of the default one.
+    /// Pipeline to run instead of the default one: a file, or `protocols`, which reads every protocol in the box.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Model to use instead of the configuration's: `default`, or a folder made by `veilwatch train`.
@@ -167,8 +167,7 @@ impl Job<'_> {
             }
             Format::Table => {
                 let mut sink = TableSink::new(selection, settings.table_rows, settings.text_bytes)
-                    .with_pairs(settings.table_pairs)
-                    .with_services(veilwatch::tables::load(&self.pipeline.config().tables)?);
+                    .with_pairs(settings.table_pairs);
                 let mut summary = analyse(&mut sink)?;
                 summary.pairs_not_counted = sink.not_counted();
                 write!(out, "{}{}", summary_text(name, capture_format, &summary), sink.render(self.colour))?;

@@ -4,14 +4,16 @@ use super::batch::{self, Batch, Scores};
 use super::health::Health;
 use super::packets::HandOver;
 use super::pipeline::Scored;
-use super::summary::{PacketCounts, Summary};
+use super::summary::{PacketCounts, Summary, Warned};
 use super::{Pipeline, Progress, RunError, RunOptions};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 use veilwatch_core::context::{ConversationTracker, NameTracker};
 use veilwatch_core::detect::Verdict;
 use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::record::{FieldId, Value};
+use veilwatch_core::tables::Warning;
 
 /// Gets every finished flow, in order.
 pub trait Sink {
@@ -69,6 +71,8 @@ pub(super) struct Consumer<'a> {
     limits: Vec<(FieldId, String)>,
     limited: Vec<u64>,
     health: Health<'a>,
+    /// Flows of which each warning speaks, by its id.
+    warned: BTreeMap<&'a str, u64>,
 }
 
 impl<'a> Consumer<'a> {
@@ -90,6 +94,7 @@ impl<'a> Consumer<'a> {
             summary: Summary::default(),
             recognised: vec![0; pipeline.templates().len()],
             health: Health::new(pipeline),
+            warned: BTreeMap::new(),
         }
     }
 
@@ -152,6 +157,9 @@ impl<'a> Consumer<'a> {
                 self.sink.early(&detection)?;
                 continue;
             }
+            for warning in self.pipeline.warnings(flow) {
+                *self.warned.entry(&warning.id).or_default() += 1;
+            }
             if let Some(scored) = &scored {
                 let has_score = scored.score.is_some();
                 self.summary.scored += u64::from(has_score);
@@ -210,6 +218,7 @@ impl<'a> Consumer<'a> {
         let ids = self.pipeline.template_ids();
         let (disabled, plugin_errors) = self.health.tell();
         Summary {
+            warned: warned(self.pipeline, &self.warned),
             disabled,
             plugin_errors,
             plugin_times: self.pipeline.times(),
@@ -235,4 +244,13 @@ impl<'a> Consumer<'a> {
             ..self.summary
         }
     }
+}
+
+/// Counts of warnings, worst first.
+fn warned(pipeline: &Pipeline, counts: &BTreeMap<&str, u64>) -> Vec<Warned> {
+    let told = |warning: &Warning| {
+        let flows = *counts.get(&*warning.id)?;
+        Some(Warned { id: warning.id.to_string(), severity: warning.severity, flows })
+    };
+    pipeline.tables().warn().iter().filter_map(told).collect()
 }

@@ -17,7 +17,7 @@ mod summary;
 
 pub use context::{Detection, Sink};
 pub use pipeline::{Pipeline, PipelineError, Scored};
-pub use summary::{FilterFailed, PluginErrors, PluginTime, Summary};
+pub use summary::{FilterFailed, PluginErrors, PluginTime, Summary, Warned};
 
 use crate::plugins::Overdue;
 use crate::source::{Source, SourceError};

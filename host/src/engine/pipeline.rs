@@ -8,13 +8,15 @@ use crate::model::{Card, Model, ModelError};
 use crate::plugins::{
     Meter, OnOverdue, Origin, PluginReport, PluginState, Registry, RegistryError, Watchdog, finite, steady_columns,
 };
+use crate::tables::TableErrors;
 use std::sync::Arc;
 use std::time::Duration;
 use veilwatch_core::detect::{Reason, Verdict, top_reasons};
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
 use veilwatch_core::plugin::{Classifier, FeatureExtractor, Instance, PluginError, Settings};
-use veilwatch_core::record::{FieldError, FieldId, FieldTable};
+use veilwatch_core::record::{ClientHello, Dns, FieldError, FieldId, FieldTable, Value};
+use veilwatch_core::tables::{Facts, Tables, Transport, Warning};
 
 /// How the `kind/name` of every classifier begins.
 pub(super) const CLASSIFIER: &str = "classifier/";
@@ -93,6 +95,9 @@ pub enum PipelineError {
     /// A plugin folder cannot be used.
     #[error(transparent)]
     Folder(RegistryError),
+    /// A table cannot be used.
+    #[error(transparent)]
+    Tables(#[from] TableErrors),
     /// The model does not fit.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -134,6 +139,9 @@ pub struct Pipeline {
     config: Config,
     filter: Option<Filter>,
     fields: FieldTable,
+    tables: Arc<Tables>,
+    /// What HTTP calls the host that it asks, where a template reads HTTP.
+    host_field: Option<FieldId>,
     templates: Templates,
     template_ids: Vec<String>,
     /// Their places among the pipeline's entries.
@@ -358,11 +366,14 @@ impl Pipeline {
             brought.state() == PluginState::Disabled || reports.iter().all(|report| report.plugin != brought.plugin)
         });
         reports.extend(from_folders);
+        let tables = Arc::new(crate::tables::load(&config.tables)?);
         Ok(Self {
+            host_field: fields.id("http.hostname"),
+            templates: templates.with_tables(Arc::clone(&tables)),
+            tables,
             config,
             filter,
             fields,
-            templates,
             template_ids,
             template_places,
             extractors,
@@ -456,6 +467,23 @@ impl Pipeline {
     /// The configuration it was made from.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The tables of numbers, files and warnings.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Everything that WARN says of a flow, worst first: of its port, the names in it, and its bytes.
+    pub fn warnings(&self, flow: &FlowRecord) -> Vec<&Warning> {
+        let text = |id| match flow.fields.get(id) {
+            Some(Value::Bytes(name)) => name,
+            _ => &[],
+        };
+        let names = [text(ClientHello::SNI), text(Dns::RRNAME), self.host_field.map_or(&[][..], text)];
+        let transport = Transport::of_protocol(flow.protocol);
+        let facts = Facts { transport, port: flow.responder.port, name: &[], bytes: &[] };
+        self.tables.warnings_of(&facts, &names, &flow.warned)
     }
 
     /// The templates in order.

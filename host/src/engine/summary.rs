@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use veilwatch_core::flow::FlowCounters;
 use veilwatch_core::packet::{FragmentCounters, LinkType, Skip};
+use veilwatch_core::tables::Severity;
 
 /// The one bound that is no key of the configuration: what one flow's fields may hold.
 const FIELDS: &str = "fields of a flow";
@@ -45,6 +46,8 @@ pub struct Summary {
     pub malicious: u64,
     /// Flows called suspicious.
     pub suspicious: u64,
+    /// What WARN says of flows, worst first.
+    pub warned: Vec<Warned>,
     /// What the flow tables counted.
     pub flow_counters: FlowCounters,
     /// What became of packets that came in parts.
@@ -73,6 +76,17 @@ pub struct Summary {
     pub interrupted: bool,
     /// Whether it stopped at the number of packets that was asked for.
     pub packet_limit: bool,
+}
+
+/// Flows of which a warning speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warned {
+    /// The warning's id.
+    pub id: String,
+    /// What it weighs.
+    pub severity: Severity,
+    /// How many.
+    pub flows: u64,
 }
 
 /// Packets of a link type for which the filter's expression cannot be compiled.

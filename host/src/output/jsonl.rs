@@ -7,13 +7,15 @@ use crate::engine::{Detection, Sink, Summary};
 use crate::plugins::PluginReport;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
+use std::borrow::Cow;
 use std::io::Write;
 use veilwatch_core::detect::Verdict;
-use veilwatch_core::flow::FlowRecord;
+use veilwatch_core::flow::{Beginning, FlowRecord};
 use veilwatch_core::packet::{FragmentCounters, Skip};
 use veilwatch_core::record::{
     CertificateInfo, ClientHello, Ja4, Record, ServerHello, Value, is_grease, ja3, ja3s, ja4,
 };
+use veilwatch_core::tables::Transport;
 
 /// Version of the JSON Lines format: it grows when a name changes its meaning or goes away.
 pub const FORMAT: u32 = 1;
@@ -49,6 +51,8 @@ struct FlowLine<'a> {
     dest_port: u16,
     proto: &'static str,
     app_proto: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'a str>,
     record: &'static str,
     verdict: Option<Verdict>,
     score: Option<f64>,
@@ -64,6 +68,10 @@ struct FlowLine<'a> {
     dns: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dns_name: Option<Json>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    files: Map<String, Json>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    beginning: Map<String, Json>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     fields: Map<String, Json>,
 }
@@ -98,6 +106,8 @@ struct SummaryLine<'a> {
     unscored: u64,
     malicious: u64,
     suspicious: u64,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    warned: Map<String, Json>,
     skipped: Map<String, Json>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     fragments: Map<String, Json>,
@@ -155,10 +165,16 @@ fn fragments(counted: &FragmentCounters) -> Map<String, Json> {
 
 #[derive(Serialize)]
 struct ReasonLine<'a> {
-    feature: &'a str,
+    feature: Cow<'a, str>,
     value: Option<f32>,
     words: String,
     contribution: f64,
+    /// Of a warning: what it weighs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    severity: Option<&'static str>,
+    /// Of a warning: what to look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    look: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -232,6 +248,7 @@ impl FlowLines {
             unscored: summary.unscored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
+            warned: counts(summary.warned.iter().map(|warned| (warned.id.as_str(), warned.flows))),
             skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),
             fragments: fragments(&summary.fragments),
             unknown_links: summary.unknown_links.iter().map(|(link, n)| (link.to_string(), (*n).into())).collect(),
@@ -259,10 +276,24 @@ impl FlowLines {
             let Some(column) = schema.columns().get(reason.column) else { continue };
             packets.push(flow.packet_of(column.evidence.mark()));
             reasons.push(ReasonLine {
-                feature: &column.name,
+                feature: column.name.as_ref().into(),
                 value: (!reason.value.is_nan()).then_some(reason.value),
                 words: reason_words(reason, schema, pipeline.card()),
                 contribution: rounded(reason.contribution),
+                severity: None,
+                look: None,
+            });
+        }
+        // A warning changes no score; it is worth reading beside what made it.
+        for warning in pipeline.warnings(flow) {
+            packets.push(flow.first_packet);
+            reasons.push(ReasonLine {
+                feature: format!("warn.{}", warning.id).into(),
+                value: None,
+                words: warning.words.to_string(),
+                contribution: 0.0,
+                severity: Some(warning.severity.name()),
+                look: Some(&warning.look),
             });
         }
         packets.sort_unstable();
@@ -281,6 +312,7 @@ impl FlowLines {
             dest_port: flow.responder.port,
             proto: if flow.protocol == 6 { "TCP" } else { "UDP" },
             app_proto: flow.template.and_then(|at| pipeline.template_ids().get(usize::from(at))).map(String::as_str),
+            service: pipeline.tables().service_name(Transport::of_protocol(flow.protocol), flow.responder.port),
             record: flow.record(),
             verdict: scored.and_then(|scored| scored.verdict),
             score: scored.and_then(|scored| scored.score).map(rounded),
@@ -300,6 +332,8 @@ impl FlowLines {
             tls: self.tls(flow),
             dns: dns(flow, self.text_bytes),
             dns_name: dns_name(flow, self.text_bytes),
+            files: files(detection),
+            beginning: beginning(flow),
             fields: self.fields(detection),
         }
     }
@@ -380,6 +414,35 @@ impl<W: Write> Sink for JsonSink<W> {
     fn early(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
         self.flow(detection)
     }
+}
+
+/// EVE's names of the two ways that bytes of a flow go.
+const WAYS: [&str; 2] = ["toserver", "toclient"];
+
+/// What FILES says of each direction.
+fn files(detection: &Detection<'_>) -> Map<String, Json> {
+    let files = detection.pipeline.tables().files();
+    let known = |at: Option<u16>| files.get(usize::from(at?));
+    let told = WAYS.iter().zip(detection.flow.files).filter_map(|(way, at)| {
+        let file = known(at)?;
+        Some((String::from(*way), json!({"type": *file.id, "name": *file.name, "media": *file.media})))
+    });
+    told.collect()
+}
+
+/// What streams begin with that nobody knows.
+fn beginning(flow: &FlowRecord) -> Map<String, Json> {
+    if flow.template.is_some() {
+        return Map::new();
+    }
+    let told = WAYS.iter().zip(flow.beginnings).filter_map(|(way, begin)| {
+        let Beginning { class, bytes, printable, entropy } = begin?;
+        let share = rounded(f64::from(printable) / f64::from(bytes.max(1)));
+        let entropy = rounded(f64::from(entropy) / 1000.0);
+        let said = json!({"class": class.name(), "bytes": bytes, "printable": share, "entropy": entropy});
+        Some((String::from(*way), said))
+    });
+    told.collect()
 }
 
 /// The server name that a flow asked for, as lines have it, where it asked for one.

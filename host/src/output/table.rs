@@ -1,16 +1,15 @@
 use super::jsonl::version_name;
 use super::text::{bounded, plain, timestamp};
 use super::{Selection, reason_words};
-use crate::engine::{Detection, Sink, Summary};
+use crate::engine::{Detection, Sink, Summary, Warned};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use std::collections::HashMap;
 use std::fmt::Write;
 use veilwatch_core::detect::Verdict;
-use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::packet::Skip;
 use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, Record, ServerHello, ja4};
-use veilwatch_core::tables::{Tables, Transport};
+use veilwatch_core::tables::{Transport, Warning};
 
 /// Keeps the worst flow of each pair of host and server, for a terminal: a beacon's hundred flows look alike. Early records
 /// are not shown: when a table is drawn, the final ones are there.
@@ -28,8 +27,6 @@ pub struct TableSink {
     /// Flows of pairs that are not.
     not_counted: u64,
     matched: u64,
-    /// Names of services.
-    tables: Tables,
 }
 
 /// Originator's address, responder's address and port.
@@ -62,7 +59,6 @@ impl TableSink {
             most: usize::MAX,
             not_counted: 0,
             matched: 0,
-            tables: Tables::default(),
         }
     }
 
@@ -77,16 +73,10 @@ impl TableSink {
         self.not_counted
     }
 
-    /// Adds the usual service of the responder's port.
-    #[must_use]
-    pub fn with_services(self, tables: Tables) -> Self {
-        Self { tables, ..self }
-    }
-
     /// The responder, with the service its port usually stands for.
-    fn responder(&self, flow: &FlowRecord) -> String {
-        let (responder, transport) = (flow.responder, Transport::of_protocol(flow.protocol));
-        let service = self.tables.service_name(transport, responder.port);
+    fn responder(detection: &Detection<'_>) -> String {
+        let (responder, transport) = (detection.flow.responder, Transport::of_protocol(detection.flow.protocol));
+        let service = detection.pipeline.tables().service_name(transport, responder.port);
         let service = service.map(|name| format!(" ({})", plain(name))).unwrap_or_default();
         format!("{}:{}{service}", responder.ip(), responder.port)
     }
@@ -119,11 +109,15 @@ impl TableSink {
             verdict: detection.scored.and_then(|scored| scored.verdict),
             time: timestamp(flow.first_ns),
             from: format!("{}:{}", flow.originator.ip(), flow.originator.port),
-            to: self.responder(flow),
+            to: Self::responder(detection),
             name: hello.map(|hello| text(hello.sni)).filter(|name| !name.is_empty()).unwrap_or("–".into()),
             ja4: hello.map(|hello| ja4(&hello, Ja4::of(flow.protocol, &hello))).unwrap_or("–".into()),
             notes,
-            reasons: reasons.iter().map(|r| plain(&reason_words(r, pipeline.schema(), pipeline.card()))).collect(),
+            reasons: reasons
+                .iter()
+                .map(|reason| plain(&reason_words(reason, pipeline.schema(), pipeline.card())))
+                .chain(pipeline.warnings(flow).into_iter().map(warning_words))
+                .collect(),
             packets,
         }
     }
@@ -221,16 +215,19 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
     if let Some(filtered) = summary.filtered {
         let _ = writeln!(out, "{filtered} of these packets were kept out by the filter");
     }
-    let recognised: Vec<String> = summary.recognised.iter().map(|(id, count)| format!("{count} {id}")).collect();
+    let recognised = summary.recognised.iter().filter(|(_, count)| *count > 0);
+    let recognised: Vec<String> = recognised.map(|(id, count)| format!("{count} {id}")).collect();
+    let recognised = if recognised.is_empty() { "none recognised".into() } else { recognised.join(", ") };
     let _ = writeln!(
         out,
         "{} flows ({}), {} scored: {} malicious, {} suspicious",
-        summary.flows,
-        recognised.join(", "),
-        summary.scored,
-        summary.malicious,
-        summary.suspicious
+        summary.flows, recognised, summary.scored, summary.malicious, summary.suspicious
     );
+    if !summary.warned.is_empty() {
+        let told = |warned: &Warned| format!("{} {} ({})", warned.flows, plain(&warned.id), warned.severity.name());
+        let told: Vec<String> = summary.warned.iter().map(told).collect();
+        let _ = writeln!(out, "flows that warnings speak of, by the tables: {}", told.join(", "));
+    }
     if summary.early > 0 {
         let _ = writeln!(out, "{} early records, of flows that went on; their final records count", summary.early);
     }
@@ -250,6 +247,11 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
         let _ = writeln!(out, "{}", plain(&line));
     }
     out
+}
+
+/// A warning in one line.
+fn warning_words(warning: &Warning) -> String {
+    plain(&format!("warning ({}): {}", warning.severity.name(), warning.words))
 }
 
 fn skip_words(skip: Skip) -> &'static str {

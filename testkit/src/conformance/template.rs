@@ -10,7 +10,7 @@ use crate::talk::{Talk, Wired};
 use std::collections::BTreeSet;
 use veilwatch_core::abi::export::guard;
 use veilwatch_core::flow::{Direction, FlowRecord};
-use veilwatch_core::plugin::{Carrier, Instance, PluginError, Probe, StreamView};
+use veilwatch_core::plugin::{Carrier, Instance, Openings, PluginError, Probe, ProtocolTemplate, StreamView};
 use veilwatch_core::record::{FieldStore, FieldTable, Mark};
 
 pub(super) const RULES: [Rule; 14] = [
@@ -269,35 +269,39 @@ fn asked(subject: &Subject) -> Result<(), Stop> {
     let Instance::Protocol(template) = subject.instance()? else {
         return Err(Stop::Skipped("it is of another kind than declared".into()));
     };
+    let openings = [Carrier::Tcp, Carrier::Udp].map(|carrier| (carrier, guard(|| Ok(template.openings(carrier)))));
     let texts = TEXTS.map(|text| [text.to_vec(), text.to_vec()]);
     for [mut forward, mut backward] in texts.into_iter().chain(subject.how.samples.iter().cloned()) {
-        let known = [forward.first().copied(), backward.first().copied()];
         for byte in 0..=u8::MAX {
-            let firsts = [(Some(byte), known[1]), (known[0], Some(byte)), (Some(byte), Some(byte))];
-            for ((first, other), carrier) in
-                firsts.into_iter().flat_map(|first| [(first, Carrier::Tcp), (first, Carrier::Udp)])
-            {
-                forward.iter_mut().zip(first).for_each(|(old, new)| *old = new);
-                backward.iter_mut().zip(other).for_each(|(old, new)| *old = new);
-                for [forward, backward] in [[&forward[..], &[]], [&[], &backward], [&forward, &backward]] {
-                    let openings = guard(|| Ok(template.openings(carrier)))?;
-                    if openings.hold(forward.first().copied(), backward.first().copied()) {
-                        continue;
-                    }
-                    let view = StreamView { forward, backward, carrier, ..StreamView::default() };
-                    let said = guard(|| template.try_probe(&view)).unwrap_or(Probe::No);
-                    ensure(said == Probe::No, || {
-                        let [forward, backward] =
-                            [forward, backward].map(|bytes| bytes[..bytes.len().min(20)].escape_ascii());
-                        format!(
-                            "`openings` leaves out what `probe` may know, over {carrier:?}: > {forward} < {backward}"
-                        )
-                    })?;
+            for changed in [&mut forward, &mut backward] {
+                changed.iter_mut().take(1).for_each(|first| *first = byte);
+            }
+            for [forward, backward] in [[&forward[..], &[]], [&[], &backward], [&forward, &backward]] {
+                for (carrier, openings) in &openings {
+                    left_out(&*template, *carrier, openings.as_ref().map_err(Clone::clone)?, [forward, backward])?;
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Whether the template knows a flow about which it does not want to be asked.
+fn left_out(
+    template: &dyn ProtocolTemplate,
+    carrier: Carrier,
+    openings: &Openings,
+    [forward, backward]: [&[u8]; 2],
+) -> Result<(), Stop> {
+    if openings.hold(forward.first().copied(), backward.first().copied()) {
+        return Ok(());
+    }
+    let view = StreamView { forward, backward, carrier, ..StreamView::default() };
+    let said = guard(|| template.try_probe(&view)).unwrap_or(Probe::No);
+    ensure(said == Probe::No, || {
+        let [forward, backward] = [forward, backward].map(|bytes| bytes[..bytes.len().min(20)].escape_ascii());
+        format!("`openings` leaves out what `probe` may know over {carrier:?}: > {forward} < {backward}")
+    })
 }
 
 fn own_fields(subject: &Subject) -> Result<(), Stop> {

@@ -72,7 +72,7 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let line = bytes.get(at..)?;
-        let len = line.iter().position(|byte| *byte == b'\n')?;
+        let len = memchr::memchr(b'\n', line)?;
         at += len + 1;
         if len == 0 || (len == 1 && line.first() == Some(&b'\r')) {
             return Some(at);
@@ -82,7 +82,7 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
 
 /// The first line without its end, and what stands behind it.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let Some(at) = bytes.iter().position(|byte| *byte == b'\n') else { return (bytes, &[]) };
+    let Some(at) = memchr::memchr(b'\n', bytes) else { return (bytes, &[]) };
     let (line, rest) = bytes.split_at(at);
     (line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default())
 }
