@@ -125,7 +125,13 @@ fn draw_message(bytes: &[u8], place: Place, carrier: Carrier, tree: &mut TreeSin
         tree.leaf("Empty lines", "", place.at(0, empty));
         return Some(empty);
     }
-    let line = First::read(bytes).or_else(|short| if short { Ok(First::Status(0)) } else { Err(()) }).ok()?;
+    let label = match First::read(bytes) {
+        Ok(First::Request { .. }) => "Request",
+        Ok(First::Status(_)) => "Response",
+        // Cut off within its first line.
+        Err(true) => "Message",
+        Err(false) => return None,
+    };
     let head = ends(bytes).map(|at| at + 4);
     let there = head.unwrap_or(bytes.len().min(HEADERS));
     let length = header(bytes, b"Content-Length").or_else(|| header(bytes, b"l"));
@@ -135,11 +141,6 @@ fn draw_message(bytes: &[u8], place: Place, carrier: Carrier, tree: &mut TreeSin
     let length = length.or((carrier == Carrier::Udp && head.is_some()).then_some(rest));
     let body = length.unwrap_or_default().min(rest);
     let first = bytes[..there].split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let label = match line {
-        First::Request { .. } => "Request",
-        First::Status(0) => "Message",
-        First::Status(_) => "Response",
-    };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(bytes)).into_owned();
     tree.open(label, &text(first), place.at(0, there + body));
     tree.leaf("First line", &text(first), place.at(0, first.len()));

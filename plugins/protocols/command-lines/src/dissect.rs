@@ -160,6 +160,11 @@ impl<'a> Drawn<'a, '_, '_> {
     }
 }
 
+/// A word without what no command begins with, as signs of Telnet: it hides nothing behind them.
+fn plain(word: &[u8]) -> &[u8] {
+    word.get(word.iter().take_while(|byte| !byte.is_ascii_alphanumeric()).count()..).unwrap_or_default()
+}
+
 /// The words of a line.
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
@@ -176,7 +181,7 @@ fn rule<P: Protocol>(line: &[u8]) -> Option<Rule> {
     (0..=usize::from(P::TAGS)).find_map(|tags| {
         let follows = |rule: &&Rule| {
             let mut words = words(line).skip(tags);
-            rule.words.iter().all(|wanted| words.next().is_some_and(|word| word.eq_ignore_ascii_case(wanted)))
+            rule.words.iter().all(|wanted| words.next().is_some_and(|word| plain(word).eq_ignore_ascii_case(wanted)))
         };
         P::RULES.iter().find(follows).map(|rule| Rule { shown: rule.shown.saturating_add(tags), ..*rule })
     })

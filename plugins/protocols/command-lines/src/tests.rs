@@ -296,8 +296,8 @@ fn no_password_is_drawn() {
         (2, b"CAPA\r\npass my secret\r\nAUTH PLAIN\r\nc2VjcmV0\r\nstat\r\n", "CAPA|pass ****|AUTH PLAIN|****|stat"),
         (
             3,
-            b"FEAT\r\nUSER me\r\nPASS secret\r\nACCT secret\r\nADAT c2VjcmV0\r\n",
-            "FEAT|USER me|PASS ****|ACCT ****|ADAT ****",
+            b"FEAT\r\nUSER me\r\nPASS secret\r\n\xff\xf4PASS secret\r\nACCT secret\r\nADAT c2VjcmV0\r\n",
+            "FEAT|USER me|PASS ****|\u{fffd}\u{fffd}PASS ****|ACCT ****|ADAT ****",
         ),
         (
             4,

@@ -221,7 +221,7 @@ fn time(seconds: u32, fraction: u32) -> String {
         month += 1;
     }
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let micros = u64::from(fraction) * 1_000_000 >> 32;
+    let micros = (u64::from(fraction) * 1_000_000) >> 32;
     format!("{year}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02}.{micros:06} UTC", days + 1)
 }
 

@@ -122,10 +122,8 @@ fn draw_message(message: &[u8], place: Place, tree: &mut TreeSink<'_>) {
     };
     let rest = read.as_ref().map_or(0, |(_, rest)| rest.len());
     tree.open("Message", &words, place.at(0, message.len() - rest));
-    if let Some(outer) = Walk::new(message, place).next() {
-        if draw_inside(&outer, tree).is_none() {
-            tree.leaf("The rest", "is not there", None);
-        }
+    if Walk::new(message, place).next().is_none_or(|outer| draw_inside(&outer, tree).is_none()) {
+        tree.leaf("The rest", "is not there", None);
     }
     tree.close();
     if rest > 0 {
