@@ -14,8 +14,9 @@
 use std::net::{IpAddr, SocketAddr};
 use veilwatch_core::flow::{Direction, Endpoint, FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
+use veilwatch_core::plugin::dissect::{Tree, TreeNode};
 use veilwatch_core::plugin::{
-    Declaration, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+    Carrier, Declaration, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, FieldTable, Value};
 
@@ -189,6 +190,15 @@ impl Talk {
         }
     }
 
+    /// What a template draws of all that was said. The sides stand as the talk has them, whoever the template takes for the
+    /// client, and no more comes of either; over UDP it sees where the first 64 datagrams of each side end.
+    pub fn tree(&self, template: &dyn ProtocolTemplate) -> Tree {
+        let said = Said::of(self);
+        let [originator, responder] = self.ends;
+        let (originator_port, responder_port) = (originator.port, responder.port);
+        Tree::of(template, &StreamView { originator_port, responder_port, ..said.view(true) })
+    }
+
     /// The flows that the engine's own table makes of it, in order, and how often a template failed. More than one
     /// where it waits for so long that a flow ends.
     pub fn flows_and_errors(&self, templates: &Templates) -> (Vec<FlowRecord>, u64) {
@@ -222,6 +232,109 @@ impl Talk {
     pub fn flow(&self, templates: &Templates) -> FlowRecord {
         self.flow_and_errors(templates).0
     }
+}
+
+/// What both sides of a talk say in all, with what a tree's template is told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Said {
+    /// Forward first.
+    pub(crate) streams: [Vec<u8>; 2],
+    /// Over UDP, where the first datagrams of each side end.
+    ends: Option<[Vec<u32>; 2]>,
+}
+
+impl Said {
+    /// Datagrams of a side whose ends a flow's table keeps.
+    const ENDS: usize = 64;
+
+    pub(crate) fn of(talk: &Talk) -> Self {
+        let mut streams = [Vec::new(), Vec::new()];
+        let mut ends = [Vec::new(), Vec::new()];
+        for TalkPacket { direction, payload, .. } in &talk.packets {
+            let (stream, ends): (&mut Vec<u8>, &mut Vec<u32>) =
+                (&mut streams[direction.index()], &mut ends[direction.index()]);
+            stream.extend(payload);
+            if !payload.is_empty() && ends.len() < Self::ENDS {
+                ends.push(u32::try_from(stream.len()).unwrap_or(u32::MAX));
+            }
+        }
+        Self { streams, ends: (talk.protocol != 6).then_some(ends) }
+    }
+
+    /// Two streams over TCP.
+    pub(crate) fn over_tcp(streams: [Vec<u8>; 2]) -> Self {
+        Self { streams, ends: None }
+    }
+
+    /// The same without knowing where datagrams end.
+    pub(crate) fn without_ends(mut self) -> Self {
+        self.ends = self.ends.map(|_| Default::default());
+        self
+    }
+
+    pub(crate) fn view(&self, ended: bool) -> StreamView<'_> {
+        let [forward, backward] = self.streams.each_ref().map(Vec::as_slice);
+        StreamView {
+            forward,
+            backward,
+            forward_ended: ended,
+            backward_ended: ended,
+            datagram_ends: self.ends.as_ref().map_or([&[]; 2], |ends| ends.each_ref().map(Vec::as_slice)),
+            carrier: if self.ends.is_some() { Carrier::Udp } else { Carrier::Tcp },
+            ..StreamView::default()
+        }
+    }
+}
+
+/// A tree as text for a golden that one checks by hand: a line for each node, with the bytes that it stands in as `[>6+2]`:
+/// forward, behind six bytes, two of them; and a line for what the tree says of itself.
+///
+/// ```
+/// use veilwatch_core::flow::Direction;
+/// use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
+/// use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
+/// use veilwatch_testkit::talk::{Talk, tree_lines};
+///
+/// struct Greeting;
+///
+/// impl ProtocolTemplate for Greeting {
+///     fn probe(&self, _: &StreamView<'_>) -> Probe {
+///         Probe::No
+///     }
+///     fn parse(&self, _: &StreamView<'_>, _: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+///         Ok(Progress::Done)
+///     }
+///     fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+///         tree.open("Greeting", "", Some(ByteRange::new(Direction::Backward, 0, stream.backward.len())));
+///         tree.leaf("Code", &String::from_utf8_lossy(&stream.backward[..3]), Some(ByteRange::new(Direction::Backward, 0, 3)));
+///         tree.close();
+///         tree.fail("the rest is not read");
+///     }
+/// }
+///
+/// let tree = Talk::tcp().backward(b"220 hello").tree(&Greeting);
+/// assert_eq!(tree_lines(&tree), "Greeting [<0+9]\n  Code: 220 [<0+3]\nfailed: the rest is not read\n");
+/// ```
+pub fn tree_lines(tree: &Tree) -> String {
+    let line = |node: &TreeNode| {
+        let value = if node.value.is_empty() { String::new() } else { format!(": {}", node.value) };
+        let place = node.bytes.map_or_else(String::new, |range| {
+            let side = if range.direction == Direction::Forward { '>' } else { '<' };
+            format!(" [{side}{}+{}]", range.offset, range.length)
+        });
+        format!("{}{}{value}{place}\n", "  ".repeat(node.depth.into()), node.label)
+    };
+    let mut lines: String = tree.nodes.iter().map(line).collect();
+    let said = [
+        (tree.left_out > 0, format!("left out: {} nodes", tree.left_out)),
+        (tree.too_deep > 0, format!("too deep: {} nodes", tree.too_deep)),
+        (tree.cut, "cut: some text".into()),
+        (tree.outside, "outside: bytes that are not there".into()),
+        (tree.unbalanced, "unbalanced: nodes opened and closed".into()),
+        (tree.failed.is_some(), format!("failed: {}", tree.failed.as_deref().unwrap_or_default())),
+    ];
+    said.iter().filter(|(holds, _)| *holds).for_each(|(_, words)| lines.extend([words, "\n"]));
+    lines
 }
 
 fn endpoint(text: &str) -> Endpoint {
@@ -291,6 +404,11 @@ impl Wired {
     /// All fields that its records may have.
     pub fn fields(&self) -> &FieldTable {
         &self.fields
+    }
+
+    /// What the template draws of a talk ([`Talk::tree`]).
+    pub fn tree(&self, talk: &Talk) -> Tree {
+        self.templates.first().map(|template| talk.tree(&**template)).unwrap_or_default()
     }
 
     /// What the template reads of a talk.

@@ -19,6 +19,8 @@ enum Fault {
     ClosesTwice,
     ByInstance,
     CountsQuestions,
+    DrawsNothing,
+    DrawsSome,
 }
 
 /// Draws each line that a side says, and reads nothing.
@@ -36,8 +38,12 @@ impl ProtocolTemplate for Draws {
         Vec::new()
     }
 
-    fn probe(&self, _: &StreamView<'_>) -> Probe {
-        Probe::No
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        match stream.forward {
+            begin if begin.starts_with(b"SAMP") => Probe::Certain,
+            begin if b"SAMP".starts_with(begin) => Probe::Unsure,
+            _ => Probe::No,
+        }
     }
 
     fn parse(&self, _: &StreamView<'_>, _: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
@@ -49,6 +55,14 @@ impl ProtocolTemplate for Draws {
         assert!(self.fault != Fault::PanicsOnNothing || !nothing, "nothing to draw");
         let half = stream.forward == b"SAMP" && stream.backward == b"AN";
         assert!(self.fault != Fault::PanicsOnHalfASample || !half, "half a sample");
+        let silent = match self.fault {
+            Fault::DrawsNothing => true,
+            Fault::DrawsSome => stream.backward.is_empty(),
+            _ => false,
+        };
+        if silent {
+            return;
+        }
         // What goes past the bounds of a tree is left out, and no fault of the template.
         (0..DEPTH + 2).for_each(|_| tree.open("nest", "", None));
         (0..DEPTH + 2).for_each(|_| tree.close());
@@ -78,7 +92,24 @@ fn plugin(fault: Fault) -> Declaration {
 
 #[test]
 fn who_draws_well_passes() {
-    passes(&plugin(Fault::None), &Options::default(), &["samples are recognised"]);
+    passes(&plugin(Fault::None), &Options::default(), &["samples are recognised", "draws its samples"]);
+    passes(&plugin(Fault::None), &Options { samples: samples(), draws: true, ..Options::default() }, &[]);
+}
+
+/// Two that are recognised, of which one has no answer.
+fn samples() -> Vec<[Vec<u8>; 2]> {
+    vec![[b"SAMPLE\n".to_vec(), b"ANSWER\n".to_vec()], [b"SAMPLE\n".to_vec(), Vec::new()]]
+}
+
+/// A template need not draw, but one that does draws what it recognises, and so do those that are held to it.
+#[test]
+fn samples_are_drawn() {
+    let (samples, name) = (samples(), "draws its samples");
+    let may = Options { samples: samples.clone(), ..Options::default() };
+    let must = Options { samples, draws: true, ..Options::default() };
+    passes(&plugin(Fault::DrawsNothing), &may, &[name]);
+    fails_only(name, &plugin(Fault::DrawsNothing), &must);
+    fails_only(name, &plugin(Fault::DrawsSome), &may);
 }
 
 #[test]

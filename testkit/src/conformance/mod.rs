@@ -63,6 +63,8 @@ pub struct Options {
     pub fields: Vec<FieldSpec>,
     /// Conversations that this template has to recognise: what the originator says, and what the responder says.
     pub samples: Vec<[Vec<u8>; 2]>,
+    /// This template has to draw a tree of each of them; otherwise that it draws nothing is only told.
+    pub draws: bool,
     /// Flows that extractors are called with.
     pub flows: usize,
     /// Time of one check; one that takes longer has failed, and those after it are skipped. The thread that it runs in
@@ -77,6 +79,7 @@ impl Default for Options {
             boundary: Boundary::default(),
             fields: Vec::new(),
             samples: Vec::new(),
+            draws: false,
             flows: 96,
             patience: Duration::from_secs(120),
         }

@@ -1,7 +1,7 @@
 //! What protocol templates keep to.
 
 use super::Rule;
-use super::drawing::{draws, same_trees};
+use super::drawing::{draws, draws_samples, same_trees};
 use super::made::made;
 use super::segments::{exchanges, segments};
 use super::subject::{Stop, Subject, at_once, ensure};
@@ -28,6 +28,7 @@ pub(super) const RULES: [Rule; 14] = [
     ("reads what others made, or leaves it", made),
     ("draws whatever comes, within bounds", draws),
     ("draws the same twice and through the boundary", same_trees),
+    ("draws its samples", draws_samples),
 ];
 
 /// What was read of one conversation: fields and their values, and where marks lead.

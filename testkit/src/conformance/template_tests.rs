@@ -148,10 +148,10 @@ fn samples(forward: &[u8]) -> Options {
 
 #[test]
 fn a_good_one_passes() {
-    passes(&plugin(Fault::None), &samples(b"SSH-2.0-x\r\n"), &[]);
-    passes(&plugin(Fault::None), &Options::default(), &["samples are recognised"]);
+    passes(&plugin(Fault::None), &samples(b"SSH-2.0-x\r\n"), &["draws its samples"]);
+    passes(&plugin(Fault::None), &Options::default(), &["samples are recognised", "draws its samples"]);
     let adapter = Options { boundary: Boundary::Adapter, ..samples(b"SSH-2.0-x\r\n") };
-    passes(&plugin(Fault::None), &adapter, &["same through the boundary"]);
+    passes(&plugin(Fault::None), &adapter, &["same through the boundary", "draws its samples"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A protocol template: what CONNECT and CONNACK of MQTT say in the clear (OASIS, versions 3.1.1 and 5, section 3.1).
 
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView,
@@ -57,6 +59,75 @@ impl ProtocolTemplate for Mqtt {
         out.fields(&self.0, &[level, flag(1), flag(7), keep_alive, name.map(Value::Bytes), code]);
         Ok(Progress::of(stream, name.is_some(), answer.is_some()))
     }
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        for (direction, side) in [(Direction::Forward, "MQTT, client"), (Direction::Backward, "MQTT, broker")] {
+            let bytes = stream.bytes(direction);
+            let place = |at: usize, len: usize| Some(ByteRange::new(direction, at, len.min(bytes.len() - at)));
+            if bytes.is_empty() {
+                continue;
+            }
+            tree.open(side, "", place(0, bytes.len()));
+            let mut at = 0;
+            while at < bytes.len() && !tree.is_full() {
+                let mut reader = Reader::new(&bytes[at..]);
+                let (kind, Some(len)) = (reader.u8().unwrap_or_default(), reader.varint()) else {
+                    tree.leaf("Packet", "without a length", place(at, bytes.len()));
+                    break;
+                };
+                let begin = bytes.len() - reader.rest().len();
+                tree.open("Packet", KINDS[usize::from(kind >> 4)], place(at, (begin - at).saturating_add(len)));
+                let cut = if reader.take(len).is_none() { ", cut off here" } else { "" };
+                tree.leaf("Length", &format!("{len} bytes{cut}"), place(at + 1, begin - at - 1));
+                if kind >> 4 == 1 {
+                    draw_connect(
+                        &bytes[begin..begin + len.min(bytes.len() - begin)],
+                        |at, len| place(begin + at, len),
+                        tree,
+                    );
+                }
+                tree.close();
+                at = begin.saturating_add(len);
+            }
+            tree.close();
+        }
+    }
+}
+
+/// Kinds of packets (section 2.1.2).
+const KINDS: [&str; 16] = [
+    "reserved",
+    "CONNECT",
+    "CONNACK",
+    "PUBLISH",
+    "PUBACK",
+    "PUBREC",
+    "PUBREL",
+    "PUBCOMP",
+    "SUBSCRIBE",
+    "SUBACK",
+    "UNSUBSCRIBE",
+    "UNSUBACK",
+    "PINGREQ",
+    "PINGRESP",
+    "DISCONNECT",
+    "AUTH",
+];
+
+/// What a CONNECT says before it names the client, as far as it is there; a user's name and password come behind that.
+fn draw_connect(body: &[u8], place: impl Fn(usize, usize) -> Option<ByteRange>, tree: &mut TreeSink<'_>) -> Option<()> {
+    let mut reader = Reader::new(body);
+    tree.leaf("Protocol", &String::from_utf8_lossy(reader.take(6)?.get(2..)?), place(0, 6));
+    tree.leaf("Level", &reader.u8()?.to_string(), place(6, 1));
+    tree.leaf("Flags", &format!("{:#04x}", reader.u8()?), place(7, 1));
+    tree.leaf("Keep-alive", &format!("{} s", reader.u16()?), place(8, 2));
+    if body.get(6) == Some(&5) {
+        let len = reader.varint()?;
+        reader.take(len)?;
+    }
+    let at = body.len() - reader.rest().len();
+    let len = usize::from(reader.u16()?);
+    tree.leaf("Client", &String::from_utf8_lossy(reader.take(len)?), place(at, 2 + len));
+    Some(())
 }
 
 /// What stands behind the header of one side's first packet, if that is of this kind (section 2.1).

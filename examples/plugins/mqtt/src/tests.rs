@@ -1,7 +1,8 @@
 use crate::declarations;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::{Options, check};
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::golden;
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 /// CONNECT of version 3.1.1: a new session, keep-alive of a minute, no user name.
 const CONNECT: &[u8] = b"\x10\x12\0\x04MQTT\x04\x02\0\x3c\0\x06sensor";
@@ -20,7 +21,7 @@ fn talk(connect: &[u8], answer: &[u8]) -> Talk {
 #[test]
 fn it_conforms() {
     let samples = vec![[CONNECT.to_vec(), WELCOME.to_vec()], [CONNECT_5.to_vec(), b"\x20\x03\0\x87\0".to_vec()]];
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
@@ -34,6 +35,22 @@ fn reads_both_versions() {
     let told = template.read(&talk(CONNECT_5, b"\x20\x03\0\x87\0"));
     assert_eq!(told.text("mqtt.clientid"), Some("me"));
     assert_eq!(numbers.map(|name| told.number(name)), [5, 0, 1, 5, 0x87].map(Some));
+}
+
+#[test]
+fn draws_both_sides() {
+    let cut = talk(&CONNECT_5[..20], b"\x20\xff\xff\xff\xff");
+    let mut text = String::new();
+    for (name, talk) in [
+        ("a welcome", talk(CONNECT, WELCOME).forward(b"\xc0\0")),
+        ("version 5", talk(CONNECT_5, b"\x20\x03\0\x87\0")),
+        ("cut off", cut),
+    ] {
+        let tree = template().tree(&talk);
+        assert!(tree.is_whole(), "{name}");
+        text.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
 }
 
 #[test]
@@ -73,7 +90,10 @@ proptest! {
     #[test]
     fn whatever_follows_the_name(rest in prop::collection::vec(any::<u8>(), 0..600), answer in prop::collection::vec(any::<u8>(), 0..9)) {
         let template = template();
-        let told = template.read(&talk(&[b"\x10\x40\0\x04MQTT", &rest[..]].concat(), &answer));
+        let talk = talk(&[b"\x10\x40\0\x04MQTT", &rest[..]].concat(), &answer);
+        let tree = template.tree(&talk);
+        prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
+        let told = template.read(&talk);
         prop_assert!(told.recognised() && told.errors == 0);
         prop_assert!(told.bytes("mqtt.clientid").is_none_or(|name| name.len() <= 256));
     }

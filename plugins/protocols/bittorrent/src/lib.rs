@@ -1,5 +1,6 @@
 //! BitTorrent between peers (BEP 3) over TCP, and its distributed hash table (BEP 5) over UDP.
 
+mod dissect;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 use std::fmt::Write;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
@@ -8,10 +9,10 @@ use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 pub struct BitTorrent(Vec<FieldId>);
 
 /// How a handshake begins.
-const BEGIN: &[u8] = b"\x13BitTorrent protocol";
+pub(crate) const BEGIN: &[u8] = b"\x13BitTorrent protocol";
 /// Behind it come eight bytes of extensions, the hash of what is shared, and what a peer calls itself.
-const HASH: std::ops::Range<usize> = 28..48;
-const PEER: std::ops::Range<usize> = 48..68;
+pub(crate) const HASH: std::ops::Range<usize> = 28..48;
+pub(crate) const PEER: std::ops::Range<usize> = 48..68;
 
 /// How messages of the DHT begin: dictionaries are in the order of their keys, so that it is one of few.
 const BEGINS: [&[u8]; 6] = [b"d1:ad2:id20:", b"d1:rd2:id20:", b"d2:ip6:", b"d2:ip18:", b"d1:eli20", b"d1:ad2:bs"];
@@ -88,6 +89,10 @@ impl ProtocolTemplate for BitTorrent {
             [forward, backward] => Ok(Progress::More { forward, backward }),
         }
     }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        crate::dissect::draw(stream, tree);
+    }
 }
 
 /// Where something stands in a message.
@@ -104,7 +109,7 @@ fn asked(message: &[u8]) -> Option<&[u8]> {
     rest.strip_prefix(b":")?.get(..len)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -1,7 +1,8 @@
 use crate::declarations;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::{Options, check};
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::golden;
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 /// A handshake for the hash `aa…aa`, of a peer with this name.
 fn handshake(peer: &[u8; 20]) -> Vec<u8> {
@@ -19,7 +20,7 @@ fn template() -> Wired {
 #[test]
 fn it_conforms() {
     let samples = vec![[handshake(b"-TR4050-abcdefghijkl"), handshake(b"-qB4650-abcdefghijkl")]];
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
@@ -34,6 +35,29 @@ fn peers_and_the_table() {
     assert_eq!(told.text("bittorrent_dht.request_type"), Some("get_peers"));
     let told = template.read(&Talk::udp().forward(b"d1:rd2:id20:mnopqrstuvwxyz123456e1:t2:aa1:y1:re"));
     assert!(told.recognised() && told.text("bittorrent_dht.request_type").is_none());
+}
+
+#[test]
+fn what_is_drawn_of_conversations() {
+    let mut able = handshake(b"-qB4650-abcdefghijkl");
+    (able[25], able[27]) = (0x10, 5);
+    let messages = b"\0\0\0\0\0\0\0\x01\x02\0\0\0\x05\x04\0\0\0\x01\0\0\0\x20\x14";
+    let answer = b"d1:rd2:id20:mnopqrstuvwxyz1234565:token2:\x01\x025:nodes0:6:valuesl6:axje.uee1:t2:aa1:y1:re";
+    let error = b"d1:eli201e5:Wronge1:t2:aa1:y1:ee";
+    let mut text = String::new();
+    for (name, talk) in [
+        ("peers", Talk::tcp().forward(&handshake(b"-TR4050-abcdefghijkl")).backward(&[&able[..], messages].concat())),
+        ("half a handshake", Talk::tcp().forward(&able[..40]).backward(b"HTTP/1.1 400")),
+        ("the DHT", Talk::udp().forward(GET_PEERS).backward(answer).forward(GET_PEERS).backward(error)),
+        ("cut off", Talk::udp().forward(&GET_PEERS[..40]).backward(b"lll")),
+    ] {
+        let tree = template().tree(&talk);
+        assert!(tree.is_whole(), "{name}");
+        text.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
+    let deep = Talk::udp().forward("l".repeat(5000).as_bytes()).backward("d1:a".repeat(5000).as_bytes());
+    assert!(template().tree(&deep).is_whole());
 }
 
 #[test]
@@ -55,7 +79,10 @@ proptest! {
                 said[at] = *byte;
             }
             said.truncate(cut.max(1));
-            prop_assert_eq!(template().read(&talk.forward(&said).backward(&more)).errors, 0);
+            let talk = talk.forward(&said).backward(&more);
+            prop_assert_eq!(template().read(&talk).errors, 0);
+            let tree = template().tree(&talk);
+            prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         }
     }
 }

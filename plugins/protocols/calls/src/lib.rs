@@ -1,5 +1,6 @@
 //! What calls begin with: SIP (RFC 3261) and STUN (RFC 8489). Each is a template of its own.
 
+mod dissect;
 mod sip;
 mod stun;
 #[cfg(test)]

@@ -1,4 +1,6 @@
+use crate::dissect::{Place, draw};
 use serde::Deserialize;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
     within,
@@ -86,7 +88,7 @@ impl ProtocolTemplate for Sip {
         let bytes = if stream.forward.is_empty() { stream.backward } else { stream.forward };
         match (First::read(bytes), stream.carrier) {
             (Ok(_), _) => Probe::Certain,
-            (Err(true), veilwatch_core::plugin::Carrier::Tcp) => Probe::Unsure,
+            (Err(true), Carrier::Tcp) => Probe::Unsure,
             _ => Probe::No,
         }
     }
@@ -114,6 +116,73 @@ impl ProtocolTemplate for Sip {
         let [forward, backward] = sides.map(read);
         Ok(Progress::of(stream, forward, backward))
     }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        draw(stream, "SIP", tree, |bytes, place, tree| draw_message(bytes, place, stream.carrier, tree));
+    }
+}
+
+/// Draws the message with which bytes begin, and says how long it is with its body. What shows who somebody is (RFC 3261
+/// section 22) is not shown.
+fn draw_message(bytes: &[u8], place: Place, carrier: Carrier, tree: &mut TreeSink<'_>) -> Option<usize> {
+    // Empty lines keep a connection open (RFC 5626 section 4.4.1).
+    let empty = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    if empty > 0 {
+        tree.leaf("Empty lines", "", place.at(0, empty));
+        return Some(empty);
+    }
+    let label = match First::read(bytes) {
+        Ok(First::Request { .. }) => "Request",
+        Ok(First::Status(_)) => "Response",
+        // Cut off within its first line.
+        Err(true) => "Message",
+        Err(false) => return None,
+    };
+    let head = ends(bytes).map(|at| at + 4);
+    let there = head.unwrap_or(bytes.len().min(HEADERS));
+    let length = header(bytes, b"Content-Length").or_else(|| header(bytes, b"l"));
+    let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());
+    // Without a length a body takes all of a datagram, and nothing of a connection (RFC 3261 section 18.3).
+    let rest = bytes.len() - there;
+    let length = length.or((carrier == Carrier::Udp && head.is_some()).then_some(rest));
+    let body = length.unwrap_or_default().min(rest);
+    let first = bytes[..there].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(bytes)).into_owned();
+    tree.open(label, &text(first), place.at(0, there + body));
+    tree.leaf("First line", &text(first), place.at(0, first.len()));
+    let mut at = first.len() + 1;
+    let mut secret = false;
+    for line in bytes.get(at..there).unwrap_or_default().split(|byte| *byte == b'\n') {
+        let shown = line.strip_suffix(b"\r").unwrap_or(line);
+        if shown.is_empty() || tree.is_full() {
+            break;
+        }
+        let goes_on = shown.starts_with(b" ") || shown.starts_with(b"\t");
+        let (name, value) = match shown.iter().position(|byte| *byte == b':').filter(|_| !goes_on) {
+            Some(colon) => (shown[..colon].trim_ascii(), shown[colon + 1..].trim_ascii()),
+            None => (&b"Line"[..], shown),
+        };
+        let is_secret =
+            [&b"Authorization"[..], b"Proxy-Authorization"].iter().any(|one| name.eq_ignore_ascii_case(one));
+        secret = if goes_on { secret } else { is_secret };
+        let scheme = value.split(|byte| *byte == b' ').next().filter(|word| !goes_on && word.len() < value.len());
+        let value = match secret {
+            true => format!("{} ****", text(scheme.unwrap_or_default())).trim_start().to_owned(),
+            false => text(value),
+        };
+        tree.leaf(&text(name), &value, place.at(at, shown.len()));
+        at += line.len() + 1;
+    }
+    match (head, length) {
+        (None, _) => tree.leaf("Headers", "cut off here", place.at(there, 0)),
+        (Some(_), Some(length)) if length > 0 => {
+            let cut = if body < length { ", cut off here" } else { "" };
+            tree.leaf("Body", &format!("{length} bytes{cut}"), place.at(there, body));
+        }
+        _ => {}
+    }
+    tree.close();
+    Some(there + body)
 }
 
 /// A first line.

@@ -1,3 +1,7 @@
+mod dissect;
+
+use crate::dissect::draw;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView,
@@ -75,6 +79,10 @@ impl ProtocolTemplate for Stun {
             [usize::MAX, usize::MAX] => Ok(Progress::Done),
             [forward, backward] => Ok(Progress::More { forward, backward }),
         }
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        draw(stream, "STUN", tree, dissect::draw_message);
     }
 }
 

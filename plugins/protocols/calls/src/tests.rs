@@ -1,7 +1,8 @@
 use crate::declarations;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::{Options, check};
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::golden;
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 const REGISTER: &[u8] = b"REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1\r\nuser-agent:  Phone 1.0 \r\nContent-Length: 0\r\n\r\n";
 const UNAUTHORIZED: &[u8] = b"SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP 10.0.0.1\r\n\r\n";
@@ -20,7 +21,7 @@ fn template(name: &str, settings: &str) -> Wired {
 fn they_conform() {
     for (at, sample) in [[REGISTER, UNAUTHORIZED], [BINDING, BOUND]].into_iter().enumerate() {
         let samples = vec![sample.map(<[u8]>::to_vec)];
-        let report = check(&declarations()[at], &Options { samples, ..Options::default() });
+        let report = check(&declarations()[at], &Options { samples, draws: true, ..Options::default() });
         assert!(report.passed(), "{report}");
     }
 }
@@ -72,6 +73,31 @@ fn stun_has_its_cookie() {
     assert!(!template.read(&Talk::udp().forward(&BINDING[..27])).recognised());
 }
 
+#[test]
+fn what_is_drawn_of_conversations() {
+    let invite =
+        b"INVITE sip:bob@b.example SIP/2.0\r\nAuthorization: Digest username=\"me\",\r\n response=\"c0ffee\"\r\n\
+        Content-Length: 5\r\n\r\nv=0\r\n\r\n\r\nBYE sip:bob@b.example SIP/2.0\r\nVia";
+    // 192.0.2.7 port 50000, as it is and hidden; an error, and an attribute that is cut.
+    let answer = b"\x01\x01\0\x18\x21\x12\xa4\x42transaction!\0\x01\0\x08\0\x01\xc3\x50\xc0\0\x02\x07\
+        \0\x20\0\x08\0\x01\xe2\x42\xe1\x12\xa6\x45";
+    let error = b"\x01\x13\0\x18\x21\x12\xa4\x42transaction!\0\x09\0\x08\0\0\x04\x01Auth\0\x15\0\x40no";
+    let channel = b"\x40\x01\0\x05hello\0\0\0";
+    let mut text = String::new();
+    for (name, what, talk) in [
+        ("sip", "datagrams", Talk::udp().forward(REGISTER).backward(UNAUTHORIZED).forward(b"noise")),
+        ("sip", "a connection", Talk::tcp().forward(invite).backward(&UNAUTHORIZED[..30])),
+        ("stun", "datagrams", Talk::udp().forward(BINDING).backward(BOUND).forward(BINDING).backward(answer)),
+        ("stun", "a connection", Talk::tcp().forward(&[BINDING, channel].concat()).backward(error)),
+    ] {
+        let tree = template(name, "").tree(&talk);
+        assert!(tree.is_whole(), "{name}, {what}");
+        text.push_str(&format!("## {name}: {what}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
+    assert!(!text.contains("c0ffee"));
+}
+
 proptest! {
     #[test]
     fn whatever_comes(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..6), cut in 1usize..100, udp in any::<bool>(), more in prop::collection::vec(any::<u8>(), 0..60)) {
@@ -83,7 +109,10 @@ proptest! {
             }
             said.truncate(cut);
             let talk = if udp { Talk::udp() } else { Talk::tcp() };
-            prop_assert_eq!(template(name, "").read(&talk.forward(&said).backward(&more)).errors, 0);
+            let talk = talk.forward(&said).backward(&more);
+            prop_assert_eq!(template(name, "").read(&talk).errors, 0);
+            let tree = template(name, "").tree(&talk);
+            prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         }
     }
 }

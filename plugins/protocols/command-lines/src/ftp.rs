@@ -1,6 +1,7 @@
 //! FTP's control connection (RFC 959) with AUTH TLS (RFC 4217).
 
 use crate::dialogue::{Reply, Stop, three_digits};
+use crate::dissect::{Rule, Then};
 use crate::lines::{holds, split_word};
 use crate::template::{Conversation, Ended, Look, Protocol, Text, first_line, is_command};
 
@@ -11,6 +12,12 @@ pub struct Ftp;
 impl Protocol for Ftp {
     const NAME: &'static str = "ftp";
     const TEXTS: &'static [Text] = &[Text::User];
+    const RULES: &'static [Rule] = &[
+        Rule::new(&[b"PASS"], 1, Then::Command),
+        Rule::new(&[b"ACCT"], 1, Then::Command),
+        Rule::new(&[b"ADAT"], 1, Then::Command),
+    ];
+    const COMMANDS: &'static [&'static [u8]] = &[];
 
     fn look(bytes: &[u8], ports: [u16; 2]) -> Look {
         match bytes.first() {

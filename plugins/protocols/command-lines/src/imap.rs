@@ -1,6 +1,7 @@
 //! IMAP (RFC 9051, RFC 3501): commands have tags, and answers come in any order.
 
 use crate::dialogue::{Dialogue, Stop};
+use crate::dissect::{Rule, Then};
 use crate::lines::{Lines, Next, split_word};
 use crate::smtp::is_clear;
 use crate::template::{Conversation, Ended, Look, Protocol, Text};
@@ -17,6 +18,26 @@ const TAG: usize = 32;
 impl Protocol for Imap {
     const NAME: &'static str = "imap";
     const TEXTS: &'static [Text] = &[Text::User, Text::Mechanism];
+    const RULES: &'static [Rule] =
+        &[Rule::new(&[b"LOGIN"], 2, Then::Command), Rule::new(&[b"AUTHENTICATE"], 2, Then::Answers)];
+    const COMMANDS: &'static [&'static [u8]] = &[
+        b"AUTHENTICATE",
+        b"CAPABILITY",
+        b"CREATE",
+        b"ENABLE",
+        b"EXAMINE",
+        b"ID",
+        b"LIST",
+        b"LOGIN",
+        b"LOGOUT",
+        b"NAMESPACE",
+        b"NOOP",
+        b"SELECT",
+        b"STARTTLS",
+        b"STATUS",
+    ];
+    const TAGS: bool = true;
+    const LITERALS: bool = true;
 
     fn look(bytes: &[u8], _: [u16; 2]) -> Look {
         match bytes.first() {
@@ -158,7 +179,8 @@ fn literals(side: &mut Lines<'_>, line: &[u8], more: Stop) -> Result<(), Stop> {
     Ok(())
 }
 
-fn literal(line: &[u8]) -> Option<usize> {
+/// How many bytes follow a line.
+pub(crate) fn literal(line: &[u8]) -> Option<usize> {
     let inside = line.strip_suffix(b"}")?;
     let inside = inside.strip_suffix(b"+").unwrap_or(inside);
     let digits = inside.rsplit(|byte| *byte == b'{').next().filter(|digits| digits.len() < inside.len())?;

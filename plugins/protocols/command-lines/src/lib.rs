@@ -2,12 +2,14 @@
 //! FTP and NNTP. What they show in clear is read until somebody has logged in, and TLS behind STARTTLS is handed over.
 //!
 //! * `lines` cuts one side into lines; `dialogue` goes through commands and replies in turns, and finds where TLS begins.
+//! * `dissect` draws both sides line by line, without passwords.
 //! * `template` is what the five templates share: settings, who speaks first, fields.
 //! * `smtp`, `imap`, `pop3`, `ftp` and `nntp` know the commands.
 //!
 //! A password is never read; that one went in clear is told.
 
 mod dialogue;
+mod dissect;
 mod ftp;
 mod imap;
 mod lines;

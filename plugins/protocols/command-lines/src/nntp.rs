@@ -1,6 +1,7 @@
 //! NNTP (RFC 3977) with STARTTLS (RFC 4642) and AUTHINFO (RFC 4643).
 
 use crate::dialogue::{Reply, Stop, three_digits};
+use crate::dissect::{Rule, Then};
 use crate::lines::{holds, split_word};
 use crate::template::{Conversation, Ended, Look, Protocol, Text, first_line, is_command};
 
@@ -13,6 +14,17 @@ const PORTS: [u16; 2] = [119, 433];
 impl Protocol for Nntp {
     const NAME: &'static str = "nntp";
     const TEXTS: &'static [Text] = &[Text::User];
+    const RULES: &'static [Rule] = &[
+        Rule::new(&[b"AUTHINFO", b"USER"], 3, Then::Command),
+        Rule::new(&[b"AUTHINFO", b"SASL"], 3, Then::Answers),
+        // Its password, or that of old, of which name and password stand on the next line (RFC 2980 section 3.1).
+        Rule::new(&[b"AUTHINFO", b"PASS"], 2, Then::Command),
+        Rule::new(&[b"AUTHINFO"], 2, Then::Answers),
+        Rule::new(&[b"POST"], usize::MAX, Then::Message),
+        Rule::new(&[b"IHAVE"], usize::MAX, Then::Message),
+    ];
+    const COMMANDS: &'static [&'static [u8]] =
+        &[b"AUTHINFO", b"CAPABILITIES", b"DATE", b"GROUP", b"HELP", b"LIST", b"MODE", b"QUIT", b"STARTTLS"];
 
     fn look(bytes: &[u8], ports: [u16; 2]) -> Look {
         match bytes.first() {

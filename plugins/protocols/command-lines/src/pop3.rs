@@ -1,6 +1,7 @@
 //! POP3 (RFC 1939) with STLS (RFC 2595) and AUTH (RFC 5034).
 
 use crate::dialogue::Stop;
+use crate::dissect::{Rule, Then};
 use crate::lines::{holds, split_word};
 use crate::smtp::is_clear;
 use crate::template::{Conversation, Ended, Look, Protocol, Text, first_line, is_command};
@@ -12,6 +13,13 @@ pub struct Pop3;
 impl Protocol for Pop3 {
     const NAME: &'static str = "pop3";
     const TEXTS: &'static [Text] = &[Text::User, Text::Mechanism];
+    const RULES: &'static [Rule] = &[
+        Rule::new(&[b"PASS"], 1, Then::Command),
+        Rule::new(&[b"APOP"], 2, Then::Command),
+        Rule::new(&[b"AUTH"], 2, Then::Answers),
+    ];
+    const COMMANDS: &'static [&'static [u8]] =
+        &[b"APOP", b"AUTH", b"CAPA", b"LIST", b"NOOP", b"PASS", b"QUIT", b"RETR", b"STAT", b"STLS", b"UIDL", b"USER"];
 
     fn look(bytes: &[u8], ports: [u16; 2]) -> Look {
         match bytes.first() {

@@ -1,6 +1,7 @@
 //! SMTP (RFC 5321) with STARTTLS (RFC 3207) and AUTH (RFC 4954).
 
 use crate::dialogue::{Reply, Stop, three_digits};
+use crate::dissect::{Rule, Then};
 use crate::lines::{holds, split_word};
 use crate::template::{Conversation, Ended, Look, Protocol, Text, first_line, is_command};
 
@@ -13,6 +14,25 @@ const PORTS: [u16; 3] = [25, 587, 2525];
 impl Protocol for Smtp {
     const NAME: &'static str = "smtp";
     const TEXTS: &'static [Text] = &[Text::Name, Text::Mechanism, Text::Sender];
+    const RULES: &'static [Rule] = &[
+        Rule::new(&[b"AUTH"], 2, Then::Answers),
+        Rule::new(&[b"DATA"], usize::MAX, Then::Message),
+        Rule::new(&[b"BDAT"], usize::MAX, Then::Chunk),
+    ];
+    const COMMANDS: &'static [&'static [u8]] = &[
+        b"AUTH",
+        b"DATA",
+        b"EHLO",
+        b"HELO",
+        b"HELP",
+        b"MAIL",
+        b"NOOP",
+        b"QUIT",
+        b"RCPT",
+        b"RSET",
+        b"STARTTLS",
+        b"VRFY",
+    ];
 
     fn look(bytes: &[u8], ports: [u16; 2]) -> Look {
         match bytes.first() {

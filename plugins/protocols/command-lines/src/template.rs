@@ -1,9 +1,11 @@
 //! What the five templates share.
 
 use crate::dialogue::{Dialogue, Stop};
+use crate::dissect::{Rule, draw};
 use crate::lines::Lines;
 use serde::Deserialize;
 use std::marker::PhantomData;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
     within,
@@ -68,6 +70,19 @@ pub trait Protocol: Send + Sync + 'static {
     const NAME: &'static str;
     /// What else it tells beside the banner, TLS and passwords.
     const TEXTS: &'static [Text];
+
+    /// Commands behind which a tree does not show everything.
+    #[doc(hidden)]
+    const RULES: &'static [Rule];
+    /// What a client may say where it could also answer in a login.
+    #[doc(hidden)]
+    const COMMANDS: &'static [&'static [u8]];
+    /// Whether a tag stands before each command.
+    #[doc(hidden)]
+    const TAGS: bool = false;
+    /// Whether a line's end may say that so many bytes follow.
+    #[doc(hidden)]
+    const LITERALS: bool = false;
 
     /// What a side's first line says of it; `port` is that of the other one, or this one's.
     fn look(bytes: &[u8], ports: [u16; 2]) -> Look;
@@ -226,23 +241,12 @@ impl<P: Protocol> ProtocolTemplate for Commands<P> {
     }
 
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
-        let ports = [stream.originator_port, stream.responder_port];
-        let is_server = |look| matches!(look, Look::Server | Look::LikeServer);
-        let is_client = |look| matches!(look, Look::Client | Look::LikeClient);
-        let [first, second] = [stream.forward, stream.backward].map(|bytes| P::look(bytes, ports));
-        if is_server(first) && is_server(second) {
-            // Nobody asks anything.
-            return Ok(Progress::Done);
-        }
-        let reversed = is_server(first) || is_client(second) && !is_client(first);
-        let forward = Lines::new(stream.forward, stream.forward_ended);
-        let backward = Lines::new(stream.backward, stream.backward_ended);
-        let (client, server) = if reversed { (backward, forward) } else { (forward, backward) };
+        // Nobody asks anything where there are two servers.
+        let Some(reversed) = is_reversed::<P>(stream) else { return Ok(Progress::Done) };
         if reversed {
             out.swap_directions();
         }
-        let mut talk =
-            Conversation { said: Dialogue::new(client, server, self.limits.commands), told: Told::default() };
+        let mut talk = self.conversation(stream, reversed);
         let Ended(stop) = P::read(&mut talk);
         self.write(&talk, out);
         let wanted = |side: &Lines<'_>| side.at + side.rest().len() + 1;
@@ -256,9 +260,37 @@ impl<P: Protocol> ProtocolTemplate for Commands<P> {
             }
         })
     }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let reversed = is_reversed::<P>(stream).unwrap_or_default();
+        let mut talk = self.conversation(stream, reversed);
+        let tls = match P::read(&mut talk) {
+            Ended(Stop::Tls) => [talk.said.client.at, talk.said.server.at],
+            _ => [usize::MAX; 2],
+        };
+        draw::<P>(stream, reversed, tls, tree);
+    }
+}
+
+/// Whether the originator is the server; nothing where both sides are.
+fn is_reversed<P: Protocol>(stream: &StreamView<'_>) -> Option<bool> {
+    let ports = [stream.originator_port, stream.responder_port];
+    let is_server = |look| matches!(look, Look::Server | Look::LikeServer);
+    let is_client = |look| matches!(look, Look::Client | Look::LikeClient);
+    let [first, second] = [stream.forward, stream.backward].map(|bytes| P::look(bytes, ports));
+    let reversed = is_server(first) || is_client(second) && !is_client(first);
+    (!is_server(first) || !is_server(second)).then_some(reversed)
 }
 
 impl<P: Protocol> Commands<P> {
+    /// Both sides, before anything was read.
+    fn conversation<'a>(&self, stream: &StreamView<'a>, reversed: bool) -> Conversation<'a> {
+        let forward = Lines::new(stream.forward, stream.forward_ended);
+        let backward = Lines::new(stream.backward, stream.backward_ended);
+        let (client, server) = if reversed { (backward, forward) } else { (forward, backward) };
+        Conversation { said: Dialogue::new(client, server, self.limits.commands), told: Told::default() }
+    }
+
     fn write(&self, talk: &Conversation<'_>, out: &mut RecordSink<'_>) {
         let told = &talk.told;
         let most = self.limits.text_bytes;

@@ -3,7 +3,7 @@ use crate::template::Limits;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::{Options, assert_conforms, check};
 use veilwatch_testkit::golden;
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
@@ -87,7 +87,7 @@ fn they_conform() {
         let (head, tail) = said.split_at(said.len() - 2);
         let hasty = [head, &[(C, &b"NOOP\r\n"[..])], tail].concat();
         let samples = vec![streams(said), streams(&hasty)];
-        let report = check(declaration, &Options { samples, ..Options::default() });
+        let report = check(declaration, &Options { samples, draws: true, ..Options::default() });
         assert!(report.passed(), "{report}");
     }
 }
@@ -256,7 +256,7 @@ fn what_is_read_of_conversations() {
         ),
     ];
     let tls = TLS.into_iter().enumerate().map(|(at, said)| (at, "TLS", said));
-    let mut text = String::new();
+    let (mut text, mut trees) = (String::new(), String::new());
     for (at, name, said) in tls.chain(more) {
         let protocol = &declarations()[at].manifest.name;
         let talk = talk(said, 0);
@@ -264,9 +264,52 @@ fn what_is_read_of_conversations() {
         let told = template.read(&talk);
         assert!(told.recognised(), "{protocol}, {name}");
         text.push_str(&format!("## {protocol}: {name}\n{}{}\n", talk.lines(), told.lines()));
+        let tree = template.tree(&talk);
+        assert!(tree.is_whole(), "{protocol}, {name}");
+        trees.push_str(&format!("## {protocol}: {name}\n{}\n", tree_lines(&tree)));
     }
     golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/read.txt"), &text);
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &trees);
+    let secrets = ["secret", "c2VjcmV0", "AG1l", "bWUg", "me@a.example\r", "0123456789abcdef", "x\r"];
+    assert!(!secrets.iter().any(|secret| trees.contains(secret)));
     assert!(!text.lines().any(|line| line.contains(" = ") && (line.contains("secret") || line.contains("c2VjcmV0"))));
+}
+
+/// Whatever the server says to it, and in whatever form it comes: no password is drawn.
+#[test]
+fn no_password_is_drawn() {
+    let mail = b"EHLO a\r\nDATA\r\nSubject: b\r\n\r\nc\r\n.\r\nBDAT 6\r\nmore\r\nQUIT\r\n";
+    for (at, client, wanted) in [
+        (0, &mail[..], "EHLO a|DATA|3 lines|BDAT 6|6 bytes of it|QUIT"),
+        (
+            0,
+            b"EHLO a\r\nAuTh LOGIN\r\nc2VjcmV0\r\nc2VjcmV0\r\nMAIL FROM:<a>\r\n",
+            "EHLO a|AuTh LOGIN|****|****|MAIL FROM:<a>",
+        ),
+        (0, b"EHLO a\r\n AUTH\tPLAIN\tc2VjcmV0\r\nc2VjcmV0", "EHLO a|AUTH PLAIN ****|****"),
+        (0, b"EHLO a\r\nAUTH XOAUTH2 =\r\n*\r\nNOOP secret\r\n", "EHLO a|AUTH XOAUTH2 ****|*|NOOP secret"),
+        (1, b"a LOGIN {2}\r\nme {6}\r\nsecret\r\nb NOOP\r\n", "a LOGIN {2}|****|****|****|b NOOP"),
+        (1, b"a LOGIN me \"my secret\"\r\nLOGIN me secret\r\n", "a LOGIN me ****|LOGIN me ****"),
+        (1, b"a AUTHENTICATE PLAIN\r\nc2VjcmV0\r\nb noop\r\n", "a AUTHENTICATE PLAIN|****|b noop"),
+        (1, b"a LOGIN {9}\r\nsec", "a LOGIN {9}|****"),
+        (1, b"a APPEND x {5}\r\nhello\r\n", "a APPEND x {5}|5 bytes"),
+        (2, b"CAPA\r\npass my secret\r\nAUTH PLAIN\r\nc2VjcmV0\r\nstat\r\n", "CAPA|pass ****|AUTH PLAIN|****|stat"),
+        (
+            3,
+            b"FEAT\r\nUSER me\r\nPASS secret\r\n\xff\xf4PASS secret\r\nACCT secret\r\nADAT c2VjcmV0\r\n",
+            "FEAT|USER me|PASS ****|\u{fffd}\u{fffd}PASS ****|ACCT ****|ADAT ****",
+        ),
+        (
+            4,
+            b"MODE READER\r\nAUTHINFO USER me\r\nAUTHINFO PASS my secret\r\nAUTHINFO SASL PLAIN c2VjcmV0\r\nQUIT\r\n",
+            "MODE READER|AUTHINFO USER me|AUTHINFO PASS ****|AUTHINFO SASL PLAIN ****|QUIT",
+        ),
+        (4, b"MODE READER\r\nAUTHINFO SIMPLE\r\nme secret\r\n", "MODE READER|AUTHINFO SIMPLE|****"),
+    ] {
+        let tree = template(at).tree(&Talk::tcp().open().forward(client));
+        let values: Vec<&str> = tree.nodes.iter().skip(1).map(|node| node.value.as_str()).collect();
+        assert_eq!(values.join("|"), wanted);
+    }
 }
 
 #[test]
@@ -392,6 +435,8 @@ proptest! {
             let pieces = template.read(&Talk::tcp().open().segments(segment).forward(client).backward(server));
             prop_assert_eq!(whole.errors, 0);
             prop_assert_eq!(whole.lines(), pieces.lines());
+            let tree = template.tree(&Talk::tcp().open().forward(client).backward(server));
+            prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         }
     }
 

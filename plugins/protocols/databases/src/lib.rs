@@ -3,6 +3,7 @@
 //! * [`PostgreSql`] reads how a client of PostgreSQL begins: SSLRequest, startup message, and how it logs in.
 //! * [`MySql`] reads the greeting of MySQL and MariaDB, and what the client answers.
 
+mod dissect;
 mod mysql;
 mod postgresql;
 mod template;

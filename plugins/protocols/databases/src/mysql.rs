@@ -1,6 +1,11 @@
 //! MySQL's client/server protocol, version 10 of the handshake (its documentation, "Connection Phase").
 
+mod dissect;
+
+use crate::dissect::Side;
 use crate::template::{Limits, Stop, zero_ended};
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
 use veilwatch_core::plugin::{
     Carrier, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings, StreamView,
 };
@@ -223,5 +228,29 @@ impl ProtocolTemplate for MySql {
         ];
         out.fields(self.ids.get(texts.len() + 1..).unwrap_or_default(), &flags);
         Ok(stop.tell(out))
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let (client, server) = match look(stream.forward) {
+            Look::Server => (Direction::Backward, Direction::Forward),
+            _ => (Direction::Forward, Direction::Backward),
+        };
+        let tls = match read(stream.bytes(client), stream.bytes(server), &mut Told::default()) {
+            Stop::Tls(asked, answered) => [asked, answered],
+            _ => [usize::MAX; 2],
+        };
+        for ((direction, name), end) in [(client, "MySQL, client"), (server, "MySQL, server")].into_iter().zip(tls) {
+            let bytes = stream.bytes(direction);
+            if bytes.is_empty() {
+                continue;
+            }
+            tree.open(name, "", Some(ByteRange::new(direction, 0, bytes.len())));
+            let mut clear = Side::new(bytes.get(..end).unwrap_or(bytes), direction);
+            dissect::draw_packets(&mut clear, direction == client, tree);
+            let mut rest = Side { bytes, at: clear.at, direction };
+            let words = if end < bytes.len() { ("TLS", "from here on") } else { ("Not read", "") };
+            rest.all(words.0, words.1, tree);
+            tree.close();
+        }
     }
 }

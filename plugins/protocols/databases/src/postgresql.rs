@@ -1,6 +1,11 @@
 //! PostgreSQL's frontend/backend protocol, version 3 (its documentation, chapter "Message Flow").
 
+mod dissect;
+
+use crate::dissect::Side;
 use crate::template::{Limits, Stop, zero_ended};
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView,
@@ -211,5 +216,25 @@ impl ProtocolTemplate for PostgreSql {
         ];
         out.fields(self.ids.get(texts.len() + 1..).unwrap_or_default(), &flags);
         Ok(stop.tell(out))
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let (requests, behind) = dissect::requests(stream.forward, stream.backward);
+        for (direction, name) in
+            [(Direction::Forward, "PostgreSQL, client"), (Direction::Backward, "PostgreSQL, server")]
+        {
+            let bytes = stream.bytes(direction);
+            if bytes.is_empty() {
+                continue;
+            }
+            tree.open(name, "", Some(ByteRange::new(direction, 0, bytes.len())));
+            let mut side = Side::new(bytes, direction);
+            match direction {
+                Direction::Forward => dissect::draw_client(&mut side, &requests, behind, tree),
+                Direction::Backward => dissect::draw_server(&mut side, &requests, behind, tree),
+            }
+            side.all(behind.unwrap_or("Not read"), if behind.is_some() { "from here on" } else { "" }, tree);
+            tree.close();
+        }
     }
 }

@@ -2,7 +2,7 @@ use crate::declarations;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::{Options, assert_conforms, check};
 use veilwatch_testkit::golden;
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
@@ -57,20 +57,25 @@ fn they_conform() {
         [side(&clear, 0), side(&clear, 1)],
         [[SSL, STARTUP].concat(), [b"N", WELCOME].concat()],
     ];
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
     let samples = vec![
         [[SSL_REQUEST, HELLO].concat(), [GREETING, ANSWER].concat()],
         [[OLD_SSL_REQUEST, HELLO].concat(), [GREETING, ANSWER].concat()],
         [login(), GREETING.to_vec()],
     ];
-    let report = check(&declarations()[1], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[1], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
 #[test]
 fn what_is_read_of_conversations() {
-    let mut text = String::new();
+    let (mut text, mut trees) = (String::new(), String::new());
+    let mut draw = |name: &str, template: &Wired, talk: &Talk| {
+        let tree = template.tree(talk);
+        assert!(tree.is_whole(), "{name}");
+        trees.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    };
     for (name, parts) in [
         ("TLS, after GSSAPI was refused", &POSTGRESQL[..]),
         ("no TLS, and a password in clear", &[SSL, b"N", STARTUP, CLEAR_PASSWORD, PASSWORD, WELCOME]),
@@ -80,6 +85,7 @@ fn what_is_read_of_conversations() {
     ] {
         let talk = talk(parts, false, 0);
         text.push_str(&format!("## postgresql: {name}\n{}{}\n", talk.lines(), postgresql().read(&talk).lines()));
+        draw(&format!("postgresql: {name}"), &postgresql(), &talk);
     }
     let login = login();
     for (name, parts) in [
@@ -89,8 +95,23 @@ fn what_is_read_of_conversations() {
     ] {
         let talk = talk(parts, true, 0);
         text.push_str(&format!("## mysql: {name}\n{}{}\n", talk.lines(), mysql().read(&talk).lines()));
+        draw(&format!("mysql: {name}"), &mysql(), &talk);
     }
+    let query = [STARTUP, b"Q\0\0\0\x0dselect 1\0X\0\0\0\x04"].concat();
+    let answers = b"K\0\0\0\x0c\0\0\0\x09keysZ\0\0\0\x05IE\0\0\0\x12SERROR\0C1234\0\0C\0\0\0\x0bSELE";
+    draw("postgresql: a query, and half an answer", &postgresql(), &talk(&[&query, answers], false, 0));
+    let commands = [&login[..], b"\x07\0\0\x03secret\0", b"\x09\0\0\0\x03select 1", b"\x01\0\0\0\x01"].concat();
+    let answers = [
+        GREETING,
+        &b"\x0d\0\0\x02\xfeanother\0salt"[..],
+        b"\x07\0\0\x04\0\0\0\x02\0\0\0\x0b\0\0\x05\xff\x15\x04#28000No",
+    ]
+    .concat();
+    draw("mysql: commands", &mysql(), &talk(&[&answers, &commands], true, 0));
+    draw("mysql: cut off", &mysql(), &talk(&[&GREETING[..30], &login[..45]], true, 0));
     golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/read.txt"), &text);
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &trees);
+    assert!(!trees.contains("secret") && !trees.contains("secr") && !trees.contains("keys"));
     assert!(!text.lines().any(|line| line.contains(" = ") && line.contains("secret")));
 }
 
@@ -170,6 +191,8 @@ proptest! {
             let server = [server, &answer[..]].concat();
             let told = template.read(&Talk::tcp().open().backward(&server).forward(&client));
             prop_assert_eq!(told.errors, 0);
+            let tree = template.tree(&Talk::tcp().open().backward(&server).forward(&client));
+            prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         }
         let told = mysql();
         prop_assert!(told.read(&Talk::tcp().open().backward(GREETING).forward(&rest)).recognised());

@@ -4,6 +4,7 @@
 //! flow is its datagrams one behind the other, and a message ends where its sections end. What the context stage links to
 //! later flows stands in the typed record [`Dns`](veilwatch_core::record::Dns).
 
+mod dissect;
 mod message;
 mod probe;
 mod template;

@@ -157,7 +157,8 @@ pub(crate) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn read(message: &'a [u8], owner: usize) -> Result<(Self, usize), Bad> {
+    /// Reads the record at `owner`; also returns what stands behind it.
+    pub(crate) fn read(message: &'a [u8], owner: usize) -> Result<(Self, usize), Bad> {
         let at = Name::skip(message, owner)?;
         let Some((&[a, b, c, d, e, f, g, h, i, j], rest)) = message.get(at..).and_then(|rest| rest.split_first_chunk())
         else {

@@ -1,6 +1,7 @@
 use crate::message::{Header, Message, Name};
 use crate::probe::probe;
 use serde::Deserialize;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, within,
 };
@@ -86,6 +87,10 @@ impl ProtocolTemplate for DnsTemplate {
             return Ok(Progress::Done);
         }
         Ok(Progress::More { forward, backward })
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        crate::dissect::draw(stream, tree);
     }
 }
 

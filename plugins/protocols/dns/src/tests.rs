@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use veilwatch_core::plugin::{Carrier, Probe, ProtocolTemplate, Settings, StreamView};
 use veilwatch_core::record::{Dns, DnsLinks};
 use veilwatch_testkit::conformance::{Options, check};
-use veilwatch_testkit::talk::{Talk, Told, Wired};
+use veilwatch_testkit::golden;
+use veilwatch_testkit::talk::{Talk, Told, Wired, tree_lines};
 
 /// Asks for the address of `www.example.com`.
 const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
@@ -47,7 +48,7 @@ fn it_conforms() {
         [with_length(QUERY), with_length(ANSWER)],
         [[with_length(QUERY), with_length(QUERY_6)].concat(), [with_length(ANSWER), with_length(NO_NAME)].concat()],
     ];
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
@@ -60,6 +61,32 @@ fn a_question_and_its_answer() {
     assert_eq!((dns.queries, dns.responses, dns.nxdomains, dns.answers, dns.ttl), (1, 1, 0, 3, 50));
     assert_eq!(links(&dns), [("www.example.com".to_owned(), vec![(7, 60), (8, 50)])]);
     assert_eq!(told.errors, 0);
+}
+
+#[test]
+fn what_is_drawn_of_conversations() {
+    // SOA, MX, TXT, SRV, and a type that nobody reads.
+    let records: &[u8] = b"\x12\x36\x85\0\0\0\0\x04\0\x01\0\0\
+        \x01a\0\0\x06\0\x01\0\0\0\x05\0\x1a\x01b\xc0\x0c\x01c\0\0\0\0\x07\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\
+        \xc0\x0c\0\x0f\0\x01\0\0\0\x05\0\x04\0\x0a\xc0\x0c\
+        \xc0\x0c\0\x10\0\x01\0\0\0\x05\0\x06\x02hi\x02yo\
+        \xc0\x0c\0\x21\x80\x01\0\0\0\x05\0\x09\0\x01\0\x02\x01\xbb\x01d\0\
+        \xc0\x0c\x12\x34\0\x01\0\0\0\x05\0\x02\xab\xcd";
+    let tcp = || Talk::tcp().between("10.0.0.1:50000", "192.0.2.53:53").open();
+    let mut text = String::new();
+    for (name, talk) in [
+        ("datagrams", udp("192.0.2.53:53").forward(QUERY).forward(QUERY_6).backward(ANSWER).backward(NO_NAME)),
+        ("records", udp("192.0.2.53:53").backward(records)),
+        ("over TCP", tcp().forward(&with_length(QUERY)).backward(&[with_length(NO_NAME), with_length(QUERY)].concat())),
+        ("cut off", tcp().forward(&with_length(QUERY)[..20]).backward(&with_length(ANSWER)[..70])),
+        ("no name", udp("192.0.2.53:53").forward(b"\0\x01\0\0\0\x01\0\0\0\0\0\0\xc0\x0c\0\x01\0\x01")),
+        ("more than a message", udp("192.0.2.53:53").forward(&[QUERY, b"more"].concat())),
+    ] {
+        let tree = template().tree(&talk);
+        assert!(tree.is_whole(), "{name}");
+        text.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
 }
 
 #[test]
@@ -204,6 +231,8 @@ proptest! {
             }
             let told = template.read(&talk);
             prop_assert_eq!(told.errors, 0);
+            let tree = template.tree(&talk);
+            prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
             let Some(dns) = told.flow.fields.record::<Dns<'_>>() else { continue };
             prop_assert!(dns.rrname.len() <= 254 && dns.links.len() <= 4096);
             prop_assert!(dns.links.starts_with(&before));

@@ -150,7 +150,7 @@ fn leads_on(request: &Message<'_, Request<'_>>, response: Option<&Message<'_, St
 }
 
 /// Where the body of a response ends (RFC 9112 section 6.3).
-fn body(
+pub(crate) fn body(
     response: &Message<'_, Status<'_>>,
     request: Option<&Message<'_, Request<'_>>>,
     bytes: &[u8],

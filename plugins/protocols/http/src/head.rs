@@ -16,6 +16,8 @@ pub(crate) enum Found<'a> {
 /// The lines of a head, and where the body begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head<'a> {
+    /// Offset of the first line.
+    pub(crate) begin: usize,
     /// The first line, without its end.
     pub(crate) first: &'a [u8],
     /// The lines behind it, with their ends.
@@ -47,7 +49,18 @@ impl<'a> Head<'a> {
         }
         let head = seen.get(..end).unwrap_or_default();
         let (first, fields) = split_line(head);
-        Found::Head(Head { first, fields, end: at + empty + end })
+        Found::Head(Head { begin: at + empty, first, fields, end: at + empty + end })
+    }
+
+    /// The lines behind the first one, without their ends and the empty one, each with its offset.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
+        let (end, mut rest) = (self.end, self.fields);
+        std::iter::from_fn(move || {
+            let at = end - rest.len();
+            let (line, behind) = split_line(rest);
+            rest = behind;
+            (!line.is_empty()).then_some((at, line))
+        })
     }
 
     /// The value of the first field of this name, without the blanks around it.

@@ -6,6 +6,7 @@
 //! * [`Http`] is the protocol template.
 
 mod body;
+mod dissect;
 mod exchange;
 mod head;
 mod probe;

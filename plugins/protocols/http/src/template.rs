@@ -4,6 +4,7 @@ use crate::exchange::{Side, Stop, Told, read};
 use crate::probe::{BEGINS, PREFACE, is_reversed};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
     within,
@@ -117,6 +118,10 @@ impl ProtocolTemplate for Http {
                 Progress::Done
             }
         })
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        crate::dissect::draw(stream, &self.limits, tree);
     }
 }
 

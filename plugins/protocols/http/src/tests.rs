@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use veilwatch_core::plugin::Settings;
 use veilwatch_testkit::conformance::{Options, check};
 use veilwatch_testkit::golden;
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 const GET: &[u8] = b"GET /a?b=c HTTP/1.1\r\nHost: www.example\r\nUser-Agent: curl/8.0\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello";
@@ -37,7 +37,7 @@ fn it_conforms() {
         ],
         [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(), b"\0\0\0\x04\0\0\0\0\0".to_vec()],
     ];
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
@@ -86,6 +86,32 @@ fn what_is_read_of_conversations() {
         text.push_str(&format!("## {name}\n{}{}\n", talk.lines(), template().read(&talk).lines()));
     }
     golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/read.txt"), &text);
+}
+
+/// What is drawn of conversations.
+#[test]
+fn what_is_drawn_of_conversations() {
+    let asked = b"POST /up HTTP/1.1\r\nAuthorization: Basic bWU6c2VjcmV0\r\n bWU6c2VjcmV0\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n0\r\n\r\nHEAD / HTTP/1.1\r\n\r\n";
+    let answered =
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+    let mut text = String::new();
+    for (name, parts) in [
+        ("two exchanges", &[(true, GET), (false, OK), (true, b"GET /2 HTTP/1.1\r\n\r\n"), (false, OK)][..]),
+        ("a password, chunks, and answers without bodies", &[(true, asked), (false, answered)]),
+        ("a proxy", &[(true, CONNECT), (false, ESTABLISHED), (true, HELLO), (false, ANSWER)]),
+        ("an upgrade", &[(true, b"GET /chat HTTP/1.1\r\n\r\n"), (false, b"HTTP/1.1 101 Up\r\n\r\n\x81\x02hi")]),
+        ("HTTP/2 without asking", &[(true, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"), (false, b"\0\0")]),
+        ("cut off", &[(true, &GET[..40]), (false, &OK[..OK.len() - 3])]),
+        ("an answer that ends with the connection", &[(true, GET), (false, b"HTTP/1.0 200 OK\r\n\r\nhello")]),
+        ("no HTTP behind it", &[(true, b"GET / HTTP/1.1\r\n\r\n\x81\x82what\r\n\r\n")]),
+    ] {
+        let tree = template().tree(&said(parts));
+        assert!(tree.is_whole(), "{name}");
+        text.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
+    assert!(!text.contains("bWU6"));
 }
 
 #[test]
@@ -148,6 +174,8 @@ proptest! {
         let talk = Talk::tcp().segments(segment).forward(b"GET /").forward(&rest).backward(b"HTTP/1.1 ").backward(&answer);
         let told = template.read(&talk);
         prop_assert!(told.recognised() && told.errors == 0);
+        let tree = template.tree(&talk);
+        prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         prop_assert!(told.number("http.requests") <= Some(8));
     }
 

@@ -3,6 +3,7 @@
 //! * `message` reads the envelope of LDAP's messages, which are BER.
 //! * [`Ldap`] is the protocol template.
 
+mod dissect;
 mod message;
 mod template;
 #[cfg(test)]

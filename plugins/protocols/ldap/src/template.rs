@@ -2,6 +2,7 @@
 
 use crate::message::{Found, Message, Value as Ber};
 use serde::Deserialize;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
     within,
@@ -207,12 +208,8 @@ impl ProtocolTemplate for Ldap {
     }
 
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
-        let reversed = match (look(stream.forward), look(stream.backward)) {
-            // Nobody asks anything.
-            (Look::Server, Look::Server) => return Ok(Progress::Done),
-            (Look::Client, _) => false,
-            (forward, backward) => forward == Look::Server || backward == Look::Client,
-        };
+        // Nobody asks anything where there are two servers.
+        let Some(reversed) = is_reversed(stream) else { return Ok(Progress::Done) };
         let (client, server) =
             if reversed { (stream.backward, stream.forward) } else { (stream.forward, stream.backward) };
         if reversed {
@@ -237,5 +234,25 @@ impl ProtocolTemplate for Ldap {
                 Progress::Done
             }
         })
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let reversed = is_reversed(stream).unwrap_or_default();
+        let (client, server) =
+            if reversed { (stream.backward, stream.forward) } else { (stream.forward, stream.backward) };
+        let tls = match read(client, server, &mut Told::default()) {
+            Stop::Tls(asked, answered) => [asked, answered],
+            _ => [usize::MAX; 2],
+        };
+        crate::dissect::draw(stream, reversed, tls, tree);
+    }
+}
+
+/// Whether the originator is the server; nothing where both sides are.
+fn is_reversed(stream: &StreamView<'_>) -> Option<bool> {
+    match (look(stream.forward), look(stream.backward)) {
+        (Look::Server, Look::Server) => None,
+        (Look::Client, _) => Some(false),
+        (forward, backward) => Some(forward == Look::Server || backward == Look::Client),
     }
 }

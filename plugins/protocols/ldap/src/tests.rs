@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use veilwatch_core::plugin::Settings;
 use veilwatch_testkit::conformance::{Options, check};
 use veilwatch_testkit::golden;
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
@@ -40,7 +40,7 @@ fn streams(parts: &[&[u8]]) -> [Vec<u8>; 2] {
 #[test]
 fn it_conforms() {
     let samples = vec![streams(&TLS), streams(&[STARTTLS, AGREED, HELLO, ANSWER]), streams(&[BIND, BOUND])];
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
@@ -58,6 +58,35 @@ fn what_is_read_of_conversations() {
     }
     golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/read.txt"), &text);
     assert!(!text.lines().any(|line| line.contains(" = ") && line.contains("secret")));
+}
+
+#[test]
+fn what_is_drawn_of_conversations() {
+    // The name and a password's hash of everybody, and what is found.
+    let search: &[u8] = b"\x30\x30\x02\x01\x03\x63\x2b\x04\x02dc\x0a\x01\x02\x0a\x01\0\x02\x01\0\x02\x01\0\x01\x01\0\
+        \xa3\x08\x04\x02cn\x04\x02me\x30\x0c\x04\x02cn\x04\x06secret";
+    let found: &[u8] = b"\x30\x1b\x02\x01\x03\x64\x16\x04\x02me\x30\x10\x30\x0e\x04\x02pw\x31\x08\x04\x06hidden";
+    let reset: &[u8] = b"\x30\x28\x02\x01\x04\x77\x23\x80\x171.3.6.1.4.1.4203.1.11.1\x81\x08\x30\x06\x82\x04pass";
+    let mut text = String::new();
+    for (name, parts) in [
+        ("TLS behind a search", &TLS[..]),
+        ("no TLS to be had, and a password in clear", &[STARTTLS, REFUSED, BIND, BOUND]),
+        ("another mechanism", &[SASL, b"\x30\x0c\x02\x01\x02\x61\x07\x0a\x01\x0e\x04\0\x04\0"]),
+        ("a search, and a new password", &[search, found, reset, b""]),
+        (
+            "small requests",
+            &[b"\x30\x06\x02\x01\x05\x4a\x01a\x30\x06\x02\x01\x06\x50\x01\x05\x30\x05\x02\x01\x07\x42\0", b""],
+        ),
+        ("cut off, and no LDAP", &[&BIND[..20], b"\x30\x05\x02\x01\x03\x64\0what"]),
+    ] {
+        let tree = template().tree(&talk(parts, 0));
+        assert!(tree.is_whole(), "{name}");
+        text.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
+    // An attribute may be called so.
+    assert_eq!(text.matches("secret").count(), 1);
+    assert!(!text.contains("hidden") && !text.contains("pass\n"));
 }
 
 #[test]
@@ -113,5 +142,7 @@ proptest! {
         let template = template();
         let told = template.read(&talk);
         prop_assert!(told.recognised() && told.errors == 0);
+        let tree = template.tree(&talk);
+        prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
     }
 }

@@ -1,3 +1,7 @@
+mod dissect;
+
+use crate::dissect::draw;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView,
@@ -78,5 +82,9 @@ impl ProtocolTemplate for Dhcp {
         let asked = asked.as_deref().map(Value::U16List);
         out.fields(&self.0, &[kind, name.map(Value::Bytes), vendor.map(Value::Bytes), asked]);
         Ok(Progress::Done)
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        draw(stream, "DHCP", tree, dissect::draw_message);
     }
 }

@@ -2,6 +2,7 @@
 //! have. Each is a template of its own.
 
 mod dhcp;
+mod dissect;
 mod ntp;
 mod snmp;
 #[cfg(test)]

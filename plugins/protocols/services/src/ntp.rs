@@ -1,3 +1,7 @@
+mod dissect;
+
+use crate::dissect::draw;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
@@ -82,5 +86,9 @@ impl ProtocolTemplate for Ntp {
         let values = [flags.map(|flags| flags >> 3 & 7), flags.map(|flags| flags & 7), stratum].map(number);
         out.fields(&self.0, &values);
         Ok(Progress::of(stream, true, !stream.backward.is_empty()))
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        draw(stream, "NTP", tree, dissect::draw_message);
     }
 }

@@ -1,3 +1,7 @@
+mod dissect;
+
+use crate::dissect::draw;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView,
@@ -61,6 +65,10 @@ impl ProtocolTemplate for Snmp {
             out.fields(&self.0, &[Some(Value::U64(message.version)), community, kind]);
         }
         Ok(Progress::Done)
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        draw(stream, "SNMP", tree, dissect::draw_message);
     }
 }
 

@@ -1,7 +1,8 @@
 use crate::declarations;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::assert_conforms;
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::golden;
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 fn template(name: &str) -> Wired {
     let declarations = declarations();
@@ -83,6 +84,40 @@ fn snmp_is_a_message_to_its_last_byte() {
     }
 }
 
+#[test]
+fn what_is_drawn_of_conversations() {
+    let mut answer = ntp(4, 4, 2);
+    // Poll 64 s, precision a microsecond, a delay of half a second, from 192.0.2.5; the first second of 2024.
+    answer[2..16].copy_from_slice(&[6, 0xec, 0, 0, 0x80, 0, 0, 1, 0, 0, 192, 0, 2, 5]);
+    answer[40..48].copy_from_slice(&[0xe9, 0x3c, 0x7f, 0, 0x80, 0, 0, 0]);
+    let mut offer = dhcp();
+    (offer[0], offer[10], offer[242]) = (2, 0x80, 2);
+    offer[16..20].copy_from_slice(&[192, 0, 2, 9]);
+    offer.truncate(243);
+    offer.extend(
+        b"\x33\x04\0\0\x0e\x10\x36\x04\xc0\0\x02\x01\x06\x08\xc0\0\x02\x02\xc0\0\x02\x03\x3d\x07\x01abcdef\xff",
+    );
+    let trap = b"\x30\x29\x02\x01\0\x04\x01a\xa4\x21\x06\x03\x2b\x06\x01\x40\x04\xc0\0\x02\x01\x02\x01\x02\x02\x01\xff\
+        \x43\x02\x01\x2c\x30\x0a\x30\x08\x06\x02\x2b\x06\x41\x02\x01\0";
+    let mut text = String::new();
+    for (name, what, talk) in [
+        ("ntp", "both sides", to(123).forward(&ntp(4, 3, 0)).backward(&answer)),
+        ("ntp", "a list of clients, status, and half a message", {
+            let status = b"\x26\x82\0\x01\x06\x15\0\0\0\0\0\x04leap";
+            to(123).forward(b"\x17\0\x03\x2a\0\0\0\0").backward(status).forward(&ntp(4, 3, 0)[..20])
+        }),
+        ("dhcp", "an offer", to(67).forward(&dhcp()).backward(&offer)),
+        ("dhcp", "cut off", to(67).forward(&dhcp()[..250]).forward(&dhcp()[..100])),
+        ("snmp", "two versions", to(161).forward(SNMP).forward(SNMP_3).backward(trap)),
+        ("snmp", "cut off, and too much", to(161).forward(&SNMP[..30]).backward(&[SNMP, b"more"].concat())),
+    ] {
+        let tree = template(name).tree(&talk);
+        assert!(tree.is_whole(), "{name}, {what}");
+        text.push_str(&format!("## {name}: {what}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
+}
+
 proptest! {
     /// Whatever is changed, cut or made up: nobody fails.
     #[test]
@@ -99,8 +134,10 @@ proptest! {
         said.extend(&more[..more.len() * (cut % 2)]);
         for name in ["ntp", "dhcp", "snmp"] {
             let template = template(name);
-            let told = template.read(&to(123).forward(&said).backward(&more).forward(&said));
-            prop_assert_eq!(told.errors, 0);
+            let talk = to(123).forward(&said).backward(&more).forward(&said);
+            prop_assert_eq!(template.read(&talk).errors, 0);
+            let tree = template.tree(&talk);
+            prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         }
     }
 }

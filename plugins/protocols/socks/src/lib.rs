@@ -3,6 +3,7 @@
 //! * [`Socks`] reads SOCKS 4, 4a and 5 (RFC 1928, RFC 1929) and hands over what goes through the proxy.
 //! * [`ProxyProtocol`] reads the header of the PROXY protocol, versions 1 and 2, which a load balancer puts in front.
 
+mod dissect;
 mod proxy_protocol;
 mod socks;
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The PROXY protocol, versions 1 and 2, as HAProxy's documentation has it (`proxy-protocol.txt`).
 
+use std::net::{IpAddr, SocketAddr};
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView,
@@ -89,6 +92,106 @@ impl ProtocolTemplate for ProxyProtocol {
         }
         Ok(Progress::Done)
     }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let bytes = stream.forward;
+        let in_words = bytes.starts_with(TEXT);
+        let header = if in_words { text(bytes) } else { binary(bytes) };
+        let (len, words) = match header {
+            Header::Whole { len, .. } => (len, ""),
+            Header::Wants(_) => (bytes.len(), "cut off here"),
+            Header::Broken => (0, "none that is known"),
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        let place = |at, len| Some(ByteRange::new(Direction::Forward, at, len));
+        tree.open("PROXY", words, place(0, len));
+        let drawn = if in_words { draw_text(&bytes[..len], tree) } else { draw_binary(&bytes[..len], tree) };
+        if drawn.is_none() {
+            tree.leaf("The rest", "is not there", place(len, 0));
+        }
+        tree.close();
+        if len < bytes.len() {
+            tree.leaf("What is passed on", "", place(len, bytes.len() - len));
+        }
+        if !stream.backward.is_empty() {
+            tree.leaf("Its answer", "", Some(ByteRange::new(Direction::Backward, 0, stream.backward.len())));
+        }
+    }
+}
+
+/// The words of version 1; nothing where some are missing.
+fn draw_text(line: &[u8], tree: &mut TreeSink<'_>) -> Option<()> {
+    let labels = ["Signature", "Family", "Client", "Server", "Client's port", "Server's port"];
+    let mut words = line.trim_ascii_end().split(|byte| *byte == b' ');
+    let mut at = 0;
+    for label in labels {
+        let word = words.next()?;
+        tree.leaf(label, &String::from_utf8_lossy(word), Some(ByteRange::new(Direction::Forward, at, word.len())));
+        if label == "Family" && word == b"UNKNOWN" {
+            break;
+        }
+        at += word.len() + 1;
+    }
+    Some(())
+}
+
+/// The members of version 2; nothing where it ends within one.
+fn draw_binary(header: &[u8], tree: &mut TreeSink<'_>) -> Option<()> {
+    let place = |at, len| Some(ByteRange::new(Direction::Forward, at, len));
+    let mut reader = Reader::new(header);
+    reader.take(BINARY.len())?;
+    tree.leaf("Signature", "version 2", place(0, BINARY.len()));
+    let (command, family, len) = (reader.u8()?, reader.u8()?, reader.u16()?);
+    let name = match command & 15 {
+        0 => "local, of the balancer itself",
+        1 => "proxy, for a client",
+        _ => "unknown",
+    };
+    tree.leaf("Command", name, place(12, 1));
+    let (addresses, name) = match family >> 4 {
+        1 => (4, "IPv4"),
+        2 => (16, "IPv6"),
+        3 => (0, "local sockets"),
+        _ => (0, "not told"),
+    };
+    let transport = match family & 15 {
+        1 => ", TCP",
+        2 => ", UDP",
+        _ => "",
+    };
+    tree.leaf("Family", &format!("{name}{transport}"), place(13, 1));
+    tree.leaf("Length", &format!("{len} bytes"), place(14, 2));
+    if addresses == 0 {
+        return Some(());
+    }
+    let at = BINARY.len() + 4;
+    let both = [reader.take(addresses)?, reader.take(addresses)?];
+    let ports = [reader.u16()?, reader.u16()?];
+    for (which, label) in ["Client", "Server"].into_iter().enumerate() {
+        let ip = match <[u8; 16]>::try_from(both[which]) {
+            Ok(ip) => IpAddr::from(ip),
+            Err(_) => IpAddr::from(<[u8; 4]>::try_from(both[which]).ok()?),
+        };
+        tree.leaf(label, &SocketAddr::new(ip, ports[which]).to_string(), place(at + which * addresses, addresses));
+    }
+    // What else it may say: a kind, a length, and a value.
+    while let Some(kind) = reader.u8().filter(|_| !tree.is_full()) {
+        let at = header.len() - reader.rest().len() - 1;
+        let value = reader.u16().and_then(|len| reader.take(len.into()))?;
+        let (name, said) = match kind {
+            1 => ("ALPN", String::from_utf8_lossy(value).into_owned()),
+            2 => ("Host name", String::from_utf8_lossy(value).into_owned()),
+            3 => ("CRC-32C", format!("{} bytes", value.len())),
+            4 => ("Filler", format!("{} bytes", value.len())),
+            5 => ("Unique ID", format!("{} bytes", value.len())),
+            0x20 => ("TLS", format!("{} bytes", value.len())),
+            _ => ("Something else", format!("kind {kind}, {} bytes", value.len())),
+        };
+        tree.leaf(name, &said, place(at, 3 + value.len()));
+    }
+    Some(())
 }
 
 /// A header, as far as it is there.

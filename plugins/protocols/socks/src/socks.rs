@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView, within,
@@ -33,9 +34,9 @@ pub struct Socks {
 }
 
 /// Connecting, of the commands (RFC 1928 section 4); the same in version 4.
-const CONNECT: u8 = 1;
+pub(crate) const CONNECT: u8 = 1;
 /// Name and password in clear (RFC 1929).
-const PASSWORD: u8 = 2;
+pub(crate) const PASSWORD: u8 = 2;
 /// Longest user or host of version 4, which end with a zero.
 const NAME: usize = 256;
 
@@ -146,6 +147,10 @@ impl ProtocolTemplate for Socks {
             Err(Stop::Server) => Progress::More { forward: usize::MAX, backward: wants(stream.backward) },
             Err(Stop::Over) => Progress::Done,
         })
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        crate::dissect::draw(stream, tree);
     }
 }
 

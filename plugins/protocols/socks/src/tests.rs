@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use veilwatch_core::plugin::Settings;
 use veilwatch_testkit::conformance::{Options, assert_conforms, check};
 use veilwatch_testkit::golden;
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
@@ -50,16 +50,21 @@ fn streams(parts: &[&[u8]]) -> [Vec<u8>; 2] {
 fn it_conforms() {
     assert_conforms(declarations());
     let samples = [&FIVE[..], &WITH_PASSWORD, &FOUR, &FOUR_A].map(streams).to_vec();
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
     let samples = HEADERS.map(|header| [[header, HELLO].concat(), ANSWER.to_vec()]).to_vec();
-    let report = check(&declarations()[1], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[1], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
 #[test]
 fn what_is_read_of_conversations() {
-    let mut text = String::new();
+    let (mut text, mut trees) = (String::new(), String::new());
+    let mut draw = |name: &str, template: &Wired, talk: &Talk| {
+        let tree = template.tree(talk);
+        assert!(tree.is_whole(), "{name}");
+        trees.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    };
     for (name, parts) in [
         ("version 5, no password, to a name", &FIVE[..]),
         ("version 5, with a password, to an address", &WITH_PASSWORD),
@@ -73,12 +78,20 @@ fn what_is_read_of_conversations() {
     ] {
         let talk = talk(parts, 0);
         text.push_str(&format!("## {name}\n{}{}\n", talk.lines(), template().read(&talk).lines()));
+        draw(name, &template(), &talk);
     }
     for header in HEADERS {
         let talk = Talk::tcp().open().forward(header).forward(HELLO).backward(ANSWER);
         text.push_str(&format!("## PROXY\n{}{}\n", talk.lines(), proxy_protocol().read(&talk).lines()));
+        draw("PROXY", &proxy_protocol(), &talk);
     }
+    let more = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x11\xc0\0\x02\x01\xc0\0\x02\x02\xc3\x50\x01\xbb\x02\0\x02ab";
+    draw("PROXY, with a name", &proxy_protocol(), &Talk::tcp().forward(more));
+    draw("PROXY, cut off", &proxy_protocol(), &Talk::tcp().forward(&HEADERS[2][..25]));
+    draw("version 5, cut off", &template(), &Talk::tcp().forward(FIVE[0]).forward(&FIVE[2][..9]).backward(FIVE[1]));
     golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/read.txt"), &text);
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &trees);
+    assert!(!trees.contains("secret"));
 }
 
 const HEADERS: [&[u8]; 4] = [
@@ -168,7 +181,12 @@ proptest! {
         let talk = Talk::tcp().open().forward(&[ask, &forward].concat()).backward(&[answer, &backward].concat());
         let told = template.read(&talk);
         prop_assert!(told.recognised() && told.errors == 0);
+        let tree = template.tree(&talk);
+        prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         let signature = [b"\r\n\r\n\0\r\nQUIT\n", &forward[..]].concat();
-        prop_assert_eq!(proxy_protocol().read(&Talk::tcp().open().forward(&signature)).errors, 0);
+        let talk = Talk::tcp().open().forward(&signature);
+        prop_assert_eq!(proxy_protocol().read(&talk).errors, 0);
+        let tree = proxy_protocol().tree(&talk);
+        prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
     }
 }

@@ -1,5 +1,6 @@
 //! SSH (RFC 4253): who both sides say they are, the algorithms that they offer, and HASSH, a fingerprint of these.
 
+mod dissect;
 mod side;
 mod template;
 #[cfg(test)]

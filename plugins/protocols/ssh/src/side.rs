@@ -13,10 +13,10 @@ const LINES_BEFORE: usize = 32;
 const PACKETS_BEFORE: usize = 8;
 
 /// Longest packet that every implementation must take (section 6.1).
-const PACKET: usize = 35_000;
+pub(crate) const PACKET: usize = 35_000;
 
 /// SSH_MSG_KEXINIT (section 7.1).
-const KEXINIT: u8 = 20;
+pub(crate) const KEXINIT: u8 = 20;
 
 /// What is known of one side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(crate) struct Offer<'a> {
 
 impl<'a> Offer<'a> {
     /// Reads what stands behind the message's number (section 7.1).
-    fn read(body: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
         reader.take(16)?;
         let mut list = || reader.u32().and_then(|len| reader.take(usize::try_from(len).ok()?));
@@ -112,8 +112,7 @@ impl<'a> Side<'a> {
         };
         self.banner(&line[..end]);
         at += end + 1;
-        // Before version 2 there are no algorithms in the clear; 1.99 is 2 and more (section 5.1).
-        if !self.version.is_some_and(|version| version.starts_with(b"2") || version == b"1.99") {
+        if !Banner::read(&line[..end]).has_packets() {
             return None;
         }
         for _ in 0..PACKETS_BEFORE {
@@ -138,14 +137,33 @@ impl<'a> Side<'a> {
         None
     }
 
-    /// `SSH-2.0-software comments`, as far as it is there.
     fn banner(&mut self, line: &'a [u8]) {
+        let Banner { version, software, comments } = Banner::read(line);
+        (self.version, self.software, self.comments) = (version, software, comments);
+    }
+}
+
+/// The members of a banner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Banner<'a> {
+    pub(crate) version: Option<&'a [u8]>,
+    pub(crate) software: Option<&'a [u8]>,
+    pub(crate) comments: Option<&'a [u8]>,
+}
+
+impl<'a> Banner<'a> {
+    /// `SSH-2.0-software comments`, as far as it is there.
+    pub(crate) fn read(line: &'a [u8]) -> Self {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some(rest) = line.get(BEGIN.len()..) else { return };
-        let mut parts = rest.splitn(2, |byte| *byte == b'-');
-        self.version = parts.next();
+        let mut parts = line.get(BEGIN.len()..).into_iter().flat_map(|rest| rest.splitn(2, |byte| *byte == b'-'));
+        let version = parts.next();
         let mut words = parts.next().into_iter().flat_map(|rest| rest.splitn(2, |byte| *byte == b' '));
-        self.software = words.next();
-        self.comments = words.next().filter(|comments| !comments.is_empty());
+        Self { version, software: words.next(), comments: words.next().filter(|comments| !comments.is_empty()) }
+    }
+
+    /// Whether packets follow that can be read. Before version 2 there are no algorithms in the clear; 1.99 is 2 and more
+    /// (section 5.1).
+    pub(crate) fn has_packets(&self) -> bool {
+        self.version.is_some_and(|version| version.starts_with(b"2") || version == b"1.99")
     }
 }

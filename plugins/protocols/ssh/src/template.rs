@@ -1,5 +1,6 @@
 use crate::side::{BEGIN, Side};
 use serde::Deserialize;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
     within,
@@ -101,8 +102,7 @@ impl ProtocolTemplate for Ssh {
 
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
         let [mut client, mut server] = [stream.forward, stream.backward];
-        if stream.originator_port == PORT && stream.responder_port != PORT {
-            // The capture began within the connection, with the server's packet.
+        if is_reversed(stream) {
             out.swap_directions();
             std::mem::swap(&mut client, &mut server);
         }
@@ -119,6 +119,10 @@ impl ProtocolTemplate for Ssh {
             [usize::MAX, usize::MAX] => Ok(Progress::Done),
             [forward, backward] => Ok(Progress::More { forward, backward }),
         }
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        crate::dissect::draw(stream, is_reversed(stream), self.settings.banner_bytes as usize, tree);
     }
 }
 
@@ -148,6 +152,11 @@ impl Ssh {
         out.fields(ids, &values);
         lists.iter().flatten().any(|list| list.len() > most)
     }
+}
+
+/// Whether the originator is the server: the capture began within the connection, with its packet.
+fn is_reversed(stream: &StreamView<'_>) -> bool {
+    stream.originator_port == PORT && stream.responder_port != PORT
 }
 
 /// Whether a server's first words are a line of text, and not the answer of a protocol that everybody knows by it: those

@@ -2,7 +2,8 @@ use crate::declarations;
 use crate::side::Side;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::{Options, check};
-use veilwatch_testkit::talk::{Talk, Told, Wired};
+use veilwatch_testkit::golden;
+use veilwatch_testkit::talk::{Talk, Told, Wired, tree_lines};
 
 /// A KEXINIT with these lists: key exchanges, host keys, ciphers, MACs and compressions both ways, no languages.
 fn kexinit(lists: [&str; 8]) -> Vec<u8> {
@@ -64,7 +65,7 @@ fn hashes<'a>(told: &'a Told<'_>) -> [Option<&'a str>; 2] {
 #[test]
 fn it_conforms() {
     let samples = vec![[client(), server()], [client(), [b"Welcome.\r\n", &server()[..]].concat()]];
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
@@ -93,6 +94,23 @@ fn reads_both_sides() {
     );
     assert_eq!(hashes(&told), HASHES.map(Some));
     assert_eq!(told.errors, 0);
+}
+
+#[test]
+fn what_is_drawn_of_conversations() {
+    let keys = [packet(b"\x1eclient's key"), packet(b"\x15"), b"no longer in clear".to_vec()].concat();
+    let leaves = [&b"SSH-2.0-a\r\n"[..], &packet(b"\x01\0\0\0\x02\0\0\0\x05wrong\0\0\0\0")].concat();
+    let mut text = String::new();
+    for (name, talk) in [
+        ("both sides", talk().forward(&[client(), keys].concat()).backward(&[b"Welcome.\r\n", &server()[..]].concat())),
+        ("cut off, and no packets", talk().forward(&client()[..150]).backward(b"SSH-1.5-old\n\0\0\0\x0a")),
+        ("somebody leaves", talk().forward(&leaves).backward(b"SSH-2.0-b\r\n\xff\xff\xff\xff")),
+    ] {
+        let tree = template().tree(&talk);
+        assert!(tree.is_whole(), "{name}");
+        text.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
 }
 
 /// As some servers do, before they have heard of the client.
@@ -163,9 +181,12 @@ proptest! {
         let at = at % said.len();
         if whole { said.truncate(at); said.extend(&bytes); } else { bytes.iter().zip(at..said.len()).for_each(|(byte, at)| said[at] = *byte); }
         let said = [b"SSH-2", &said[5.min(said.len())..]].concat();
-        let told = template();
-        let told = told.read(&talk().forward(&said).backward(&bytes));
+        let template = template();
+        let talk = talk().forward(&said).backward(&bytes);
+        let told = template.read(&talk);
         prop_assert_eq!(told.errors, 0);
+        let tree = template.tree(&talk);
+        prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         for name in ["ssh.client.kex", "ssh.client.macs", "ssh.client.software_version"] {
             prop_assert!(told.bytes(name).is_none_or(|text| text.len() <= 1024));
         }

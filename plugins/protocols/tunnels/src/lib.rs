@@ -1,6 +1,7 @@
 //! Tunnels that show what they are in their first bytes: WireGuard, and OpenVPN over UDP and TCP. Each is a template of its
 //! own.
 
+mod dissect;
 mod openvpn;
 #[cfg(test)]
 mod tests;

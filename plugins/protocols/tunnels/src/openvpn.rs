@@ -1,3 +1,6 @@
+use crate::dissect::{Piece, big, draw, hex};
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
@@ -84,19 +87,123 @@ impl ProtocolTemplate for OpenVpn {
 
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
         let skipped = if stream.carrier == Carrier::Tcp { 2 } else { 0 };
-        let packet = match (stream.carrier, stream.forward.first_chunk()) {
-            (Carrier::Tcp, Some(&[high, low])) => {
-                stream.forward.get(2..2 + usize::from(u16::from_be_bytes([high, low]))).unwrap_or_default()
-            }
-            // What came behind the first datagram does not matter to the kind of message.
-            _ => stream.forward,
-        };
+        let packet = first(stream);
         let opcode = |bytes: &[u8]| bytes.first().map(|first| Value::U64((first >> 3).into()));
         let answer = stream.backward.get(skipped..).and_then(opcode);
-        let lengths = [PLAIN, CRYPTED].into_iter().chain(CODES.map(|code| PLAIN + 8 + code));
-        let wrapping = lengths.chain([packet.len()]).find_map(|len| packet.get(..len).and_then(wrapping));
-        out.fields(&self.0, &[opcode(packet), wrapping.map(|word| Value::Bytes(word.as_bytes())), answer]);
+        out.fields(&self.0, &[opcode(packet), wrapping_of(packet).map(|word| Value::Bytes(word.as_bytes())), answer]);
         Ok(Progress::of(stream, true, answer.is_some()))
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let first = first(stream);
+        let wrapping = wrapping_of(first);
+        // All packets have codes of the same length.
+        let code = CODES.into_iter().find(|code| first.get(..PLAIN + 8 + code).and_then(self::wrapping).is_some());
+        draw(stream, "OpenVPN", tree, |packet, tree| draw_packet(packet, wrapping, code.unwrap_or_default(), tree));
+    }
+}
+
+/// The client's first packet; where it is not known where datagrams end, with those behind it.
+fn first<'a>(stream: &StreamView<'a>) -> &'a [u8] {
+    match (stream.carrier, stream.forward.first_chunk()) {
+        (Carrier::Tcp, Some(&[high, low])) => {
+            stream.forward.get(2..2 + usize::from(u16::from_be_bytes([high, low]))).unwrap_or_default()
+        }
+        (Carrier::Udp, _) => stream.datagrams(Direction::Forward).next().map_or(stream.forward, |(_, packet)| packet),
+        _ => stream.forward,
+    }
+}
+
+/// How the reset is wrapped with which these bytes begin.
+fn wrapping_of(packet: &[u8]) -> Option<&'static str> {
+    let lengths = [PLAIN, CRYPTED].into_iter().chain(CODES.map(|code| PLAIN + 8 + code));
+    lengths.chain([packet.len()]).find_map(|len| packet.get(..len).and_then(wrapping))
+}
+
+fn draw_packet(mut packet: Piece<'_>, wrapping: Option<&'static str>, code: usize, tree: &mut TreeSink<'_>) {
+    let opcode = packet.bytes.first().map_or(0, |first| first >> 3);
+    tree.open("Packet", opcode_name(opcode), packet.range());
+    let drawn = draw_members(opcode, &mut packet, wrapping, code, tree);
+    if drawn.is_none() && wrapping.is_some() {
+        tree.leaf("The rest", "is not there", None);
+    }
+    let what = match (opcode, wrapping) {
+        _ if drawn.is_none() => "Not read",
+        (6 | 9, _) | (_, Some("tls-crypt")) => "Encrypted",
+        (_, Some("tls-crypt-v2")) => "Encrypted, and the client's key",
+        _ => "TLS",
+    };
+    packet.all(what, tree);
+    tree.close();
+}
+
+/// What stands before that which is carried; nothing where it ends within it.
+fn draw_members(
+    opcode: u8,
+    packet: &mut Piece<'_>,
+    wrapping: Option<&str>,
+    code: usize,
+    tree: &mut TreeSink<'_>,
+) -> Option<()> {
+    let words = |first: &[u8]| {
+        let first = first.first().copied().unwrap_or_default();
+        format!("{}, {}, key {}", opcode_name(first >> 3), first >> 3, first & 7)
+    };
+    packet.leaf("Opcode", 1, words, tree)?;
+    match opcode {
+        1..=5 | 7 | 8 | 10 | 11 => {}
+        9 => {
+            packet.leaf("Peer", 3, big, tree)?;
+            return Some(());
+        }
+        _ => return Some(()),
+    }
+    packet.leaf("Session", 8, hex, tree)?;
+    match wrapping? {
+        "tls-auth" => {
+            packet.leaf("Code", code, hex, tree)?;
+            packet.leaf("Packet number", 4, big, tree)?;
+            packet.leaf("Seconds since 1970", 4, big, tree)?;
+        }
+        "plain" => {}
+        _ => {
+            packet.leaf("Packet number", 4, big, tree)?;
+            packet.leaf("Seconds since 1970", 4, big, tree)?;
+            packet.leaf("Code", 32, hex, tree)?;
+            return Some(());
+        }
+    }
+    let count = packet.leaf("Acknowledgements", 1, big, tree)?.first().copied()?;
+    for _ in 0..count {
+        if tree.is_full() {
+            return Some(());
+        }
+        packet.leaf("Acknowledged", 4, big, tree)?;
+    }
+    if count > 0 {
+        packet.leaf("Session of the other", 8, hex, tree)?;
+    }
+    if opcode != 5 {
+        packet.leaf("Message", 4, big, tree)?;
+    }
+    Some(())
+}
+
+/// Kinds of packets (OpenVPN's `ssl_pkt.h` has the numbers).
+fn opcode_name(opcode: u8) -> &'static str {
+    match opcode {
+        1 => "client's reset, version 1",
+        2 => "server's reset, version 1",
+        3 => "soft reset",
+        4 => "control",
+        5 => "acknowledgement",
+        6 => "data, version 1",
+        7 => "client's reset, version 2",
+        8 => "server's reset, version 2",
+        9 => "data, version 2",
+        10 => "client's reset, version 3",
+        11 => "control, with the client's key",
+        _ => "unknown",
     }
 }
 

@@ -1,7 +1,8 @@
 use crate::declarations;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::{Options, assert_conforms, check};
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::golden;
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 fn template(name: &str) -> Wired {
     let declarations = declarations();
@@ -19,7 +20,7 @@ fn they_conform() {
     let with_length = |packet: &[u8]| [&(packet.len() as u16).to_be_bytes()[..], packet].concat();
     let samples = vec![[with_length(&reset("plain")), with_length(b"\x40aaaaaaaa")]];
     assert_conforms(declarations());
-    let report = check(&declarations()[1], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[1], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
@@ -69,6 +70,42 @@ fn openvpn_tells_its_wrapping() {
     }
 }
 
+#[test]
+fn what_is_drawn_of_conversations() {
+    // A server's reset that acknowledges message 0, and more: an acknowledgement, a ClientHello, data.
+    let answer = b"\x40reverses\x01\0\0\0\0session!\0\0\0\0";
+    let acknowledged = b"\x28session!\x01\0\0\0\0reverses";
+    let control = b"\x20session!\0\0\0\0\x01\x16\x03\x01";
+    let data = b"\x48\0\0\x07encrypted";
+    let signed = [&b"\x40reverses"[..], &[0xbb; 20], b"\0\0\0\x01\x65\x00\x00\x00\0\0\0\0\0"].concat();
+    let framed = |packet: &[u8]| [&(packet.len() as u16).to_be_bytes()[..], packet].concat();
+    let mut text = String::new();
+    for (name, what, talk) in [
+        ("wireguard", "a handshake", {
+            let talk = Talk::udp().forward(&message(1, 148)).backward(&message(2, 92)).forward(&message(4, 32));
+            talk.backward(&message(3, 64)).forward(&message(1, 50)).forward(b"\x09\0\0\0more")
+        }),
+        (
+            "openvpn",
+            "plain",
+            Talk::udp().forward(&reset("plain")).backward(answer).forward(acknowledged).forward(control).backward(data),
+        ),
+        (
+            "openvpn",
+            "signed",
+            Talk::udp().forward(&reset("tls-auth")).backward(&signed).forward(&reset("tls-auth")[..20]),
+        ),
+        ("openvpn", "wrapped", Talk::udp().forward(&reset("tls-crypt"))),
+        ("openvpn", "wrapped with a key", Talk::udp().forward(&reset("tls-crypt-v2"))),
+        ("openvpn", "over TCP", Talk::tcp().forward(&framed(&reset("plain"))).backward(&framed(answer)[..20])),
+    ] {
+        let tree = template(name).tree(&talk);
+        assert!(tree.is_whole(), "{name}, {what}");
+        text.push_str(&format!("## {name}: {what}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
+}
+
 proptest! {
     /// Whatever is changed, cut or made up: nobody fails, and noise is nobody's.
     #[test]
@@ -86,6 +123,8 @@ proptest! {
         for name in ["wireguard", "openvpn"] {
             let template = template(name);
             prop_assert_eq!(template.read(&talk().forward(&said).backward(&noise)).errors, 0);
+            let tree = template.tree(&talk().forward(&said).backward(&noise));
+            prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
             prop_assert!(!template.read(&talk().forward(&noise)).recognised());
         }
     }

@@ -1,3 +1,5 @@
+use crate::dissect::{Piece, draw, hex};
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
@@ -63,4 +65,69 @@ impl ProtocolTemplate for WireGuard {
         out.fields(&self.0, &[kind(stream.forward), kind(stream.backward)]);
         Ok(Progress::of(stream, !stream.forward.is_empty(), !stream.backward.is_empty()))
     }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        draw(stream, "WireGuard", tree, draw_message);
+    }
+}
+
+fn draw_message(mut message: Piece<'_>, tree: &mut TreeSink<'_>) {
+    let kind = message.bytes.first().copied();
+    let name = match kind {
+        Some(INITIATION) => "handshake initiation",
+        Some(RESPONSE) => "handshake response",
+        Some(COOKIE) => "cookie",
+        Some(DATA) => "data",
+        _ => "unknown",
+    };
+    tree.open("Message", name, message.range());
+    if draw_members(kind, &mut message, tree).is_none() {
+        tree.leaf("The rest", "is not there", None);
+    }
+    message.all(if kind == Some(DATA) { "Encrypted" } else { "Not read" }, tree);
+    tree.close();
+}
+
+/// Nothing where it ends within them.
+fn draw_members(kind: Option<u8>, message: &mut Piece<'_>, tree: &mut TreeSink<'_>) -> Option<()> {
+    let index = |bytes: &[u8]| {
+        bytes.first_chunk().map_or_else(String::new, |index| format!("{:#010x}", u32::from_le_bytes(*index)))
+    };
+    let size = |bytes: &[u8]| format!("{} bytes", bytes.len());
+    message.leaf("Type", 1, hex, tree)?;
+    message.leaf("Reserved", 3, hex, tree)?;
+    let members: &[(&str, usize)] = match kind? {
+        INITIATION => &[
+            ("Sender's index", 4),
+            ("Ephemeral key", 32),
+            ("Encrypted key", 48),
+            ("Encrypted time", 28),
+            ("MAC 1", 16),
+            ("MAC 2", 16),
+        ],
+        RESPONSE => &[
+            ("Sender's index", 4),
+            ("Receiver's index", 4),
+            ("Ephemeral key", 32),
+            ("Encrypted nothing", 16),
+            ("MAC 1", 16),
+            ("MAC 2", 16),
+        ],
+        COOKIE => &[("Receiver's index", 4), ("Nonce", 24), ("Encrypted cookie", 32)],
+        DATA => &[("Receiver's index", 4), ("Counter", 8)],
+        _ => &[],
+    };
+    for (label, len) in members {
+        match label {
+            label if label.ends_with("index") => message.leaf(label, *len, index, tree),
+            &"Counter" => message.leaf(label, *len, counter, tree),
+            label if label.starts_with("Encrypted") => message.leaf(label, *len, size, tree),
+            _ => message.leaf(label, *len, hex, tree),
+        }?;
+    }
+    Some(())
+}
+
+fn counter(bytes: &[u8]) -> String {
+    bytes.first_chunk().map_or_else(String::new, |counter| u64::from_le_bytes(*counter).to_string())
 }

@@ -1,5 +1,6 @@
 //! How Windows shares files and screens: SMB ([MS-SMB], [MS-SMB2]) and RDP ([MS-RDPBCGR]). Each is a template of its own.
 
+mod dissect;
 mod rdp;
 mod smb;
 #[cfg(test)]

@@ -1,3 +1,6 @@
+use crate::dissect::{Place, bits};
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
@@ -94,7 +97,93 @@ impl ProtocolTemplate for Rdp {
         };
         Ok(Progress::More { forward: usize::MAX, backward })
     }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let chosen = length(stream.backward, CONFIRM).and_then(|len| negotiation(stream.backward.get(HEADER..len)?));
+        let tls = chosen.is_some_and(|(kind, selected)| kind == 2 && OVER_TLS.contains(&selected));
+        let sides = [(Direction::Forward, "RDP, client", REQUEST), (Direction::Backward, "RDP, server", CONFIRM)];
+        for (direction, name, kind) in sides {
+            let bytes = stream.bytes(direction);
+            if bytes.is_empty() {
+                continue;
+            }
+            let place = Place { bytes, direction, base: 0 };
+            tree.open(name, "", place.range(0, bytes.len()));
+            let end = length(bytes, kind).unwrap_or_default().min(bytes.len());
+            match end {
+                0 => {}
+                _ if kind == REQUEST => draw_request(Place { bytes: &bytes[..end], ..place }, tree),
+                _ => draw_confirm(Place { bytes: &bytes[..end], ..place }, tree),
+            }
+            if end < bytes.len() {
+                let words = if tls { ("TLS", "from here on") } else { ("Not read", "") };
+                tree.leaf(words.0, words.1, place.range(end, bytes.len() - end));
+            }
+            tree.close();
+        }
+    }
 }
+
+/// Header of TPKT, and the fixed part of X.224.
+fn draw_header(message: Place<'_>, label: &str, tree: &mut TreeSink<'_>) {
+    let len = usize::from(message.get(2, 2).map_or(0, |len| u16::from_be_bytes([len[0], len[1]])));
+    let cut = if message.bytes.len() < len { ", cut off here" } else { "" };
+    tree.open(label, "", message.range(0, message.bytes.len()));
+    tree.leaf("Length", &format!("{len} bytes{cut}"), message.range(2, 2));
+    message.leaf("Its own reference", 8, 2, |number| format!("{:#06x}", (number as u16).swap_bytes()), tree);
+}
+
+fn draw_request(message: Place<'_>, tree: &mut TreeSink<'_>) {
+    draw_header(message, "Connection request", tree);
+    let mut rest = message.behind(HEADER);
+    if rest.bytes.starts_with(COOKIE) {
+        let end = rest.bytes.windows(2).position(|end| end == b"\r\n");
+        let line = &rest.bytes[..end.unwrap_or(rest.bytes.len())];
+        tree.leaf("Cookie", &String::from_utf8_lossy(&line[COOKIE.len()..]), rest.range(0, line.len()));
+        rest = rest.behind(line.len() + 2);
+    }
+    if let Some((1, _)) = rest.get(0, NEGOTIATION).and_then(negotiation) {
+        let flags = [(1, "restricted admin"), (2, "redirected login"), (8, "correlation")];
+        rest.leaf("Flags", 1, 1, |number| bits(number, &flags), tree);
+        rest.leaf("Can do", 4, 4, |number| bits(number, &PROTOCOLS), tree);
+    } else if !rest.bytes.is_empty() {
+        tree.leaf("Not read", "", rest.range(0, rest.bytes.len()));
+    }
+    tree.close();
+}
+
+fn draw_confirm(message: Place<'_>, tree: &mut TreeSink<'_>) {
+    draw_header(message, "Connection confirmation", tree);
+    let rest = message.behind(HEADER);
+    match negotiation(rest.bytes) {
+        Some((2, _)) => {
+            let selected = |number| if number == 0 { "RDP's own protection".into() } else { bits(number, &PROTOCOLS) };
+            rest.leaf("Chosen", 4, 4, selected, tree);
+        }
+        Some((3, _)) => {
+            let why = |number| {
+                let name = match number {
+                    1 => "TLS is wanted",
+                    2 => "TLS is not allowed",
+                    3 => "no certificate",
+                    4 => "flags do not agree",
+                    5 => "CredSSP is wanted",
+                    6 => "TLS with a name of the client is wanted",
+                    _ => "unknown",
+                };
+                format!("{name}, {number}")
+            };
+            rest.leaf("Refused", 4, 4, why, tree);
+        }
+        _ if rest.bytes.is_empty() => tree.leaf("Chosen", "RDP's own protection, as there is no choice", None),
+        _ => tree.leaf("Not read", "", rest.range(0, rest.bytes.len())),
+    }
+    tree.close();
+}
+
+/// Protections ([MS-RDPBCGR] section 2.2.1.1.1).
+const PROTOCOLS: [(u64, &str); 5] =
+    [(1, "TLS"), (2, "CredSSP"), (4, "RDSTLS"), (8, "CredSSP with early authorisation"), (16, "RDS AAD")];
 
 /// The length of a request or confirmation, if bytes begin with one.
 fn length(bytes: &[u8], kind: u8) -> Option<usize> {

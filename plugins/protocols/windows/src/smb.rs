@@ -1,3 +1,7 @@
+mod dissect;
+
+use veilwatch_core::flow::Direction;
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView,
@@ -98,7 +102,7 @@ impl ProtocolTemplate for Smb {
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
         let (client, server) = (Side::read(stream.forward), Side::read(stream.backward));
         let dialect = server.chosen.map(|chosen| match chosen {
-            Chosen::Number(number) => name(number),
+            Chosen::Number(number) => name_2(number),
             // The place in the list of the first version; 65535 is none of them.
             Chosen::Place(place) => client.offered_1.get(usize::from(place)).cloned().unwrap_or_default(),
         });
@@ -117,6 +121,19 @@ impl ProtocolTemplate for Smb {
         match [client.wanted, server.wanted] {
             [usize::MAX, usize::MAX] => Ok(Progress::Done),
             [forward, backward] => Ok(Progress::More { forward, backward }),
+        }
+    }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let offered = Side::read(stream.forward).offered_1;
+        for (direction, name) in [(Direction::Forward, "SMB, originator"), (Direction::Backward, "SMB, responder")] {
+            let bytes = stream.bytes(direction);
+            if bytes.is_empty() {
+                continue;
+            }
+            tree.open(name, "", Some(ByteRange::new(direction, 0, bytes.len())));
+            dissect::draw_side(bytes, direction, &offered, tree);
+            tree.close();
         }
     }
 }
@@ -217,12 +234,12 @@ impl Side {
             return;
         }
         let count = usize::from(number(2).unwrap_or_default()).min(32);
-        self.offered_2 = (0..count).map_while(|at| number(36 + 2 * at)).map(name).collect();
+        self.offered_2 = (0..count).map_while(|at| number(36 + 2 * at)).map(name_2).collect();
     }
 }
 
 /// What EVE calls a dialect of version 2 or 3.
-fn name(dialect: u16) -> String {
+fn name_2(dialect: u16) -> String {
     match dialect {
         0x02ff => "2.??".into(),
         other => format!("{:x}.{:02x}", other >> 8, other & 0xff),

@@ -1,7 +1,8 @@
 use crate::declarations;
 use proptest::prelude::*;
 use veilwatch_testkit::conformance::{Options, check};
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::golden;
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 fn template(name: &str) -> Wired {
     let declarations = declarations();
@@ -58,7 +59,7 @@ fn they_conform() {
     let rdp =
         vec![[request(), confirm(2, 0)], [[request(), vec![22; 90]].concat(), [confirm(2, 1), vec![22; 90]].concat()]];
     for (at, samples) in [smb, rdp].into_iter().enumerate() {
-        let report = check(&declarations()[at], &Options { samples, ..Options::default() });
+        let report = check(&declarations()[at], &Options { samples, draws: true, ..Options::default() });
         assert!(report.passed(), "{report}");
     }
 }
@@ -116,6 +117,41 @@ fn rdp_hands_over_to_tls() {
     }
 }
 
+#[test]
+fn what_is_drawn_of_conversations() {
+    let tcp = || Talk::tcp().open();
+    // A login that goes on and a tree, one behind the other.
+    let header = |command: u8, next: u8| {
+        let mut header = [&b"\xfeSMB\x40"[..], &[0; 59]].concat();
+        (header[8], header[10], header[11], header[12], header[16], header[20]) = (0x16, 0, 0xc0, command, 1, next);
+        header
+    };
+    let both = session(&[header(1, 64), header(3, 0)].concat());
+    let names = [&[0x81, 0, 0, 68][..], &[b'C'; 68]].concat();
+    let old = [3, 0, 0, 11, 6, 0xd0, 0, 0, 0x12, 0x34, 0];
+    let mut text = String::new();
+    for (name, what, talk) in [
+        (
+            "smb",
+            "version 1",
+            tcp().forward(&[names, negotiate_1()].concat()).backward(&[vec![0x82, 0, 0, 0], answer_1(1)].concat()),
+        ),
+        ("smb", "version 2", tcp().forward(&negotiate_2()).backward(&[answer_2(0x311), both].concat())),
+        ("smb", "cut off, encrypted, and none", {
+            let odd = [session(b"\xfdSMBxxxx"), session(b"what"), b"GET /".to_vec()].concat();
+            tcp().forward(&negotiate_2()[..100]).backward(&odd)
+        }),
+        ("rdp", "TLS", tcp().forward(&[&request()[..], b"\x16\x03\x01"].concat()).backward(&confirm(2, 2))),
+        ("rdp", "refused", tcp().forward(&request()[..36]).backward(&confirm(3, 5))),
+        ("rdp", "before there was a choice", tcp().forward(&request()).backward(&[&old[..], b"more"].concat())),
+    ] {
+        let tree = template(name).tree(&talk);
+        assert!(tree.is_whole(), "{name}, {what}");
+        text.push_str(&format!("## {name}: {what}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
+}
+
 proptest! {
     #[test]
     fn whatever_comes(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..6), cut in 1usize..200, more in prop::collection::vec(any::<u8>(), 0..60)) {
@@ -129,7 +165,10 @@ proptest! {
             }
             said.truncate(cut);
             let template = template(name);
-            prop_assert_eq!(template.read(&Talk::tcp().open().forward(&said).backward(&answer).forward(&more)).errors, 0);
+            let talk = Talk::tcp().open().forward(&said).backward(&answer).forward(&more);
+            prop_assert_eq!(template.read(&talk).errors, 0);
+            let tree = template.tree(&talk);
+            prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
             prop_assert_eq!(template.read(&Talk::tcp().forward(&more).backward(&said)).errors, 0);
         }
     }

@@ -3,6 +3,7 @@
 //! * `stream` finds the few elements that matter in a stream of XML, without reading the rest of it.
 //! * [`Xmpp`] is the protocol template.
 
+mod dissect;
 mod stream;
 mod template;
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub(crate) fn position(bytes: &[u8], from: usize, wanted: &[u8]) -> Option<usize
 }
 
 /// Where a tag ends: at the first `>` outside of quotes.
-fn tag_end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn tag_end(bytes: &[u8]) -> Option<usize> {
     let mut quote = None;
     bytes.iter().position(|byte| {
         match quote {

@@ -2,6 +2,7 @@
 
 use crate::stream::{Found, Tag, position};
 use serde::Deserialize;
+use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
     within,
@@ -171,23 +172,11 @@ impl ProtocolTemplate for Xmpp {
     }
 
     fn parse(&self, stream: &StreamView<'_>, out: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
-        // A server's header has an identifier, a client's has none (section 4.7.3); where there is no header, it was seen
-        // on the other side.
-        let is_server = |bytes| match Tag::find(bytes, 0, STREAM) {
-            Found::Whole(header) => header.attribute(b"id").is_some(),
-            _ => false,
-        };
-        if is_server(stream.forward) && is_server(stream.backward) {
+        let reversed = match is_reversed(stream) {
+            Sides::Reversed(reversed) => reversed,
             // Nobody asks anything.
-            return Ok(Progress::Done);
-        }
-        let reversed = match Tag::find(stream.forward, 0, STREAM) {
-            Found::Whole(_) => is_server(stream.forward),
-            _ if stream.forward_ended => match Tag::find(stream.backward, 0, STREAM) {
-                Found::Whole(header) => header.attribute(b"id").is_none(),
-                _ => false,
-            },
-            _ => return Ok(Progress::More { forward: stream.forward.len() + 1, backward: usize::MAX }),
+            Sides::Servers => return Ok(Progress::Done),
+            Sides::Unsure => return Ok(Progress::More { forward: stream.forward.len() + 1, backward: usize::MAX }),
         };
         let (client, server) =
             if reversed { (stream.backward, stream.forward) } else { (stream.forward, stream.backward) };
@@ -220,4 +209,45 @@ impl ProtocolTemplate for Xmpp {
             }
         })
     }
+
+    fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
+        let reversed = matches!(is_reversed(stream), Sides::Reversed(true));
+        let (client, server) =
+            if reversed { (stream.backward, stream.forward) } else { (stream.forward, stream.backward) };
+        let tls = match read(client, server, &mut Told::default()) {
+            Stop::Tls(asked, answered) => [asked, answered],
+            _ => [usize::MAX; 2],
+        };
+        crate::dissect::draw(stream, reversed, tls, tree);
+    }
+}
+
+/// Who is who.
+enum Sides {
+    /// Whether the originator is the server.
+    Reversed(bool),
+    /// Both sides are.
+    Servers,
+    /// More bytes tell.
+    Unsure,
+}
+
+/// A server's header has an identifier, a client's has none (section 4.7.3); where there is no header, it was seen on the
+/// other side.
+fn is_reversed(stream: &StreamView<'_>) -> Sides {
+    let is_server = |bytes| match Tag::find(bytes, 0, STREAM) {
+        Found::Whole(header) => header.attribute(b"id").is_some(),
+        _ => false,
+    };
+    if is_server(stream.forward) && is_server(stream.backward) {
+        return Sides::Servers;
+    }
+    Sides::Reversed(match Tag::find(stream.forward, 0, STREAM) {
+        Found::Whole(_) => is_server(stream.forward),
+        _ if stream.forward_ended => match Tag::find(stream.backward, 0, STREAM) {
+            Found::Whole(header) => header.attribute(b"id").is_none(),
+            _ => false,
+        },
+        _ => return Sides::Unsure,
+    })
 }

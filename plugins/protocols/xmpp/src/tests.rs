@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use veilwatch_core::plugin::Settings;
 use veilwatch_testkit::conformance::{Options, check};
 use veilwatch_testkit::golden;
-use veilwatch_testkit::talk::{Talk, Wired};
+use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
 
 const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
@@ -38,7 +38,7 @@ fn streams(parts: &[&[u8]]) -> [Vec<u8>; 2] {
 #[test]
 fn it_conforms() {
     let samples = vec![streams(&TLS), streams(&[OPEN, OPENED, b"<auth mechanism='PLAIN'>AA==</auth>", b"<success/>"])];
-    let report = check(&declarations()[0], &Options { samples, ..Options::default() });
+    let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
 }
 
@@ -61,6 +61,34 @@ fn what_is_read_of_conversations() {
     }
     golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/read.txt"), &text);
     assert!(!text.lines().any(|line| line.contains(" = ") && line.contains("secret")));
+}
+
+#[test]
+fn what_is_drawn_of_conversations() {
+    let odd = b"<a><!-- <b> --><c x='>'/></d>text<auth x='y'>c2VjcmV0<![CDATA[c2VjcmV0]]></auth><half";
+    let mut text = String::new();
+    for (name, parts) in [
+        ("TLS", &TLS[..]),
+        ("a password in clear", &[OPEN, OPENED, b"<auth mechanism=\"PLAIN\">AG1lAHNlY3JldA==</auth>", b"<success/>"]),
+        (
+            "before SASL, and a message",
+            &[
+                b"<stream:stream>",
+                b"<stream:stream id='1'><message><body>hello</body></message></stream:stream>",
+                b"<iq type='set'><query><username>me</username><password>secret</password></query></iq>",
+            ],
+        ),
+        ("what is odd", &[odd, b"what"]),
+    ] {
+        let tree = template().tree(&talk(parts, 0));
+        assert!(tree.is_whole(), "{name}");
+        text.push_str(&format!("## {name}\n{}\n", tree_lines(&tree)));
+    }
+    golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tree.txt"), &text);
+    assert!(!text.contains("secret") && !text.contains("AG1l") && !text.contains("c2Vj"));
+    let deep =
+        template().tree(&Talk::tcp().forward("<a>".repeat(99).as_bytes()).backward("<a></b>".repeat(9).as_bytes()));
+    assert!(deep.is_whole());
 }
 
 #[test]
@@ -113,5 +141,7 @@ proptest! {
         let template = template();
         let told = template.read(&talk);
         prop_assert!(told.recognised() && told.errors == 0);
+        let tree = template.tree(&talk);
+        prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
     }
 }
