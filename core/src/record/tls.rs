@@ -1,6 +1,6 @@
 //! The typed records of TLS, over TCP, QUIC and DTLS alike.
 
-use super::{FieldId, typed_record};
+use super::{FieldId, is_grease, typed_record};
 
 /// Whether a group (RFC 8446 section 4.2.7) makes its key with an algorithm that is meant to withstand quantum computers:
 /// ML-KEM by itself or beside an elliptic curve, and what was in use before it had a standard.
@@ -79,6 +79,13 @@ typed_record! {
 impl ClientHello<'_> {
     /// The field `sni`, for those who need nothing else.
     pub const SNI: FieldId = FieldId(107);
+
+    /// The highest version that it offers. Those of DTLS count downwards, from 0xfeff for 1.0.
+    pub fn best_version(&self) -> u16 {
+        let listed = || self.supported_versions.iter().copied().filter(|version| !is_grease(*version));
+        let highest = if self.version >> 8 == 0xfe { listed().min() } else { listed().max() };
+        highest.unwrap_or(self.version)
+    }
 }
 
 typed_record! {
