@@ -21,11 +21,13 @@ pub(crate) enum Fact {
     ClientSelfSigned,
     ClientNotBefore,
     ClientNotAfter,
+    ServerPrint,
+    CertificatePrint,
 }
 
 impl Fact {
     /// All of them, in the order of their fields, with name, kind and words.
-    const ALL: [(Self, &'static str, FieldKind, &'static str); 16] = {
+    const ALL: [(Self, &'static str, FieldKind, &'static str); 18] = {
         use FieldKind::{Bytes, U64};
         [
             (
@@ -64,6 +66,13 @@ impl Fact {
             (Self::ClientSelfSigned, "tls.client_certificate.self_signed", U64, "1 where the two are the same"),
             (Self::ClientNotBefore, "tls.client_certificate.not_before", U64, "begin of validity, seconds since 1970"),
             (Self::ClientNotAfter, "tls.client_certificate.not_after", U64, "end of validity, seconds since 1970"),
+            (Self::ServerPrint, "tls.server_fingerprint", Bytes, "fingerprint `vws1` of the ServerHello, if asked for"),
+            (
+                Self::CertificatePrint,
+                "tls.certificate_fingerprint",
+                Bytes,
+                "fingerprint `vwc1` of the server's certificate, if asked for",
+            ),
         ]
     };
 }

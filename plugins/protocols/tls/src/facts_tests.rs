@@ -141,6 +141,27 @@ fn common_name(name: &[u8]) -> &[u8] {
 }
 
 #[test]
+fn fingerprints_are_told_where_they_are_asked_for() {
+    let chain = certificate_message(&[&certificate("a.example", &["a.example"])]);
+    let server = server_hello_with(&[7; 32], &[9; 32], &extension(0xff01, &[0]));
+    let backward = [handshake(&[server, chain]), rest()].concat();
+    let forward = [handshake(&[client_hello("a.example")]), rest()].concat();
+    let segments = [(Forward, &forward[..]), (Backward, &backward[..])];
+    let text = told(&crate::testing::flow_with("fingerprints = true", &segments));
+    let read = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let flow = flow(&segments);
+    let hello = crate::testing::read::<ServerHello<'_>>(&flow).unwrap();
+    assert_eq!(read("tls.server_fingerprint "), veilwatch_core::record::server_print(&hello));
+    // Basic constraints, policies, transparency, alternative names.
+    let kinds = [&[0x55, 29, 19][..], &[0x55, 29, 32], &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2], &[0x55, 29, 17]];
+    let info = crate::testing::read(&flow).unwrap();
+    let print = veilwatch_core::record::certificate_print(&info, kinds).unwrap();
+    assert!(print.starts_with("vwc1:rsa2048/sha256/10y/1:"), "{print}");
+    assert_eq!(read("tls.certificate_fingerprint "), print);
+    assert!(!told(&flow).contains("fingerprint"));
+}
+
+#[test]
 fn certificates_that_are_not_read_are_not_told() {
     let chain = certificate_message(&[&certificate("a.example", &[]), b"junk"]);
     let backward = [handshake(&[server_hello_with(&[7; 32], &[9; 32], &[]), chain]), rest()].concat();

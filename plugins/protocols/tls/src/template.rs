@@ -13,7 +13,9 @@ use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
 };
-use veilwatch_core::record::{FieldId, FieldSpec, Mark, TlsRecords, Value, is_post_quantum};
+use veilwatch_core::record::{
+    FieldId, FieldSpec, Mark, TlsRecords, Value, certificate_print, is_post_quantum, server_print,
+};
 
 /// The settings: how much is read of one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -34,6 +36,8 @@ pub struct Limits {
     pub sni_bytes: usize,
     /// Bytes kept of each name in a certificate.
     pub name_bytes: usize,
+    /// Whether fingerprints of server and certificate are written.
+    pub fingerprints: bool,
 }
 
 impl Default for Limits {
@@ -46,6 +50,7 @@ impl Default for Limits {
             record_lengths: 32,
             sni_bytes: 255,
             name_bytes: 512,
+            fingerprints: false,
         }
     }
 }
@@ -63,7 +68,8 @@ pub struct Tls {
     ids: Vec<FieldId>,
 }
 
-/// The settings that bound what is read. `record_lengths` is none of them: it says how many are looked at.
+/// The settings that bound what is read. `record_lengths` is none of them, for it says how many are looked at, nor is
+/// `fingerprints`.
 const BOUNDS: [&str; 6] =
     ["client_hello_bytes", "handshake_bytes", "handshake_records", "certificates", "sni_bytes", "name_bytes"];
 
@@ -273,7 +279,10 @@ impl Tls {
             certificate.as_ref().is_some_and(Certificate::names_are_cut),
         ];
         out.fields(&self.ids, &reached.map(|reached| reached.then_some(Value::U64(1))));
+        let prints = self.prints(server_hello.as_ref(), retry, certificate.as_ref());
         let mut facts = Facts::default();
+        facts.text(Fact::ServerPrint, prints[0].as_deref());
+        facts.text(Fact::CertificatePrint, prints[1].as_deref());
         facts.text(Fact::Resumed, resumed.flatten().map(Resumed::name));
         if let Some(hello) = &client_hello {
             let agreed = server_hello.as_ref().is_some_and(|server| is_post_quantum(server.key_share));
@@ -307,6 +316,22 @@ impl Tls {
             facts.number(Fact::ClientNotAfter, info.not_after);
         }
         facts.write(self.ids.get(BOUNDS.len()..).unwrap_or_default(), out);
+    }
+
+    /// Fingerprints of the server's hello and certificate, where they are asked for.
+    fn prints(
+        &self,
+        hello: Option<&Server<'_>>,
+        retry: bool,
+        certificate: Option<&Certificate<'_>>,
+    ) -> [Option<String>; 2] {
+        if !self.limits.fingerprints {
+            return [None, None];
+        }
+        [
+            hello.map(|hello| server_print(&hello.record(false, retry))),
+            certificate.and_then(|it| certificate_print(&it.record(), it.extension_kinds())),
+        ]
     }
 
     /// The Certificate message of one side, where certificates are read and this one is ripe.
@@ -741,7 +766,7 @@ mod tests {
         let written = entry["settings"].as_table().unwrap();
         let read: Limits = written.clone().try_into().unwrap();
         assert_eq!(read, Limits::default());
-        let keys = 7;
+        let keys = 8;
         assert_eq!(written.len(), keys, "a setting is missing in config/default.toml");
     }
 }

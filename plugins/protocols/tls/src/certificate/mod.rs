@@ -40,6 +40,8 @@ pub(crate) struct Certificate<'a> {
     chain_len: u8,
     chain_bytes: u32,
     leaf_bytes: u32,
+    /// The server's certificate as it was sent.
+    der: &'a [u8],
     sha256: [u8; 32],
     leaf: Option<Leaf<'a>>,
     /// There were more certificates than are counted.
@@ -77,6 +79,7 @@ impl<'a> Certificate<'a> {
             chain_len: 1,
             chain_bytes: chain_bytes as u32,
             leaf_bytes: leaf_bytes as u32,
+            der,
             sha256: Sha256::digest(der).into(),
             leaf: Leaf::read(der, sni, limits),
             chain_is_cut: false,
@@ -106,6 +109,7 @@ impl<'a> Certificate<'a> {
             chain_len: 1,
             chain_bytes: der.len() as u32,
             leaf_bytes: der.len() as u32,
+            der,
             sha256: Sha256::digest(der).into(),
             leaf: Some(Leaf::read(der, &[], limits)?),
             chain_is_cut: false,
@@ -118,6 +122,12 @@ impl<'a> Certificate<'a> {
         self.leaf
             .as_ref()
             .is_some_and(|leaf| leaf.subject.is_cut || leaf.issuer.is_cut || leaf.extensions.names.first_is_cut)
+    }
+
+    /// Object identifiers of the extensions of the server's certificate, in their order and as they are encoded; they are
+    /// read anew, because hardly anybody asks.
+    pub(crate) fn extension_kinds(&self) -> Vec<&'a [u8]> {
+        extension_kinds(self.der).unwrap_or_default()
     }
 
     /// Certificate-transparency stamps in the server's certificate.
@@ -209,6 +219,21 @@ impl<'a> Leaf<'a> {
             extensions,
         })
     }
+}
+
+fn extension_kinds(der: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut body = Reader(der).sequence()?.sequence()?;
+    let mut list = loop {
+        let value = body.value()?;
+        if value.is_context() && value.tag == 3 {
+            break value.reader().sequence()?;
+        }
+    };
+    let mut kinds = Vec::new();
+    while let Some(kind) = list.sequence().and_then(|mut parts| parts.primitive()) {
+        kinds.push(kind);
+    }
+    Some(kinds)
 }
 
 /// Issuer and subject of a certificate as they are encoded, which is how one name is held against the other.
