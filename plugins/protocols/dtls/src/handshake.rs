@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_is_announced_is_bounded() {
-        let limits = Limits { handshake_bytes: 100, messages: 3, fragments: 5, ..Limits::default() };
+        let limits = Limits { handshake_bytes: 100, messages: 3, fragments: 5 };
         let mut handshake = Handshake::default();
         handshake.take(&fragment(2, 0, &[1; 101], 0..1), 0, &limits);
         assert!(handshake.too_long && !handshake.has(2));

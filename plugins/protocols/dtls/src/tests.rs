@@ -226,7 +226,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let certificate = certificate();
-        let mut said = vec![
+        let mut said = [
             whole(CLIENT_HELLO, 0, &client_hello(b"cookie")),
             whole(SERVER_HELLO, 1, &server_hello()),
             record(HANDSHAKE, 0, &fragment(11, 2, &certificate, 100..900)),
