@@ -1,4 +1,5 @@
-//! Fingerprints of our own: of a server's answer, of a certificate's shape, of a QUIC client's transport parameters.
+//! Fingerprints of our own: of a server's answer, of a certificate's shape, of a QUIC client's transport parameters, of how
+//! a host opens a TCP connection.
 //!
 //! `FINGERPRINTS.md` beside this file specifies them, with examples that one can work out by hand and that the tests here
 //! work out from it.
@@ -114,6 +115,48 @@ pub fn parameters_print(version: u32, numbers: &[u16]) -> String {
     print("vwq1", &readable, &format!("{version:x}|{}", list(sorted)))
 }
 
+/// The fingerprint of a TCP header with SYN, `vwt1`, for whoever looks at packets: no feature may be made of it.
+///
+/// `header` begins with the source port and holds all of the options; `None` where it does not, and without SYN.
+pub fn syn_print(header: &[u8]) -> Option<String> {
+    let (fixed, rest) = header.split_first_chunk::<20>()?;
+    let flags = fixed[13];
+    let mut options = rest.get(..(usize::from(fixed[12] >> 4) * 4).checked_sub(fixed.len())?)?;
+    if flags & 0x02 == 0 {
+        return None;
+    }
+    let (mut kinds, mut segment, mut scale) = (Vec::new(), None, None);
+    while let Some((&kind, behind)) = options.split_first().filter(|(kind, _)| **kind != 0) {
+        kinds.push(u16::from(kind));
+        // A NOP is one byte; all others have a length that counts both of their first bytes.
+        let size = if kind == 1 { 1 } else { usize::from(*behind.first()?) };
+        let (option, next) = options.split_at_checked(size.max(1))?;
+        match *option {
+            [2, 4, high, low] => segment = Some(u16::from_be_bytes([high, low])),
+            [3, 3, shift] => scale = Some(shift),
+            _ => {}
+        }
+        options = next;
+    }
+    let window = u16::from_be_bytes([fixed[14], fixed[15]]);
+    let class = segment.map_or("-".to_owned(), |size| {
+        let classes = [536, 1220, 1360, 1400, 1440, 1460, 8960];
+        classes.into_iter().find(|most| size <= *most).map_or("more".to_owned(), |most| most.to_string())
+    });
+    let segments = segment.filter(|size| *size > 0 && window % size == 0).map(|size| window / size);
+    let held = match segments {
+        Some(count @ 1..=64) => format!("{count}m"),
+        _ if window == u16::MAX => "full".to_owned(),
+        _ => "other".to_owned(),
+    };
+    let scale = scale.map_or("-".to_owned(), |shift: u8| shift.to_string());
+    let begins = if flags & 0x10 == 0 { "syn" } else { "syn-ack" };
+    let ecn: String =
+        [('e', 0x40), ('c', 0x80)].into_iter().filter(|(_, bit)| flags & bit != 0).map(|it| it.0).collect();
+    let text = format!("{begins}|{}|{class}|{scale}|{held}|{ecn}", list(kinds));
+    Some(print("vwt1", &format!("{begins}/{scale}/{class}"), &text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,12 +204,49 @@ mod tests {
             ("vws1", server_print(&server)),
             ("vwc1", certificate_print(&info, identifiers).unwrap()),
             ("vwq1", parameters_print(1, &[0x0f, 1, 4, 3, 0x20])),
+            ("vwt1", syn_print(&syn(0x02, 64_240, LINUX)).unwrap()),
         ] {
             let (text, print) = example(tag);
             assert_eq!(told, print);
             let hash: String = Sha256::digest(text).iter().take(HASH).map(|byte| format!("{byte:02x}")).collect();
             assert!(print.ends_with(&format!(":{hash}")), "{tag}: {hash}");
         }
+    }
+
+    /// Options of a SYN of Linux.
+    const LINUX: &[u8] = &[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
+
+    fn syn(flags: u8, window: u16, options: &[u8]) -> Vec<u8> {
+        let mut header = vec![7; 20];
+        (header[12], header[13]) = ((5 + options.len() as u8 / 4) << 4, flags);
+        header[14..16].copy_from_slice(&window.to_be_bytes());
+        [&header, options].concat()
+    }
+
+    #[test]
+    fn syns_differ_by_what_the_system_does() {
+        let begins = |flags, window, options: &[u8]| {
+            syn_print(&syn(flags, window, options)).map(|print| print.rsplit_once(':').unwrap().0.to_owned())
+        };
+        assert_eq!(begins(0x02, 64_240, LINUX).as_deref(), Some("vwt1:syn/7/1460"));
+        assert_eq!(begins(0x12, 65_535, &[2, 4, 5, 0x50]).as_deref(), Some("vwt1:syn-ack/-/1360"));
+        assert_eq!(begins(0x02, 512, &[]).as_deref(), Some("vwt1:syn/-/-"));
+        assert_eq!(begins(0x10, 64_240, LINUX), None);
+        // What stands behind the end of the list is no option.
+        let print = |options: &[u8]| syn_print(&syn(0x02, 512, options));
+        assert_eq!(print(&[1, 0, 3, 3]), print(&[1, 0, 9, 9]));
+        assert_ne!(print(&[1, 0, 3, 3]), print(&[1, 1, 0, 0]));
+        // Congestion notification, another window, options in another order: each is another system.
+        let swapped = [&LINUX[4..6], &LINUX[..4], &LINUX[6..]].concat();
+        for (flags, window, options) in [(0xc2, 64_240, LINUX), (0x02, 64_241, LINUX), (0x02, 64_240, &swapped[..])] {
+            assert_ne!(syn_print(&syn(flags, window, options)), syn_print(&syn(0x02, 64_240, LINUX)));
+        }
+        // Options that do not end, or are cut off.
+        assert_eq!(print(&[2, 9, 5, 5]), None);
+        let whole = syn(0x02, 64_240, LINUX);
+        assert!((0..whole.len()).all(|len| syn_print(&whole[..len]).is_none()));
+        // A length of zero leads nowhere, and does not keep from going on.
+        assert!(print(&[9, 0, 0, 0]).is_some());
     }
 
     #[test]
