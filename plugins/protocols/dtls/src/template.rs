@@ -3,6 +3,7 @@
 use crate::connection::Connection;
 use crate::handshake::HELLO_VERIFY_REQUEST;
 use serde::Deserialize;
+use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Made, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE, within,
@@ -75,6 +76,14 @@ impl Dtls {
     }
 }
 
+/// Bytes of a direction with which more would be seen. The ends of its first datagrams alone are known: where there are bytes
+/// behind them, later ones are not seen.
+pub(crate) fn wanted(stream: &StreamView<'_>, direction: Direction) -> usize {
+    let known = stream.datagram_ends[direction.index()].last().map_or(0, |end| *end as usize);
+    let there = stream.bytes(direction).len();
+    if known < there { usize::MAX } else { there + 1 }
+}
+
 impl ProtocolTemplate for Dtls {
     fn fields(&self) -> Vec<FieldSpec> {
         let number = |name: &'static str, words: &'static str| FieldSpec::new(name, FieldKind::U64, words);
@@ -119,9 +128,13 @@ impl ProtocolTemplate for Dtls {
         if connection.is_over() {
             return Ok(Progress::Done);
         }
-        let (client, server) = (stream.forward.len() + 1, stream.backward.len() + 1);
-        let (forward, backward) = if connection.reversed { (server, client) } else { (client, server) };
-        Ok(Progress::More { forward, backward })
+        let [forward, backward] = [Direction::Forward, Direction::Backward].map(|direction| wanted(stream, direction));
+        Ok(match (forward, backward, connection.reversed) {
+            (usize::MAX, usize::MAX, _) => Progress::Done,
+            (_, _, false) => Progress::More { forward, backward },
+            // As the directions are now.
+            (_, _, true) => Progress::More { forward: backward, backward: forward },
+        })
     }
 
     fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {

@@ -3,6 +3,7 @@
 use crate::declarations;
 use crate::handshake::{CLIENT_HELLO, HELLO_VERIFY_REQUEST, SERVER_HELLO};
 use crate::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
+use crate::template::wanted;
 use crate::testing::{client_hello, fragment, record, server_hello, verify_request};
 use proptest::prelude::*;
 use veilwatch_core::flow::Direction;
@@ -177,6 +178,20 @@ fn settings_bound_what_is_read_and_say_so() {
     }
     let Err(error) = (declarations()[0].create)(Settings::new("messages = 1")) else { panic!("one message") };
     assert!(error.to_string().contains("messages"), "{error}");
+}
+
+/// Of a flow of many small datagrams the first ones are known, and no more is asked for behind them.
+#[test]
+fn datagrams_past_those_that_are_known_are_not_waited_for() {
+    let alert = record(ALERT, 0, &[1, 90]);
+    let talk = (0..100).fold(Talk::udp(), |talk, _| talk.forward(&alert).backward(&alert));
+    let text = told(&talk);
+    let alerts = text.lines().find_map(|line| line.strip_prefix("dtls.client.alerts ")?.parse::<u32>().ok()).unwrap();
+    assert!((32..100).contains(&alerts), "{text}");
+    let (bytes, ends) = (alert.repeat(3), [15, 30]);
+    let view =
+        StreamView { forward: &bytes, backward: &bytes[..30], datagram_ends: [&ends; 2], ..StreamView::default() };
+    assert_eq!([Direction::Forward, Direction::Backward].map(|side| wanted(&view, side)), [usize::MAX, 31]);
 }
 
 /// A stream of these datagrams, drawn.
