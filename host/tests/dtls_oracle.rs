@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::shared;
+use common::{out, shared, veilwatch};
 use std::path::Path;
 use veilwatch::source::{InputLimits, Source};
 use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable};
@@ -127,5 +127,23 @@ fn everything_in_clear_is_read() {
         );
         // The marks lead to the packets: the certificate's begins in the packet of the ServerHello.
         assert_eq!(flow.marks[..3], [Some(1), Some(4), Some(4)]);
+    }
+}
+
+#[test]
+fn lines_say_dtls() {
+    for (name, version, ja4) in [("dtls12.pcap", "DTLS 1.2", "dd2d"), ("dtls10.pcap", "DTLS 1.0", "dd1d")] {
+        let capture = fixture(name);
+        let args =
+            ["detect", "--all", "--format", "jsonl", "--config", "config/protocols.toml", capture.to_str().unwrap()];
+        let (status, lines) = out(&veilwatch(args));
+        assert_eq!(status, Some(0));
+        let flow: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        assert_eq!((flow["app_proto"].as_str(), flow["proto"].as_str()), (Some("dtls"), Some("UDP")));
+        assert_eq!(flow["tls"]["version"].as_str(), Some(version));
+        assert!(flow["tls"]["ja4"].as_str().unwrap().starts_with(ja4), "{}", flow["tls"]);
+        assert_eq!(flow["fields"]["dtls.cookie_length"].as_u64(), Some(20));
+        // No model has learnt from it.
+        assert!(flow["score"].is_null() && flow["verdict"].is_null());
     }
 }

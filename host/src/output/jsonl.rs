@@ -420,3 +420,16 @@ pub(super) fn version_name(version: u16) -> String {
         other => format!("0x{other:04x}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_alerts_have_names() {
+        let names = [0x0303, 0xfeff, 0xfefd, 0xfefc, 0x7f12, 0x0101].map(version_name).join(", ");
+        assert_eq!(names, "TLS 1.2, DTLS 1.0, DTLS 1.2, DTLS 1.3, TLS 1.3 draft-18, 0x0101");
+        assert_eq!(alert(0x0230), json!({"level": "fatal", "description": "unknown_ca"}));
+        assert_eq!(alert(0x01ff), json!({"level": "warning", "description": "255"}));
+    }
+}
