@@ -7,6 +7,7 @@ pub fn declarations() -> Vec<Declaration> {
     [
         veilwatch_protocol_tls::declarations(),
         veilwatch_protocol_quic::declarations(),
+        veilwatch_protocol_dtls::declarations(),
         veilwatch_protocol_dns::declarations(),
         veilwatch_protocol_ssh::declarations(),
         veilwatch_protocol_services::declarations(),

@@ -104,11 +104,10 @@ fn parts(hello: &ClientHello<'_>, carrier: Ja4) -> [String; 3] {
         Ja4::Quic => 'q',
         Ja4::Dtls => 'd',
     };
-    let version = plain(hello.supported_versions).into_iter().max().unwrap_or(hello.version);
     let name = if extensions.contains(&SNI) { 'd' } else { 'i' };
     let a = format!(
         "{letter}{}{name}{:02}{:02}{}",
-        version_code(version),
+        version_code(hello.best_version()),
         ciphers.len().min(99),
         extensions.len().min(99),
         alpn_code(hello.alpn)
@@ -188,6 +187,16 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(ja4(&hello, Ja4::Tcp), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+    }
+
+    #[test]
+    fn versions_of_dtls_count_downwards() {
+        for (supported_versions, code) in
+            [(&[][..], "dd2"), (&[0xfefc, 0xfefd, 0xfeff], "dd3"), (&[0xfefd, 0xfeff], "dd2")]
+        {
+            let hello = ClientHello { version: 0xfefd, supported_versions, ..ClientHello::default() };
+            assert_eq!(&ja4(&hello, Ja4::of(17, &hello))[..3], code);
+        }
     }
 
     #[test]

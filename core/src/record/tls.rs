@@ -1,6 +1,56 @@
 //! The typed records of TLS, over TCP, QUIC and DTLS alike.
 
-use super::{FieldId, typed_record};
+use super::{FieldId, is_grease, typed_record};
+
+/// Whether a group (RFC 8446 section 4.2.7) makes its key with an algorithm that is meant to withstand quantum computers:
+/// ML-KEM by itself or beside an elliptic curve, and what was in use before it had a standard.
+pub fn is_post_quantum(group: u16) -> bool {
+    // CECPQ2; ML-KEM 512, 768 and 1024; with P-256, X25519, P-384 and SM2; Kyber's draft with X25519 and P-256.
+    matches!(group, 0x4138 | 0x0200..=0x0202 | 0x11eb..=0x11ee | 0x6399..=0x639a)
+}
+
+/// The name of an alert's description (IANA, TLS Alerts; RFC 8446 section 6 and earlier ones).
+pub fn alert_name(description: u8) -> Option<&'static str> {
+    Some(match description {
+        0 => "close_notify",
+        10 => "unexpected_message",
+        20 => "bad_record_mac",
+        21 => "decryption_failed",
+        22 => "record_overflow",
+        30 => "decompression_failure",
+        40 => "handshake_failure",
+        41 => "no_certificate",
+        42 => "bad_certificate",
+        43 => "unsupported_certificate",
+        44 => "certificate_revoked",
+        45 => "certificate_expired",
+        46 => "certificate_unknown",
+        47 => "illegal_parameter",
+        48 => "unknown_ca",
+        49 => "access_denied",
+        50 => "decode_error",
+        51 => "decrypt_error",
+        52 => "too_many_cids_requested",
+        60 => "export_restriction",
+        70 => "protocol_version",
+        71 => "insufficient_security",
+        80 => "internal_error",
+        86 => "inappropriate_fallback",
+        90 => "user_canceled",
+        100 => "no_renegotiation",
+        109 => "missing_extension",
+        110 => "unsupported_extension",
+        111 => "certificate_unobtainable",
+        112 => "unrecognized_name",
+        113 => "bad_certificate_status_response",
+        114 => "bad_certificate_hash_value",
+        115 => "unknown_psk_identity",
+        116 => "certificate_required",
+        120 => "no_application_protocol",
+        121 => "ech_required",
+        _ => return None,
+    })
+}
 
 typed_record! {
     /// What a client offers in the clear (RFC 8446 section 4.1.2, RFC 5246 section 7.4.1.2).
@@ -29,6 +79,13 @@ typed_record! {
 impl ClientHello<'_> {
     /// The field `sni`, for those who need nothing else.
     pub const SNI: FieldId = FieldId(107);
+
+    /// The highest version that it offers. Those of DTLS count downwards, from 0xfeff for 1.0.
+    pub fn best_version(&self) -> u16 {
+        let listed = || self.supported_versions.iter().copied().filter(|version| !is_grease(*version));
+        let highest = if self.version >> 8 == 0xfe { listed().min() } else { listed().max() };
+        highest.unwrap_or(self.version)
+    }
 }
 
 typed_record! {

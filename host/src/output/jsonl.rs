@@ -13,7 +13,7 @@ use veilwatch_core::detect::Verdict;
 use veilwatch_core::flow::{Beginning, FlowRecord};
 use veilwatch_core::packet::{FragmentCounters, Skip};
 use veilwatch_core::record::{
-    CertificateInfo, ClientHello, Ja4, Record, ServerHello, Value, is_grease, ja3, ja3s, ja4,
+    CertificateInfo, ClientHello, Ja4, Record, ServerHello, TlsRecords, Value, alert_name, ja3, ja3s, ja4,
 };
 use veilwatch_core::tables::Transport;
 
@@ -348,7 +348,7 @@ impl FlowLines {
         }
         let text = |bytes: &[u8]| Json::from(bounded(bytes, self.text_bytes));
         let mut tls = Map::new();
-        let version = server.map(|hello| hello.selected_version).or(client.map(best_version));
+        let version = server.map(|hello| hello.selected_version).or(client.map(|hello| hello.best_version()));
         tls.insert("version".into(), version.map(version_name).into());
         if let Some(hello) = client {
             if !hello.sni.is_empty() {
@@ -371,6 +371,10 @@ impl FlowLines {
             tls.insert("fingerprint_sha256".into(), crate::hash::hex(certificate.sha256).into());
             tls.insert("notbefore".into(), date(certificate.not_before).into());
             tls.insert("notafter".into(), date(certificate.not_after).into());
+        }
+        let records = TlsRecords::read(value).filter(|records| records.client_alerts > 0 || records.server_alerts > 0);
+        if let Some(records) = records {
+            tls.insert("alert".into(), alert(records.last_alert));
         }
         Some(tls.into())
     }
@@ -451,15 +455,16 @@ pub fn server_name(flow: &FlowRecord, text_bytes: usize) -> Option<String> {
     (!hello.sni.is_empty()).then(|| bounded(hello.sni, text_bytes))
 }
 
+/// An alert by its names; by its number where it has none.
+fn alert(alert: u16) -> Json {
+    let [level, description] = alert.to_be_bytes();
+    let description = alert_name(description).map_or_else(|| description.to_string(), str::to_owned);
+    json!({"level": if level == 2 { "fatal" } else { "warning" }, "description": description})
+}
+
 /// Six decimals: what a score means, without the noise of its last bits.
 fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
-}
-
-/// The highest version that a client offers.
-fn best_version(hello: ClientHello<'_>) -> u16 {
-    let listed = hello.supported_versions.iter().copied().filter(|version| !is_grease(*version)).max();
-    listed.unwrap_or(hello.version)
 }
 
 /// EVE's names of TLS versions.
@@ -471,7 +476,23 @@ pub(super) fn version_name(version: u16) -> String {
         0x0302 => "TLS 1.1".into(),
         0x0303 => "TLS 1.2".into(),
         0x0304 => "TLS 1.3".into(),
+        0xfeff => "DTLS 1.0".into(),
+        0xfefd => "DTLS 1.2".into(),
+        0xfefc => "DTLS 1.3".into(),
         0x7f00..=0x7fff => format!("TLS 1.3 draft-{:02}", version & 0xff),
         other => format!("0x{other:04x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_alerts_have_names() {
+        let names = [0x0303, 0xfeff, 0xfefd, 0xfefc, 0x7f12, 0x0101].map(version_name).join(", ");
+        assert_eq!(names, "TLS 1.2, DTLS 1.0, DTLS 1.2, DTLS 1.3, TLS 1.3 draft-18, 0x0101");
+        assert_eq!(alert(0x0230), json!({"level": "fatal", "description": "unknown_ca"}));
+        assert_eq!(alert(0x01ff), json!({"level": "warning", "description": "255"}));
     }
 }

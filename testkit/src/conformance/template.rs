@@ -13,7 +13,7 @@ use veilwatch_core::flow::{Direction, FlowRecord};
 use veilwatch_core::plugin::{Carrier, Instance, Openings, PluginError, Probe, ProtocolTemplate, StreamView};
 use veilwatch_core::record::{FieldStore, FieldTable, Mark};
 
-pub(super) const RULES: [Rule; 14] = [
+pub(super) const RULES: [Rule; 15] = [
     ("fields are steady", steady),
     ("fields are named and described", described),
     ("never fails, whatever comes", never_fails),

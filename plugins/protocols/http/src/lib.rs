@@ -3,12 +3,14 @@
 //!
 //! * `head` reads one message's first line and its header fields; `body` finds where the message ends.
 //! * `exchange` goes through requests and responses in turns.
+//! * `http2` reads what stands before the first header fields of HTTP/2.
 //! * [`Http`] is the protocol template.
 
 mod body;
 mod dissect;
 mod exchange;
 mod head;
+mod http2;
 mod probe;
 mod template;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The protocol template: both directions together.
 
 use crate::exchange::{Side, Stop, Told, read};
+use crate::http2;
 use crate::probe::{BEGINS, PREFACE, is_reversed};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
@@ -31,7 +32,12 @@ impl Default for Limits {
     }
 }
 
-/// Reads HTTP/1 in clear (RFC 9112) on any port, and knows HTTP/2 by its preface.
+/// Fields that are of HTTP/1, the limits among them; those of HTTP/2 stand behind these.
+const HTTP1: usize = 15;
+/// The field that says that a text was cut.
+const TEXT_LIMIT: usize = 13;
+
+/// Reads HTTP/1 in clear (RFC 9112) on any port, and of HTTP/2 what stands before the first header fields (RFC 9113).
 ///
 /// Fields are those of the first exchange. What stands behind a CONNECT that succeeded, or behind an upgrade to TLS, is
 /// handed over; then they are those of the exchange that led there.
@@ -74,6 +80,16 @@ impl ProtocolTemplate for Http {
             number("http.responses", "responses that were counted, without those that say `continue`"),
             FieldSpec::limit("http", "text_bytes"),
             FieldSpec::limit("http", "header_bytes"),
+            bytes("http2.client.settings", "the client's first settings, as `number=value` with commas between"),
+            number(
+                "http2.client.window_update",
+                "bytes by which the client widens the window of the connection at first",
+            ),
+            number("http2.client.headers", "1 where the client sent header fields"),
+            bytes("http2.server.settings", "the server's first settings"),
+            number("http2.server.window_update", "bytes by which the server widens the window at first"),
+            number("http2.server.headers", "1 where the server sent header fields"),
+            number("http2.goaway", "error with which a side took leave before that, the server's where both did"),
         ]
     }
 
@@ -104,7 +120,7 @@ impl ProtocolTemplate for Http {
             true => (side(Direction::Backward), side(Direction::Forward)),
         };
         if client.bytes.starts_with(b"PRI ") {
-            return Ok(self.preface(client, out));
+            return Ok(self.preface(client, server, out));
         }
         let mut told = Told::default();
         let stop = read(client, server, &self.limits, &mut told);
@@ -126,8 +142,8 @@ impl ProtocolTemplate for Http {
 }
 
 impl Http {
-    /// HTTP/2 that nobody negotiated: what follows are frames with compressed headers, and is not read.
-    fn preface(&self, client: Side<'_>, out: &mut RecordSink<'_>) -> Progress {
+    /// HTTP/2 that nobody negotiated: frames, of which those before the first header fields are read.
+    fn preface(&self, client: Side<'_>, server: Side<'_>, out: &mut RecordSink<'_>) -> Progress {
         let seen = client.bytes.get(..PREFACE.len()).unwrap_or(client.bytes);
         if !PREFACE.starts_with(seen) {
             return Progress::Done;
@@ -138,7 +154,27 @@ impl Http {
         let mut values = [None; 4];
         values[3] = Some(Value::Bytes(b"HTTP/2"));
         out.fields(&self.ids, &values);
-        Progress::Done
+        let asks = http2::Side::read(client.bytes, PREFACE.len(), self.limits.text_bytes);
+        let answers = http2::Side::read(server.bytes, 0, self.limits.text_bytes);
+        let [said, heard] = [&asks, &answers].map(|side| Some(Value::Bytes(side.settings.as_deref()?.as_bytes())));
+        let values = [
+            said,
+            asks.window.map(Value::number),
+            asks.headers.then_some(Value::U64(1)),
+            heard,
+            answers.window.map(Value::number),
+            answers.headers.then_some(Value::U64(1)),
+            answers.goaway.or(asks.goaway).map(Value::number),
+        ];
+        out.fields(self.ids.get(HTTP1..).unwrap_or_default(), &values);
+        if asks.is_cut || answers.is_cut {
+            out.fields(self.ids.get(TEXT_LIMIT..).unwrap_or_default(), &[Some(Value::U64(1))]);
+        }
+        let wants = |side: &http2::Side, ended: bool| side.wants.filter(|_| !ended).unwrap_or(usize::MAX);
+        match (wants(&asks, client.ended), wants(&answers, server.ended)) {
+            (usize::MAX, usize::MAX) => Progress::Done,
+            (forward, backward) => Progress::More { forward, backward },
+        }
     }
 
     fn write(&self, told: &Told<'_>, out: &mut RecordSink<'_>) {

@@ -13,6 +13,12 @@ const REFUSED: &[u8] = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-L
 const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
 
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// As a browser sends them: 65,536 bytes of table, no push, 6 MiB of window.
+const SETTINGS: &[u8] = b"\0\0\x12\x04\0\0\0\0\0\0\x01\0\x01\0\0\0\x02\0\0\0\0\0\x04\0\x60\0\0";
+const WINDOW: &[u8] = b"\0\0\x04\x08\0\0\0\0\0\0\xef\0\x01";
+const HEADERS: &[u8] = b"\0\0\x01\x01\x05\0\0\0\x01\x82";
+
 fn template() -> Wired {
     Wired::new(&declarations()[0], "").unwrap().with_rest()
 }
@@ -35,7 +41,7 @@ fn it_conforms() {
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.0 302 Found\r\nLocation: /b\r\n\r\n"
                 .to_vec(),
         ],
-        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(), b"\0\0\0\x04\0\0\0\0\0".to_vec()],
+        [[PREFACE, SETTINGS, WINDOW, HEADERS].concat(), [SETTINGS, HEADERS].concat()],
     ];
     let report = check(&declarations()[0], &Options { samples, draws: true, ..Options::default() });
     assert!(report.passed(), "{report}");
@@ -76,6 +82,10 @@ fn what_is_read_of_conversations() {
                 (false, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"),
                 (false, b"\x81\x02hi"),
             ],
+        ),
+        (
+            "HTTP/2 with settings",
+            &[(true, PREFACE), (true, SETTINGS), (false, SETTINGS), (true, WINDOW), (true, HEADERS), (false, HEADERS)],
         ),
         ("HTTP/2 without asking", &[(true, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")]),
         ("an old request", &[(true, b"GET /old\r\n\r\n"), (false, b"<html>")]),

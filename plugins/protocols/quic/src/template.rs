@@ -9,7 +9,7 @@ use veilwatch_core::plugin::{
     Carrier, FirstBytes, Made, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings,
     StreamView, TLS_HANDSHAKE,
 };
-use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
+use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value, parameters_print};
 
 /// The settings: how much is read of one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -23,11 +23,13 @@ pub struct Limits {
     pub connection_ids: usize,
     /// Bytes kept of what a client calls itself.
     pub user_agent_bytes: usize,
+    /// Whether a fingerprint of the client's transport parameters is written.
+    pub fingerprints: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { packets: 32, crypto_bytes: 16_384, connection_ids: 4, user_agent_bytes: 256 }
+        Self { packets: 32, crypto_bytes: 16_384, connection_ids: 4, user_agent_bytes: 256, fingerprints: false }
     }
 }
 
@@ -92,6 +94,8 @@ impl Quic {
             connection.too_many[1],
             name.is_some_and(|name| name.len() > self.limits.user_agent_bytes),
         ];
+        let print = sent.zip(connection.first).filter(|_| self.limits.fingerprints);
+        let print = print.map(|(sent, first)| parameters_print(first.version.0, &sent.numbers));
         let values = [
             connection.first.map(|first| Value::number(first.version.0)),
             ids.and_then(|ids| number(ids[0])),
@@ -110,6 +114,7 @@ impl Quic {
             of(|sent| sent.active_connection_id_limit),
             of(|sent| sent.max_datagram_frame_size),
             kept.map(Value::Bytes),
+            print.as_deref().map(|print| Value::Bytes(print.as_bytes())),
         ];
         out.fields(&self.ids, &values);
         let bounds = self.ids.get(values.len()..).unwrap_or_default();
@@ -142,6 +147,11 @@ impl ProtocolTemplate for Quic {
             number("quic.parameter.active_connection_id_limit", "connection ids that the client keeps"),
             number("quic.parameter.max_datagram_frame_size", "largest DATAGRAM frame that the client takes, in bytes"),
             FieldSpec::new("quic.user_agent", FieldKind::Bytes, "what a client of Google's calls itself"),
+            FieldSpec::new(
+                "quic.fingerprint",
+                FieldKind::Bytes,
+                "fingerprint `vwq1` of these parameters, if asked for",
+            ),
         ];
         let bounds = BOUNDS.map(|setting| FieldSpec::limit("quic", setting));
         own.into_iter().chain(bounds).collect()

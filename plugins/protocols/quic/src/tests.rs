@@ -283,6 +283,8 @@ fn limits_are_told() {
     assert_eq!((read.number("quic.limit.crypto_bytes"), read.is_read(&[])), (Some(1), true));
     let named = client_hello("a.example", b"\x71\x29\x0bChrome/99.0");
     let named = Initial::client(ORIGIN).with(&crypto(0, &named));
+    let has_print = |settings| Read::with(settings, &Talk::udp().forward(&named)).value("quic.fingerprint").is_some();
+    assert_eq!((has_print(""), has_print("fingerprints = true")), (false, true));
     let read = Read::with("user_agent_bytes = 6", &Talk::udp().forward(&named));
     assert_eq!(
         (read.value("quic.user_agent"), read.number("quic.limit.user_agent_bytes")),

@@ -34,15 +34,17 @@ pub(crate) struct Client<'a> {
     extensions: Codes,
     extension_lens: Codes,
     pub(crate) sni: &'a [u8],
-    alpn: SmallVec<[u8; 32]>,
+    pub(crate) alpn: SmallVec<[u8; 32]>,
     groups: Codes,
     point_formats: &'a [u8],
     signature_algorithms: Codes,
     supported_versions: Codes,
-    key_shares: Codes,
+    pub(crate) key_shares: Codes,
     psk_modes: &'a [u8],
     message_len: u32,
     resumes: bool,
+    /// It brings a ticket (RFC 5077), and so a session id that it made up.
+    pub(crate) ticket: bool,
     ech: bool,
     /// The server name was longer than what is kept of it.
     pub(crate) sni_is_cut: bool,
@@ -72,6 +74,12 @@ impl<'a> Client<'a> {
             client.read_extensions(bytes.up_to(usize::from(extensions_len)), limits);
         }
         Some(client)
+    }
+
+    /// One that says nothing but a server name and application protocols.
+    #[cfg(test)]
+    pub(crate) fn of(sni: &'a str, alpn: &str) -> Self {
+        Self { sni: sni.as_bytes(), alpn: alpn.as_bytes().into(), ..Self::default() }
     }
 
     /// Reads a ClientHello in SSL 2.0 form (RFC 5246 appendix E.2), from its message type on.
@@ -113,7 +121,10 @@ impl<'a> Client<'a> {
     fn read_extension(&mut self, kind: u16, data: &'a [u8], is_whole: bool, limits: &Limits) {
         let whole = if is_whole { data } else { &[] };
         match kind {
-            extension::TICKET => self.resumes |= !data.is_empty(),
+            extension::TICKET => {
+                self.ticket |= !data.is_empty();
+                self.resumes |= !data.is_empty();
+            }
             extension::PRE_SHARED_KEY => self.resumes = true,
             extension::ENCRYPTED_HELLO => self.ech = true,
             extension::KEY_SHARE => self.key_shares = key_shares(data),

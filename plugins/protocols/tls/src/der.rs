@@ -11,6 +11,7 @@ pub(crate) mod tag {
     pub(crate) const INTEGER: u32 = 2;
     pub(crate) const BIT_STRING: u32 = 3;
     pub(crate) const OCTET_STRING: u32 = 4;
+    pub(crate) const ENUMERATED: u32 = 10;
     pub(crate) const UTF8_STRING: u32 = 12;
     pub(crate) const SEQUENCE: u32 = 16;
     pub(crate) const SET: u32 = 17;

@@ -3,11 +3,12 @@
 //! A handshake message stands under the record that it begins in; where it goes on in further records, the bytes of a
 //! member reach over what lies between. What is cut or odd is drawn as far as it goes.
 
+use crate::certificate::{Certificate, Staple};
 use crate::client::Bytes;
 use crate::handshake::is_message;
 use crate::records::{
-    ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HEADER, Header, SERVER_HELLO,
-    is_second_hello, old_hello,
+    ALERT, APPLICATION_DATA, CERTIFICATE, CERTIFICATE_STATUS, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HEADER,
+    Header, SERVER_HELLO, is_second_hello, old_hello,
 };
 use crate::server::RETRY;
 use crate::template::Limits;
@@ -16,7 +17,7 @@ use tls_parser::TlsCipherSuite;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::StreamView;
 use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
-use veilwatch_core::record::is_grease;
+use veilwatch_core::record::{CertificateInfo, alert_name, is_grease};
 
 /// Draws both directions.
 pub(crate) fn draw(stream: &StreamView<'_>, limits: &Limits, tree: &mut TreeSink<'_>) {
@@ -54,13 +55,14 @@ fn draw_records(bytes: &[u8], direction: Direction, limits: &Limits, tree: &mut 
         match (header.kind, body) {
             (HANDSHAKE, _) if clear.has(at) => {
                 while let Some(message) = clear.messages.get(next).filter(|message| message.record == at) {
-                    clear.draw(message, tree);
+                    clear.draw(message, limits, tree);
                     next += 1;
                 }
             }
             (HANDSHAKE, _) => tree.leaf("Encrypted handshake", "", range(at + HEADER, body.len())),
             (ALERT, &[level, what]) if header.len == 2 => {
                 let level = if level == 2 { "fatal" } else { "warning" };
+                let what = number_and_name(what, alert_name(what));
                 tree.leaf("Alert", &format!("{level}, {what}"), range(at + HEADER, 2));
             }
             _ => {}
@@ -145,17 +147,19 @@ impl Clear {
         Some(ByteRange::new(self.direction, first, behind - first))
     }
 
-    fn draw(&self, message: &Found, tree: &mut TreeSink<'_>) {
+    fn draw(&self, message: &Found, limits: &Limits, tree: &mut TreeSink<'_>) {
         let Range { start, end } = message.bytes;
         let Some(&[kind, a, b, c]) = self.bytes.get(start..start + 4) else { return };
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         tree.open("Handshake", &number_and_name(kind, message_type(kind)), self.range(start..end));
         let cut = if end - start < 4 + length { ", cut off here" } else { "" };
         tree.leaf("Length", &format!("{length} bytes{cut}"), self.range(start + 1..start + 4));
-        let mut members = Members { clear: self, at: start + 4, end, tree };
+        let mut members = Members { clear: self, at: start + 4, end, limits, tree };
         match kind {
             CLIENT_HELLO => members.client_hello().unwrap_or_default(),
             SERVER_HELLO => members.server_hello().unwrap_or_default(),
+            CERTIFICATE => members.certificates().unwrap_or_default(),
+            CERTIFICATE_STATUS => members.staple().unwrap_or_default(),
             _ => {}
         }
         tree.close();
@@ -167,6 +171,7 @@ struct Members<'a, 'b, 't> {
     clear: &'a Clear,
     at: usize,
     end: usize,
+    limits: &'a Limits,
     tree: &'b mut TreeSink<'t>,
 }
 
@@ -223,6 +228,31 @@ impl<'a> Members<'a, '_, '_> {
         self.extensions(false)
     }
 
+    /// The Certificate message (RFC 5246 section 7.4.2): the chain, the holder's own first.
+    fn certificates(&mut self) -> Option<()> {
+        let (list, range) = self.counted(3)?;
+        self.at -= list.len();
+        self.tree.open("Certificates", &format!("{} bytes", list.len()), range);
+        while self.at < self.end && !self.tree.is_full() {
+            let Some((der, range)) = self.counted(3) else { break };
+            self.tree.open("Certificate", &format!("{} bytes", der.len()), range);
+            if let Some(certificate) = Certificate::of_one(der, self.limits) {
+                draw_certificate(&certificate.record(), range, self.tree);
+            }
+            self.tree.close();
+        }
+        self.tree.close();
+        Some(())
+    }
+
+    /// The CertificateStatus message (RFC 6066 section 8).
+    fn staple(&mut self) -> Option<()> {
+        let (body, range) = self.take(self.end - self.at)?;
+        let staple = Staple::read(body)?;
+        self.tree.leaf("OCSP response", &format!("{}, {} transparency stamps", staple.status, staple.stamps), range);
+        Some(())
+    }
+
     fn extensions(&mut self, of_client: bool) -> Option<()> {
         let (list, range) = self.counted(2)?;
         let end = self.at;
@@ -245,6 +275,24 @@ impl<'a> Members<'a, '_, '_> {
     }
 }
 
+/// What a certificate says that a person looks for; all of it stands in the same bytes.
+fn draw_certificate(info: &CertificateInfo<'_>, range: Option<ByteRange>, tree: &mut TreeSink<'_>) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    tree.leaf("Subject", &text(info.subject), range);
+    let own = if info.self_signed { ", the same as the subject" } else { "" };
+    tree.leaf("Issuer", &format!("{}{own}", text(info.issuer)), range);
+    tree.leaf("Serial", &hex(info.serial), range);
+    tree.leaf("Validity", &format!("{} to {}, seconds since 1970", info.not_before, info.not_after), range);
+    let kind = ["other", "RSA", "elliptic curve", "DSA", "Edwards curve"].get(usize::from(info.key_kind));
+    tree.leaf("Key", &format!("{}, {} bits", kind.unwrap_or(&"other"), info.key_bits), range);
+    let hash = ["other", "MD5", "SHA-1", "SHA-256", "SHA-384", "SHA-512", "EdDSA"].get(usize::from(info.signature));
+    tree.leaf("Signature", hash.unwrap_or(&"other"), range);
+    if info.san_count > 0 {
+        tree.leaf("Alternative names", &format!("{}, the first {}", info.san_count, text(info.san_first)), range);
+    }
+    tree.leaf("SHA-256", &hex(info.sha256), range);
+}
+
 /// What an extension says, for those that a person looks for.
 fn words(kind: u16, data: &[u8], of_client: bool) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -264,9 +312,64 @@ fn words(kind: u16, data: &[u8], of_client: bool) -> String {
             let versions = list.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
             Some(versions.map(version).collect::<Vec<_>>().join(", "))
         }
+        51 => Some(key_shares(data, of_client)),
+        ENCRYPTED_HELLO if of_client => encrypted_hello(data),
         _ => None,
     };
     said.filter(|said| !said.is_empty()).map_or_else(String::new, |said| format!(": {said}"))
+}
+
+/// Groups and sizes of key shares (RFC 8446 section 4.2.8); a HelloRetryRequest names a group alone.
+fn key_shares(data: &[u8], of_client: bool) -> String {
+    let mut bytes = Bytes(if of_client { data.get(2..).unwrap_or_default() } else { data });
+    let mut shares = Vec::new();
+    while let Some(number) = bytes.word() {
+        let name = group(number).map_or_else(|| format!("{number:#06x}"), str::to_owned);
+        match bytes.word() {
+            Some(len) => shares.push(format!("{name} ({} bytes)", bytes.up_to(usize::from(len)).len())),
+            None => shares.push(name),
+        }
+    }
+    shares.join(", ")
+}
+
+/// Names of groups (IANA, TLS Supported Groups).
+fn group(number: u16) -> Option<&'static str> {
+    Some(match number {
+        23 => "secp256r1",
+        24 => "secp384r1",
+        25 => "secp521r1",
+        29 => "x25519",
+        30 => "x448",
+        256 => "ffdhe2048",
+        257 => "ffdhe3072",
+        0x0200 => "MLKEM512",
+        0x0201 => "MLKEM768",
+        0x0202 => "MLKEM1024",
+        0x11eb => "SecP256r1MLKEM768",
+        0x11ec => "X25519MLKEM768",
+        0x11ed => "SecP384r1MLKEM1024",
+        0x11ee => "curveSM2MLKEM768",
+        0x6399 => "X25519Kyber768Draft00",
+        other if is_grease(other) => "GREASE",
+        _ => return None,
+    })
+}
+
+/// The encrypted ClientHello in an outer one (RFC 9849). One that is made up so that real ones do not stand out
+/// looks the same.
+const ENCRYPTED_HELLO: u16 = 0xfe0d;
+
+fn encrypted_hello(data: &[u8]) -> Option<String> {
+    let mut bytes = Bytes(data);
+    if bytes.byte()? != 0 {
+        return Some("inner".into());
+    }
+    let (kdf, aead, config) = (bytes.word()?, bytes.word()?, bytes.byte()?);
+    let key = bytes.word()?;
+    bytes.take(usize::from(key))?;
+    let payload = bytes.word()?;
+    Some(format!("real or GREASE, config {config}, KDF {kdf}, AEAD {aead}, key {key} bytes, hello {payload} bytes"))
 }
 
 fn number_and_name(number: u8, name: Option<&str>) -> String {
@@ -360,7 +463,10 @@ fn extension(kind: u16) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::Tls;
-    use crate::testing::{client_hello, extension as an_extension, message, record, server_hello_with, view};
+    use crate::testing::{
+        certificate, certificate_message, client_hello, client_hello_with, extension as an_extension, message,
+        ocsp_response, record, server_hello_with, status_message, vec16, view,
+    };
     use proptest::prelude::*;
     use veilwatch_core::plugin::dissect::Tree;
 
@@ -395,6 +501,33 @@ mod tests {
             std::fs::write(&golden, text(&tree)).unwrap();
         }
         assert_eq!(text(&tree), std::fs::read_to_string(golden).unwrap());
+    }
+
+    #[test]
+    fn certificates_staples_and_alerts_are_drawn() {
+        let hello = server_hello_with(&[7; 32], &[], &[]);
+        let chain = certificate_message(&[&certificate("a.example", &["a.example", "b.example"]), b"junk"]);
+        let flight = [hello, chain, status_message(&ocsp_response(0x80, 2))].concat();
+        let (head, tail) = flight.split_at(300);
+        let records = [record(HANDSHAKE, head), record(HANDSHAKE, tail), record(ALERT, &[2, 48])].concat();
+        let shares = [&[0x11, 0xec][..], &vec16(&[8; 12]), &[0, 29], &vec16(&[9; 32])].concat();
+        let sealed = [&[0, 0, 1, 0, 3, 17][..], &vec16(&[1; 32]), &vec16(&[2; 40])].concat();
+        let hello = client_hello_with(&[an_extension(51, &vec16(&shares)), an_extension(0xfe0d, &sealed)].concat());
+        let tree = drawn(&record(HANDSHAKE, &hello), &records);
+        assert!(tree.is_whole());
+        let drawn = text(&tree);
+        for line in [
+            "Extension: key_share: X25519MLKEM768 (12 bytes), x25519 (32 bytes)",
+            "Extension: encrypted_client_hello: real or GREASE, config 17, KDF 1, AEAD 3, key 32 bytes, hello 40 bytes",
+            "Issuer: O=Good\\, Ltd, CN=Root",
+            "Key: RSA, 2048 bits",
+            "Alternative names: 2, the first a.example",
+            "Certificate: 4 bytes",
+            "OCSP response: good, 2 transparency stamps",
+            "Alert: fatal, unknown_ca, 48",
+        ] {
+            assert!(drawn.contains(line), "{line}: {drawn}");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub(crate) const CLIENT_HELLO: u8 = 1;
 pub(crate) const SERVER_HELLO: u8 = 2;
 pub(crate) const NEW_SESSION_TICKET: u8 = 4;
 pub(crate) const CERTIFICATE: u8 = 11;
+pub(crate) const CERTIFICATE_REQUEST: u8 = 13;
+/// RFC 6066 section 8.
+pub(crate) const CERTIFICATE_STATUS: u8 = 22;
 
 pub(crate) const HEADER: usize = 5;
 

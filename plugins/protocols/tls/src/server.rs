@@ -10,6 +10,8 @@ use veilwatch_core::record::ServerHello;
 /// Extension types that are read here.
 mod extension {
     pub(super) const ALPN: u16 = 16;
+    /// RFC 6962 section 3.3.1.
+    pub(super) const TRANSPARENCY: u16 = 18;
     pub(super) const PRE_SHARED_KEY: u16 = 41;
     pub(super) const VERSIONS: u16 = 43;
     pub(super) const KEY_SHARE: u16 = 51;
@@ -29,6 +31,37 @@ pub(crate) fn is_retry(message: &Message<'_>) -> bool {
     message.kind == SERVER_HELLO && message.body.get(2..34) == Some(&RETRY)
 }
 
+/// What an earlier session is taken up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    SessionId,
+    Ticket,
+    /// A pre-shared key of TLS 1.3, which is what became of tickets there.
+    Key,
+}
+
+impl Resumed {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::SessionId => "session-id",
+            Self::Ticket => "ticket",
+            Self::Key => "psk",
+        }
+    }
+}
+
+/// How many certificate-transparency stamps a list has (RFC 6962 section 3.3): those that are there as a whole.
+pub(crate) fn stamps(list: &[u8]) -> u64 {
+    let mut bytes = Bytes(list);
+    let len = bytes.word().unwrap_or(0);
+    let mut stamps = Bytes(bytes.up_to(usize::from(len)));
+    let mut count = 0;
+    while stamps.word().and_then(|len| stamps.take(usize::from(len))).is_some_and(|stamp| !stamp.is_empty()) {
+        count += 1;
+    }
+    count
+}
+
 /// A ServerHello that was read; owns what the typed record borrows.
 #[derive(Debug, Default)]
 pub(crate) struct Server<'a> {
@@ -40,8 +73,10 @@ pub(crate) struct Server<'a> {
     session_id: &'a [u8],
     extensions: SmallVec<[u16; 16]>,
     alpn: &'a [u8],
-    key_share: u16,
+    pub(crate) key_share: u16,
     takes_key: bool,
+    /// Certificate-transparency stamps that it sends beside the certificate.
+    pub(crate) stamps: u64,
     message_len: u32,
 }
 
@@ -82,6 +117,7 @@ impl<'a> Server<'a> {
             self.extensions.push(kind);
             match kind {
                 extension::PRE_SHARED_KEY => self.takes_key = true,
+                extension::TRANSPARENCY => self.stamps = stamps(data),
                 // A group alone in a HelloRetryRequest, a group and a key else.
                 extension::KEY_SHARE => self.key_share = Bytes(data).word().unwrap_or(0),
                 // Most servers name none, and all of TLS 1.3 one version.
@@ -102,25 +138,30 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Whether TLS 1.3 or a draft of it was agreed on.
+    /// Whether TLS 1.3, a draft of it, or DTLS 1.3 was agreed on.
     pub(crate) fn is_13(&self) -> bool {
-        self.selected_version == 0x0304 || self.selected_version >> 8 == 0x7f
+        matches!(self.selected_version, 0x0304 | 0xfefc) || self.selected_version >> 8 == 0x7f
     }
 
-    /// Whether an earlier session is taken up: in TLS 1.3 by a pre-shared key, before it by the client's session id or
-    /// by a handshake that goes straight on to the change of ciphers (a ticket, RFC 5077 section 3.1).
-    fn resumes(&self, client: Option<&Client<'_>>, walk: &Walk<'_>) -> bool {
+    /// By what an earlier session is taken up, if it is: in TLS 1.3 by a pre-shared key, before it by the client's session
+    /// id or by a handshake that goes straight on to the change of ciphers. Whose ticket is taken has its session id told
+    /// back too, but made that up (RFC 5077 section 3.4).
+    pub(crate) fn resumed_by(&self, client: Option<&Client<'_>>, walk: &Walk<'_>) -> Option<Resumed> {
         if self.is_13() {
-            return self.takes_key;
+            return self.takes_key.then_some(Resumed::Key);
         }
         let same_id = client.is_some_and(|client| !self.session_id.is_empty() && client.session_id == self.session_id);
         let short = walk.cipher_changed
             && walk.messages().all(|message| matches!(message.kind, SERVER_HELLO | NEW_SESSION_TICKET));
-        (same_id || short) && walk.message(CERTIFICATE).is_none()
+        if !(same_id || short) || walk.message(CERTIFICATE).is_some() {
+            return None;
+        }
+        let by_id = same_id && client.is_some_and(|client| !client.ticket);
+        Some(if by_id { Resumed::SessionId } else { Resumed::Ticket })
     }
 
     /// The typed record; `retry` says that a HelloRetryRequest came first.
-    pub(crate) fn record(&self, client: Option<&Client<'_>>, walk: &Walk<'_>, retry: bool) -> ServerHello<'_> {
+    pub(crate) fn record(&self, resumed: bool, retry: bool) -> ServerHello<'_> {
         ServerHello {
             record_version: self.record_version,
             version: self.version,
@@ -131,7 +172,7 @@ impl<'a> Server<'a> {
             extensions: &self.extensions,
             alpn: self.alpn,
             key_share: self.key_share,
-            resumed: self.resumes(client, walk),
+            resumed,
             retry,
             message_len: self.message_len,
         }
@@ -154,7 +195,7 @@ mod tests {
         let bytes = server_hello_with(&[7; 32], b"id", &extensions);
         let server = read(&bytes).unwrap();
         assert_eq!(
-            server.record(None, &Walk::default(), true),
+            server.record(server.resumed_by(None, &Walk::default()) == Some(Resumed::Key), true),
             ServerHello {
                 record_version: 0x0303,
                 version: 0x0303,

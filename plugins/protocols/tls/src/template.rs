@@ -1,17 +1,21 @@
 //! The protocol template: both directions together.
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Staple};
 use crate::client::Client;
+use crate::facts::{Fact, Facts};
 use crate::handshake::Message;
-use crate::records::{CERTIFICATE, CLIENT_HELLO, RECORDS, SERVER_HELLO, Walk};
-use crate::server::{Server, is_retry};
+use crate::records::{CERTIFICATE, CERTIFICATE_REQUEST, CERTIFICATE_STATUS, CLIENT_HELLO, RECORDS, SERVER_HELLO, Walk};
+use crate::server::{Resumed, Server, is_retry};
+use crate::{resolver, tor};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
 };
-use veilwatch_core::record::{FieldId, FieldSpec, Mark, TlsRecords, Value};
+use veilwatch_core::record::{
+    FieldId, FieldSpec, Mark, TlsRecords, Value, certificate_print, is_post_quantum, server_print,
+};
 
 /// The settings: how much is read of one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,6 +36,8 @@ pub struct Limits {
     pub sni_bytes: usize,
     /// Bytes kept of each name in a certificate.
     pub name_bytes: usize,
+    /// Whether fingerprints of server and certificate are written.
+    pub fingerprints: bool,
 }
 
 impl Default for Limits {
@@ -44,6 +50,7 @@ impl Default for Limits {
             record_lengths: 32,
             sni_bytes: 255,
             name_bytes: 512,
+            fingerprints: false,
         }
     }
 }
@@ -57,11 +64,12 @@ impl Default for Limits {
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
     limits: Limits,
-    /// The fields that say that one of [`BOUNDS`] was reached.
-    bounds: Vec<FieldId>,
+    /// The fields that say that one of [`BOUNDS`] was reached, and behind them those of [`Facts`].
+    ids: Vec<FieldId>,
 }
 
-/// The settings that bound what is read. `record_lengths` is none of them: it says how many are looked at.
+/// The settings that bound what is read. `record_lengths` is none of them, for it says how many are looked at, nor is
+/// `fingerprints`.
 const BOUNDS: [&str; 6] =
     ["client_hello_bytes", "handshake_bytes", "handshake_records", "certificates", "sni_bytes", "name_bytes"];
 
@@ -82,7 +90,7 @@ impl Tls {
                 return Err(PluginError::settings(format!("`{name}` is {value}; give {least} to {most}")));
             }
         }
-        Ok(Self { limits, bounds: Vec::new() })
+        Ok(Self { limits, ids: Vec::new() })
     }
 
     fn walk<'a>(&self, stream: &StreamView<'a>, direction: Direction, retried: bool) -> Walk<'a> {
@@ -94,6 +102,13 @@ impl Tls {
             &self.limits,
         )
     }
+}
+
+/// Where a handshake takes place.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    server_port: u16,
+    tcp: bool,
 }
 
 /// Whether a direction is a client's by its handshake.
@@ -117,11 +132,11 @@ fn is_ripe(message: &Message<'_>, walk: &Walk<'_>, limit: usize) -> bool {
 
 impl ProtocolTemplate for Tls {
     fn fields(&self) -> Vec<FieldSpec> {
-        BOUNDS.map(|setting| FieldSpec::limit("tls", setting)).to_vec()
+        BOUNDS.map(|setting| FieldSpec::limit("tls", setting)).into_iter().chain(Facts::specs()).collect()
     }
 
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
-        self.bounds = ids.to_vec();
+        self.ids = ids.to_vec();
         Ok(())
     }
 
@@ -154,26 +169,28 @@ impl ProtocolTemplate for Tls {
         } else {
             (Direction::Forward, forward, backward)
         };
+        let server_port = if reversed { stream.originator_port } else { stream.responder_port };
+        let place = Place { server_port, tcp: true };
         let retry = server.message(SERVER_HELLO).is_some_and(|message| is_retry(&message));
         if retry {
             client = self.walk(stream, client_side, true);
             server = self.walk(stream, client_side.reverse(), true);
         }
         if self.limits.record_lengths == 0 && !retry && self.has_all(&client, &server) {
-            self.write(&client, &server, retry, out);
+            self.write(&client, &server, retry, place, out);
             return Ok(Progress::Done);
         }
         if !(client.is_over() && server.is_over()) {
             // Reading certificates is what costs: it is done once, when the handshake is over or no more of it will come.
             // Where the sides are turned round, and a SYN says otherwise, later parses would take each for the other.
             if !retry && !reversed && self.is_over(&client, &server) {
-                self.write(&client, &server, false, out);
+                self.write(&client, &server, false, place, out);
                 out.frames(Direction::Forward, RECORDS);
                 out.frames(Direction::Backward, RECORDS);
             }
             return Ok(Progress::More { forward: client.wanted, backward: server.wanted });
         }
-        self.write(&client, &server, retry, out);
+        self.write(&client, &server, retry, place, out);
         self.write_records(&client, &server, out);
         Ok(Progress::Done)
     }
@@ -195,7 +212,8 @@ impl ProtocolTemplate for Tls {
         let [client, server] = [Direction::Forward, Direction::Backward]
             .map(|side| Walk::of_messages(stream.bytes(side), stream.ended(side), &self.limits));
         let retry = server.message(SERVER_HELLO).is_some_and(|message| is_retry(&message));
-        self.write(&client, &server, retry, out);
+        let place = Place { server_port: stream.responder_port, tcp: stream.carrier == Carrier::Tcp };
+        self.write(&client, &server, retry, place, out);
         let whole = !retry && self.has_all(&client, &server);
         let more = Progress::More { forward: client.wanted, backward: server.wanted };
         Ok(Some(if whole { Progress::Done } else { more }))
@@ -237,19 +255,20 @@ impl Tls {
     }
 
     /// Writes what the handshake shows, the client being the originator.
-    fn write<'a>(&self, client: &Walk<'a>, server: &Walk<'a>, retry: bool, out: &mut RecordSink<'_>) {
+    fn write<'a>(&self, client: &Walk<'a>, server: &Walk<'a>, retry: bool, place: Place, out: &mut RecordSink<'_>) {
         let client_hello = self.write_client(client, out);
-        let server_hello = self.write_server(server, client_hello.as_ref(), retry, out);
+        let (server_hello, resumed) = self.write_server(server, client_hello.as_ref(), retry, out).unzip();
         let is_13 = server_hello.as_ref().is_some_and(Server::is_13);
-        let wanted = self.limits.certificates > 0;
-        let (mut chain_is_cut, mut names_are_cut) = (false, false);
-        if let Some(message) = server.message(CERTIFICATE).filter(|m| wanted && is_ripe(m, server, usize::MAX)) {
-            let sni = client_hello.as_ref().map_or(&[][..], |hello| hello.sni);
-            if let Some(certificate) = Certificate::read(&message, sni, &self.limits) {
-                out.mark(Mark::Certificate, Direction::Backward, message.record);
-                out.record(&certificate.record());
-                (chain_is_cut, names_are_cut) = (certificate.chain_is_cut, certificate.names_are_cut());
-            }
+        let sni = client_hello.as_ref().map_or(&[][..], |hello| hello.sni);
+        let message = self.certificate_of(server);
+        let certificate = message.and_then(|message| {
+            let certificate = Certificate::read(&message, sni, &self.limits)?;
+            out.mark(Mark::Certificate, Direction::Backward, message.record);
+            Some(certificate)
+        });
+        let info = certificate.as_ref().map(Certificate::record);
+        if let Some(info) = &info {
+            out.record(info);
         }
         // In TLS 1.3 the server encrypts first, before that the client.
         let sides = [(Direction::Forward, client), (Direction::Backward, server)];
@@ -262,11 +281,72 @@ impl Tls {
             hello.is_some_and(|hello| hello.len > self.limits.client_hello_bytes),
             client.is_too_long() || server.is_too_long(),
             client.too_spread || server.too_spread,
-            chain_is_cut,
-            client_hello.is_some_and(|hello| hello.sni_is_cut),
-            names_are_cut,
+            certificate.as_ref().is_some_and(|certificate| certificate.chain_is_cut),
+            client_hello.as_ref().is_some_and(|hello| hello.sni_is_cut),
+            certificate.as_ref().is_some_and(Certificate::names_are_cut),
         ];
-        out.fields(&self.bounds, &reached.map(|reached| reached.then_some(Value::U64(1))));
+        out.fields(&self.ids, &reached.map(|reached| reached.then_some(Value::U64(1))));
+        let prints = self.prints(server_hello.as_ref(), retry, certificate.as_ref());
+        let mut facts = Facts::default();
+        facts.text(Fact::ServerPrint, prints[0].as_deref());
+        facts.text(Fact::CertificatePrint, prints[1].as_deref());
+        facts.text(Fact::Resumed, resumed.flatten().map(Resumed::name));
+        if let Some(hello) = &client_hello {
+            let agreed = server_hello.as_ref().is_some_and(|server| is_post_quantum(server.key_share));
+            let offered = hello.key_shares.iter().any(|group| is_post_quantum(*group));
+            facts.count(Fact::PostQuantum, if agreed { 2 } else { u64::from(offered) });
+            facts.text(Fact::Dns, resolver::ground(hello, place.server_port, place.tcp));
+        }
+        facts.text(Fact::Tor, tor::ground(client_hello.as_ref(), info.as_ref()));
+        facts.count(Fact::HandshakeStamps, server_hello.as_ref().map_or(0, |hello| hello.stamps));
+        if let Some(certificate) = &certificate {
+            facts.count(Fact::ChainBreaks, certificate.breaks);
+            facts.count(Fact::CertificateStamps, certificate.stamps());
+        }
+        // All of it is encrypted in TLS 1.3.
+        let staple = server.message(CERTIFICATE_STATUS).filter(|_| !is_13).and_then(|staple| Staple::read(staple.body));
+        if let Some(staple) = staple {
+            facts.text(Fact::Staple, staple.status);
+            facts.count(Fact::StapleStamps, staple.stamps);
+        }
+        facts.count(Fact::Requested, u64::from(server.message(CERTIFICATE_REQUEST).is_some()));
+        let shown = self.certificate_of(client).map(|message| Certificate::read(&message, &[], &self.limits));
+        let shown_info = shown.as_ref().and_then(Option::as_ref).map(Certificate::record);
+        if shown.is_some() {
+            facts.number(Fact::ClientChain, shown_info.map_or(0, |info| info.chain_len.into()));
+        }
+        if let Some(info) = shown_info.filter(|info| info.parsed) {
+            facts.bytes(Fact::ClientSubject, info.subject);
+            facts.bytes(Fact::ClientIssuer, info.issuer);
+            facts.count(Fact::ClientSelfSigned, info.self_signed.into());
+            facts.number(Fact::ClientNotBefore, info.not_before);
+            facts.number(Fact::ClientNotAfter, info.not_after);
+        }
+        facts.write(self.ids.get(BOUNDS.len()..).unwrap_or_default(), out);
+    }
+
+    /// Fingerprints of the server's hello and certificate, where they are asked for.
+    fn prints(
+        &self,
+        hello: Option<&Server<'_>>,
+        retry: bool,
+        certificate: Option<&Certificate<'_>>,
+    ) -> [Option<String>; 2] {
+        if !self.limits.fingerprints {
+            return [None, None];
+        }
+        [
+            hello.map(|hello| server_print(&hello.record(false, retry))),
+            certificate.and_then(|it| certificate_print(&it.record(), it.extension_kinds())),
+        ]
+    }
+
+    /// The Certificate message of one side, where certificates are read and this one is ripe.
+    fn certificate_of<'w>(&self, walk: &'w Walk<'_>) -> Option<Message<'w>> {
+        if self.limits.certificates == 0 {
+            return None;
+        }
+        walk.message(CERTIFICATE).filter(|message| is_ripe(message, walk, usize::MAX))
     }
 
     /// Writes the first ClientHello: the fingerprints are over it, whatever a HelloRetryRequest makes of the second.
@@ -288,21 +368,22 @@ impl Tls {
         Some(client)
     }
 
-    /// Writes the ServerHello behind a HelloRetryRequest where there is one, else the first.
+    /// Writes the ServerHello behind a HelloRetryRequest where there is one, else the first; also says what it resumes by.
     fn write_server<'w>(
         &self,
         walk: &'w Walk<'_>,
         client: Option<&Client<'_>>,
         retry: bool,
         out: &mut RecordSink<'_>,
-    ) -> Option<Server<'w>> {
+    ) -> Option<(Server<'w>, Option<Resumed>)> {
         let mut hellos = walk.messages().filter(|message| message.kind == SERVER_HELLO && message.is_complete());
         let first = hellos.next()?;
         let message = if retry { hellos.find(|message| !is_retry(message)).unwrap_or(first) } else { first };
         let server = Server::read(&message)?;
         out.mark(Mark::ServerHello, Direction::Backward, message.record);
-        out.record(&server.record(client, walk, retry));
-        Some(server)
+        let resumed = server.resumed_by(client, walk);
+        out.record(&server.record(resumed.is_some(), retry));
+        Some((server, resumed))
     }
 
     fn write_records(&self, client: &Walk<'_>, server: &Walk<'_>, out: &mut RecordSink<'_>) {
@@ -692,7 +773,7 @@ mod tests {
         let written = entry["settings"].as_table().unwrap();
         let read: Limits = written.clone().try_into().unwrap();
         assert_eq!(read, Limits::default());
-        let keys = 7;
+        let keys = 8;
         assert_eq!(written.len(), keys, "a setting is missing in config/default.toml");
     }
 }

@@ -150,7 +150,7 @@ pub(crate) fn attribute(last: u8, value: &[u8]) -> Vec<u8> {
     der(0x31, &sequence(&[&der(6, &[0x55, 4, last]), value]))
 }
 
-fn name(organisation: &str, common_name: &str) -> Vec<u8> {
+pub(crate) fn name(organisation: &str, common_name: &str) -> Vec<u8> {
     let text = |text: &str| der(0x0c, text.as_bytes());
     sequence(&[&attribute(10, &text(organisation)), &attribute(3, &text(common_name))])
 }
@@ -168,6 +168,43 @@ pub(crate) fn public_key(algorithm: &[u8], bits: &[u8]) -> Vec<u8> {
 
 pub(crate) fn certificate_extension(oid: &[u8], body: &[u8]) -> Vec<u8> {
     sequence(&[&der(6, oid), &der(4, body)])
+}
+
+/// A list of so many certificate-transparency stamps, each as long as one with a signature of P-256 is.
+pub(crate) fn stamp_list(count: usize) -> Vec<u8> {
+    let signature = vec16(&[9; 70]);
+    let stamp = [&[0][..], &[7; 32], &[0; 8], &vec16(&[]), &[4, 3], &signature].concat();
+    vec16(&vec16(&stamp).repeat(count))
+}
+
+/// The extension of a certificate that holds them.
+pub(crate) fn stamps_extension(count: usize) -> Vec<u8> {
+    certificate_extension(&[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2], &der(4, &stamp_list(count)))
+}
+
+/// An OCSP response about one certificate: this tag as its status, and so many stamps.
+pub(crate) fn ocsp_response(status: u8, stamps: usize) -> Vec<u8> {
+    let time = der(0x18, b"20240101000000Z");
+    let revoked = if status == 0xa1 { time.clone() } else { Vec::new() };
+    let certificate = sequence(&[&algorithm(&[0x2b, 14, 3, 2, 26], &der(5, &[])), &der(4, &[1]), &der(4, &[2])]);
+    let stamped = match stamps {
+        0 => Vec::new(),
+        _ => {
+            let list = der(4, &stamp_list(stamps));
+            let extension = certificate_extension(&[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 5], &list);
+            der(0xa1, &der(0x30, &extension))
+        }
+    };
+    let single = sequence(&[&certificate, &der(status, &revoked), &time, &der(0xa0, &time), &stamped]);
+    let data = sequence(&[&der(0xa2, &der(4, &[3; 20])), &time, &sequence(&[&single])]);
+    let basic = sequence(&[&data, &algorithm(SHA256_RSA, &der(5, &[])), &der(3, &[0, 1])]);
+    let bytes = sequence(&[&der(6, &[0x2b, 6, 1, 5, 5, 7, 48, 1, 1]), &der(4, &basic)]);
+    sequence(&[&der(10, &[0]), &der(0xa0, &bytes)])
+}
+
+/// A CertificateStatus message with one response.
+pub(crate) fn status_message(response: &[u8]) -> Vec<u8> {
+    message(22, &[&[1][..], &(response.len() as u32).to_be_bytes()[1..], response].concat())
 }
 
 /// The values that a certificate is made of, each whole; `extensions` are what is in their list.

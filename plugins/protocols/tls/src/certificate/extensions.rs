@@ -5,6 +5,7 @@ use super::name::Name;
 use super::oid;
 use super::text::Text;
 use crate::der::{Reader, Value, tag};
+use crate::server::stamps;
 use crate::template::Limits;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -19,6 +20,8 @@ pub(super) struct Extensions {
     pub(super) coverage: Coverage,
     pub(super) is_ca: bool,
     pub(super) ct_stamps: bool,
+    /// How many of them there are.
+    pub(super) stamps: u64,
     pub(super) has_policies: bool,
     pub(super) has_revocation: bool,
 }
@@ -63,7 +66,10 @@ impl Extensions {
             }
             oid::BASIC_CONSTRAINTS => self.is_ca = is_ca(value).unwrap_or(false),
             oid::AUTHORITY_ACCESS => self.has_revocation |= has_ocsp(value).unwrap_or(false),
-            oid::TRANSPARENCY => self.ct_stamps = true,
+            oid::TRANSPARENCY => {
+                self.ct_stamps = true;
+                self.stamps = wrapped_stamps(value);
+            }
             oid::POLICIES => self.has_policies = true,
             oid::CRL_POINTS => self.has_revocation = true,
             _ => {}
@@ -84,6 +90,11 @@ impl Extensions {
             }
         }
     }
+}
+
+/// How many certificate-transparency stamps are in an extension: their list stands in an octet string of its own.
+pub(super) fn wrapped_stamps(value: &[u8]) -> u64 {
+    Reader(value).value_of(tag::OCTET_STRING).map_or(0, |list| stamps(list.content))
 }
 
 /// Tags of general names (RFC 5280 section 4.2.1.6).

@@ -6,11 +6,13 @@
 //! * `name` writes distinguished names as text, `text` bounds it, `oid` tells object identifiers.
 //! * `key` reads public keys and signature algorithms, `time` times.
 //! * `extensions` reads what the extensions say, `host` which names cover a host.
+//! * `ocsp` reads what the server has brought along about revocation.
 
 mod extensions;
 mod host;
 mod key;
 mod name;
+mod ocsp;
 mod oid;
 #[cfg(test)]
 mod oracle;
@@ -25,6 +27,7 @@ use extensions::Extensions;
 use host::Host;
 use key::Algorithm;
 use name::Name;
+pub(crate) use ocsp::Staple;
 use sha2::{Digest, Sha256};
 use veilwatch_core::record::CertificateInfo;
 
@@ -37,10 +40,14 @@ pub(crate) struct Certificate<'a> {
     chain_len: u8,
     chain_bytes: u32,
     leaf_bytes: u32,
+    /// The server's certificate as it was sent.
+    der: &'a [u8],
     sha256: [u8; 32],
     leaf: Option<Leaf<'a>>,
     /// There were more certificates than are counted.
     pub(crate) chain_is_cut: bool,
+    /// Certificates that the next one did not issue, by its name; one that cannot be read was issued by none and issues none.
+    pub(crate) breaks: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -72,17 +79,42 @@ impl<'a> Certificate<'a> {
             chain_len: 1,
             chain_bytes: chain_bytes as u32,
             leaf_bytes: leaf_bytes as u32,
+            der,
             sha256: Sha256::digest(der).into(),
             leaf: Leaf::read(der, sni, limits),
             chain_is_cut: false,
+            breaks: 0,
         };
+        let mut issuer = None;
         while usize::from(certificate.chain_len) < limits.certificates
-            && chain.three().and_then(|len| chain.take(len)).is_some()
+            && let Some(next) = chain.three().and_then(|len| chain.take(len))
         {
+            // Most chains have several, but a server's certificate alone needs no second look.
+            if certificate.chain_len == 1 {
+                issuer = issuer_and_subject(der).map(|names| names[0]);
+            }
+            let names = issuer_and_subject(next);
+            let is_issued = issuer.is_some() && issuer == names.map(|names| names[1]);
+            certificate.breaks += u64::from(!is_issued);
+            issuer = names.map(|names| names[0]);
             certificate.chain_len = certificate.chain_len.saturating_add(1);
         }
         certificate.chain_is_cut = usize::from(certificate.chain_len) >= limits.certificates && chain.three().is_some();
         Some(certificate)
+    }
+
+    /// Reads one certificate by itself.
+    pub(crate) fn of_one(der: &'a [u8], limits: &Limits) -> Option<Self> {
+        Some(Self {
+            chain_len: 1,
+            chain_bytes: der.len() as u32,
+            leaf_bytes: der.len() as u32,
+            der,
+            sha256: Sha256::digest(der).into(),
+            leaf: Some(Leaf::read(der, &[], limits)?),
+            chain_is_cut: false,
+            breaks: 0,
+        })
     }
 
     /// Whether a name was longer than what is kept of it.
@@ -90,6 +122,17 @@ impl<'a> Certificate<'a> {
         self.leaf
             .as_ref()
             .is_some_and(|leaf| leaf.subject.is_cut || leaf.issuer.is_cut || leaf.extensions.names.first_is_cut)
+    }
+
+    /// Object identifiers of the extensions of the server's certificate, in their order and as they are encoded; they are
+    /// read anew, because hardly anybody asks.
+    pub(crate) fn extension_kinds(&self) -> Vec<&'a [u8]> {
+        extension_kinds(self.der).unwrap_or_default()
+    }
+
+    /// Certificate-transparency stamps in the server's certificate.
+    pub(crate) fn stamps(&self) -> u64 {
+        self.leaf.as_ref().map_or(0, |leaf| leaf.extensions.stamps)
     }
 
     /// The typed record.
@@ -178,10 +221,36 @@ impl<'a> Leaf<'a> {
     }
 }
 
+fn extension_kinds(der: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut body = Reader(der).sequence()?.sequence()?;
+    let mut list = loop {
+        let value = body.value()?;
+        if value.is_context() && value.tag == 3 {
+            break value.reader().sequence()?;
+        }
+    };
+    let mut kinds = Vec::new();
+    while let Some(kind) = list.sequence().and_then(|mut parts| parts.primitive()) {
+        kinds.push(kind);
+    }
+    Some(kinds)
+}
+
+/// Issuer and subject of a certificate as they are encoded, which is how one name is held against the other.
+fn issuer_and_subject(der: &[u8]) -> Option<[&[u8]; 2]> {
+    let mut body = Reader(der).sequence()?.sequence()?;
+    body.optional(0)?;
+    body.value_of(tag::INTEGER)?;
+    body.sequence()?;
+    let issuer = body.sequence()?.0;
+    body.sequence()?;
+    Some([issuer, body.sequence()?.0])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{certificate, certificate_message};
+    use crate::testing::{CertificateParts, certificate, certificate_message, name, stamps_extension};
 
     fn read<'a>(message: &'a [u8], sni: &[u8]) -> Option<Certificate<'a>> {
         let len = u32::from_be_bytes([0, message[1], message[2], message[3]]) as usize;
@@ -245,6 +314,40 @@ mod tests {
         let certificate = read(&chain[..chain.len() - 1], b"www.example.org").unwrap();
         let info = certificate.record();
         assert_eq!((info.chain_len, info.parsed, info.matches_sni), (1, true, true));
+    }
+
+    #[test]
+    fn a_chain_is_in_order_or_is_not() {
+        let leaf = CertificateParts::new("www.example.org", &[]);
+        let mut middle = CertificateParts::new("Root", &[]);
+        (middle.subject, middle.issuer) = (leaf.issuer.clone(), name("Top", "Top"));
+        let mut top = CertificateParts::new("Top", &[]);
+        (top.subject, top.issuer) = (middle.issuer.clone(), middle.issuer.clone());
+        let [leaf, middle, top] = [leaf, middle, top].map(|parts| parts.build());
+        for (chain, breaks) in [
+            (&[&leaf[..]][..], 0),
+            (&[&leaf, &middle, &top], 0),
+            (&[&leaf, &top, &middle], 2),
+            (&[&leaf, &middle, &middle, &top], 1),
+            (&[&leaf, b"junk", &top], 2),
+            (&[b"junk", b"junk"], 1),
+        ] {
+            assert_eq!(read(&certificate_message(chain), b"").unwrap().breaks, breaks);
+        }
+    }
+
+    #[test]
+    fn stamps_are_counted() {
+        use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
+        for count in [1, 3] {
+            let mut parts = CertificateParts::new("www.example.org", &[]);
+            parts.extensions = stamps_extension(count);
+            let der = parts.build();
+            let theirs = X509Certificate::from_der(&der).unwrap().1;
+            let ParsedExtension::SCT(stamps) = theirs.extensions()[0].parsed_extension() else { panic!("no stamps") };
+            let message = certificate_message(&[&der]);
+            assert_eq!((read(&message, b"").unwrap().stamps(), stamps.len()), (count as u64, count));
+        }
     }
 
     #[test]

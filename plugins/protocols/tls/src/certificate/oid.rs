@@ -53,6 +53,8 @@ pub(super) const CRL_POINTS: &[u8] = oid!(2, 5, 29, 31);
 pub(super) const POLICIES: &[u8] = oid!(2, 5, 29, 32);
 /// RFC 6962 section 3.3.
 pub(super) const TRANSPARENCY: &[u8] = oid!(1, 3, 6, 1, 4, 1, 11129, 2, 4, 2);
+/// The same in an OCSP response.
+pub(super) const OCSP_TRANSPARENCY: &[u8] = oid!(1, 3, 6, 1, 4, 1, 11129, 2, 4, 5);
 /// Public keys (RFC 3279, RFC 5480, RFC 8410).
 pub(super) const RSA: &[u8] = oid!(1, 2, 840, 113549, 1, 1, 1);
 pub(super) const RSA_PSS: &[u8] = oid!(1, 2, 840, 113549, 1, 1, 10);

@@ -4,7 +4,7 @@
 
 mod tests;
 
-use super::extensions::{Extensions, Names};
+use super::extensions::{Extensions, Names, wrapped_stamps};
 use super::host::Host;
 use super::name::Name;
 use super::{Leaf, SERIAL_BYTES};
@@ -114,7 +114,11 @@ fn extensions(certificate: &X509Certificate<'_>, subject: &Name, sni: &[u8], lim
                 };
                 read.has_revocation |= access.is_ok_and(ocsp);
             }
-            oid::TRANSPARENCY => read.ct_stamps = true,
+            oid::TRANSPARENCY => {
+                read.ct_stamps = true;
+                // What theirs reads of a damaged list is another matter; a test holds sound ones against it.
+                read.stamps = wrapped_stamps(extension.value);
+            }
             oid::POLICIES => read.has_policies = true,
             oid::CRL_POINTS => read.has_revocation = true,
             _ => {}
