@@ -1,0 +1,115 @@
+use super::payload::{PacketWarning, Told};
+use super::streams::Streams;
+use crate::engine::Pipeline;
+use veilwatch_core::packet::dissect::{Address, Checksum, Datum, Dissected, PacketTree, Surroundings, dissect};
+use veilwatch_core::packet::{Packet, decode};
+use veilwatch_core::tables::{Tables, Transport};
+
+/// One packet as people see it.
+#[derive(Debug, Clone)]
+pub struct PacketView<'a> {
+    /// The packet.
+    pub packet: Packet<'a>,
+    /// Nanoseconds since the first packet of the capture; a broken clock may go back.
+    pub since_ns: i128,
+    /// Who sent it.
+    pub src: Option<Address>,
+    /// For whom it is.
+    pub dst: Option<Address>,
+    /// Ports, where the transport has some.
+    pub ports: Option<(u16, u16)>,
+    /// The innermost layer that is no template's, such as `TCP` or `ARP`.
+    pub layer: String,
+    /// The template that reads its payload, by the id of its instance.
+    pub template: Option<String>,
+    /// What the responder's port usually stands for; where that has no name, the other one.
+    pub service: Option<String>,
+    /// What it says, on one line.
+    pub info: String,
+    /// Every checksum that was looked at.
+    pub checksums: Vec<Checksum>,
+    /// The type of file that begins in it.
+    pub file_type: Option<String>,
+    /// Warnings that fit it.
+    pub warnings: Vec<PacketWarning>,
+    /// All of it.
+    pub tree: PacketTree,
+}
+
+impl PacketView<'_> {
+    /// What it is in a word: the template that reads it, else its innermost layer.
+    pub fn protocol(&self) -> &str {
+        self.template.as_deref().unwrap_or(&self.layer)
+    }
+}
+
+/// Makes views of packets, and remembers the beginnings of the flows that it has seen.
+pub struct Browser<'p> {
+    pub(super) pipeline: &'p Pipeline,
+    tables: Tables,
+    pub(super) streams: Streams,
+    begin_ns: Option<u64>,
+}
+
+impl<'p> Browser<'p> {
+    /// A browser with a pipeline's templates.
+    pub fn new(pipeline: &'p Pipeline, tables: Tables) -> Self {
+        Self { pipeline, tables, streams: Streams::new(&pipeline.config().flows), begin_ns: None }
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Takes a packet in that nobody asked for, so that later ones of its flow are understood.
+    pub fn pass(&mut self, packet: &Packet<'_>) {
+        self.begin_ns.get_or_insert(packet.time_ns);
+        if let Ok(decoded) = decode(packet) {
+            self.streams.take(packet.number, &decoded, self.pipeline.templates());
+        }
+    }
+
+    /// Takes a packet in, and shows it.
+    pub fn view<'a>(&mut self, packet: &Packet<'a>) -> PacketView<'a> {
+        let begin_ns = *self.begin_ns.get_or_insert(packet.time_ns);
+        let decoded = decode(packet).ok();
+        let spot = decoded.as_ref().map(|decoded| self.streams.take(packet.number, decoded, self.pipeline.templates()));
+        let [first_seq, first_ack] = spot.as_ref().map_or([None; 2], |spot| spot.first);
+        let around = Surroundings { tables: &self.tables, begin_ns, first_seq, first_ack };
+        let Dissected { mut drawing, outline } = dissect(packet, &around);
+        let mut told = Told::default();
+        if let Some(payload) = &outline.payload {
+            let flow = spot.as_ref().zip(decoded.as_ref());
+            told = self.payload(payload, flow, &mut drawing);
+        }
+        let service = outline.ports.and_then(|(src, dst)| {
+            let transport = Transport::of_protocol(outline.transport.unwrap_or_default());
+            let responder = spot.as_ref().map_or(dst, |spot| spot.service);
+            let other = if responder == dst { src } else { dst };
+            let name = |port| self.tables.service_name(transport, port);
+            name(responder).or_else(|| name(other)).map(str::to_owned)
+        });
+        if let Some(service) = &service {
+            drawing.leaf("service", "Usual service", service, Datum::Words, None);
+        }
+        let info = match (outline.ports, told.words.is_empty()) {
+            (Some((src, dst)), false) => format!("{src} → {dst} {}", told.words),
+            _ => outline.info,
+        };
+        PacketView {
+            packet: *packet,
+            since_ns: i128::from(packet.time_ns) - i128::from(begin_ns),
+            src: outline.src,
+            dst: outline.dst,
+            ports: outline.ports,
+            layer: outline.protocol,
+            template: told.template,
+            service,
+            info,
+            checksums: outline.checksums,
+            file_type: told.file_type,
+            warnings: told.warnings,
+            tree: drawing.finish(),
+        }
+    }
+}
