@@ -1,5 +1,5 @@
 use super::payload::{PacketWarning, Told};
-use super::streams::Streams;
+use super::streams::{Bitten, Streams};
 use crate::engine::Pipeline;
 use veilwatch_core::packet::dissect::{Address, Checksum, Datum, Dissected, PacketTree, Surroundings, dissect};
 use veilwatch_core::packet::{Packet, decode};
@@ -55,6 +55,11 @@ impl<'p> Browser<'p> {
     /// A browser with a pipeline's templates.
     pub fn new(pipeline: &'p Pipeline, tables: Tables) -> Self {
         Self { pipeline, tables, streams: Streams::new(&pipeline.config().flows), begin_ns: None }
+    }
+
+    /// How often its bounds bit.
+    pub fn bitten(&self) -> Bitten {
+        self.streams.bitten
     }
 
     pub(super) fn tables(&self) -> &Tables {

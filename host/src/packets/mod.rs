@@ -19,8 +19,11 @@ mod numbers;
 mod payload;
 mod read;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use browser::{Browser, PacketView};
 pub use numbers::{Numbers, NumbersError};
 pub use payload::PacketWarning;
 pub use read::{Outcome, PacketSink, ReadOptions, read};
+pub use streams::Bitten;

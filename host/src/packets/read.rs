@@ -1,4 +1,4 @@
-use super::{Browser, Numbers, PacketView};
+use super::{Bitten, Browser, Numbers, PacketView};
 use crate::engine::{Pipeline, Progress, RunError};
 use crate::filter::Passage;
 use crate::source::{Damage, Source};
@@ -31,6 +31,8 @@ pub struct Outcome {
     pub interrupted: bool,
     /// Packets of link types for which the capture filter cannot be compiled, with why.
     pub unfilterable: BTreeMap<u16, (u64, String)>,
+    /// How often bounds bit.
+    pub bitten: Bitten,
 }
 
 impl Outcome {
@@ -49,6 +51,7 @@ impl Outcome {
                 self.packets
             ));
         }
+        lines.extend(self.bitten.warnings());
         if self.interrupted {
             lines.push("interrupted: these are the packets so far".into());
         }
@@ -115,5 +118,6 @@ pub fn read(
         recycled = Some(block);
     }
     sink.flush()?;
+    outcome.bitten = browser.bitten();
     Ok(outcome)
 }

@@ -40,6 +40,44 @@ pub(super) struct Streams {
     /// Bytes that beginnings hold.
     held: usize,
     spare: Spare,
+    pub(super) bitten: Bitten,
+}
+
+/// How often each bound bit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bitten {
+    /// Flows that were forgotten because there were too many.
+    pub flows_forgotten: u64,
+    /// Packets whose payload was not kept because beginnings held too many bytes.
+    pub without_room: u64,
+    /// Packets that were shown as a continuation because their flow's beginning had been drawn too often.
+    pub not_drawn: u64,
+}
+
+impl Bitten {
+    /// What a person must know of it, a line each.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        [
+            (
+                self.flows_forgotten,
+                format!("more than {FLOWS} flows at once"),
+                "flows, the oldest ones, were forgotten",
+            ),
+            (
+                self.without_room,
+                format!("beginnings of flows hold {BYTES} bytes"),
+                "packets are not kept for later ones",
+            ),
+            (
+                self.not_drawn,
+                format!("more than {DRAWINGS} packets at the beginning of a flow"),
+                "packets are named alone",
+            ),
+        ]
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, limit, words)| format!("limit reached: {limit}; {count} {words}"))
+    }
 }
 
 /// One flow.
@@ -131,7 +169,14 @@ fn carrier(protocol: u8) -> Carrier {
 impl Streams {
     pub(super) fn new(limits: &FlowLimits) -> Self {
         let limits = PrefixLimits { bytes: limits.prefix_bytes, waiting: limits.prefix_waiting };
-        Self { limits, flows: HashMap::new(), order: VecDeque::new(), held: 0, spare: Spare::default() }
+        Self {
+            limits,
+            flows: HashMap::new(),
+            order: VecDeque::new(),
+            held: 0,
+            spare: Spare::default(),
+            bitten: Bitten::default(),
+        }
     }
 
     /// Takes a packet in, and asks the templates where it brings something new of a flow that is nobody's yet.
@@ -144,6 +189,7 @@ impl Streams {
             {
                 let gone = self.flows.remove(&oldest);
                 self.held = self.held.saturating_sub(gone.map_or(0, |seen| seen.held()));
+                self.bitten.flows_forgotten += 1;
             }
             self.order.push_back(key);
         }
@@ -165,6 +211,7 @@ impl Streams {
             }
         }
         let fits = room >= packet.payload.len() && !packet.payload.is_empty();
+        self.bitten.without_room += u64::from(room < packet.payload.len());
         let offset = match packet.tcp {
             _ if !fits => None,
             Some(tcp) => {
@@ -185,7 +232,11 @@ impl Streams {
 
     /// Both beginnings of a packet's flow as they are now, where there is something of it to draw.
     pub(super) fn view(&mut self, spot: &Spot) -> Option<StreamView<'_>> {
-        let seen = self.flows.get_mut(&spot.key).filter(|seen| seen.drawings < DRAWINGS)?;
+        let seen = self.flows.get_mut(&spot.key)?;
+        if seen.drawings == DRAWINGS {
+            self.bitten.not_drawn += 1;
+            return None;
+        }
         seen.drawings += 1;
         Some(seen.view(&spot.key))
     }

@@ -34,15 +34,17 @@ pub(in crate::packet) fn in_protocol(protocol: u8, body: Bytes<'_>) -> Result<By
     inside(tunnel::inside_protocol(walk(), protocol, rest(body)))
 }
 
-/// The IP packet in a UDP payload, where its ports are a tunnel's and it looks like one, as for a [`super::Decoder`].
-pub(in crate::packet) fn in_ports(src_port: u16, dst_port: u16, body: Bytes<'_>) -> Option<Bytes<'_>> {
+/// The IP packet in a UDP payload, where its ports are a tunnel's and it looks like one, as for a [`super::Decoder`]; or
+/// that the tunnel carries something else.
+pub(in crate::packet) fn in_ports(src_port: u16, dst_port: u16, body: Bytes<'_>) -> Option<Result<Bytes<'_>, Skip>> {
     if !tunnel::may_be(src_port, dst_port) {
         return None;
     }
-    let (walk, inner) = tunnel::inside_ports(walk(), src_port, dst_port, rest(body))?.ok()?;
-    match ip::packet(walk, inner, &mut None) {
+    let found = tunnel::inside_ports(walk(), src_port, dst_port, rest(body))?;
+    let decoded = found.and_then(|(walk, inner)| ip::packet(walk, inner, &mut None).map(|_| ()));
+    match decoded {
         Err(Skip::Malformed) => None,
         Err(Skip::Truncated) if rest(body).is_whole() => None,
-        _ => Some((inner.data, inner.wire)),
+        _ => Some(inside(found)),
     }
 }

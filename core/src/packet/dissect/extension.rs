@@ -4,6 +4,7 @@ use super::ip;
 use super::part::Part;
 use super::tree::Datum;
 use super::walk::{Envelope, Next, Walk};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// One extension header.
 pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, kind: u8, part: Part<'a>, envelope: Envelope) -> Next<'a> {
@@ -36,7 +37,19 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, kind: u8, part: Part<'a>, envelo
             if let Some([kind, left]) = part.bytes::<2>(2) {
                 walk.draw.number("ipv6.routing.type", "Type", kind, part.range(2, 1));
                 walk.draw.number("ipv6.routing.segleft", "Segments left", left, part.range(3, 1));
-                envelope.routed |= left > 0;
+                if left > 0 {
+                    // Checksums cover the address at the end of the route.
+                    let at = match kind {
+                        0 | 2 => length.checked_sub(16),
+                        // Segments are listed from the last to the first (RFC 8754).
+                        4 => Some(8),
+                        _ => None,
+                    };
+                    match at.filter(|at| *at >= 8).and_then(|at| part.bytes::<16>(at)) {
+                        Some(last) => envelope.dst = IpAddr::V6(Ipv6Addr::from(last)),
+                        None => envelope.routed = true,
+                    }
+                }
             }
         }
         44 => {

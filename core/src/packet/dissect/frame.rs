@@ -15,13 +15,13 @@ impl<'a> Walk<'_, 'a> {
             draw.leaf(field, label, value, Datum::Number(number), None);
         };
         said(draw, "frame.number", "Number", &packet.number.to_string(), packet.number);
-        let time = format!("{}.{:09} s", packet.time_ns / SECOND, packet.time_ns % SECOND);
-        draw.leaf("frame.time_epoch", "Time since 1970", &time, Datum::Words, None);
+        let time = format!("{}.{:09}", packet.time_ns / SECOND, packet.time_ns % SECOND);
+        draw.leaf("frame.time_epoch", "Seconds since 1970", &time, Datum::Words, None);
         // A broken clock may go back.
         let since = i128::from(packet.time_ns) - i128::from(self.around.begin_ns);
         let (sign, since) = (if since < 0 { "-" } else { "" }, since.unsigned_abs());
-        let time = format!("{sign}{}.{:09} s", since / u128::from(SECOND), since % u128::from(SECOND));
-        draw.leaf("frame.time_relative", "Time since the first packet", &time, Datum::Words, None);
+        let time = format!("{sign}{}.{:09}", since / u128::from(SECOND), since % u128::from(SECOND));
+        draw.leaf("frame.time_relative", "Seconds since the first packet", &time, Datum::Words, None);
         said(draw, "frame.len", "Length on the wire", &packet.wire_len.to_string(), packet.wire_len.into());
         said(draw, "frame.cap_len", "Captured length", &captured.to_string(), captured as u64);
         let link = format!("{} ({})", packet.link.0, packet.link);

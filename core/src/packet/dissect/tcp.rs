@@ -37,7 +37,7 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelo
     let be32 = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     let length = usize::from(head[12] >> 4) * 4;
     let (src, dst, seq, ack) = (be16(0), be16(2), be32(4), be32(8));
-    let flags = be16(12) & 0x01ff;
+    let flags = be16(12) & 0x0fff;
     let words = flag_words(flags);
     let payload = part.wire.saturating_sub(length);
     let status = verify(part, &envelope);
@@ -71,6 +71,7 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelo
     walk.draw.named("tcp.hdr_len", "Header length", length as u64, lie, part.range(12, 1));
     let value = format!("{flags:#05x} ({words})");
     walk.draw.open("tcp.flags", "Flags", &value, Datum::Number(flags.into()), Some(part.range(12, 2)));
+    walk.draw.number("tcp.flags.res", "Reserved", flags >> FLAGS.len(), part.range(12, 1));
     for (at, (field, label, _)) in FLAGS.iter().enumerate() {
         let set = flags >> (FLAGS.len() - 1 - at) & 1 != 0;
         walk.draw.flag(field, label, set, part.range(if at == 0 { 12 } else { 13 }, 1));

@@ -72,7 +72,7 @@ pub(super) fn gre<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelop
     const SEQUENCE: u16 = 0x1000;
     const VERSION: u16 = 0x0007;
     let (Some(flags), Some(kind)) = (part.be16(0), part.be16(2)) else { return walk.cut("gre", "GRE", part, FIXED) };
-    let usual = flags & (ROUTE | VERSION) == 0 && !matches!(kind, 0x88be | 0x22eb | 0x883e | 0x880b | ..0x0600);
+    let usual = flags & (ROUTE | VERSION) == 0 && !matches!(kind, 0x883e | 0x880b | ..0x0600);
     if !usual || envelope.fragment {
         return walk.by_name("gre", "GRE", part, steps::in_protocol(47, part.step()));
     }
@@ -92,14 +92,28 @@ pub(super) fn gre<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelop
     }
     walk.draw.close();
     walk.say("GRE", format!("protocol {kind:#06x} {name}").trim_end().to_owned());
-    Next::Ether(kind, body)
+    match kind {
+        // ERSPAN: a mirrored frame, bare in type I.
+        0x88be if flags & SEQUENCE == 0 => ether::frame(walk, body),
+        0x88be => mirrored(walk, body, 8),
+        // Type III: eight bytes more where the last bit says so.
+        0x22eb => mirrored(walk, body, if body.byte(11).is_some_and(|last| last & 1 != 0) { 20 } else { 12 }),
+        _ => Next::Ether(kind, body),
+    }
+}
+
+/// A mirrored frame behind a header of so many bytes.
+fn mirrored<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, header: usize) -> Next<'a> {
+    let Some(body) = part.after(header) else { return walk.cut("erspan", "ERSPAN", part, header) };
+    walk.draw.leaf("erspan", "ERSPAN", "", Datum::Bytes, Some(part.range(0, header)));
+    ether::frame(walk, body)
 }
 
 /// A tunnel that goes by its UDP port, where it looks like one.
 pub(super) fn by_port<'a>(walk: &mut Walk<'_, 'a>, src: u16, dst: u16, body: Part<'a>) -> Option<Next<'a>> {
     const HEADER: usize = 8;
     const NAMED: u8 = 0x04;
-    let inner = body.found(steps::in_ports(src, dst, body.step())?);
+    let found = steps::in_ports(src, dst, body.step())?;
     let known = |port: u16| {
         Some(match port {
             4789 | 8472 => ("vxlan", "VXLAN"),
@@ -133,9 +147,6 @@ pub(super) fn by_port<'a>(walk: &mut Walk<'_, 'a>, src: u16, dst: u16, body: Par
             walk.draw.close();
             Some(Next::Ether(kind, frame))
         }
-        _ => {
-            walk.draw.leaf(field, label, "", Datum::Bytes, Some(body.at..inner.at));
-            Some(Next::Ip(inner))
-        }
+        _ => Some(walk.by_name(field, label, body, found)),
     }
 }

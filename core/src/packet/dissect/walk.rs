@@ -8,8 +8,9 @@ use crate::tables::Tables;
 use std::net::IpAddr;
 use std::ops::Range;
 
-/// Most headers of a packet; an attacker may well send hundreds.
-const LAYERS: usize = 64;
+/// Most headers of a packet: as many as the smallest extension headers fill the largest packet. An attacker may well send
+/// hundreds, and what the engine finds behind them must not be hidden here; the tree has bounds of its own.
+const LAYERS: usize = 8192;
 
 /// What comes next, and where.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +34,7 @@ pub(super) struct Envelope {
     pub(super) dst: IpAddr,
     /// It is a part of a packet.
     pub(super) fragment: bool,
-    /// The address that checksums cover may be another one: a route has others to come.
+    /// Nobody knows the address that checksums cover: a route of an unknown kind has others to come.
     pub(super) routed: bool,
 }
 
