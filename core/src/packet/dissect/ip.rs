@@ -38,7 +38,11 @@ fn version4<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>) -> Next<'a> {
     walk.draw.open("ip", "IPv4", &format!("{src} → {dst}"), Datum::Bytes, Some(header));
     let draw = &mut walk.draw;
     draw.number("ip.version", "Version", head[0] >> 4, part.range(0, 1));
-    let words = if length < V4 { "less than a header" } else { "" };
+    let words = match length {
+        ..V4 => "less than a header",
+        _ if length > part.data.len() => "more than there is",
+        _ => "",
+    };
     draw.named("ip.hdr_len", "Header length", length as u64, words, part.range(0, 1));
     draw.open(
         "ip.dsfield",
