@@ -1,8 +1,8 @@
 use super::payload::{PacketWarning, Told};
-use super::streams::{Bitten, Streams};
+use super::streams::{Bitten, Spot, Streams};
 use crate::engine::Pipeline;
 use veilwatch_core::packet::dissect::{Address, Checksum, Datum, Dissected, PacketTree, Surroundings, dissect};
-use veilwatch_core::packet::{Packet, decode};
+use veilwatch_core::packet::{Decoded, Outer, Packet};
 use veilwatch_core::tables::{Tables, Transport};
 
 /// One packet as people see it.
@@ -69,7 +69,7 @@ impl<'p> Browser<'p> {
     /// Takes a packet in that nobody asked for, so that later ones of its flow are understood.
     pub fn pass(&mut self, packet: &Packet<'_>) {
         self.begin_ns.get_or_insert(packet.time_ns);
-        if let Ok(decoded) = decode(packet) {
+        if let Some(decoded) = self.decode(packet) {
             self.streams.take(packet.number, &decoded, self.pipeline.templates());
         }
     }
@@ -77,22 +77,22 @@ impl<'p> Browser<'p> {
     /// Takes a packet in, and shows it.
     pub fn view<'a>(&mut self, packet: &Packet<'a>) -> PacketView<'a> {
         let begin_ns = *self.begin_ns.get_or_insert(packet.time_ns);
-        let decoded = decode(packet).ok();
+        let decoded = self.decode(packet);
         let spot = decoded.as_ref().map(|decoded| self.streams.take(packet.number, decoded, self.pipeline.templates()));
         let [first_seq, first_ack] = spot.as_ref().map_or([None; 2], |spot| spot.first);
         let around = Surroundings { tables: &self.tables, begin_ns, first_seq, first_ack };
         let Dissected { mut drawing, outline } = dissect(packet, &around);
+        let transport = Transport::of_protocol(outline.transport.unwrap_or_default());
+        let port = outline.ports.map_or(0, |ports| self.responder(spot.as_ref(), transport, ports));
         let mut told = Told::default();
         if let Some(payload) = &outline.payload {
             let flow = spot.as_ref().zip(decoded.as_ref());
-            told = self.payload(payload, flow, &mut drawing);
+            told = self.payload(payload, flow, port, &mut drawing);
         }
         let service = outline.ports.and_then(|(src, dst)| {
-            let transport = Transport::of_protocol(outline.transport.unwrap_or_default());
-            let responder = spot.as_ref().map_or(dst, |spot| spot.service);
-            let other = if responder == dst { src } else { dst };
+            let other = if port == dst { src } else { dst };
             let name = |port| self.tables.service_name(transport, port);
-            name(responder).or_else(|| name(other)).map(str::to_owned)
+            name(port).or_else(|| name(other)).map(str::to_owned)
         });
         if let Some(service) = &service {
             drawing.leaf("service", "Usual service", service, Datum::Words, None);
@@ -116,5 +116,19 @@ impl<'p> Browser<'p> {
             warnings: told.warnings,
             tree: drawing.finish(),
         }
+    }
+
+    /// A packet as the engine reads it, but for one in parts.
+    fn decode<'a>(&self, packet: &Packet<'a>) -> Option<Decoded<'a>> {
+        Outer::of(packet, self.pipeline.config().flows.nesting).decode().ok()
+    }
+
+    /// The responder's port. Where nobody saw who opened the flow, it is the one that has a service of its own, and not
+    /// only as one of a range.
+    fn responder(&self, spot: Option<&Spot>, transport: Transport, (src, dst): (u16, u16)) -> u16 {
+        let (guess, opened) = spot.map_or((dst, false), |spot| (spot.responder, spot.opened));
+        let other = if guess == dst { src } else { dst };
+        let own = |port| self.tables.service(transport, port).is_some_and(|entry| entry.first == entry.last);
+        if opened || own(guess) || !own(other) { guess } else { other }
     }
 }

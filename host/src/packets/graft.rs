@@ -35,29 +35,43 @@ struct Kept<'t> {
     depth: usize,
 }
 
-/// Draws what a packet brought of a tree, and returns the words for its line; nothing where it brought nothing.
+/// What a packet brought of a tree.
 ///
 /// A node belongs to the packets that brought its bytes; one that names none belongs to those of the node that it stands
 /// under, and one that has such nodes below it is shown as well.
-pub(super) fn graft(tree: &Tree, brought: &Brought, template: &str, draw: &mut PacketDrawing) -> Option<String> {
-    let kept = kept(tree, brought);
-    if kept.is_empty() {
-        return None;
+pub(super) struct Graft<'t> {
+    kept: Vec<Kept<'t>>,
+}
+
+impl<'t> Graft<'t> {
+    pub(super) fn of(tree: &'t Tree, brought: &Brought) -> Self {
+        Self { kept: kept(tree, brought) }
     }
-    let words = words(&kept);
-    let mut open = 0;
-    for Kept { node, bytes, depth } in kept {
-        while open > depth {
-            draw.close();
-            open -= 1;
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Draws it under what is open.
+    pub(super) fn draw(&self, template: &str, draw: &mut PacketDrawing) {
+        let mut open = 0;
+        for Kept { node, bytes, depth } in &self.kept {
+            while open > *depth {
+                draw.close();
+                open -= 1;
+            }
+            let field = format!("{template}.{}", slug(&node.label));
+            let datum = if node.value.is_empty() { Datum::Bytes } else { Datum::Words };
+            draw.open(field, &node.label, &node.value, datum, bytes.clone());
+            open += 1;
         }
-        let field = format!("{template}.{}", slug(&node.label));
-        let datum = if node.value.is_empty() { Datum::Bytes } else { Datum::Words };
-        draw.open(field, &node.label, &node.value, datum, bytes);
-        open += 1;
+        (0..open).for_each(|_| draw.close());
     }
-    (0..open).for_each(|_| draw.close());
-    Some(words)
+
+    /// The words of the packet's line: its messages, which are nodes with others below them, two levels deep at most.
+    pub(super) fn words(&self) -> String {
+        words(&self.kept)
+    }
 }
 
 fn kept<'t>(tree: &'t Tree, brought: &Brought) -> Vec<Kept<'t>> {
@@ -81,8 +95,6 @@ fn kept<'t>(tree: &'t Tree, brought: &Brought) -> Vec<Kept<'t>> {
     shown.map(|(node, _)| Kept { node, bytes: brought.part(node), depth: node.depth.into() }).collect()
 }
 
-/// The words of a packet's line: its messages, which are nodes with others below them, two levels deep at most, from the
-/// packet that brought their beginning.
 fn words(kept: &[Kept<'_>]) -> String {
     /// Messages that are told.
     const MOST: usize = 4;

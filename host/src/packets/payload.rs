@@ -1,9 +1,8 @@
 //! The payload in the tree: what templates make of it, and what the tables know of it.
 
 use super::browser::Browser;
-use super::graft::{Brought, graft};
+use super::graft::{Brought, Graft};
 use super::streams::{Spot, alone, ask};
-use crate::engine::Pipeline;
 use veilwatch_core::packet::Decoded;
 use veilwatch_core::packet::dissect::{Datum, PacketDrawing, Payload};
 use veilwatch_core::plugin::StreamView;
@@ -32,12 +31,34 @@ pub(super) struct Told {
     pub(super) warnings: Vec<PacketWarning>,
 }
 
+/// How a template was asked that knows nothing of the packet's flow.
+const ALONE: &str = ", this packet by itself";
+
+impl Told {
+    /// Draws what a packet brought of a template's tree, and says whether that is anything.
+    fn draw(&mut self, id: &str, tree: &Tree, brought: &Brought, how: &str, draw: &mut PacketDrawing) -> bool {
+        let graft = Graft::of(tree, brought);
+        if graft.is_empty() {
+            return false;
+        }
+        let failed = tree.failed.as_deref().map(|why| format!(", failed: {why}")).unwrap_or_default();
+        let value = format!("{} bytes{how}{failed}", brought.length);
+        draw.open(id.to_owned(), id, &value, Datum::Bytes, Some(brought.at..brought.at + brought.length));
+        graft.draw(id, draw);
+        draw.close();
+        self.words = graft.words();
+        self.template = Some(id.to_owned());
+        true
+    }
+}
+
 impl Browser<'_> {
-    /// Draws a payload.
+    /// Draws a payload; `port` is the responder's.
     pub(super) fn payload(
         &mut self,
         payload: &Payload<'_>,
         flow: Option<(&Spot, &Decoded<'_>)>,
+        port: u16,
         draw: &mut PacketDrawing,
     ) -> Told {
         let mut told = Told::default();
@@ -46,7 +67,7 @@ impl Browser<'_> {
             if !payload.bytes.is_empty() {
                 self.templates(payload, spot, packet, draw, &mut told);
             }
-            self.warnings(payload, spot, packet, draw, &mut told);
+            self.warnings(payload, (Transport::of_protocol(packet.protocol), port), draw, &mut told);
         }
         if told.template.is_none() && payload.wire_len > 0 {
             let there = payload.bytes.len();
@@ -74,44 +95,55 @@ impl Browser<'_> {
     ) {
         let pipeline = self.pipeline;
         let (templates, ids) = (pipeline.templates(), pipeline.template_ids());
-        let brought =
-            |offset| Brought { direction: spot.direction, offset, length: payload.bytes.len(), at: payload.at };
+        let part = |offset| Brought { direction: spot.direction, offset, length: payload.bytes.len(), at: payload.at };
+        let tree = |template: usize, view: &StreamView<'_>| {
+            templates.get(template).map_or_else(Tree::default, |template| Tree::of(&**template, view))
+        };
+        let id = |template: usize| ids.get(template).map_or("", String::as_str);
         if let (Some(template), Some(offset)) = (spot.template, spot.offset)
             && let Some(view) = self.streams.view(spot)
-            && draw_part(pipeline, template, &view, &brought(offset), "", draw, told)
+            && told.draw(id(template), &tree(template, &view), &part(offset), "", draw)
         {
             return;
         }
-        // Over UDP a datagram stands by itself; in TCP another protocol may begin here, behind a proxy or STARTTLS.
+        // In TCP another protocol may begin where the flow's template says nothing, behind a proxy or STARTTLS; of what is
+        // not kept nobody knows whether it begins anything. Over UDP each datagram stands by itself.
+        let refused = match (spot.template, packet.tcp) {
+            (Some(template), None) => !(1 << template),
+            (Some(_), Some(_)) if spot.offset.is_none() => u64::MAX,
+            _ => 0,
+        };
         let ends = [payload.bytes.len() as u32];
         let view = alone(spot.direction, &ends, packet);
-        if let (Some(template), _) = ask(&view, 0, templates)
-            && draw_part(pipeline, template, &view, &brought(0), ", this packet by itself", draw, told)
+        let (found, _) = ask(&view, refused, templates);
+        if let Some(template) = found
+            && told.draw(id(template), &tree(template, &view), &part(0), ALONE, draw)
         {
             return;
         }
-        let Some(id) = spot.template.and_then(|template| ids.get(template)) else { return };
-        told.words = format!("continuation of {id}");
-        let bytes = Some(payload.at..payload.at + payload.bytes.len());
-        draw.leaf(id.clone(), id, &format!("continuation, {} bytes", payload.bytes.len()), Datum::Bytes, bytes);
-        told.template = Some(id.clone());
+        let length = payload.bytes.len();
+        let (template, words) = match (spot.template, spot.offset, found) {
+            (Some(template), Some(_), _) => (template, format!("{length} bytes")),
+            (Some(template), None, None) => {
+                told.words = format!("continuation of {}", id(template));
+                (template, format!("continuation, {length} bytes"))
+            }
+            (_, _, Some(template)) => (template, format!("{length} bytes{ALONE}")),
+            (None, _, None) => return,
+        };
+        draw.leaf(id(template).to_owned(), id(template), &words, Datum::Bytes, Some(payload.at..payload.at + length));
+        told.template = Some(id(template).to_owned());
     }
 
     /// Warnings about the responder's port, and about bytes of this packet.
     fn warnings(
         &self,
         payload: &Payload<'_>,
-        spot: &Spot,
-        packet: &Decoded<'_>,
+        (transport, port): (Transport, u16),
         draw: &mut PacketDrawing,
         told: &mut Told,
     ) {
-        let facts = Facts {
-            transport: Transport::of_protocol(packet.protocol),
-            port: spot.service,
-            name: &[],
-            bytes: payload.bytes,
-        };
+        let facts = Facts { transport, port, name: &[], bytes: payload.bytes };
         for warning in self.tables().warnings(&facts) {
             let bytes = payload.at..payload.at + payload.bytes.len();
             let range = (!warning.bytes.is_empty()).then_some(bytes);
@@ -127,29 +159,4 @@ impl Browser<'_> {
             });
         }
     }
-}
-
-/// Draws what a template makes of a packet's part of a stream, and says whether that is anything.
-fn draw_part(
-    pipeline: &Pipeline,
-    template: usize,
-    view: &StreamView<'_>,
-    brought: &Brought,
-    how: &str,
-    draw: &mut PacketDrawing,
-    told: &mut Told,
-) -> bool {
-    let (Some(plugin), Some(id)) = (pipeline.templates().get(template), pipeline.template_ids().get(template)) else {
-        return false;
-    };
-    let tree = Tree::of(&**plugin, view);
-    let bytes = Some(brought.at..brought.at + brought.length);
-    let failed = tree.failed.as_deref().map(|why| format!(", failed: {why}")).unwrap_or_default();
-    let value = format!("{} bytes{how}{failed}", brought.length);
-    draw.open(id.clone(), id, &value, Datum::Bytes, bytes);
-    let words = graft(&tree, brought, id, draw);
-    draw.close();
-    told.words = words.unwrap_or_default();
-    told.template = Some(id.clone());
-    true
 }

@@ -22,8 +22,10 @@ pub(super) struct Spot {
     pub(super) direction: Direction,
     /// Sequence number of the first byte of the packet's sender, and of the other side.
     pub(super) first: [Option<u32>; 2],
-    /// The responder's port.
-    pub(super) service: u16,
+    /// The responder's port, as far as the first packet tells.
+    pub(super) responder: u16,
+    /// Whether a SYN told who opened the flow.
+    pub(super) opened: bool,
     /// The flow's template, by its place in the pipeline.
     pub(super) template: Option<usize>,
     /// Bytes of its direction before the payload, where these and the payload are there.
@@ -227,7 +229,15 @@ impl Streams {
         self.held = (self.held + seen.held()).saturating_sub(before);
         let responder = if seen.low_originates { key.high } else { key.low };
         let first = [seen.first[at], seen.first[direction.reverse().index()]];
-        Spot { key, direction, first, service: responder.port, template: seen.template, offset }
+        Spot {
+            key,
+            direction,
+            first,
+            responder: responder.port,
+            opened: seen.syn.is_some(),
+            template: seen.template,
+            offset,
+        }
     }
 
     /// Both beginnings of a packet's flow as they are now, where there is something of it to draw.

@@ -24,7 +24,7 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelo
     let lie = match usize::from(said) {
         // That of a jumbogram (RFC 2675), or left to the network card.
         0 => "not said",
-        ..HEADER => "less than a header",
+        1..HEADER => "less than a header",
         // The first part of a packet says the length of all of it.
         said if said > part.wire && !envelope.fragment => "more than there is",
         _ => "",
