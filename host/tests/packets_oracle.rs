@@ -82,6 +82,8 @@ struct Said {
     cut: bool,
     /// The link type is one that we decode.
     known: bool,
+    /// It quotes a packet, or is a part of one.
+    partly: bool,
 }
 
 /// A value as both can write it.
@@ -142,7 +144,9 @@ impl PacketSink for Ours {
         let values = FIELDS.iter().map(|field| value(field)).collect();
         let words = ["cut off", "more than there is", "less than"];
         let cut = view.tree.nodes.iter().any(|node| words.iter().any(|words| node.value.contains(words)));
-        self.0.insert(view.packet.number, Said { values, cut, known: view.packet.link.is_known() });
+        let partly =
+            ["icmp.quoted", "ip.fragment", "ipv6.fragment"].iter().any(|name| view.tree.field(name).count() > 0);
+        self.0.insert(view.packet.number, Said { values, cut, known: view.packet.link.is_known(), partly });
         Ok(())
     }
 
@@ -174,17 +178,25 @@ fn class(capture: &str, said: &Said, field: &str, theirs: &[String], ours: &[Str
     if field == "vlan.id" && ours.ends_with(theirs) {
         return Some("tshark has other names for the outer tag (802.1ad)");
     }
-    let named = |part: &str| capture.contains(part);
-    if theirs.starts_with(ours) {
-        if named("nhrp") {
-            return Some("NHRP, of which the quoted packet is not read");
-        }
-        if named("eoip") {
-            return Some("EoIP, which is not followed");
-        }
-        if named("IcmpV6Redirect") {
-            return Some("the packet that an ICMPv6 redirect quotes stands in an option, which is not read");
-        }
+    if said.partly && theirs.is_empty() && field.starts_with("tcp.") {
+        return Some("of a TCP header in a fragment or in what an error quotes tshark reads less");
+    }
+    // Where a capture stands for something that tshark follows and we do not, or the other way round.
+    const KNOWN: [(&str, &str); 11] = [
+        ("nhrp", "NHRP, of which the quoted packet is not read"),
+        ("eoip", "EoIP, which is not followed"),
+        ("PcapPlusPlus__ipv6.dmp", "LISP, which is not followed"),
+        ("IcmpV6Redirect", "the packet that an ICMPv6 redirect quotes stands in an option, which is not read"),
+        ("someip_sd_sample", "behind PPI only IP is looked for, and the frame around it has no layer"),
+        ("boundary_wireshark__arp.pcap", "ARP over Frame Relay, behind which only IP is looked for"),
+        ("IPcomp", "IPComp, which is not unpacked"),
+        ("pbb_truncated_inner_arp", "ARP over a provider's backbone, behind which only IP is looked for"),
+        ("pppoe_session_unsupported_type", "a version of PPPoE that there is not: tshark reads on"),
+        ("bigtcp", "lengths of zero in jumbograms, which tshark 4.0 does not take for the frame's"),
+        ("pcapng_unknown_blocks", "tshark numbers blocks that hold no packet"),
+    ];
+    if let Some((_, why)) = KNOWN.iter().find(|(part, _)| capture.contains(part)) {
+        return Some(why);
     }
     if !said.known {
         return Some("a link type that is not decoded");

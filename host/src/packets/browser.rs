@@ -124,11 +124,11 @@ impl<'p> Browser<'p> {
     }
 
     /// The responder's port. Where nobody saw who opened the flow, it is the one that has a service of its own, and not
-    /// only as one of a range.
+    /// only as one of a range; of two the lower one.
     fn responder(&self, spot: Option<&Spot>, transport: Transport, (src, dst): (u16, u16)) -> u16 {
         let (guess, opened) = spot.map_or((dst, false), |spot| (spot.responder, spot.opened));
         let other = if guess == dst { src } else { dst };
         let own = |port| self.tables.service(transport, port).is_some_and(|entry| entry.first == entry.last);
-        if opened || own(guess) || !own(other) { guess } else { other }
+        if opened || !own(other) || (own(guess) && guess < other) { guess } else { other }
     }
 }

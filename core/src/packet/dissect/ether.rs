@@ -39,7 +39,7 @@ pub(super) fn frame<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>) -> Next<'a> {
 pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, kind: u16, part: Part<'a>) -> Next<'a> {
     match kind {
         0x0800 | 0x86dd => Next::Ip(part),
-        0x0806 => arp(walk, part),
+        0x0806 | 0x8035 => arp(walk, kind, part),
         0x8100 | 0x88a8 | 0x9100 | 0x9200 => tag(walk, kind, part),
         0x8847 | 0x8848 => tunnel::labels(walk, part),
         0x8864 => tunnel::session(walk, part),
@@ -127,13 +127,14 @@ fn control<'a>(walk: &mut Walk<'_, 'a>, length: u16, part: Part<'a>) -> Next<'a>
     }
 }
 
-/// ARP (RFC 826), in full for IPv4 over Ethernet and its kin.
-fn arp<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>) -> Next<'a> {
+/// ARP (RFC 826) and its reverse (RFC 903), in full for IPv4 over Ethernet and its kin.
+fn arp<'a>(walk: &mut Walk<'_, 'a>, kind: u16, part: Part<'a>) -> Next<'a> {
     const FIXED: usize = 8;
+    let label = if kind == 0x8035 { "RARP" } else { "ARP" };
     let (Some(hardware), Some(protocol), Some([hardware_size, protocol_size]), Some(operation)) =
         (part.be16(0), part.be16(2), part.bytes::<2>(4), part.be16(6))
     else {
-        return walk.cut("arp", "ARP", part, FIXED);
+        return walk.cut("arp", label, part, FIXED);
     };
     let words = match operation {
         1 => "request",
@@ -146,7 +147,7 @@ fn arp<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>) -> Next<'a> {
     };
     let sizes = [hardware_size, protocol_size].map(usize::from);
     let length = FIXED + 2 * (sizes[0] + sizes[1]);
-    walk.draw.open("arp", "ARP", words, Datum::Bytes, Some(part.range(0, length)));
+    walk.draw.open("arp", label, words, Datum::Bytes, Some(part.range(0, length)));
     let name = if hardware == 1 { "Ethernet" } else { "" };
     walk.draw.named("arp.hw.type", "Hardware type", hardware, name, part.range(0, 2));
     let name = walk.tables().ether_name(protocol).unwrap_or_default();
@@ -184,6 +185,6 @@ fn arp<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>) -> Next<'a> {
         (2, [Some((mac, from)), _]) => format!("{from} is at {mac}"),
         _ => format!("operation {operation} {words}").trim_end().to_owned(),
     };
-    walk.say("ARP", info);
+    walk.say(label, info);
     Next::End
 }

@@ -151,6 +151,10 @@ fn arp_asks_and_answers() {
     let (tree, outline) = read(&packet(LinkType::ETHERNET, &bytes));
     assert_eq!(value(&tree, "arp.dst.proto_ipv4"), "10.0.0.1");
     assert_eq!(outline.src, Some(Address::Mac([1; 6])));
+    body[7] = 3;
+    let bytes = frame(0x8035, &body);
+    let (_, outline) = read(&packet(LinkType::ETHERNET, &bytes));
+    assert_eq!((outline.protocol.as_str(), outline.info.as_str()), ("RARP", "operation 3 reverse request"));
 }
 
 #[test]
