@@ -51,8 +51,11 @@ fn the_packets_that_are_asked_for_are_shown() {
     assert_eq!(status, Some(2));
     assert!(text.contains("`9-3` ends before it begins"), "{text}");
     if filters() {
-        let tcp = numbers(&capture, &["--filter", "arp", "--packets", "-5"]);
-        assert_eq!(tcp, [1, 2, 4, 5]);
+        let arp = numbers(&capture, &["--filter", "arp", "--packets", "-5"]);
+        assert_eq!(arp, [1, 2, 4, 5]);
+        // A filter changes neither numbers nor times.
+        let (_, text) = packets(&capture, &["--filter", "udp", "--packets", "6", "--format", "table"]);
+        assert!(text.contains("     6     0.101853  192.168.56.105"), "{text}");
     }
 }
 

@@ -66,9 +66,14 @@ impl<'p> Browser<'p> {
         &self.tables
     }
 
+    /// Notes when the capture begins, where that is with a packet that does not count.
+    pub fn begin(&mut self, time_ns: u64) {
+        self.begin_ns.get_or_insert(time_ns);
+    }
+
     /// Takes a packet in that nobody asked for, so that later ones of its flow are understood.
     pub fn pass(&mut self, packet: &Packet<'_>) {
-        self.begin_ns.get_or_insert(packet.time_ns);
+        self.begin(packet.time_ns);
         if let Some(decoded) = self.decode(packet) {
             self.streams.take(packet.number, &decoded, self.pipeline.templates());
         }

@@ -100,6 +100,7 @@ pub fn read(
                 break 'blocks;
             }
             outcome.packets = packet.number;
+            browser.begin(packet.time_ns);
             match passage {
                 Passage::KeptOut => {}
                 Passage::Unfilterable => {

@@ -156,6 +156,20 @@ fn written(view: &PacketView<'_>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// A name may hold marks that turn the reading direction, which a tree keeps and no format writes.
+#[test]
+fn names_play_no_tricks_on_a_terminal() {
+    let (pipeline, mut hello) = (pipeline(), client_hello());
+    let at = hello.windows(4).position(|bytes| bytes == b"www.").unwrap();
+    hello[at..at + 3].copy_from_slice("\u{202e}".as_bytes());
+    let frame = segment(443, 100, &hello);
+    let mut browser = browser(&pipeline);
+    let view = browser.view(&packet(1, &frame));
+    assert!(view.tree.nodes.iter().any(|node| node.value.contains("\u{202e}.northfield")));
+    let text = written(&view);
+    assert!(!text.contains('\u{202e}') && text.contains("\\u{202e}.northfield"));
+}
+
 #[test]
 fn any_bytes_are_shown_within_their_frame() {
     let pipeline = pipeline();

@@ -1,5 +1,5 @@
 use super::since;
-use crate::output::timestamp;
+use crate::output::{plain, timestamp};
 use crate::packets::{PacketSink, PacketView};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -43,12 +43,12 @@ impl<W: Write> PacketSink for PacketJsonSink<W> {
             put("src_port", src.into());
             put("dest_port", dst.into());
         }
-        put("proto", view.layer.as_str().into());
+        put("proto", plain(&view.layer).into());
         put("app_proto", view.template.as_deref().into());
         if let Some(service) = &view.service {
             put("service", service.as_str().into());
         }
-        put("info", view.info.as_str().into());
+        put("info", plain(&view.info).into());
         let checksum = |checksum: &veilwatch_core::packet::dissect::Checksum| json!({"field": checksum.field, "status": checksum.status.word()});
         put("checksums", view.checksums.iter().map(checksum).collect());
         if let Some(file) = &view.file_type {
@@ -92,7 +92,7 @@ fn layers(tree: &PacketTree) -> Value {
         let mut object = Map::new();
         object.insert("layer".into(), layer.field.as_ref().into());
         if !layer.value.is_empty() {
-            object.insert("words".into(), layer.value.as_str().into());
+            object.insert("words".into(), plain(&layer.value).into());
         }
         if let Some(bytes) = &layer.bytes {
             object.insert("bytes".into(), json!([bytes.start, bytes.end]));
@@ -110,6 +110,6 @@ fn value(node: &PacketNode) -> Option<Value> {
         Datum::Number(number) => Some((*number).into()),
         Datum::Ip(address) => Some(address.to_string().into()),
         Datum::Mac(address) => Some(Address::Mac(*address).to_string().into()),
-        Datum::Words | Datum::Bytes => (!node.value.is_empty()).then(|| node.value.as_str().into()),
+        Datum::Words | Datum::Bytes => (!node.value.is_empty()).then(|| plain(&node.value).into()),
     }
 }
