@@ -182,7 +182,7 @@ fn class(capture: &str, said: &Said, field: &str, theirs: &[String], ours: &[Str
         return Some("of a TCP header in a fragment or in what an error quotes tshark reads less");
     }
     // Where a capture stands for something that tshark follows and we do not, or the other way round.
-    const KNOWN: [(&str, &str); 11] = [
+    const KNOWN: [(&str, &str); 17] = [
         ("nhrp", "NHRP, of which the quoted packet is not read"),
         ("eoip", "EoIP, which is not followed"),
         ("PcapPlusPlus__ipv6.dmp", "LISP, which is not followed"),
@@ -191,12 +191,21 @@ fn class(capture: &str, said: &Said, field: &str, theirs: &[String], ours: &[Str
         ("boundary_wireshark__arp.pcap", "ARP over Frame Relay, behind which only IP is looked for"),
         ("IPcomp", "IPComp, which is not unpacked"),
         ("pbb_truncated_inner_arp", "ARP over a provider's backbone, behind which only IP is looked for"),
-        ("pppoe_session_unsupported_type", "a version of PPPoE that there is not: tshark reads on"),
+        ("pppoe_session_unsupported", "a version or code of PPPoE that there is not: tshark reads on"),
+        ("sflow", "sFlow, whose samples are not followed"),
+        ("pdp_ctx", "GTP of version 0, which is not followed"),
+        ("ayiya", "AYIYA, which is not followed"),
+        ("gre-aruba", "Aruba's frames in GRE, which are not followed"),
+        ("gtpu_udp_port_direction", "GTP-U from its port, where we follow what goes to it"),
+        ("ntop_nDPI__ajp", "FabricPath, where tshark takes the last four bytes of a packet for the frame's checksum"),
         ("bigtcp", "lengths of zero in jumbograms, which tshark 4.0 does not take for the frame's"),
         ("pcapng_unknown_blocks", "tshark numbers blocks that hold no packet"),
     ];
     if let Some((_, why)) = KNOWN.iter().find(|(part, _)| capture.contains(part)) {
         return Some(why);
+    }
+    if field == "udp.checksum.status" && theirs == ["4"] && ours == [OFFLOAD] {
+        return Some("no checksum over IPv6: tshark says that it is not allowed");
     }
     if !said.known {
         return Some("a link type that is not decoded");
