@@ -375,6 +375,13 @@ impl StreamPrefix {
         &self.data
     }
 
+    /// Where in the stream the byte with a sequence number stands; nothing for one before its first byte, and where no
+    /// byte is known.
+    pub fn offset_of(&self, seq: u32) -> Option<usize> {
+        let offset = seq.wrapping_sub(self.base?);
+        (offset <= i32::MAX as u32).then_some(offset as usize)
+    }
+
     /// Whether no more bytes will come, whatever is captured.
     pub fn is_closed(&self) -> bool {
         self.closed

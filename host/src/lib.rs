@@ -13,6 +13,7 @@
 //! | [`model`] | models as folders of data |
 //! | [`learn`] | training and evaluation |
 //! | [`output`] | tables, JSON Lines, CSV |
+//! | [`packets`] | single packets, as a packet browser shows them |
 //! | [`tables`] | tables in the box and dropped in, read from TOML |
 //! | [`worker`] | one analysis in a confined child process |
 //!
@@ -51,6 +52,7 @@ pub mod hash;
 pub mod learn;
 pub mod model;
 pub mod output;
+pub mod packets;
 pub mod plugins;
 pub mod source;
 pub mod tables;

@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// Read captures and say which flows are malicious, and why.
     Detect(commands::detect::Args),
+    /// Show single packets of a capture, header by header.
+    Packets(commands::packets::Args),
     /// Write the feature rows of captures as CSV.
     Features(commands::features::Args),
     /// Train a model on labelled captures.
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     commands::panics_in_one_line();
     let outcome = match Cli::parse().command {
         Command::Detect(args) => commands::detect::run(&args),
+        Command::Packets(args) => commands::packets::run(&args),
         Command::Features(args) => commands::features::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),

@@ -11,7 +11,7 @@ mod common;
 use common::{out, shared, veilwatch};
 use std::path::Path;
 use veilwatch::source::{InputLimits, Source};
-use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable};
+use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{DecodeLimits, Decoder};
 use veilwatch_core::plugin::{ProtocolTemplate, Settings};
 use veilwatch_core::record::{CertificateInfo, ClientHello, FieldTable, Ja4, ServerHello, Value, ja3, ja3s, ja4};
@@ -26,7 +26,7 @@ fn read(path: &Path) -> (Vec<FlowRecord>, FieldTable) {
         let ids: Vec<_> = template.fields().into_iter().map(|spec| fields.declare(spec, "t").unwrap()).collect();
         template.wire(&ids).unwrap();
     }
-    let templates: Vec<Box<dyn ProtocolTemplate>> = vec![Box::new(tls), Box::new(dtls)];
+    let templates = Templates::new(vec![Box::new(tls), Box::new(dtls)]);
     let mut table = FlowTable::new(FlowLimits::default(), 1);
     let mut decoder = Decoder::new(DecodeLimits::default(), 1);
     let mut spare = None;

@@ -60,7 +60,7 @@ impl Beginning {
         let printable = bytes.iter().map(|byte| u8::from(is_printable(*byte))).sum::<u8>();
         let ones: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
         let n = u32::from(count);
-        let entropy = (WEIGHTS[bytes.len()] - spread) / n * 1000 >> SHIFT;
+        let entropy = ((WEIGHTS[bytes.len()] - spread) / n * 1000) >> SHIFT;
         let balanced = (34 * n..=46 * n).contains(&(10 * ones));
         let greets = bytes.len() >= 6 && bytes.iter().take(6).all(|byte| is_printable(*byte));
         let class = if u32::from(printable) * 10 >= n * 9 {
@@ -105,7 +105,7 @@ const fn log2(n: u32) -> u32 {
     let mut log = whole;
     let mut place = 0;
     while place < SHIFT {
-        mantissa = mantissa * mantissa >> 31;
+        mantissa = (mantissa * mantissa) >> 31;
         log <<= 1;
         if mantissa >= 1 << 32 {
             mantissa >>= 1;

@@ -1,9 +1,11 @@
 //! A captured frame becomes addresses, ports and payload.
 //!
 //! [`decode()`] never fails: it returns a [`Decoded`] packet or says by [`Skip`] why there is none, so that the caller can
-//! count what was passed over. A [`Decoder`] remembers fragments besides and puts them together.
+//! count what was passed over. A [`Decoder`] remembers fragments besides and puts them together. [`dissect`] shows a packet
+//! to people, header by header.
 
 mod decode;
+pub mod dissect;
 mod link;
 
 pub use decode::{DecodeLimits, Decoded, Decoder, FragmentCounters, Outer, Skip, Tcp, decode, shard_hint};

@@ -151,6 +151,11 @@ impl Drawing {
         Self { tree: Tree::default(), lengths, open: 0, text: 0 }
     }
 
+    /// Nodes that are kept.
+    pub(crate) fn nodes(&self) -> usize {
+        self.tree.nodes.len()
+    }
+
     pub(crate) fn finish(mut self) -> Tree {
         self.tree.unbalanced |= self.open > 0;
         self.tree

@@ -111,7 +111,7 @@ impl WarnTable {
         let bytes = facts.bytes.get(..FLOATING_REACH).unwrap_or(facts.bytes);
         let mut look = |at: u32, signature: &dyn Fn(&Signature) -> bool| {
             let Some(entry) = self.entries.get(at as usize) else { return };
-            if entry.fits_around(facts) && entry.bytes.iter().any(|bytes| signature(bytes)) {
+            if entry.fits_around(facts) && entry.bytes.iter().any(signature) {
                 found(u16::try_from(at).unwrap_or(u16::MAX));
             }
         };

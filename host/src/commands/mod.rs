@@ -5,6 +5,7 @@ pub(crate) mod detect;
 pub(crate) mod evaluate;
 pub(crate) mod features;
 mod interrupt;
+pub(crate) mod packets;
 pub(crate) mod plugin;
 pub(crate) mod tables;
 pub(crate) mod train;

@@ -55,7 +55,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn read(&self, source: &Source) {
+    pub(crate) fn read(&self, source: &Source) {
         self.bytes.store(source.status().file_bytes, Ordering::Relaxed);
         self.packets.store(source.status().packets, Ordering::Relaxed);
     }

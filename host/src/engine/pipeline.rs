@@ -407,12 +407,12 @@ impl Pipeline {
     }
 
     /// Watches all calls until what it returns is dropped.
-    pub(super) fn watch(&self) -> Option<Watchdog> {
+    pub(crate) fn watch(&self) -> Option<Watchdog> {
         Watchdog::start(self.meters.clone(), self.on_overdue.as_ref())
     }
 
     /// An error if a call came back too late.
-    pub(super) fn late(&self) -> Result<(), RunError> {
+    pub(crate) fn late(&self) -> Result<(), RunError> {
         self.meters.iter().find_map(|meter| meter.late()).map_or(Ok(()), |overdue| Err(overdue.into()))
     }
 

@@ -7,6 +7,7 @@ mod community;
 mod csv;
 mod jsonl;
 mod names;
+mod packets;
 mod selection;
 mod table;
 mod text;
@@ -14,6 +15,7 @@ mod words;
 
 pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_error, csv_line, harmless};
 pub use jsonl::{FORMAT, FlowLines, JsonSink, server_name};
+pub use packets::{PacketHexSink, PacketJsonSink, PacketTableSink, PacketTreeSink};
 pub use selection::Selection;
 pub use table::{TableSink, fit, summary_text};
 pub use text::{bounded, plain, timestamp};

@@ -15,6 +15,7 @@
 //! | `part` | a part of an IP packet, where one packet alone goes no further |
 //! | `fragments` | parts of a packet wait for each other |
 //! | `decoder` | all of it with a memory |
+//! | `steps` | single steps, for who draws each header |
 
 mod decoder;
 mod ethertype;
@@ -25,6 +26,7 @@ mod llc;
 mod mpls;
 mod part;
 mod ppp;
+pub(super) mod steps;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -11,7 +11,7 @@ const HEARTBEAT: u8 = 24;
 /// A record with a connection id, whose length nobody but its receiver knows (RFC 9146).
 pub(crate) const WITH_ID: u8 = 25;
 /// RFC 9147 section 7.
-const ACK: u8 = 26;
+pub(crate) const ACK: u8 = 26;
 
 /// Bytes of a record's header.
 pub(crate) const HEADER: usize = 13;

@@ -2,11 +2,13 @@
 
 use crate::connection::Connection;
 use crate::handshake::HELLO_VERIFY_REQUEST;
+use crate::record::{ACK, CHANGE_CIPHER_SPEC};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
-    Made, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE, within,
+    Carrier, FirstBytes, Made, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings,
+    StreamView, TLS_HANDSHAKE, within,
 };
 use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 
@@ -107,6 +109,13 @@ impl ProtocolTemplate for Dtls {
     fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
         self.ids = ids.to_vec();
         Ok(())
+    }
+
+    fn openings(&self, carrier: Carrier) -> Openings {
+        match carrier {
+            Carrier::Tcp => Openings::NONE,
+            Carrier::Udp => Openings::either(FirstBytes::when(|kind| (CHANGE_CIPHER_SPEC..=ACK).contains(&kind))),
+        }
     }
 
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

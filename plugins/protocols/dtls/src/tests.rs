@@ -6,7 +6,7 @@ use crate::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
 use crate::template::wanted;
 use crate::testing::{client_hello, fragment, record, server_hello, verify_request};
 use proptest::prelude::*;
-use veilwatch_core::flow::Direction;
+use veilwatch_core::flow::{Direction, Templates};
 use veilwatch_core::plugin::dissect::Tree;
 use veilwatch_core::plugin::{
     Carrier, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
@@ -47,7 +47,7 @@ impl ProtocolTemplate for Scribe {
 }
 
 /// Both templates, wired, with the names of their fields.
-fn templates(settings: &str) -> (Vec<Box<dyn ProtocolTemplate>>, FieldTable) {
+fn templates(settings: &str) -> (Templates, FieldTable) {
     let mut fields = FieldTable::new();
     let Ok(Instance::Protocol(dtls)) = (declarations()[0].create)(Settings::new(settings)) else {
         panic!("no template")
@@ -57,7 +57,7 @@ fn templates(settings: &str) -> (Vec<Box<dyn ProtocolTemplate>>, FieldTable) {
         let ids: Vec<_> = template.fields().into_iter().map(|spec| fields.declare(spec, "t").unwrap()).collect();
         template.wire(&ids).unwrap();
     }
-    (templates, fields)
+    (Templates::new(templates), fields)
 }
 
 /// All that is told of a talk, a line each.

@@ -26,21 +26,26 @@ pub(super) fn by_protocol<'a>(
     envelope: Envelope,
     left: Left<'_, 'a>,
 ) -> Result<Decoded<'a>, Skip> {
-    let (walk, inner) = match protocol {
-        // IP in IP: 4in4 (RFC 2003), 4in6 (RFC 2473), 6in4 and 6to4 (RFC 4213, RFC 3056).
-        4 | 41 => (walk.enter()?, rest),
-        47 => gre::follow(walk.enter()?, rest)?,
-        // The authentication header (RFC 4302) signs and does not hide.
-        51 => {
-            let length = usize::from(rest.byte(1)?) * 4 + 8;
-            return transport::rare(walk.enter()?, rest.byte(0)?, rest.after(length)?, envelope, left);
-        }
-        // EtherIP (RFC 3378): a version, then a frame.
-        97 => ethertype::frame(walk.enter()?, rest.after(2)?)?,
-        137 => mpls::stack(walk.enter()?, rest)?,
-        _ => return Err(Skip::OtherTransport),
-    };
+    // The authentication header (RFC 4302) signs and does not hide.
+    if protocol == 51 {
+        let length = usize::from(rest.byte(1)?) * 4 + 8;
+        return transport::rare(walk.enter()?, rest.byte(0)?, rest.after(length)?, envelope, left);
+    }
+    let (walk, inner) = inside_protocol(walk, protocol, rest)?;
     ip::packet(walk, inner, left)
+}
+
+/// Follows an IP protocol that carries packets to the packet inside.
+pub(super) fn inside_protocol(walk: Walk, protocol: u8, rest: Rest<'_>) -> Found<'_> {
+    match protocol {
+        // IP in IP: 4in4 (RFC 2003), 4in6 (RFC 2473), 6in4 and 6to4 (RFC 4213, RFC 3056).
+        4 | 41 => Ok((walk.enter()?, rest)),
+        47 => gre::follow(walk.enter()?, rest),
+        // EtherIP (RFC 3378): a version, then a frame.
+        97 => ethertype::frame(walk.enter()?, rest.after(2)?),
+        137 => mpls::stack(walk.enter()?, rest),
+        _ => Err(Skip::OtherTransport),
+    }
 }
 
 /// How a port's tunnel is read.
@@ -90,18 +95,24 @@ pub(super) fn by_port<'a>(
     body: Rest<'a>,
     left: Left<'_, 'a>,
 ) -> Option<Result<Decoded<'a>, Skip>> {
-    let (_, _, follow) = PORTS.iter().find(|(port, either, _)| *port == dst_port || (*either && *port == src_port))?;
-    let mut inner = || {
-        let (walk, inner) = follow(walk.enter()?, body)?;
-        if inner.data.len() >= 6 && !ip::is_plausible(inner) {
-            return Err(Skip::Malformed);
-        }
-        ip::packet(walk, inner, left)
-    };
-    match inner() {
+    let inner = inside_ports(walk, src_port, dst_port, body)?.and_then(|(walk, inner)| ip::packet(walk, inner, left));
+    match inner {
         Err(Skip::Malformed) => None,
         // What is too short although nothing was cut off was never meant as a tunnel.
         Err(Skip::Truncated) if body.is_whole() => None,
         inner => Some(inner),
     }
+}
+
+/// Follows a tunnel that goes by its port to what may be a packet inside; nothing where no tunnel has these ports.
+pub(super) fn inside_ports(walk: Walk, src_port: u16, dst_port: u16, body: Rest<'_>) -> Option<Found<'_>> {
+    let (_, _, follow) = PORTS.iter().find(|(port, either, _)| *port == dst_port || (*either && *port == src_port))?;
+    let inside = || {
+        let (walk, inner) = follow(walk.enter()?, body)?;
+        if inner.data.len() >= 6 && !ip::is_plausible(inner) {
+            return Err(Skip::Malformed);
+        }
+        Ok((walk, inner))
+    };
+    Some(inside())
 }
