@@ -1,6 +1,7 @@
 mod dissect;
 
 use crate::dissect::draw;
+use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
@@ -11,6 +12,8 @@ use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, Value};
 /// The template of STUN (RFC 8489), TURN's messages (RFC 8656) among it, by its cookie.
 pub struct Stun(Vec<FieldId>);
 
+/// Messages of one direction, behind which nothing else is waited for.
+const MESSAGES: usize = 16;
 const HEADER: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 /// The attribute in which a program names itself.
@@ -69,6 +72,18 @@ impl ProtocolTemplate for Stun {
         let [asks, answers] = [name(forward), name(backward)];
         let [asks, answers] = [&asks, &answers].map(|name| name.as_deref().map(Value::Bytes));
         out.fields(&self.0, &[kind(forward), kind(backward), asks, answers]);
+        if stream.carrier == Carrier::Udp {
+            return Ok(match behind(stream) {
+                Behind::Dtls(forward, backward) => {
+                    out.hand_over(forward, backward);
+                    Progress::Done
+                }
+                Behind::Nothing if !stream.forward_ended || !stream.backward_ended => {
+                    Progress::More { forward: stream.forward.len() + 1, backward: stream.backward.len() + 1 }
+                }
+                Behind::Nothing | Behind::Other => Progress::Done,
+            });
+        }
         let wanted = |bytes: &[u8]| match length(bytes) {
             Ok(len) if bytes.len() >= len => usize::MAX,
             Ok(len) => len,
@@ -83,6 +98,42 @@ impl ProtocolTemplate for Stun {
 
     fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
         draw(stream, "STUN", tree, dissect::draw_message);
+    }
+}
+
+/// What comes behind the messages with which a flow of datagrams begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// DTLS, in one direction at least; these are the offsets behind the messages of both.
+    Dtls(usize, usize),
+    /// Something else, or too many messages.
+    Other,
+    Nothing,
+}
+
+/// Calls agree on their keys by DTLS between the same ports (RFC 8834), and who looks for the way asks again and again
+/// meanwhile. First bytes tell what a datagram is (RFC 7983).
+fn behind(stream: &StreamView<'_>) -> Behind {
+    let mut offsets = [stream.forward.len(), stream.backward.len()];
+    let (mut dtls, mut other) = (false, false);
+    for (direction, offset) in [Direction::Forward, Direction::Backward].into_iter().zip(&mut offsets) {
+        let is_message = |datagram: &[u8]| length(datagram) == Ok(datagram.len());
+        let mut messages = 0;
+        for (at, datagram) in stream.datagrams(direction) {
+            if !is_message(datagram) {
+                *offset = at;
+                dtls |= matches!(datagram.first(), Some(20..=63));
+                other |= !matches!(datagram.first(), Some(20..=63));
+                break;
+            }
+            messages += 1;
+        }
+        other |= messages >= MESSAGES;
+    }
+    match (dtls, other, offsets) {
+        (true, _, [forward, backward]) => Behind::Dtls(forward, backward),
+        (false, true, _) => Behind::Other,
+        (false, false, _) => Behind::Nothing,
     }
 }
 

@@ -1,5 +1,10 @@
 use crate::declarations;
 use proptest::prelude::*;
+use veilwatch_core::flow::Templates;
+use veilwatch_core::plugin::{
+    Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
+};
+use veilwatch_core::record::FieldId;
 use veilwatch_testkit::conformance::{Options, check};
 use veilwatch_testkit::golden;
 use veilwatch_testkit::talk::{Talk, Wired, tree_lines};
@@ -115,4 +120,34 @@ proptest! {
             prop_assert!(!tree.nodes.is_empty() && !tree.outside && !tree.unbalanced);
         }
     }
+}
+
+/// Knows DTLS by its first bytes.
+struct Dtls;
+
+impl ProtocolTemplate for Dtls {
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        let begins = [stream.forward, stream.backward].iter().any(|side| side.starts_with(&[22, 0xfe]));
+        if begins { Probe::Certain } else { Probe::No }
+    }
+    fn parse(&self, _: &StreamView<'_>, _: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        Ok(Progress::Done)
+    }
+}
+
+#[test]
+fn dtls_behind_the_search_for_a_way_is_handed_over() {
+    let dtls = b"\x16\xfe\xff\0\0\0\0\0\0\0\0\0\x04\x01\0\0\0";
+    let read = |talk: Talk| {
+        let Ok(Instance::Protocol(stun)) = (declarations()[1].create)(Settings::new("")) else { panic!("no template") };
+        let mut stun = stun;
+        stun.wire(&[100, 101, 102, 103].map(FieldId)).unwrap();
+        talk.flow(&Templates::new(vec![stun, Box::new(Dtls)])).template
+    };
+    let found = || Talk::udp().forward(BINDING).backward(BOUND);
+    assert_eq!(read(found().forward(dtls)), Some(1));
+    assert_eq!(read(found().backward(BINDING).forward(BOUND).backward(dtls).forward(BINDING)), Some(1));
+    assert_eq!(read(found()), Some(0));
+    assert_eq!(read(found().forward(b"\x80\x60 a packet of sound").forward(dtls)), Some(0), "too late");
+    assert_eq!(read((0..20).fold(found(), |talk, _| talk.forward(BINDING)).forward(dtls)), Some(0), "never ends");
 }
