@@ -1,7 +1,7 @@
 //! The protocol template: both directions together.
 
 use crate::exchange::{Side, Stop, Told, read};
-use crate::probe::{PREFACE, is_reversed};
+use crate::probe::{Look, PREFACE, is_reversed, look};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::{
@@ -90,10 +90,14 @@ impl ProtocolTemplate for Http {
             out.swap_directions();
         }
         let side = |direction: Direction| Side { bytes: stream.bytes(direction), ended: stream.ended(direction) };
-        let (client, server) = match reversed {
+        let (mut client, server) = match reversed {
             false => (side(Direction::Forward), side(Direction::Backward)),
             true => (side(Direction::Backward), side(Direction::Forward)),
         };
+        if look(client.bytes) == Look::No {
+            // The server takes it for a bad request; to us it says nothing.
+            client = Side { bytes: &[], ended: true };
+        }
         if client.bytes.starts_with(b"PRI ") {
             return Ok(self.preface(client, out));
         }
