@@ -58,7 +58,7 @@ struct Arguments {
 }
 
 /// What is read now, and since when: in processor time, so that it does not matter what else the machine does.
-type Now = Arc<Mutex<Option<(Duration, String, Input)>>>;
+type Now = Arc<Mutex<Option<(Duration, String, Arc<Input>)>>>;
 
 /// Processor time that this program has had.
 fn processor() -> Duration {
@@ -164,26 +164,28 @@ fn fuzz(target: &Target, arguments: &Arguments, now: &Now) -> Result<usize, Box<
     let (mut known, mut failures) = (HashSet::new(), HashSet::new());
     let (begin, mut done, mut longest) = (Instant::now(), 0, Duration::ZERO);
     while done < arguments.inputs && begin.elapsed().as_secs() < arguments.seconds && failures.len() < FAILURES {
-        let one = pool[mutator.below(pool.len())].clone();
-        let other = &pool[mutator.below(pool.len())];
         // The corpus itself comes first.
-        let input = pool.get(done as usize).filter(|_| done < corpus as u64).cloned();
-        let input = input.unwrap_or_else(|| mutator.mutate(&one, other));
+        let input = if done < corpus as u64 {
+            pool[done as usize].clone()
+        } else {
+            let [one, other] = [mutator.below(pool.len()), mutator.below(pool.len())];
+            mutator.mutate(&pool[one], &pool[other])
+        };
         let since = processor();
-        *now.lock().unwrap_or_else(PoisonError::into_inner) = Some((since, target.name.clone(), input.clone()));
+        let input = Arc::new(input);
+        *now.lock().unwrap_or_else(PoisonError::into_inner) = Some((since, target.name.clone(), Arc::clone(&input)));
         let outcome = attempt(target, &input, Look::of(&input));
         *now.lock().unwrap_or_else(PoisonError::into_inner) = None;
         longest = longest.max(processor().saturating_sub(since));
         done += 1;
         match outcome {
-            // With a tree something else is seen than without: the look is a part of it.
             Ok(Seen(seen)) => {
-                if known.insert((seen, input.how[1] & 8)) && done > corpus as u64 {
+                if known.insert((seen, Look::of(&input).draws())) && done > corpus as u64 {
                     if pool.len() < POOL {
-                        pool.push(input);
+                        pool.push(Input::clone(&input));
                     } else {
                         let at = corpus + mutator.below(POOL - corpus);
-                        pool[at] = input;
+                        pool[at] = Input::clone(&input);
                     }
                 }
             }

@@ -93,7 +93,7 @@ impl Talk {
     }
 
     /// The same hosts, with another port at the responder's.
-    pub(crate) fn to_port(mut self, port: u16) -> Self {
+    pub(crate) fn at_port(mut self, port: u16) -> Self {
         self.ends[1].port = port;
         self
     }

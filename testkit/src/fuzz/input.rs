@@ -136,7 +136,7 @@ impl Input {
 
     fn begin(&self) -> Talk {
         let talk = if self.is_udp() { Talk::udp() } else { Talk::tcp() };
-        talk.to_port(PORTS[usize::from(self.how[0] >> 4)])
+        talk.at_port(PORTS[usize::from(self.how[0] >> 4)])
     }
 
     /// The conversation, packet by packet as pieces say.

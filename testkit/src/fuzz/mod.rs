@@ -60,9 +60,22 @@ impl Look {
     const PIECES: Self = Self(4);
     const TREE: Self = Self(8);
 
-    /// What an input says: so that an input takes the time of one look, and not of all.
+    /// What an input says: one look or none, so that it takes the time of little more than one reading; and which segments.
     pub fn of(input: &Input) -> Self {
-        Self(input.how[1])
+        let how = input.how[1];
+        let one = match how & 7 {
+            0 => Self::TWICE.0,
+            1 => Self::ACROSS.0,
+            2 => Self::PIECES.0,
+            3 => Self::TREE.0,
+            _ => 0,
+        };
+        Self(how & 0xf0 | one)
+    }
+
+    /// Whether a tree is drawn: then more is seen than without.
+    pub fn draws(self) -> bool {
+        self.has(Self::TREE)
     }
 
     /// Whether a look is among these.
