@@ -5,6 +5,7 @@
 //! | [`talk`] | one conversation, packet by packet, without a capture; what a template reads of it |
 //! | [`flows`] | finished flows of every kind, and the rows that an extractor makes of them |
 //! | [`conformance`] | what every plugin keeps to, as a list of checks |
+//! | [`fuzz`] | hostile bytes for templates: what becomes of them, and what has to hold |
 //! | [`mod@golden`] | a text held against a file, which can be written anew |
 //!
 //! The smallest test of a plugin is one line:
@@ -35,6 +36,7 @@
 
 pub mod conformance;
 pub mod flows;
+pub mod fuzz;
 pub mod golden;
 pub mod talk;
 

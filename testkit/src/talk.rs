@@ -11,6 +11,7 @@
 
 #![allow(clippy::panic, reason = "helpers of tests: what was asked for wrongly shows in the test that asked")]
 
+use crate::fuzz::seeds;
 use std::net::{IpAddr, SocketAddr};
 use veilwatch_core::flow::{Direction, Endpoint, FlowLimits, FlowRecord, FlowTable, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
@@ -46,7 +47,7 @@ pub struct TalkPacket {
 ///
 /// Times are packet times. A packet comes a microsecond after the one before it, unless [`wait_ms`](Self::wait_ms) says
 /// otherwise.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Talk {
     protocol: u8,
@@ -89,6 +90,35 @@ impl Talk {
     /// Where one of them is no such text.
     pub fn between(mut self, originator: &str, responder: &str) -> Self {
         self.ends = [endpoint(originator), endpoint(responder)];
+        self
+    }
+
+    /// The same hosts, with another port at the responder's.
+    pub(crate) fn at_port(mut self, port: u16) -> Self {
+        self.ends[1].port = port;
+        self
+    }
+
+    /// The originator's port and the responder's.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        self.ends.map(|end| end.port)
+    }
+
+    /// One side says something that nobody captured.
+    pub(crate) fn lose(mut self, direction: Direction, bytes: &[u8]) -> Self {
+        if !bytes.is_empty() {
+            self.push(direction, Tcp::ACK | Tcp::PSH, bytes);
+            self.packets.pop();
+        }
+        self
+    }
+
+    /// The last packet but one comes last.
+    pub(crate) fn late(mut self) -> Self {
+        if let [.., one, other] = &mut self.packets[..] {
+            std::mem::swap(one, other);
+            std::mem::swap(&mut one.time_ns, &mut other.time_ns);
+        }
         self
     }
 
@@ -217,6 +247,7 @@ impl Talk {
     /// # Panics
     /// Where it is no flow or several.
     pub fn flow_and_errors(&self, templates: &Templates) -> (FlowRecord, u64) {
+        seeds::keep(self);
         let (mut flows, errors) = self.flows_and_errors(templates);
         match flows.pop() {
             Some(flow) if flows.is_empty() => (flow, errors),
@@ -367,14 +398,22 @@ impl Wired {
     /// # Errors
     /// That it is no template, that a field has a bad name, or what the plugin says when it is wired.
     pub fn of(instance: Instance) -> Result<Self, PluginError> {
-        let Instance::Protocol(mut template) = instance else {
-            return Err(PluginError::failed(format!("this is a {}, and no template", instance.kind())));
-        };
-        let mut fields = FieldTable::new();
-        let ids = template.fields().into_iter().map(|spec| fields.declare(spec, "test"));
-        let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|error| PluginError::failed(error.to_string()))?;
-        template.wire(&ids)?;
-        Ok(Self { templates: Templates::new(vec![template]), fields })
+        Self::several([instance])
+    }
+
+    /// The same for several, in the order in which they are asked.
+    pub(crate) fn several(instances: impl IntoIterator<Item = Instance>) -> Result<Self, PluginError> {
+        let (mut templates, mut fields) = (Vec::new(), FieldTable::new());
+        for instance in instances {
+            let Instance::Protocol(mut template) = instance else {
+                return Err(PluginError::failed(format!("this is a {}, and no template", instance.kind())));
+            };
+            let ids = template.fields().into_iter().map(|spec| fields.declare(spec, "test"));
+            let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|error| PluginError::failed(error.to_string()))?;
+            template.wire(&ids)?;
+            templates.push(template);
+        }
+        Ok(Self { templates: Templates::new(templates), fields })
     }
 
     /// The same with another template behind it.

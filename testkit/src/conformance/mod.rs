@@ -32,9 +32,11 @@ mod template;
 #[cfg(test)]
 mod testing;
 
+use crate::fuzz::seeds;
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
+pub(crate) use subject::across;
 use subject::{Stop, Subject};
 use veilwatch_core::abi::export::guard;
 use veilwatch_core::plugin::{Declaration, PluginKind};
@@ -172,6 +174,7 @@ pub fn check(declaration: &Declaration, how: &Options) -> Report {
 
 /// The same, and tells of each check as soon as it has ended.
 pub fn check_each(declaration: &Declaration, how: &Options, tell_of: &mut dyn FnMut(&Check)) -> Report {
+    how.samples.iter().for_each(seeds::keep_streams);
     let rules: Vec<Rule> = rules(declaration.manifest.kind).collect();
     let (tell, told) = channel();
     let subject = Subject::new(declaration.clone(), how.clone());

@@ -166,7 +166,7 @@ impl Subject {
 }
 
 /// Through the adapter and back.
-pub(super) fn across(instance: Instance) -> Instance {
+pub(crate) fn across(instance: Instance) -> Instance {
     import::unwrap(export::wrap(instance))
 }
 

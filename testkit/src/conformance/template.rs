@@ -287,6 +287,9 @@ fn asked(subject: &Subject) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Ports at which a template may know more than elsewhere.
+const ASKED_AT: [u16; 4] = [0, 53, 80, 443];
+
 /// Whether the template knows a flow about which it does not want to be asked.
 fn left_out(
     template: &dyn ProtocolTemplate,
@@ -297,9 +300,11 @@ fn left_out(
     if openings.hold(forward.first().copied(), backward.first().copied()) {
         return Ok(());
     }
-    let view = StreamView { forward, backward, carrier, ..StreamView::default() };
-    let said = guard(|| template.try_probe(&view)).unwrap_or(Probe::No);
-    ensure(said == Probe::No, || {
+    let knows = |responder_port: u16| {
+        let view = StreamView { forward, backward, carrier, responder_port, ..StreamView::default() };
+        guard(|| template.try_probe(&view)).unwrap_or(Probe::No) != Probe::No
+    };
+    ensure(!ASKED_AT.into_iter().any(knows), || {
         let [forward, backward] = [forward, backward].map(|bytes| bytes[..bytes.len().min(20)].escape_ascii());
         format!("`openings` leaves out what `probe` may know over {carrier:?}: > {forward} < {backward}")
     })

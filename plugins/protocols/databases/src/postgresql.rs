@@ -27,6 +27,8 @@ const GSSENC: u32 = 80_877_104;
 const CANCEL: u32 = 80_877_102;
 /// Longest startup message that servers take.
 const STARTUP: u32 = 10_000;
+/// Bytes within which the name of the first parameter ends.
+const NAME: usize = 32;
 /// Requests to encrypt before the startup message: one of each kind, each answered.
 const REQUESTS: usize = 3;
 /// Messages of a server until the client is in.
@@ -59,11 +61,15 @@ fn look(bytes: &[u8]) -> Probe {
     match (len, code) {
         (8, SSL | GSSENC) | (16, CANCEL) => Probe::Certain,
         // Version 3.0 or 3.2, with at least a user.
-        (9..=STARTUP, 0x0003_0000 | 0x0003_0002) => match reader.rest() {
-            rest if rest.starts_with(b"user\0") || rest.len() >= 16 && rest.contains(&0) => Probe::Certain,
-            rest if rest.len() < 16 => Probe::Unsure,
-            _ => Probe::No,
-        },
+        (9..=STARTUP, 0x0003_0000 | 0x0003_0002) => {
+            let rest = reader.rest();
+            match rest.iter().take(NAME).position(|byte| *byte == 0) {
+                Some(0) => Probe::No,
+                Some(_) if rest.starts_with(b"user\0") || rest.len() >= 16 => Probe::Certain,
+                None if rest.len() >= NAME => Probe::No,
+                _ => Probe::Unsure,
+            }
+        }
         _ => Probe::No,
     }
 }

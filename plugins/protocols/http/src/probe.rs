@@ -103,13 +103,23 @@ fn text(bytes: &[u8]) -> Look {
     }
 }
 
-/// Whether a flow speaks HTTP. Who spoke first decides, as far as that can be told.
+/// Ports at which servers of HTTP listen: what they are sent there need not be HTTP for an answer in it.
+const PORTS: [u16; 3] = [80, 443, 8080];
+
+/// Whether a flow speaks HTTP. Who spoke first decides, as far as that can be told: what is no request may still be
+/// answered as if it had been a bad one, and who sent it has found a server of HTTP. That is waited for at the ports of
+/// such servers alone, since everything that nobody knows would be kept otherwise until it is answered.
 pub(crate) fn probe(stream: &StreamView<'_>) -> Probe {
     if stream.carrier != Carrier::Tcp {
         return Probe::No;
     }
     match look(stream.forward) {
         Look::Request | Look::Response => Probe::Certain,
+        Look::No if PORTS.contains(&stream.responder_port) => match look(stream.backward) {
+            Look::Response => Probe::Certain,
+            Look::Short => Probe::Unsure,
+            Look::Request | Look::No => Probe::No,
+        },
         Look::No => Probe::No,
         Look::Short if stream.forward.is_empty() => match look(stream.backward) {
             Look::Request | Look::Response => Probe::Certain,

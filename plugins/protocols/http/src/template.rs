@@ -2,7 +2,7 @@
 
 use crate::exchange::{Side, Stop, Told, read};
 use crate::http2;
-use crate::probe::{BEGINS, PREFACE, is_reversed};
+use crate::probe::{BEGINS, Look, PREFACE, is_reversed, look};
 use serde::Deserialize;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
@@ -100,7 +100,8 @@ impl ProtocolTemplate for Http {
 
     fn openings(&self, carrier: Carrier) -> Openings {
         match carrier {
-            Carrier::Tcp => Openings::either(FirstBytes::of(BEGINS)),
+            // At some ports an answer tells, whatever it is an answer to.
+            Carrier::Tcp => Openings { forward: FirstBytes::of(BEGINS), backward: FirstBytes::of(BEGINS).or_silence() },
             Carrier::Udp => Openings::NONE,
         }
     }
@@ -115,10 +116,14 @@ impl ProtocolTemplate for Http {
             out.swap_directions();
         }
         let side = |direction: Direction| Side { bytes: stream.bytes(direction), ended: stream.ended(direction) };
-        let (client, server) = match reversed {
+        let (mut client, server) = match reversed {
             false => (side(Direction::Forward), side(Direction::Backward)),
             true => (side(Direction::Backward), side(Direction::Forward)),
         };
+        if look(client.bytes) == Look::No {
+            // The server takes it for a bad request; to us it says nothing.
+            client = Side { bytes: &[], ended: true };
+        }
         if client.bytes.starts_with(b"PRI ") {
             return Ok(self.preface(client, server, out));
         }

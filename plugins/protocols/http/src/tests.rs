@@ -10,6 +10,7 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html\
 const CONNECT: &[u8] = b"CONNECT mail.example:443 HTTP/1.1\r\nHost: mail.example:443\r\n\r\n";
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 const REFUSED: &[u8] = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 3\r\n\r\nno!";
+const BAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n";
 const HELLO: &[u8] = b"\x16\x03\x01\0\x05\x01\0\0\x01\x03";
 const ANSWER: &[u8] = b"\x16\x03\x03\0\x04\x02\0\0\0";
 
@@ -90,6 +91,7 @@ fn what_is_read_of_conversations() {
         ("HTTP/2 without asking", &[(true, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")]),
         ("an old request", &[(true, b"GET /old\r\n\r\n"), (false, b"<html>")]),
         ("answers alone", &[(false, OK), (false, OK)]),
+        ("an answer to what is no request", &[(true, b"U\0\0\0r=B"), (false, BAD)]),
         ("a client alone, through a proxy", &[(true, CONNECT), (true, HELLO)]),
     ] {
         let talk = said(parts);
@@ -145,6 +147,29 @@ fn without_a_syn_the_request_tells_who_the_client_is() {
     let told = template.read(&Talk::tcp().backward(OK).forward(GET));
     assert_eq!((told.text("http.hostname"), told.number("http.status")), (Some("www.example"), Some(200)));
     assert_eq!(told.flow.originator.port, 50_000);
+}
+
+#[test]
+fn what_is_no_request_is_http_where_a_server_of_http_says_so() {
+    let template = template();
+    for (port, answer, recognised) in [
+        (80, BAD, true),
+        (443, BAD, true),
+        (8080, BAD, true),
+        (81, BAD, false),
+        (80, &BAD[..6], false),
+        (80, b"220 a\r\n", false),
+        (80, GET, false),
+    ] {
+        for (segment, opened) in [(0, true), (1, true), (3, false)] {
+            let talk = Talk::tcp().between("10.0.0.1:50000", &format!("192.0.2.1:{port}")).segments(segment);
+            let talk = if opened { talk.open() } else { talk };
+            let told = template.read(&talk.forward(b"U\0\0\0r=B").backward(answer).forward(GET));
+            assert_eq!((told.recognised(), told.errors), (recognised, 0), "{port} {} {segment}", answer.escape_ascii());
+            assert_eq!(told.number("http.status"), recognised.then_some(400));
+            assert_eq!((told.number("http.requests"), told.bytes("http.http_method")), (recognised.then_some(0), None));
+        }
+    }
 }
 
 #[test]
