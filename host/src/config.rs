@@ -331,6 +331,7 @@ impl Config {
             ("early_packets", u64::from(flows.early_packets), 0..=1 << 20),
             ("early_seconds", u64::from(flows.early_seconds), 0..=604_800),
             ("hand_overs", u64::from(flows.hand_overs), 0..=64),
+            ("warnings", u64::from(flows.warnings), 0..=1024),
             ("probe_datagrams", u64::from(flows.probe_datagrams), 1..=65_536),
             ("nesting", u64::from(flows.nesting), 1..=64),
             ("fragments_per_shard", u64::from(flows.fragments_per_shard), 1..=65_536),

@@ -61,6 +61,7 @@ fn limits_in_the_result_are_those_of_the_table() {
             fields_dropped: 1,
             template_errors: 1,
             hand_overs_refused: 1,
+            warnings_left_out: 1,
         },
         fragments: FragmentCounters { joined: 1, unfinished: 1, dropped: 1, dropped_for_bytes: 1, conflicts: 1 },
         skipped: [1; 8],

@@ -105,8 +105,10 @@ impl Sink for Lines<'_> {
         self.lines.flow(detection, &mut line)?;
         let line: Value = serde_json::from_slice(&line)?;
         let named = line["app_proto"].as_str().filter(|name| THERE.contains(name));
-        let rdp = line["fields"].get("rdp.requested_protocols").map(|_| "rdp");
-        if named.is_none() && rdp.is_none() {
+        // What was handed over has another's name.
+        let has = |field: &str, name: &'static str| line["fields"].get(field).map(|_| name);
+        let behind = [has("rdp.requested_protocols", "rdp"), has("stun.type", "stun"), has("stun.answer", "stun")];
+        if named.is_none() && behind.iter().all(Option::is_none) {
             return Ok(());
         }
         let end = |ip: &str, port: &str| (line[ip].as_str().unwrap().to_owned(), line[port].as_u64().unwrap());
@@ -114,7 +116,7 @@ impl Sink for Lines<'_> {
         ends.sort();
         let [one, other] = ends;
         let facts = self.pairs.entry((line["proto"].as_str().unwrap().to_owned(), one, other)).or_default();
-        facts.there.extend(named.into_iter().chain(rdp).map(str::to_owned));
+        facts.there.extend(named.into_iter().chain(behind.into_iter().flatten()).map(str::to_owned));
         facts.take(&line);
         Ok(())
     }

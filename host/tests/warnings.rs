@@ -73,7 +73,7 @@ fn warnings_are_reasons_and_counted() {
     assert_eq!((&reason["severity"], &reason["contribution"]), (&"high".into(), &0.0.into()));
     assert!(reason["words"].as_str().unwrap().contains("command line") && reason["look"].is_string());
     assert_eq!(shell["beginning"]["toserver"]["class"], "random", "{shell}");
-    assert_eq!(shell["packets"], serde_json::json!([3]));
+    assert_eq!(shell["packets"], serde_json::json!([3, 4]), "the first, for its port, and that of the prompt");
     assert!(warnings(plain).is_empty() && plain.get("files").is_none());
     let counts = serde_json::json!({"windows-program": 1, "windows-prompt": 1, "port-metasploit": 1});
     assert_eq!(last["warned"], counts);

@@ -12,10 +12,10 @@ pub enum Class {
     Text,
     /// As if by chance: encrypted or compressed from the first byte on.
     ///
-    /// The rules are those by which a national firewall was found to recognise fully encrypted traffic (Wu et al.,
+    /// The rules follow those by which a national firewall was found to recognise fully encrypted traffic (Wu et al.,
     /// *How the Great Firewall of China Detects and Blocks Fully Encrypted Traffic*, USENIX Security 2023): between 3.4
     /// and 4.6 bits of a byte are set, the first six bytes are not all printable, no more than half of all are, and no
-    /// more than 20 in a row.
+    /// more than 20 in a row. Ours: line breaks and tabulators are printable, and less than 32 bytes are too few.
     Random,
     /// Anything else.
     Binary,

@@ -2,7 +2,9 @@
 
 use super::{Direction, FlowLimits, FlowRecord, FlowTable, Templates};
 use crate::packet::{Decoded, Tcp};
-use crate::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, StreamView};
+use crate::plugin::{
+    Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, StreamView,
+};
 use crate::record::{FieldId, Mark, Value};
 
 /// A tunnel: `name`, `/`, then whatever is inside; the responder answers `ok` before its part of the inside.
@@ -34,6 +36,10 @@ impl ProtocolTemplate for Tunnel {
 struct Inside;
 
 impl ProtocolTemplate for Inside {
+    fn openings(&self, _: Carrier) -> Openings {
+        // Silence is not among them: behind a hand-over everybody is asked as long as nobody has said anything.
+        Openings { forward: FirstBytes::of(b"h!?"), backward: FirstBytes::NONE }
+    }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
         match stream.forward {
             [b'h', b'i', ..] => Probe::Certain,

@@ -33,6 +33,8 @@ pub struct FlowLimits {
     pub hand_overs: u32,
     /// Datagrams of a UDP flow at which templates look, each by itself, until one of them is somebody's.
     pub probe_datagrams: u32,
+    /// Warnings by their bytes that are kept of one flow; the worst ones.
+    pub warnings: u32,
     /// Headers of one packet that may hold another packet or frame.
     pub nesting: u8,
     /// Packets that may wait for their other parts.
@@ -72,6 +74,7 @@ impl Default for FlowLimits {
             early_seconds: 0,
             hand_overs: 4,
             probe_datagrams: 64,
+            warnings: 16,
             nesting: decoding.nesting,
             fragments_per_shard: decoding.fragments_per_shard,
             fragment_bytes_per_shard: decoding.fragment_bytes_per_shard,
@@ -103,6 +106,8 @@ pub struct FlowCounters {
     pub template_errors: u64,
     /// Flows that were read no further because they were handed over too often.
     pub hand_overs_refused: u64,
+    /// Warnings by bytes that were left out because a flow had too many.
+    pub warnings_left_out: u64,
 }
 
 impl FlowCounters {
@@ -118,5 +123,6 @@ impl FlowCounters {
         self.fields_dropped += other.fields_dropped;
         self.template_errors += other.template_errors;
         self.hand_overs_refused += other.hand_overs_refused;
+        self.warnings_left_out += other.warnings_left_out;
     }
 }

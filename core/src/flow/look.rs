@@ -4,9 +4,9 @@
 //! for it.
 
 use super::open::Flow;
-use super::{Beginning, Direction, FlowRecord, Templates};
+use super::{Beginning, Direction, FlowCounters, SeenWarning, Templates};
 use crate::packet::{Decoded, Tcp};
-use crate::tables::{FLOATING_REACH, Facts, Transport};
+use crate::tables::{FLOATING_REACH, Transport};
 
 /// What is known of one direction.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,6 +15,8 @@ pub(super) struct Looked {
     bytes: u16,
     /// Where the next payload stands.
     place: Place,
+    /// What the head says of the body behind it.
+    coding: Coding,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,27 +32,81 @@ enum Place {
     Rest,
 }
 
+/// How a body travels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Coding {
+    #[default]
+    Plain,
+    /// The size of the first chunk stands on a line before it.
+    Chunked,
+    /// Compressed on its way, or not there: it says nothing of files.
+    Hidden,
+}
+
 impl Looked {
     /// Whether more of the direction is to be looked at.
     #[inline]
     pub(super) fn wants_more(self) -> bool {
         usize::from(self.bytes) < FLOATING_REACH
     }
+
+    /// Goes through a piece of an HTTP message's head, and gives its body as far as it is there. Fields whose name or
+    /// value is cut between two packets are not seen.
+    fn head<'a>(&mut self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        const END: &[u8] = b"\r\n\r\n";
+        let seen = payload.get(..FLOATING_REACH).unwrap_or(payload);
+        let end = memchr::memmem::find(seen, END).map(|at| at + END.len());
+        let (head, body) = payload.split_at(end.unwrap_or(seen.len()));
+        for line in head.split(|byte| *byte == b'\n') {
+            self.coding = match line {
+                _ if begins(line, b"content-encoding:") => Coding::Hidden,
+                _ if begins(line, b"transfer-encoding:") && self.coding == Coding::Plain => Coding::Chunked,
+                _ => continue,
+            };
+        }
+        self.place = if end.is_some() { Place::Body } else { Place::Head };
+        if body.is_empty() { None } else { self.body(body) }
+    }
+
+    /// The contents of a body that begins here.
+    fn body<'a>(&mut self, body: &'a [u8]) -> Option<&'a [u8]> {
+        self.place = Place::Rest;
+        match self.coding {
+            Coding::Plain => Some(body),
+            Coding::Chunked => {
+                let line = body.windows(2).take(20).position(|window| window == b"\r\n")?;
+                body.get(line + 2..)
+            }
+            Coding::Hidden => None,
+        }
+    }
+}
+
+/// Whether a line begins so, in any case.
+fn begins(line: &[u8], name: &[u8]) -> bool {
+    line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
 }
 
 impl Flow {
     /// Looks at one packet's payload.
     #[inline(never)]
-    pub(super) fn look(&mut self, direction: Direction, packet: &Decoded<'_>, templates: &Templates) {
+    pub(super) fn look(
+        &mut self,
+        direction: Direction,
+        number: u64,
+        packet: &Decoded<'_>,
+        templates: &Templates,
+        (most, counters): (u32, &mut FlowCounters),
+    ) {
         let at = direction.index();
         let (Some(tables), payload) = (templates.tables(), packet.payload) else { return };
         if payload.is_empty() {
             return;
         }
-        let Looked { bytes, place } = self.looked[at];
-        self.looked[at].bytes = bytes.saturating_add(payload.len().min(FLOATING_REACH) as u16);
+        let mut looked = self.looked[at];
+        looked.bytes = looked.bytes.saturating_add(payload.len().min(FLOATING_REACH) as u16);
         // A stream whose beginning is missing begins nowhere.
-        let begins = place == Place::Begin
+        let begins = looked.place == Place::Begin
             && match (packet.tcp, self.anchors[at]) {
                 (Some(tcp), Some(anchor)) => !tcp.has(Tcp::SYN) && tcp.seq == anchor.wrapping_add(1),
                 _ => true,
@@ -60,31 +116,45 @@ impl Flow {
             self.looked[at].bytes = FLOATING_REACH as u16;
             return;
         }
-        let (next, file) = match place {
-            Place::Begin if !begins => (Place::Rest, None),
-            Place::Begin if is_http(payload) => body(payload),
-            Place::Begin => (Place::Rest, self.record.template.is_none().then_some(payload)),
-            Place::Head => body(payload),
-            Place::Body => (Place::Rest, Some(payload)),
-            Place::Rest => (Place::Rest, None),
+        let file = match looked.place {
+            Place::Begin if begins && is_http(payload) => {
+                // Nothing is behind a head that says so (RFC 9112 section 6.3).
+                let bare = [&b" 204"[..], b" 304", b" 1"]
+                    .iter()
+                    .any(|code| payload.get(8..).is_some_and(|rest| rest.starts_with(code)));
+                looked.coding = if bare { Coding::Hidden } else { Coding::Plain };
+                looked.head(payload)
+            }
+            Place::Begin => {
+                looked.place = Place::Rest;
+                (begins && self.record.template.is_none()).then_some(payload)
+            }
+            Place::Head => looked.head(payload),
+            Place::Body => looked.body(payload),
+            Place::Rest => None,
         };
-        self.looked[at].place = next;
         let transport = Transport::of_protocol(self.key.protocol);
-        if next == Place::Rest && !tables.looks_everywhere(transport) {
-            self.looked[at].bytes = FLOATING_REACH as u16;
+        if looked.place == Place::Rest && !tables.looks_everywhere(transport) {
+            looked.bytes = FLOATING_REACH as u16;
         }
+        self.looked[at] = looked;
         if begins && self.record.template.is_none() {
             self.record.beginnings[at] = Beginning::of(payload);
         }
         if let Some(file) = file {
             self.record.files[at] = tables.file_place(file);
         }
-        let (_, responder) = self.endpoints();
-        let facts = Facts { transport, port: responder.port, name: &[], bytes: payload };
         let warned = &mut self.record.warned;
-        tables.seen(&facts, begins, |warning| {
-            if warned.len() < FlowRecord::WARNINGS && !warned.contains(&warning) {
-                warned.push(warning);
+        tables.seen(transport, payload, begins, |warning| {
+            if warned.iter().any(|known| known.warning == warning) {
+                return;
+            }
+            warned.push(SeenWarning { warning, packet: number });
+            if warned.len() > most as usize {
+                counters.warnings_left_out += 1;
+                // Places grow as weight falls.
+                let least = (0..warned.len()).max_by_key(|at| warned[*at].warning);
+                least.map(|at| warned.remove(at));
             }
         });
     }
@@ -93,28 +163,6 @@ impl Flow {
 /// Whether a direction begins with a message of HTTP/1 that may have a body.
 fn is_http(payload: &[u8]) -> bool {
     [&b"HTTP/1."[..], b"POST ", b"PUT "].iter().any(|begin| payload.starts_with(begin))
-}
-
-/// Where what follows stands, and the body as far as it is there. One that is compressed on its way says nothing of
-/// files.
-fn body(payload: &[u8]) -> (Place, Option<&[u8]>) {
-    const END: &[u8] = b"\r\n\r\n";
-    let seen = payload.get(..FLOATING_REACH).unwrap_or(payload);
-    let Some(end) = memchr::memmem::find(seen, END) else { return (Place::Head, None) };
-    let (head, body) = payload.split_at(end + END.len());
-    let has = |name: &[u8]| head.windows(name.len()).any(|window| window.eq_ignore_ascii_case(name));
-    if has(b"\r\nContent-Encoding:") {
-        return (Place::Rest, None);
-    }
-    let body = match body {
-        // The size of the first chunk stands on a line before it.
-        [_, ..] if has(b"\r\nTransfer-Encoding: chunked") => {
-            let line = body.windows(2).take(20).position(|window| window == b"\r\n");
-            line.and_then(|line| body.get(line + 2..)).unwrap_or_default()
-        }
-        body => body,
-    };
-    if body.is_empty() { (Place::Body, None) } else { (Place::Rest, Some(body)) }
 }
 
 #[cfg(test)]
@@ -182,13 +230,16 @@ mod tests {
         table.finish_all(0, &templates);
         let record = table.take_finished().remove(0);
         let tables = templates.tables().unwrap();
-        let seen = record.warned.iter().map(|at| tables.warn()[usize::from(*at)].id.to_string()).collect();
+        let seen = record.warned.iter().map(|seen| tables.warn()[usize::from(seen.warning)].id.to_string()).collect();
         (record, seen)
     }
 
     #[test]
     fn bytes_warn_where_they_may() {
-        assert_eq!(flow(1, &[(true, b"HELO a secret")]).1, ["first", "any"]);
+        assert_eq!(flow(1, &[(true, b"HELO a secret")]).1, ["first", "port", "any"]);
+        let (record, _) = flow(1, &[(true, b"a"), (false, b"b"), (true, b"a secret")]);
+        assert_eq!(record.warned[0].packet, 3);
+        // Ports are compared in the end, when it is known who answered.
         assert_eq!(flow(4444, &[(true, b"HELO")]).1, ["first", "port"]);
         assert_eq!(flow(1, &[(true, b"a"), (true, b"HELO"), (false, b"the secret"), (true, b"secret")]).1, ["any"]);
         // As far as it reaches.
@@ -207,8 +258,34 @@ mod tests {
         assert_eq!(files(&[(true, b"GET"), (false, &head[..8]), (false, &head[8..]), (false, b"MZ\x90")])[1], Some(0));
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\nMZ";
         assert_eq!(files(&[(true, b"GET"), (false, chunked)])[1], Some(0));
-        let packed = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\nMZ";
+        let packed = &b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\nMZ"[..];
         assert_eq!(files(&[(true, b"GET"), (false, packed)])[1], None);
+        for (whole, cuts, wanted) in [(packed, [41, 43], None), (&chunked[..], [45, 47], Some(0))] {
+            for (head, body) in cuts.map(|cut| whole.split_at(cut)) {
+                assert_eq!(files(&[(true, b"GET"), (false, head), (false, body)])[1], wanted, "{head:?}");
+            }
+        }
+        assert_eq!(files(&[(true, b"GET"), (false, b"HTTP/1.1 304 Not Modified\r\n\r\n"), (false, b"MZ")])[1], None);
+    }
+
+    #[test]
+    fn the_worst_warnings_are_kept_and_the_others_counted() {
+        let templates = tables();
+        let mut table = FlowTable::new(FlowLimits { warnings: 1, ..FlowLimits::default() }, 1);
+        let payload = b"HELO a secret";
+        let tcp = Some(Tcp { seq: 1, flags: Tcp::ACK });
+        let (ip_len, payload_len) = (40 + payload.len() as u32, payload.len() as u32);
+        let [src, dst] = [[1; 16], [2; 16]];
+        let packet =
+            Decoded { src, dst, src_port: 9, dst_port: 4444, protocol: 6, lan: 0, ip_len, payload_len, tcp, payload };
+        table.push(1, 1, &packet, &templates);
+        table.finish_all(0, &templates);
+        let worst = templates.tables().unwrap().warn().iter().position(|warning| &*warning.id == "any").unwrap();
+        assert_eq!(
+            table.take_finished()[0].warned.iter().map(|seen| seen.warning as usize).collect::<Vec<_>>(),
+            [worst]
+        );
+        assert_eq!(table.counters().warnings_left_out, 2);
     }
 
     #[test]

@@ -69,6 +69,15 @@ pub struct Guest {
     pub refused: u32,
 }
 
+/// A warning of which bytes were seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenWarning {
+    /// Its place in [`Tables::warn`](crate::tables::Tables::warn): the worse, the smaller.
+    pub warning: u16,
+    /// The packet in which they were seen first.
+    pub packet: u64,
+}
+
 /// A finished flow, or one that gives its early record: everything that later stages know of it.
 ///
 /// The order is that of memory: what every packet changes stands first.
@@ -120,9 +129,9 @@ pub struct FlowRecord {
     /// The type of file that each direction, or the first HTTP message of it, begins with: its place among
     /// [`Tables::files`](crate::tables::Tables::files).
     pub files: [Option<u16>; 2],
-    /// Warnings whose bytes were seen, by their places in [`Tables::warn`](crate::tables::Tables::warn), at most
-    /// [`WARNINGS`](Self::WARNINGS).
-    pub warned: Vec<u16>,
+    /// Warnings whose bytes were seen; the worst of them, where they are more than
+    /// [`FlowLimits::warnings`](super::FlowLimits::warnings).
+    pub warned: Vec<SeenWarning>,
     /// What was known of its conversation.
     pub conversation: ConversationSnapshot,
     /// What its originator had asked for before.
@@ -130,9 +139,6 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
-    /// Most warnings that are kept of the bytes of one flow.
-    pub const WARNINGS: usize = 16;
-
     /// A record of a flow that begins with this packet.
     pub(super) fn beginning(time_ns: u64, number: u64) -> Self {
         let nobody = Endpoint { address: [0; 16], port: 0 };

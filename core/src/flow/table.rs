@@ -192,7 +192,7 @@ impl FlowTable {
         // A template may have turned the flow round meanwhile.
         let direction = flow.direction(upward);
         if packet.payload_len > 0 && flow.looked[direction.index()].wants_more() {
-            flow.look(direction, packet, templates);
+            flow.look(direction, number, packet, templates, (self.limits.warnings, &mut self.counters));
         }
         if let Some(early) = &self.early
             && early.is_due(flow, time_ns)

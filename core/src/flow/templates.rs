@@ -58,6 +58,10 @@ impl Templates {
     /// Those that may know a flow of which the directions begin like this, one bit each.
     #[inline]
     pub(super) fn asked(&self, carrier: Carrier, forward: &[u8], backward: &[u8]) -> u64 {
+        if forward.is_empty() && backward.is_empty() {
+            // Behind a hand-over, or a hole: nobody has said anything yet.
+            return u64::MAX;
+        }
         let [first, second] = &self.openings[usize::from(carrier == Carrier::Udp)];
         let place = |bytes: &[u8]| bytes.first().map_or(256, |byte| usize::from(*byte));
         first[place(forward)] | second[place(backward)]
@@ -127,6 +131,7 @@ mod tests {
         assert_eq!(templates.asked(Carrier::Tcp, b"", b"c"), 0b101);
         assert_eq!(templates.asked(Carrier::Tcp, b"x", b"b"), 0b111);
         assert_eq!(templates.asked(Carrier::Udp, b"a", b"b"), 0);
+        assert_eq!(templates.asked(Carrier::Udp, b"", b""), u64::MAX, "who knows");
         assert_eq!((templates.all(), templates.among(0b101).map(|(at, _)| at).collect::<Vec<_>>()), (7, vec![0, 2]));
         assert_eq!(templates.among(1 << 63 | 1 << 5).count(), 0);
     }

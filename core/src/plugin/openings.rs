@@ -44,8 +44,10 @@ impl FirstBytes {
 }
 
 /// Which flows a template wants to be asked about: those of which the originator's *or* the responder's bytes begin as it
-/// says. Of all others its [`probe`](super::ProtocolTemplate::probe) must say no, and is not called.
+/// says. Of all others its [`probe`](super::ProtocolTemplate::probe) must say no, and is not called, then or later. Where
+/// neither side has said anything, as behind a hand-over, every template is asked.
 ///
+/// So a template that waits for the server whatever the client says has silence among what the responder may begin with.
 /// Over UDP, each datagram begins anew until one is somebody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Openings {
@@ -76,7 +78,7 @@ impl Openings {
 
     /// Whether a flow with these first bytes is among them.
     pub fn hold(&self, forward: Option<u8>, backward: Option<u8>) -> bool {
-        self.forward.holds(forward) || self.backward.holds(backward)
+        (forward, backward) == (None, None) || self.forward.holds(forward) || self.backward.holds(backward)
     }
 }
 
@@ -88,7 +90,8 @@ mod tests {
     fn one_side_is_enough() {
         let openings = Openings { forward: FirstBytes::of(b"GP"), backward: FirstBytes::when(|byte| byte >= 0xc0) };
         assert!(openings.hold(Some(b'G'), None) && openings.hold(Some(b'x'), Some(0xff)));
-        assert!(!openings.hold(Some(b'x'), None) && !openings.hold(None, Some(b'G')) && !openings.hold(None, None));
+        assert!(!openings.hold(Some(b'x'), None) && !openings.hold(None, Some(b'G')));
+        assert!(openings.hold(None, None), "nobody knows yet");
         let waits = Openings { backward: openings.backward.or_silence(), ..openings };
         assert!(waits.hold(Some(b'x'), None) && !waits.hold(Some(b'x'), Some(b'y')));
         assert!((0..=u8::MAX).all(|byte| Openings::ANY.hold(Some(byte), None)));

@@ -177,11 +177,11 @@ impl Tables {
         self.warn.get(facts)
     }
 
-    /// Which warnings' bytes are in one packet's payload, by their places in [`warn`](Self::warn), where transport and port
-    /// fit as well; `begins` says whether the payload is the first of its direction, so that bytes at a place are looked
+    /// Which warnings' bytes are in one packet's payload, by their places in [`warn`](Self::warn), where the transport fits
+    /// as well; `begins` says whether the payload is the first of its direction, so that bytes at a place are looked
     /// for, too. What stands in two packets is not found. For [`warnings_of`](Self::warnings_of).
-    pub fn seen(&self, facts: &Facts<'_>, begins: bool, found: impl FnMut(u16)) {
-        self.warn.seen(facts, begins, found);
+    pub fn seen(&self, transport: Transport, payload: &[u8], begins: bool, found: impl FnMut(u16)) {
+        self.warn.seen(transport, payload, begins, found);
     }
 
     /// Whether [`seen`](Self::seen) looks for anything behind the first payload of a direction.
@@ -190,8 +190,8 @@ impl Tables {
     }
 
     /// Everything that WARN says of a flow with these names, of whose payload these entries were
-    /// [`seen`](Self::seen), worst first; `facts` have neither name nor bytes.
-    pub fn warnings_of(&self, facts: &Facts<'_>, names: &[&[u8]], seen: &[u16]) -> Vec<&Warning> {
+    /// [`seen`](Self::seen), by place, worst first; `facts` have neither name nor bytes.
+    pub fn warnings_of(&self, facts: &Facts<'_>, names: &[&[u8]], seen: impl Iterator<Item = u16> + Clone) -> Vec<u16> {
         self.warn.of_flow(facts, names, seen)
     }
 

@@ -30,8 +30,17 @@ struct Watch {
     anchors: Anchors,
     /// Warnings with a signature that has no place at all.
     floating: Vec<u32>,
-    /// One text of each of those signatures.
-    texts: Option<AhoCorasick>,
+    texts: Texts,
+}
+
+/// One text of each signature that has no place: where none of them is, no such signature fits.
+#[derive(Debug, Default)]
+enum Texts {
+    #[default]
+    None,
+    Some(AhoCorasick),
+    /// More than can be looked for at once: each signature is looked for by itself.
+    TooMany,
 }
 
 impl Watch {
@@ -46,10 +55,15 @@ impl Watch {
         let floating = entries().filter(|(_, entry)| floats(entry)).map(|(at, _)| at).collect();
         let texts = entries().flat_map(|(_, entry)| &entry.bytes).filter(|signature| signature.floats());
         let texts: Vec<Vec<u8>> = texts.map(Signature::longest_text).collect();
-        // Which of them is found does not matter, and one that begins within another is found all the same.
-        let texts =
-            (!texts.is_empty()).then(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(texts));
-        Self { anchors: Anchors::new(signatures), floating, texts: texts.and_then(Result::ok) }
+        let texts = match texts.as_slice() {
+            [] => Texts::None,
+            texts => {
+                // Which of them is found does not matter, and one that begins within another is found all the same.
+                let searcher = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(texts);
+                searcher.map_or(Texts::TooMany, Texts::Some)
+            }
+        };
+        Self { anchors: Anchors::new(signatures), floating, texts }
     }
 }
 
@@ -102,54 +116,62 @@ impl WarnTable {
 
     /// Whether bytes are looked for anywhere in what this transport carries, and not only where a direction begins.
     pub(super) fn looks_everywhere(&self, transport: Transport) -> bool {
-        self.watch[transport as usize].texts.is_some()
+        !matches!(self.watch[transport as usize].texts, Texts::None)
     }
 
-    /// Places of the entries of which some bytes are in this payload, and whose transport and ports fit; whether it
-    /// begins the stream of its direction.
-    pub(super) fn seen(&self, facts: &Facts<'_>, begins: bool, mut found: impl FnMut(u16)) {
-        let bytes = facts.bytes.get(..FLOATING_REACH).unwrap_or(facts.bytes);
-        let mut look = |at: u32, signature: &dyn Fn(&Signature) -> bool| {
-            let Some(entry) = self.entries.get(at as usize) else { return };
-            if entry.fits_around(facts) && entry.bytes.iter().any(signature) {
+    /// Places of the entries of which some bytes are in this payload, and whose transport fits; whether it begins the
+    /// stream of its direction.
+    pub(super) fn seen(&self, transport: Transport, payload: &[u8], begins: bool, mut found: impl FnMut(u16)) {
+        let bytes = payload.get(..FLOATING_REACH).unwrap_or(payload);
+        let mut look = |at: u32, fits: &dyn Fn(&Signature) -> bool| {
+            if self.entries.get(at as usize).is_some_and(|entry| entry.bytes.iter().any(fits)) {
                 found(u16::try_from(at).unwrap_or(u16::MAX));
             }
         };
-        let watch = &self.watch[facts.transport as usize];
+        let watch = &self.watch[transport as usize];
         if begins {
             for anchor in watch.anchors.candidates(bytes) {
                 look(anchor.entry, &|signature| signature.matches(bytes));
             }
         }
-        if watch.texts.as_ref().is_some_and(|texts| texts.is_match(bytes)) {
+        let floats = match &watch.texts {
+            Texts::None => false,
+            Texts::Some(texts) => texts.is_match(bytes),
+            Texts::TooMany => true,
+        };
+        if floats {
             for at in &watch.floating {
                 look(*at, &|signature| signature.floats() && signature.matches(bytes));
             }
         }
     }
 
-    /// Everything that is said of a flow of whose payload these entries were [`seen`](Self::seen).
-    pub(super) fn of_flow(&self, facts: &Facts<'_>, names: &[&[u8]], seen: &[u16]) -> Vec<&Warning> {
-        let mut found: Vec<u32> = Vec::new();
-        let bytes = |at: u32| seen.iter().any(|seen| u32::from(*seen) == at);
+    /// Places of what is said of a flow of whose payload these entries were [`seen`](Self::seen).
+    pub(super) fn of_flow(
+        &self,
+        facts: &Facts<'_>,
+        names: &[&[u8]],
+        seen: impl Iterator<Item = u16> + Clone,
+    ) -> Vec<u16> {
+        let mut found: Vec<u16> = Vec::new();
         let mut look = |at: u32| {
             let fits = |entry: &Warning| {
                 entry.fits_around(facts)
-                    && (entry.bytes.is_empty() || bytes(at))
+                    && (entry.bytes.is_empty() || seen.clone().any(|seen| u32::from(seen) == at))
                     && (entry.names.is_empty() || names.iter().any(|name| entry.is_named(name)))
             };
             if self.entries.get(at as usize).is_some_and(fits) {
-                found.push(at);
+                found.extend(u16::try_from(at));
             }
         };
         let from = self.ports.partition_point(|(port, _)| *port < facts.port);
         self.ports[from..].iter().take_while(|(port, _)| *port == facts.port).for_each(|(_, at)| look(*at));
         self.ranges.iter().for_each(|at| look(*at));
         names.iter().for_each(|name| self.named(name, &mut look));
-        seen.iter().for_each(|at| look(u32::from(*at)));
+        seen.clone().for_each(|at| look(u32::from(at)));
         found.sort_unstable();
         found.dedup();
-        found.into_iter().filter_map(|at| self.entries.get(at as usize)).collect()
+        found
     }
 
     /// Warnings whose name is this one, or stands above it.

@@ -157,7 +157,7 @@ impl<'a> Consumer<'a> {
                 self.sink.early(&detection)?;
                 continue;
             }
-            for warning in self.pipeline.warnings(flow) {
+            for (warning, _) in self.pipeline.warnings(flow) {
                 *self.warned.entry(&warning.id).or_default() += 1;
             }
             if let Some(scored) = &scored {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use veilwatch_core::detect::{Reason, Verdict, top_reasons};
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
-use veilwatch_core::plugin::{Classifier, FeatureExtractor, Instance, PluginError, Settings};
+use veilwatch_core::plugin::{Carrier, Classifier, FeatureExtractor, Instance, PluginError, Settings};
 use veilwatch_core::record::{ClientHello, Dns, FieldError, FieldId, FieldTable, Value};
 use veilwatch_core::tables::{Facts, Tables, Transport, Warning};
 
@@ -218,9 +218,13 @@ impl Parts {
                     ids.push(declared.map_err(|error| PipelineError::Field { id: id.clone(), error })?);
                 }
                 plugin.wire(&ids).map_err(wiring)?;
+                // Asked once before, so that one that fails over it leaves nothing behind.
+                for carrier in [Carrier::Tcp, Carrier::Udp] {
+                    let _ = plugin.openings(carrier);
+                }
+                meter.trouble().map_err(wiring)?;
                 self.fields = fields;
                 self.templates.push(plugin);
-                meter.trouble().map_err(wiring)?;
                 self.template_ids.push(id.clone());
                 self.template_places.push(place);
                 report.reach(PluginState::Started);
@@ -474,8 +478,9 @@ impl Pipeline {
         &self.tables
     }
 
-    /// Everything that WARN says of a flow, worst first: of its port, the names in it, and its bytes.
-    pub fn warnings(&self, flow: &FlowRecord) -> Vec<&Warning> {
+    /// Everything that WARN says of a flow, worst first: of its port, the names in it, and its bytes. Each with the packet
+    /// to look at: that of the bytes, else the flow's first.
+    pub fn warnings(&self, flow: &FlowRecord) -> Vec<(&Warning, u64)> {
         let text = |id| match flow.fields.get(id) {
             Some(Value::Bytes(name)) => name,
             _ => &[],
@@ -483,7 +488,12 @@ impl Pipeline {
         let names = [text(ClientHello::SNI), text(Dns::RRNAME), self.host_field.map_or(&[][..], text)];
         let transport = Transport::of_protocol(flow.protocol);
         let facts = Facts { transport, port: flow.responder.port, name: &[], bytes: &[] };
-        self.tables.warnings_of(&facts, &names, &flow.warned)
+        let places = self.tables.warnings_of(&facts, &names, flow.warned.iter().map(|seen| seen.warning));
+        let told = |place: u16| {
+            let seen = flow.warned.iter().find(|seen| seen.warning == place);
+            Some((self.tables.warn().get(usize::from(place))?, seen.map_or(flow.first_packet, |seen| seen.packet)))
+        };
+        places.into_iter().filter_map(told).collect()
     }
 
     /// The templates in order.

@@ -206,6 +206,7 @@ impl Summary {
             ("flows.prefix_bytes_per_shard", counters.without_prefix),
             ("flows.prefix_waiting", counters.segments_dropped),
             ("flows.hand_overs", counters.hand_overs_refused),
+            ("flows.warnings", counters.warnings_left_out),
             ("flows.nesting", self.skipped[Skip::TooNested as usize]),
             ("flows.fragments_per_shard", self.fragments.dropped),
             ("flows.fragment_bytes_per_shard", self.fragments.dropped_for_bytes),

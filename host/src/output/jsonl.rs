@@ -285,8 +285,8 @@ impl FlowLines {
             });
         }
         // A warning changes no score; it is worth reading beside what made it.
-        for warning in pipeline.warnings(flow) {
-            packets.push(flow.first_packet);
+        for (warning, packet) in pipeline.warnings(flow) {
+            packets.push(packet);
             reasons.push(ReasonLine {
                 feature: format!("warn.{}", warning.id).into(),
                 value: None,

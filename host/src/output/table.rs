@@ -88,10 +88,12 @@ impl TableSink {
         let hello = ClientHello::read(value);
         let text = |bytes: &[u8]| plain(&bounded(bytes, self.text_bytes));
         let reasons = detection.scored.map(|scored| scored.reasons.as_slice()).unwrap_or_default();
+        let warnings = pipeline.warnings(flow);
         let mut packets: Vec<u64> = reasons
             .iter()
             .filter_map(|reason| pipeline.schema().columns().get(reason.column))
             .map(|column| flow.packet_of(column.evidence.mark()))
+            .chain(warnings.iter().map(|(_, packet)| *packet))
             .chain([flow.first_packet])
             .collect();
         packets.sort_unstable();
@@ -116,7 +118,7 @@ impl TableSink {
             reasons: reasons
                 .iter()
                 .map(|reason| plain(&reason_words(reason, pipeline.schema(), pipeline.card())))
-                .chain(pipeline.warnings(flow).into_iter().map(warning_words))
+                .chain(warnings.iter().map(|(warning, _)| warning_words(warning)))
                 .collect(),
             packets,
         }
@@ -215,7 +217,10 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
     if let Some(filtered) = summary.filtered {
         let _ = writeln!(out, "{filtered} of these packets were kept out by the filter");
     }
-    let recognised = summary.recognised.iter().filter(|(_, count)| *count > 0);
+    // Of few templates it is worth knowing that one recognised nothing.
+    const FEW: usize = 8;
+    let all = summary.recognised.len() <= FEW;
+    let recognised = summary.recognised.iter().filter(|(_, count)| all || *count > 0);
     let recognised: Vec<String> = recognised.map(|(id, count)| format!("{count} {id}")).collect();
     let recognised = if recognised.is_empty() { "none recognised".into() } else { recognised.join(", ") };
     let _ = writeln!(

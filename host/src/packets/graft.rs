@@ -100,12 +100,28 @@ fn words(kept: &[Kept<'_>]) -> String {
     const MOST: usize = 4;
     let holds = |at: usize| kept.get(at + 1).is_some_and(|next| next.depth > kept[at].depth);
     let word = |node: &TreeNode| {
-        if node.value.is_empty() { node.label.clone() } else { format!("{} {}", node.label, node.value) }
+        // A code behind its name is for the tree.
+        let coded = node.value.rsplit_once(", ").filter(|(_, code)| code.bytes().all(|byte| byte.is_ascii_digit()));
+        let value = coded.map_or(node.value.as_str(), |(name, _)| name);
+        if value.is_empty() { node.label.clone() } else { format!("{} {value}", node.label) }
+    };
+    // What a message is about: the name that it asks for.
+    let about = |at: usize| {
+        let below = kept.iter().skip(at + 1).take_while(|other| other.depth > kept[at].depth);
+        below.map(|kept| kept.node).find_map(|node| match node.label.as_str() {
+            "Extension" => node.value.strip_prefix("server_name: "),
+            "Question" => Some(node.value.as_str()),
+            _ => None,
+        })
+    };
+    let told = |at: usize| match about(at) {
+        Some(name) => format!("{} {name}", word(kept[at].node)),
+        None => word(kept[at].node),
     };
     let inner = |depth| (0..kept.len()).filter(move |at| kept[*at].depth == depth && holds(*at));
     let messages: Vec<String> = [2, 1, 0]
         .into_iter()
-        .map(|depth| inner(depth).map(|at| word(kept[at].node)).collect::<Vec<_>>())
+        .map(|depth| inner(depth).map(told).collect::<Vec<_>>())
         .find(|messages| !messages.is_empty())
         .unwrap_or_else(|| kept.iter().map(|kept| word(kept.node)).collect());
     let mut words = messages.iter().take(MOST).cloned().collect::<Vec<_>>().join("; ");

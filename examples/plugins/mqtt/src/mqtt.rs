@@ -35,8 +35,9 @@ impl ProtocolTemplate for Mqtt {
         Ok(())
     }
     fn openings(&self, carrier: Carrier) -> Openings {
-        // The client speaks first.
-        let forward = if carrier == Carrier::Tcp { FirstBytes::of(&[0x10]) } else { FirstBytes::NONE };
+        // CONNECT is the client's first packet, and is waited for whatever the server says.
+        let forward = FirstBytes::of(&[0x10]).or_silence();
+        let forward = if carrier == Carrier::Tcp { forward } else { FirstBytes::NONE };
         Openings { forward, backward: FirstBytes::NONE }
     }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {

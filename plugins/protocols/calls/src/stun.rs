@@ -111,7 +111,7 @@ enum Behind {
     Nothing,
 }
 
-/// Calls agree on their keys by DTLS between the same ports (RFC 8834), and who looks for the way asks again and again
+/// Calls agree on their keys by DTLS between the same ports (RFC 5764), and who looks for the way asks again and again
 /// meanwhile. First bytes tell what a datagram is (RFC 7983).
 fn behind(stream: &StreamView<'_>) -> Behind {
     let mut offsets = [stream.forward.len(), stream.backward.len()];

@@ -35,9 +35,9 @@ pub(crate) fn draw(stream: &StreamView<'_>, limits: &Limits, tree: &mut TreeSink
         }
         walk.tree.open(name, "", Some(ByteRange::new(direction, 0, bytes.len())));
         let at = if preface { walk.preface(bytes, direction) } else { walk.messages(bytes, end, direction) };
-        if at < bytes.len() {
-            let what = if preface { "Frames of HTTP/2" } else { "Another protocol" };
-            walk.tree.leaf(what, "", Some(ByteRange::new(direction, at, bytes.len() - at)));
+        // What is behind a CONNECT or an upgrade is for others to draw.
+        if preface && at < bytes.len() {
+            walk.tree.leaf("Frames of HTTP/2", "", Some(ByteRange::new(direction, at, bytes.len() - at)));
         }
         walk.tree.close();
     }

@@ -292,7 +292,11 @@ impl Tls {
         facts.text(Fact::CertificatePrint, prints[1].as_deref());
         facts.text(Fact::Resumed, resumed.flatten().map(Resumed::name));
         if let Some(hello) = &client_hello {
-            let agreed = server_hello.as_ref().is_some_and(|server| is_post_quantum(server.key_share));
+            // A retry only asks for a group.
+            let answers =
+                |message: Message<'_>| message.kind == SERVER_HELLO && message.is_complete() && !is_retry(&message);
+            let agreed = server_hello.as_ref().is_some_and(|server| is_post_quantum(server.key_share))
+                && (!retry || server.messages().any(answers));
             let offered = hello.key_shares.iter().any(|group| is_post_quantum(*group));
             facts.count(Fact::PostQuantum, if agreed { 2 } else { u64::from(offered) });
             facts.text(Fact::Dns, resolver::ground(hello, place.server_port, place.tcp));
