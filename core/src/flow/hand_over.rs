@@ -37,8 +37,7 @@ struct Inside;
 
 impl ProtocolTemplate for Inside {
     fn openings(&self, _: Carrier) -> Openings {
-        // Silence is not among them: behind a hand-over everybody is asked as long as nobody has said anything.
-        Openings { forward: FirstBytes::of(b"h!?"), backward: FirstBytes::NONE }
+        Openings { forward: FirstBytes::of(b"h!?").or_silence(), backward: FirstBytes::NONE }
     }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
         match stream.forward {
@@ -60,6 +59,38 @@ impl ProtocolTemplate for Inside {
         }
         let whole = stream.backward.len() >= 4;
         Ok(if whole { Progress::Done } else { Progress::More { forward: usize::MAX, backward: 4 } })
+    }
+}
+
+/// Begins with an `S` of whoever speaks first.
+struct Polite;
+
+impl ProtocolTemplate for Polite {
+    fn openings(&self, _: Carrier) -> Openings {
+        Openings::either(FirstBytes::of(b"S"))
+    }
+    fn probe(&self, stream: &StreamView<'_>) -> Probe {
+        match if stream.forward.is_empty() { stream.backward } else { stream.forward } {
+            [] => Probe::Unsure,
+            [b'S', ..] => Probe::Certain,
+            _ => Probe::No,
+        }
+    }
+    fn parse(&self, _: &StreamView<'_>, _: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
+        Ok(Progress::Done)
+    }
+}
+
+#[test]
+fn who_has_said_nothing_yet_may_be_anybodys() {
+    for (inside, wanted) in [((false, 2, &b"S"[..]), Some(0)), ((true, 2, b"S"), Some(0)), ((true, 2, b"x"), Some(1))] {
+        let templates = Templates::new(vec![Box::new(Polite), Box::new(Tunnel(b'a'))]);
+        let mut table = FlowTable::new(FlowLimits::default(), 1);
+        for (number, (forth, offset, payload)) in (1..).zip([(true, 0, &b"a/"[..]), (false, 0, b"ok"), inside]) {
+            table.push(number, number * 1000, &packet(forth, Tcp::ACK, 1000 + offset, payload), &templates);
+        }
+        table.finish_all(0, &templates);
+        assert_eq!(table.take_finished()[0].template, wanted, "{inside:?}");
     }
 }
 

@@ -26,6 +26,8 @@ enum Place {
     Begin,
     /// In the head of an HTTP message.
     Head,
+    /// There, at the beginning of a line.
+    HeadLine,
     /// At the beginning of that message's body.
     Body,
     /// Somewhere.
@@ -55,7 +57,10 @@ impl Looked {
     fn head<'a>(&mut self, payload: &'a [u8]) -> Option<&'a [u8]> {
         const END: &[u8] = b"\r\n\r\n";
         let seen = payload.get(..FLOATING_REACH).unwrap_or(payload);
-        let end = memchr::memmem::find(seen, END).map(|at| at + END.len());
+        let end = match self.place {
+            Place::HeadLine if seen.starts_with(b"\r\n") => Some(2),
+            _ => memchr::memmem::find(seen, END).map(|at| at + END.len()),
+        };
         let (head, body) = payload.split_at(end.unwrap_or(seen.len()));
         for line in head.split(|byte| *byte == b'\n') {
             self.coding = match line {
@@ -64,7 +69,11 @@ impl Looked {
                 _ => continue,
             };
         }
-        self.place = if end.is_some() { Place::Body } else { Place::Head };
+        self.place = match end {
+            Some(_) => Place::Body,
+            None if head.ends_with(b"\r\n") => Place::HeadLine,
+            None => Place::Head,
+        };
         if body.is_empty() { None } else { self.body(body) }
     }
 
@@ -129,7 +138,7 @@ impl Flow {
                 looked.place = Place::Rest;
                 (begins && self.record.template.is_none()).then_some(payload)
             }
-            Place::Head => looked.head(payload),
+            Place::Head | Place::HeadLine => looked.head(payload),
             Place::Body => looked.body(payload),
             Place::Rest => None,
         };

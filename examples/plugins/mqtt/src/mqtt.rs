@@ -34,11 +34,9 @@ impl ProtocolTemplate for Mqtt {
         self.0 = ids.to_vec();
         Ok(())
     }
-    fn openings(&self, carrier: Carrier) -> Openings {
+    fn openings(&self, _: Carrier) -> Openings {
         // CONNECT is the client's first packet, and is waited for whatever the server says.
-        let forward = FirstBytes::of(&[0x10]).or_silence();
-        let forward = if carrier == Carrier::Tcp { forward } else { FirstBytes::NONE };
-        Openings { forward, backward: FirstBytes::NONE }
+        Openings { forward: FirstBytes::of(&[0x10]).or_silence(), backward: FirstBytes::NONE }
     }
     fn probe(&self, stream: &StreamView<'_>) -> Probe {
         match body(stream.forward, 0x10).map(|body| body.rest()) {
