@@ -249,6 +249,37 @@ fn lengths_that_lie_are_told() {
     assert_eq!(outline.payload.unwrap().bytes, b"hi");
 }
 
+/// A packet of tunnels in tunnels does not have its bytes added up once for each of them.
+#[test]
+fn checksums_cover_a_packet_a_few_times_and_no_more() {
+    let level = |inner: &[u8]| {
+        let length = (inner.len() as u16).to_be_bytes();
+        let mut datagram = udp(2152, &[&[0x30, 255, length[0], length[1], 0, 0, 0, 1], inner].concat());
+        datagram[7] = 1;
+        ipv4(17, &datagram)
+    };
+    let statuses = |levels: usize| {
+        let bytes = (0..levels).fold(ipv4(17, &udp(53, b"abc")), |inner, _| level(&inner));
+        let (_, outline) = read(&packet(LinkType::RAW, &bytes));
+        assert_eq!(outline.info, "40000 → 53 len 3");
+        let of = |field| outline.checksums.iter().filter(move |checksum| checksum.field == field);
+        // Those of IPv4 cover a header each.
+        assert!(of("ip.checksum").all(|checksum| checksum.status == ChecksumStatus::Good));
+        (bytes.len(), of("udp.checksum").map(|checksum| checksum.status).collect::<Vec<_>>())
+    };
+    let (whole, many) = statuses(1_800);
+    assert_eq!(many.len(), 1_801);
+    let judged = |(at, status): (usize, &ChecksumStatus)| match status {
+        ChecksumStatus::Bad { .. } => whole - 20 - at * 36,
+        _ => 0,
+    };
+    assert!(many.iter().enumerate().map(judged).sum::<usize>() <= whole * 4);
+    assert!(many[..4].iter().all(|status| matches!(status, ChecksumStatus::Bad { .. })));
+    assert_eq!(many[4], ChecksumStatus::NotVerified);
+    let (_, few) = statuses(4);
+    assert!(few[..4].iter().all(|status| matches!(status, ChecksumStatus::Bad { .. })));
+}
+
 #[test]
 fn what_hides_behind_many_headers_is_found() {
     let inner = ipv4(17, &udp(53, b"abc"));
