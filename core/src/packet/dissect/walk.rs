@@ -37,7 +37,7 @@ pub(super) struct Envelope {
     pub(super) dst: IpAddr,
     /// It is a part of a packet.
     pub(super) fragment: bool,
-    /// Nobody knows the address that checksums cover: a route of an unknown kind has others to come.
+    /// Nobody knows the address that checksums cover: a route that cannot be read has others to come.
     pub(super) routed: bool,
 }
 

@@ -249,6 +249,47 @@ fn lengths_that_lie_are_told() {
     assert_eq!(outline.payload.unwrap().bytes, b"hi");
 }
 
+/// On its way along a route that its sender chose, a packet has the next stop for its destination.
+#[test]
+fn checksums_cover_the_end_of_a_route() {
+    use ChecksumStatus::{Bad, Good, NotVerified};
+    let end = [198, 51, 100, 9];
+    // From 192.0.2.1, by way of 192.0.2.2, to the end.
+    let mut datagram = udp(53, b"abc");
+    let sum = !checksum::sum(&[&[192, 0, 2, 1], &end, &[0, 17, 0, 11], &datagram]);
+    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+    let status = |route: &[u8], body: &[u8], protocol| {
+        let mut bytes = ipv4(protocol, &[route, body].concat());
+        bytes[0] += route.len() as u8 / 4;
+        let (_, outline) = read(&packet(LinkType::RAW, &bytes));
+        assert_eq!(outline.dst.unwrap().to_string(), "192.0.2.2");
+        outline.checksums[1].status
+    };
+    let route = |kind, pointer| [&[1, kind, 11, pointer, 203, 0, 113, 7], &end[..]].concat();
+    for kind in [131, 137] {
+        assert_eq!(status(&route(kind, 4), &datagram, 17), Good);
+        assert_eq!(status(&route(kind, 8), &datagram, 17), Good);
+        // At the end of the route, the header has the last address.
+        assert!(matches!(status(&route(kind, 12), &datagram, 17), Bad { .. }));
+        // Pointers into an address or at none, and two routes.
+        for pointer in [0, 3, 5, 11] {
+            assert_eq!(status(&route(kind, pointer), &datagram, 17), NotVerified);
+        }
+        assert_eq!(status(&[route(kind, 4), route(kind, 4)].concat(), &datagram, 17), NotVerified);
+        // Neither a pointer nor an address.
+        assert_eq!(status(&[1, 1, kind, 2], &datagram, 17), NotVerified);
+        assert_eq!(status(&[kind, 5, 4, 9, 1, 1, 1, 1], &datagram, 17), NotVerified);
+        // That of ICMP covers no address.
+        assert_eq!(status(&[1, 1, kind, 2], &[8, 0, 0xf7, 0xfd, 0, 0, 0, 2], 1), Good);
+    }
+    // Where a packet has been leads nowhere.
+    assert!(matches!(status(&route(7, 4), &datagram, 17), Bad { .. }));
+    let mut segment = vec![0, 9, 0, 10, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0];
+    let sum = !checksum::sum(&[&[192, 0, 2, 1], &end, &[0, 6, 0, 20], &segment]);
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    assert_eq!(status(&route(131, 4), &segment, 6), Good);
+}
+
 /// A packet of tunnels in tunnels does not have its bytes added up once for each of them.
 #[test]
 fn checksums_cover_a_packet_a_few_times_and_no_more() {
