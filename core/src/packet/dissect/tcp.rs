@@ -4,6 +4,7 @@ use super::outline::Payload;
 use super::part::Part;
 use super::tree::Datum;
 use super::walk::{Envelope, Next, Walk};
+use crate::record::syn_print;
 use crate::tables::Transport;
 
 /// Length of a header without options in bytes.
@@ -93,6 +94,9 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelo
         );
         draw_options(walk, options, &mut notes);
         walk.draw.close();
+    }
+    if let Some(print) = part.data.get(..length).and_then(syn_print) {
+        walk.draw.leaf("tcp.fingerprint", "Fingerprint", &print, Datum::Words, None);
     }
     if lie.is_empty() {
         walk.draw.leaf("tcp.len", "Payload length", &payload.to_string(), Datum::Number(payload as u64), None);

@@ -47,6 +47,7 @@ fn a_syn_is_read_to_its_last_option() {
         ("tcp.options.timestamp.tsval", "9"),
         ("tcp.options.timestamp.tsecr", "5"),
         ("tcp.options.wscale.shift", "7 (times 128)"),
+        ("tcp.fingerprint", &crate::record::syn_print(&bytes[34..74]).unwrap()),
         ("tcp.len", "2"),
     ] {
         assert_eq!(value(&tree, field), wanted, "{field}\n{}", lines(&tree));
@@ -58,6 +59,26 @@ fn a_syn_is_read_to_its_last_option() {
     let ports: Vec<_> = tree.field("tcp.dstport").map(|node| node.bytes.clone()).collect();
     assert_eq!(ports, [Some(36..38)]);
     assert!(tree.nodes.iter().all(|node| !node.cut));
+}
+
+/// All of the header has to be there, and one without SYN has none.
+#[test]
+fn a_header_with_syn_has_a_fingerprint() {
+    let prints = |bytes: &[u8], wire: usize| {
+        let packet = Packet { wire_len: wire as u32, ..packet(LinkType::ETHERNET, bytes) };
+        values(&read(&packet).0, "tcp.fingerprint")
+    };
+    let mut bytes = syn();
+    let whole = bytes.len();
+    let [print] = &prints(&bytes, whole)[..] else { panic!("one fingerprint") };
+    assert!(print.starts_with("vwt1:syn/7/1460:"), "{print}");
+    // The payload has no part in it, the options have.
+    assert_eq!(prints(&bytes[..74], whole), [print.as_str()]);
+    assert!(prints(&bytes[..73], whole).is_empty());
+    bytes[47] = 0x12;
+    assert!(prints(&bytes, whole)[0].starts_with("vwt1:syn-ack/7/1460:"));
+    bytes[47] = 0x10;
+    assert!(prints(&bytes, whole).is_empty());
 }
 
 #[test]
