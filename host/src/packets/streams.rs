@@ -1,5 +1,5 @@
 use std::collections::{HashMap, VecDeque};
-use veilwatch_core::flow::{Direction, FlowKey, FlowLimits};
+use veilwatch_core::flow::{Direction, FlowKey, FlowLimits, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
 use veilwatch_core::plugin::{Carrier, Probe, ProtocolTemplate, StreamView};
 use veilwatch_core::stream::{PrefixLimits, Spare, StreamPrefix};
@@ -12,8 +12,6 @@ const BYTES: usize = 64 << 20;
 const DRAWINGS: u32 = 256;
 /// Datagrams of a flow whose ends are known.
 const DATAGRAMS: usize = 64;
-/// Templates that a flow can be asked about, one bit each.
-const TEMPLATES: usize = 64;
 
 /// Where a packet stands in its flow.
 #[derive(Debug, Clone, Copy)]
@@ -281,7 +279,7 @@ pub(super) fn ask(
     mut refused: u64,
     templates: &[Box<dyn ProtocolTemplate>],
 ) -> (Option<usize>, u64) {
-    for (at, template) in templates.iter().enumerate().take(TEMPLATES) {
+    for (at, template) in templates.iter().enumerate().take(Templates::MOST) {
         if refused >> at & 1 != 0 {
             continue;
         }

@@ -14,7 +14,7 @@ pub enum ChecksumStatus {
     },
     /// The packet was captured before its network card computed it.
     Offloaded,
-    /// Not all that it covers is there.
+    /// Not all that it covers is there, or headers around it covered its bytes too often to add them up again.
     NotVerified,
     /// The sender did without one.
     Absent,

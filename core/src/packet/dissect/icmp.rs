@@ -1,6 +1,5 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443, RFC 4861).
 
-use super::checksum::{ChecksumStatus, judge};
 use super::part::Part;
 use super::tree::Datum;
 use super::walk::{Envelope, Next, Walk};
@@ -140,7 +139,8 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, protocol: u8, part: Part<'a>, en
     walk.draw.open(form.layer, form.label, &shown, Datum::Bytes, Some(part.range(0, length)));
     walk.draw.named(form.kind, "Type", kind, name, part.range(0, 1));
     walk.draw.named(form.code, "Code", code, reason, part.range(1, 1));
-    let status = verify(part, protocol, &envelope);
+    // That of IPv4 covers the message alone.
+    let status = walk.verify(part, 2, Some(58).filter(|_| protocol != 1), &envelope);
     walk.checksum(form.checksum, u16::from_be_bytes([high, low]), status, part.range(2, 2));
     let mut info = shown;
     if !reason.is_empty() {
@@ -201,14 +201,4 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, protocol: u8, part: Part<'a>, en
     walk.draw.close();
     walk.say(form.label, info);
     Next::End
-}
-
-fn verify(part: Part<'_>, protocol: u8, envelope: &Envelope) -> ChecksumStatus {
-    if envelope.fragment || envelope.routed || !part.is_whole() {
-        return ChecksumStatus::NotVerified;
-    }
-    match protocol {
-        1 => judge(part.data, 2, 0, false),
-        _ => judge(part.data, 2, envelope.pseudo(58, part.wire), true),
-    }
 }

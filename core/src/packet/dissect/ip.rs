@@ -85,8 +85,9 @@ fn version4<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>) -> Next<'a> {
     walk.checksum(("ip.checksum", "ip.checksum.status"), be16(10), status, part.range(10, 2));
     walk.draw.leaf("ip.src", "Source", &src.to_string(), Datum::Ip(src), Some(part.range(12, 4)));
     walk.draw.leaf("ip.dst", "Destination", &dst.to_string(), Datum::Ip(dst), Some(part.range(16, 4)));
+    let mut envelope = Envelope { src, dst, fragment: more || offset > 0, routed: false };
     if let Some(options) = part.after(V4).filter(|_| length > V4) {
-        draw_options(walk, options.first(length - V4));
+        draw_options(walk, options.first(length - V4), &mut envelope);
     }
     walk.draw.close();
     walk.between(Address::Ip(src), Address::Ip(dst));
@@ -100,7 +101,6 @@ fn version4<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>) -> Next<'a> {
     trailer(walk, part, packet);
     let Some(body) = part.first(packet).after(length) else { return Next::End };
     let body = Part { wire: packet - length, ..body };
-    let envelope = Envelope { src, dst, fragment: more || offset > 0, routed: false };
     if envelope.fragment {
         let words = format!("bytes {offset} to {} of packet {:#06x}", offset + body.wire, be16(4));
         return fragment(walk, "ip.fragment", &words, offset == 0, head[9], body, envelope);
@@ -134,8 +134,9 @@ pub(super) fn fragment<'a>(
 }
 
 /// Options of IPv4, by their numbers.
-fn draw_options(walk: &mut Walk<'_, '_>, options: Part<'_>) {
+fn draw_options(walk: &mut Walk<'_, '_>, options: Part<'_>, envelope: &mut Envelope) {
     let mut at = 0;
+    let mut routes = 0;
     while let Some(kind) = options.byte(at) {
         let name = match kind {
             0 => "end",
@@ -159,7 +160,31 @@ fn draw_options(walk: &mut Walk<'_, '_>, options: Part<'_>) {
         if kind == 0 {
             return;
         }
+        if let (131 | 137, Some(option)) = (kind, options.after(at)) {
+            follow(option.first(length), envelope);
+            routes += 1;
+            // There is one at most.
+            envelope.routed |= routes > 1;
+        }
         at += length;
+    }
+}
+
+/// A route that the sender chose (RFC 791 section 3.1): while a part of it is left, the header's destination is the next
+/// stop, and checksums cover the address at the end of the route, as with IPv6 (RFC 8200 section 8.1).
+fn follow(option: Part<'_>, envelope: &mut Envelope) {
+    /// Kind, length and pointer, which counts from one.
+    const HEAD: usize = 3;
+    const STOP: usize = 4;
+    let length = option.wire;
+    let Some(pointer) = option.byte(2).map(usize::from) else { return envelope.routed = true };
+    if pointer > length {
+        return;
+    }
+    let even = pointer > HEAD && [pointer - 1, length].iter().all(|end| (end - HEAD).is_multiple_of(STOP));
+    match length.checked_sub(STOP).filter(|_| even).and_then(|at| option.bytes::<STOP>(at)) {
+        Some(last) => envelope.dst = IpAddr::V4(Ipv4Addr::from(last)),
+        None => envelope.routed = true,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Where a [`Decoder`](super::Decoder) hurries to the innermost payload, [`dissect()`] stops at each header and draws it into
 //! a tree whose nodes have names of fields, spelled as Wireshark does where it knows them. Every length may lie: what
-//! reaches out of the captured bytes is drawn as far as it goes, and the tree is bounded like those of templates.
+//! reaches out of the captured bytes is drawn as far as it goes, and the tree is bounded like those of templates. Of our
+//! own is `tcp.fingerprint`, of a header with SYN ([`crate::record::syn_print`]).
 //!
 //! | module | story |
 //! |---|---|

@@ -1,10 +1,10 @@
 //! TCP (RFC 9293).
 
-use super::checksum::{ChecksumStatus, judge};
 use super::outline::Payload;
 use super::part::Part;
 use super::tree::Datum;
 use super::walk::{Envelope, Next, Walk};
+use crate::record::syn_print;
 use crate::tables::Transport;
 
 /// Length of a header without options in bytes.
@@ -40,7 +40,7 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelo
     let flags = be16(12) & 0x0fff;
     let words = flag_words(flags);
     let payload = part.wire.saturating_sub(length);
-    let status = verify(part, &envelope);
+    let status = walk.verify(part, 16, Some(6), &envelope);
     walk.draw.open(
         "tcp",
         "TCP",
@@ -95,6 +95,9 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelo
         draw_options(walk, options, &mut notes);
         walk.draw.close();
     }
+    if let Some(print) = part.data.get(..length).and_then(syn_print) {
+        walk.draw.leaf("tcp.fingerprint", "Fingerprint", &print, Datum::Words, None);
+    }
     if lie.is_empty() {
         walk.draw.leaf("tcp.len", "Payload length", &payload.to_string(), Datum::Number(payload as u64), None);
     }
@@ -147,13 +150,6 @@ pub(super) fn ports(
         let name = tables.service_name(transport, port).unwrap_or_default();
         walk.draw.named(field, label, port, name, part.range(at, 2));
     }
-}
-
-fn verify(part: Part<'_>, envelope: &Envelope) -> ChecksumStatus {
-    if envelope.fragment || envelope.routed || !part.is_whole() {
-        return ChecksumStatus::NotVerified;
-    }
-    judge(part.data, 16, envelope.pseudo(6, part.wire), true)
 }
 
 /// Options; the usual ones add a few words to the packet's line.

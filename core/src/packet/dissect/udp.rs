@@ -1,6 +1,6 @@
 //! UDP (RFC 768), whose ports may be a tunnel's.
 
-use super::checksum::{ChecksumStatus, judge};
+use super::checksum::ChecksumStatus;
 use super::outline::Payload;
 use super::part::Part;
 use super::tree::Datum;
@@ -32,7 +32,7 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelo
     let status = if checksum == 0 && matches!(envelope.src, IpAddr::V4(_)) {
         ChecksumStatus::Absent
     } else {
-        verify(part.first(length), &envelope)
+        verify(walk, part.first(length), &envelope)
     };
     walk.draw.open("udp", "UDP", &format!("{src} → {dst}"), Datum::Bytes, Some(part.range(0, HEADER)));
     tcp::ports(walk, Transport::Udp, ["udp.srcport", "udp.dstport"], part, (src, dst));
@@ -55,11 +55,8 @@ pub(super) fn draw<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: Envelo
     Next::End
 }
 
-fn verify(part: Part<'_>, envelope: &Envelope) -> ChecksumStatus {
-    if envelope.fragment || envelope.routed || !part.is_whole() {
-        return ChecksumStatus::NotVerified;
-    }
-    match judge(part.data, 6, envelope.pseudo(17, part.wire), true) {
+fn verify<'a>(walk: &mut Walk<'_, 'a>, part: Part<'a>, envelope: &Envelope) -> ChecksumStatus {
+    match walk.verify(part, 6, Some(17), envelope) {
         // Zero says that there is none: where it is the sum, the other zero stands for it.
         ChecksumStatus::Bad { expected: 0 } => ChecksumStatus::Bad { expected: 0xffff },
         status => status,

@@ -1,4 +1,4 @@
-use super::checksum::{Checksum, ChecksumStatus, sum};
+use super::checksum::{Checksum, ChecksumStatus, judge, sum};
 use super::outline::{Address, Outline};
 use super::part::Part;
 use super::tree::{Datum, PacketDrawing};
@@ -11,6 +11,9 @@ use std::ops::Range;
 /// Most headers of a packet: as many as the smallest extension headers fill the largest packet. An attacker may well send
 /// hundreds, and what the engine finds behind them must not be hidden here; the tree has bounds of its own.
 const LAYERS: usize = 8192;
+/// How many times the length of its frame the checksums of a packet's transports may cover together. Each covers all that
+/// is inside it, the next one's bytes among them: without this, a thousand tunnels would have them added a thousand times.
+const SUMS: usize = 4;
 
 /// What comes next, and where.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +37,7 @@ pub(super) struct Envelope {
     pub(super) dst: IpAddr,
     /// It is a part of a packet.
     pub(super) fragment: bool,
-    /// Nobody knows the address that checksums cover: a route of an unknown kind has others to come.
+    /// Nobody knows the address that checksums cover: a route that cannot be read has others to come.
     pub(super) routed: bool,
 }
 
@@ -59,12 +62,14 @@ pub(super) struct Walk<'t, 'a> {
     pub(super) around: Surroundings<'t>,
     /// Whether this is what an error message quotes, of which the outline says nothing.
     pub(super) quoted: bool,
+    /// Bytes that checksums of transports may still cover.
+    sums: usize,
 }
 
 impl<'t, 'a> Walk<'t, 'a> {
     pub(super) fn new(packet: &Packet<'a>, around: &Surroundings<'t>) -> Self {
         let draw = PacketDrawing::new(packet.data.len());
-        Self { draw, outline: Outline::default(), around: *around, quoted: false }
+        Self { draw, outline: Outline::default(), around: *around, quoted: false, sums: packet.data.len() * SUMS }
     }
 
     pub(super) fn tables(&self) -> &'t Tables {
@@ -115,6 +120,26 @@ impl<'t, 'a> Walk<'t, 'a> {
     pub(super) fn say(&mut self, protocol: &str, info: impl Into<String>) {
         if !self.quoted {
             self.outline.say(protocol, info);
+        }
+    }
+
+    /// What the checksum of a transport says that stands at the even offset `at` of all that it covers. `pseudo` is the
+    /// protocol in the pseudo-header, where it covers one too.
+    pub(super) fn verify(
+        &mut self,
+        part: Part<'a>,
+        at: usize,
+        pseudo: Option<u8>,
+        envelope: &Envelope,
+    ) -> ChecksumStatus {
+        let unknown = envelope.fragment || !part.is_whole() || (envelope.routed && pseudo.is_some());
+        match self.sums.checked_sub(part.data.len()).filter(|_| !unknown) {
+            Some(left) => {
+                self.sums = left;
+                let beside = pseudo.map_or(0, |protocol| envelope.pseudo(protocol, part.wire));
+                judge(part.data, at, beside, pseudo.is_some())
+            }
+            None => ChecksumStatus::NotVerified,
         }
     }
 

@@ -47,6 +47,7 @@ fn a_syn_is_read_to_its_last_option() {
         ("tcp.options.timestamp.tsval", "9"),
         ("tcp.options.timestamp.tsecr", "5"),
         ("tcp.options.wscale.shift", "7 (times 128)"),
+        ("tcp.fingerprint", &crate::record::syn_print(&bytes[34..74]).unwrap()),
         ("tcp.len", "2"),
     ] {
         assert_eq!(value(&tree, field), wanted, "{field}\n{}", lines(&tree));
@@ -58,6 +59,26 @@ fn a_syn_is_read_to_its_last_option() {
     let ports: Vec<_> = tree.field("tcp.dstport").map(|node| node.bytes.clone()).collect();
     assert_eq!(ports, [Some(36..38)]);
     assert!(tree.nodes.iter().all(|node| !node.cut));
+}
+
+/// All of the header has to be there, and one without SYN has none.
+#[test]
+fn a_header_with_syn_has_a_fingerprint() {
+    let prints = |bytes: &[u8], wire: usize| {
+        let packet = Packet { wire_len: wire as u32, ..packet(LinkType::ETHERNET, bytes) };
+        values(&read(&packet).0, "tcp.fingerprint")
+    };
+    let mut bytes = syn();
+    let whole = bytes.len();
+    let [print] = &prints(&bytes, whole)[..] else { panic!("one fingerprint") };
+    assert!(print.starts_with("vwt1:syn/7/1460:"), "{print}");
+    // The payload has no part in it, the options have.
+    assert_eq!(prints(&bytes[..74], whole), [print.as_str()]);
+    assert!(prints(&bytes[..73], whole).is_empty());
+    bytes[47] = 0x12;
+    assert!(prints(&bytes, whole)[0].starts_with("vwt1:syn-ack/7/1460:"));
+    bytes[47] = 0x10;
+    assert!(prints(&bytes, whole).is_empty());
 }
 
 #[test]
@@ -247,6 +268,78 @@ fn lengths_that_lie_are_told() {
     let (tree, outline) = read(&packet(LinkType::ETHERNET, &padded));
     assert_eq!(value(&tree, "eth.trailer"), "9 bytes behind the packet");
     assert_eq!(outline.payload.unwrap().bytes, b"hi");
+}
+
+/// On its way along a route that its sender chose, a packet has the next stop for its destination.
+#[test]
+fn checksums_cover_the_end_of_a_route() {
+    use ChecksumStatus::{Bad, Good, NotVerified};
+    let end = [198, 51, 100, 9];
+    // From 192.0.2.1, by way of 192.0.2.2, to the end.
+    let mut datagram = udp(53, b"abc");
+    let sum = !checksum::sum(&[&[192, 0, 2, 1], &end, &[0, 17, 0, 11], &datagram]);
+    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+    let status = |route: &[u8], body: &[u8], protocol| {
+        let mut bytes = ipv4(protocol, &[route, body].concat());
+        bytes[0] += route.len() as u8 / 4;
+        let (_, outline) = read(&packet(LinkType::RAW, &bytes));
+        assert_eq!(outline.dst.unwrap().to_string(), "192.0.2.2");
+        outline.checksums[1].status
+    };
+    let route = |kind, pointer| [&[1, kind, 11, pointer, 203, 0, 113, 7], &end[..]].concat();
+    for kind in [131, 137] {
+        assert_eq!(status(&route(kind, 4), &datagram, 17), Good);
+        assert_eq!(status(&route(kind, 8), &datagram, 17), Good);
+        // At the end of the route, the header has the last address.
+        assert!(matches!(status(&route(kind, 12), &datagram, 17), Bad { .. }));
+        // Pointers into an address or at none, and two routes.
+        for pointer in [0, 3, 5, 11] {
+            assert_eq!(status(&route(kind, pointer), &datagram, 17), NotVerified);
+        }
+        assert_eq!(status(&[route(kind, 4), route(kind, 4)].concat(), &datagram, 17), NotVerified);
+        // Neither a pointer nor an address.
+        assert_eq!(status(&[1, 1, kind, 2], &datagram, 17), NotVerified);
+        assert_eq!(status(&[kind, 5, 4, 9, 1, 1, 1, 1], &datagram, 17), NotVerified);
+        // That of ICMP covers no address.
+        assert_eq!(status(&[1, 1, kind, 2], &[8, 0, 0xf7, 0xfd, 0, 0, 0, 2], 1), Good);
+    }
+    // Where a packet has been leads nowhere.
+    assert!(matches!(status(&route(7, 4), &datagram, 17), Bad { .. }));
+    let mut segment = vec![0, 9, 0, 10, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0];
+    let sum = !checksum::sum(&[&[192, 0, 2, 1], &end, &[0, 6, 0, 20], &segment]);
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    assert_eq!(status(&route(131, 4), &segment, 6), Good);
+}
+
+/// A packet of tunnels in tunnels does not have its bytes added up once for each of them.
+#[test]
+fn checksums_cover_a_packet_a_few_times_and_no_more() {
+    let level = |inner: &[u8]| {
+        let length = (inner.len() as u16).to_be_bytes();
+        let mut datagram = udp(2152, &[&[0x30, 255, length[0], length[1], 0, 0, 0, 1], inner].concat());
+        datagram[7] = 1;
+        ipv4(17, &datagram)
+    };
+    let statuses = |levels: usize| {
+        let bytes = (0..levels).fold(ipv4(17, &udp(53, b"abc")), |inner, _| level(&inner));
+        let (_, outline) = read(&packet(LinkType::RAW, &bytes));
+        assert_eq!(outline.info, "40000 → 53 len 3");
+        let of = |field| outline.checksums.iter().filter(move |checksum| checksum.field == field);
+        // Those of IPv4 cover a header each.
+        assert!(of("ip.checksum").all(|checksum| checksum.status == ChecksumStatus::Good));
+        (bytes.len(), of("udp.checksum").map(|checksum| checksum.status).collect::<Vec<_>>())
+    };
+    let (whole, many) = statuses(1_800);
+    assert_eq!(many.len(), 1_801);
+    let judged = |(at, status): (usize, &ChecksumStatus)| match status {
+        ChecksumStatus::Bad { .. } => whole - 20 - at * 36,
+        _ => 0,
+    };
+    assert!(many.iter().enumerate().map(judged).sum::<usize>() <= whole * 4);
+    assert!(many[..4].iter().all(|status| matches!(status, ChecksumStatus::Bad { .. })));
+    assert_eq!(many[4], ChecksumStatus::NotVerified);
+    let (_, few) = statuses(4);
+    assert!(few[..4].iter().all(|status| matches!(status, ChecksumStatus::Bad { .. })));
 }
 
 #[test]

@@ -13,9 +13,12 @@ fn shapes() -> Vec<(LinkType, Vec<u8>)> {
     let raw = |protocol, head: &[u8], body: &[u8]| (LinkType::RAW, ipv4(protocol, &[head, body].concat()));
     let port = |port, head: &[u8], body: &[u8]| raw(17, &[], &udp(port, &[head, body].concat()));
     let ether = |kind, head: &[u8], body: &[u8]| (LinkType::ETHERNET, frame(kind, &[head, body].concat()));
+    let mut routed = ipv4(6, &[&[1, 131, 11, 4, 203, 0, 113, 7, 198, 51, 100, 9], &ip[20..]].concat());
+    routed[0] += 3;
     let snap = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &ip].concat();
     vec![
         (LinkType::ETHERNET, inner.clone()),
+        (LinkType::RAW, routed),
         ether(0x8100, &[0, 5, 0x81, 0, 0, 9, 8, 0], &ip),
         ether(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1, 1, 1, 1, 1, 1, 1, 10, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 10, 0, 0, 2]),
         ether(0x8847, &[0, 1, 0, 64, 0, 3, 1, 64, 0, 0, 0, 1], &inner),
@@ -97,7 +100,7 @@ fn every_shape_is_what_it_is_meant_to_be() {
             Err(skip) => assert!(matches!(skip, Skip::NotIp | Skip::OtherTransport), "{skip:?}"),
         }
     }
-    assert_eq!(flows, 17);
+    assert_eq!(flows, 18);
 }
 
 proptest! {
