@@ -1,5 +1,6 @@
 use crate::dissect::{Place, draw};
 use serde::Deserialize;
+use std::borrow::Cow;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
@@ -50,6 +51,9 @@ const LINE: usize = 1024;
 /// Longest header that is looked through.
 const HEADERS: usize = 8192;
 
+/// What stands instead of a password.
+const HIDDEN: &str = "****";
+
 impl Sip {
     /// Makes it from its settings.
     ///
@@ -67,7 +71,7 @@ impl ProtocolTemplate for Sip {
         let bytes = |name, words| FieldSpec::new(name, FieldKind::Bytes, words);
         vec![
             bytes("sip.method", "method of the first request"),
-            bytes("sip.uri", "whom it is for"),
+            bytes("sip.uri", "whom it is for, without a password"),
             FieldSpec::new("sip.code", FieldKind::U64, "status of the first answer"),
             bytes("sip.user_agent", "what the program of the first request calls itself"),
             FieldSpec::limit("sip", "text_bytes"),
@@ -106,7 +110,8 @@ impl ProtocolTemplate for Sip {
             _ => None,
         });
         let agent = request.and_then(|(_, _, bytes)| header(bytes, b"User-Agent"));
-        let texts = [request.map(|(method, ..)| method), request.map(|(_, uri, _)| uri), agent];
+        let uri = request.map(|(_, uri, _)| hidden(uri, false));
+        let texts = [request.map(|(method, ..)| method), uri.as_deref(), agent];
         let most = self.settings.text_bytes as usize;
         let [method, uri, agent] = texts.map(|text| text.map(|text| Value::Bytes(&text[..text.len().min(most)])));
         let limited = texts.iter().flatten().any(|text| text.len() > most).then_some(Value::U64(1));
@@ -147,9 +152,13 @@ fn draw_message(bytes: &[u8], place: Place, carrier: Carrier, tree: &mut TreeSin
     let length = length.or((carrier == Carrier::Udp && head.is_some()).then_some(rest));
     let body = length.unwrap_or_default().min(rest);
     let first = bytes[..there].split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(bytes)).into_owned();
-    tree.open(label, &text(first), place.at(0, there + body));
-    tree.leaf("First line", &text(first), place.at(0, first.len()));
+    let text = |bytes: &[u8], end: usize| {
+        let text = hidden(bytes.strip_suffix(b"\r").unwrap_or(bytes), head.is_none() && end == there);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let line = text(first, first.len());
+    tree.open(label, &line, place.at(0, there + body));
+    tree.leaf("First line", &line, place.at(0, first.len()));
     let mut at = first.len() + 1;
     let mut secret = false;
     for line in bytes.get(at..there).unwrap_or_default().split(|byte| *byte == b'\n') {
@@ -167,10 +176,10 @@ fn draw_message(bytes: &[u8], place: Place, carrier: Carrier, tree: &mut TreeSin
         secret = if goes_on { secret } else { is_secret };
         let scheme = value.split(|byte| *byte == b' ').next().filter(|word| !goes_on && word.len() < value.len());
         let value = match secret {
-            true => format!("{} ****", text(scheme.unwrap_or_default())).trim_start().to_owned(),
-            false => text(value),
+            true => format!("{} {HIDDEN}", String::from_utf8_lossy(scheme.unwrap_or_default())).trim_start().to_owned(),
+            false => text(value, at + line.len()),
         };
-        tree.leaf(&text(name), &value, place.at(at, shown.len()));
+        tree.leaf(&String::from_utf8_lossy(name), &value, place.at(at, shown.len()));
         at += line.len() + 1;
     }
     match (head, length) {
@@ -183,6 +192,42 @@ fn draw_message(bytes: &[u8], place: Place, carrier: Carrier, tree: &mut TreeSin
     }
     tree.close();
     Some(there + body)
+}
+
+/// A text in which no address has a password, as `sip:user:password@host` (RFC 3261 section 19.1.1). Where the text is cut
+/// off within an address, its end may be that of a password, and is hidden.
+fn hidden(text: &[u8], is_cut: bool) -> Cow<'_, [u8]> {
+    let mut shown = Vec::new();
+    // How much of the text is in `shown`, or hidden, and how much was looked at.
+    let (mut done, mut at) = (0, 0);
+    while let Some(colon) = text[at..].iter().position(|byte| *byte == b':') {
+        let word = text[at..at + colon].rsplit(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
+        at += colon + 1;
+        if !word.eq_ignore_ascii_case(b"sip") && !word.eq_ignore_ascii_case(b"sips") {
+            continue;
+        }
+        let address = text[at..].split(|byte| b" \t>".contains(byte)).next().unwrap_or_default();
+        let cut = (is_cut && at + address.len() == text.len()).then_some(address.len());
+        at += match address.iter().position(|byte| b":@".contains(byte)) {
+            Some(user) if address[user] == b':' => {
+                // A password with an `@` should have it escaped, but is hidden as well.
+                let end = cut.or_else(|| address.iter().rposition(|byte| *byte == b'@'));
+                if let Some(end) = end {
+                    shown.extend_from_slice(&text[done..=at + user]);
+                    shown.extend_from_slice(HIDDEN.as_bytes());
+                    done = at + end;
+                }
+                end.unwrap_or(address.len())
+            }
+            Some(user) => user + 1,
+            None => address.len(),
+        };
+    }
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    shown.extend_from_slice(&text[done..]);
+    Cow::Owned(shown)
 }
 
 /// A first line.

@@ -55,6 +55,31 @@ fn sip_over_both() {
 }
 
 #[test]
+fn passwords_in_addresses_are_not_shown() {
+    let register =
+        b"REGISTER sip:bob:hunter2@a.example SIP/2.0\r\nFrom: \"Bob\" <SIPS:bob:hunter2@a.example>;tag=1\r\n\
+        To: sip:bob:hun@ter2@a.example\r\nContact: <sip:bob:hunter2@10.0.0.1:5060>, <sip:10.0.0.1:5060>\r\n\r\n";
+    let small = template("sip", "text_bytes = 16");
+    let told = small.read(&Talk::udp().forward(register));
+    assert_eq!(told.text("sip.uri"), Some("sip:bob:****@a.e"));
+    let tree = tree_lines(&template("sip", "").tree(&Talk::udp().forward(register)));
+    for shown in [
+        "Request: REGISTER sip:bob:****@a.example SIP/2.0 [",
+        "First line: REGISTER sip:bob:****@a.example SIP/2.0 [",
+        "From: \"Bob\" <SIPS:bob:****@a.example>;tag=1 [",
+        "To: sip:bob:****@a.example [",
+        "Contact: <sip:bob:****@10.0.0.1:5060>, <sip:10.0.0.1:5060> [",
+    ] {
+        assert!(tree.contains(shown), "{shown}\n{tree}");
+    }
+    // Wherever it is cut off.
+    for len in 0..register.len() {
+        let tree = tree_lines(&template("sip", "").tree(&Talk::tcp().forward(&register[..len])));
+        assert!(!tree.contains(":hu") && !tree.contains("ter2"), "{tree}");
+    }
+}
+
+#[test]
 fn texts_are_bounded() {
     let long = [&b"INVITE sip:"[..], &[b'x'; 500], b" SIP/2.0\r\n\r\n"].concat();
     let template = template("sip", "text_bytes = 20");
@@ -104,6 +129,13 @@ fn what_is_drawn_of_conversations() {
 }
 
 proptest! {
+    #[test]
+    fn no_address_shows_its_password(before in "(sip:|[a:@<>, ]){0,8}", behind in "[a:@>, ]{0,4}") {
+        let said = format!("REGISTER sip:a SIP/2.0\r\nTo: {before}<sip:me:hunter2@{behind}\r\n\r\n");
+        let tree = tree_lines(&template("sip", "").tree(&Talk::udp().forward(said.as_bytes())));
+        prop_assert!(tree.contains("To: ") && !tree.contains("hunter2"), "{tree}");
+    }
+
     #[test]
     fn whatever_comes(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..6), cut in 1usize..100, udp in any::<bool>(), more in prop::collection::vec(any::<u8>(), 0..60)) {
         for (name, said) in [("sip", REGISTER), ("stun", BINDING)] {

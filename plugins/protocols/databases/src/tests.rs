@@ -116,6 +116,40 @@ fn what_is_read_of_conversations() {
 }
 
 #[test]
+fn statements_that_set_a_password_are_drawn_without_it() {
+    let drawn = |said: &str| {
+        let query = [&[b'Q', 0, 0, 0, said.len() as u8 + 5][..], said.as_bytes(), b"\0"].concat();
+        let parse = [&[b'P', 0, 0, 0, said.len() as u8 + 8][..], b"\0", said.as_bytes(), b"\0\0\0"].concat();
+        let of_postgresql = postgresql().tree(&talk(&[&[STARTUP, &query, &parse].concat(), WELCOME], false, 0));
+        let command = |kind: u8| [&[said.len() as u8 + 1, 0, 0, 0, kind][..], said.as_bytes()].concat();
+        let of_mysql = mysql().tree(&talk(&[GREETING, &[login(), command(3), command(22)].concat()], true, 0));
+        [of_postgresql, of_mysql].map(|tree| tree_lines(&tree))
+    };
+    for (said, shown) in [
+        ("alter user x password 'hunter2'", "alter user x password '****'"),
+        ("CREATE USER 'x' IDENTIFIED BY \"hunt'er2\", y", "CREATE USER '****' IDENTIFIED BY \"****\", y"),
+        ("SET PASSWORD = 'hunt''er2'", "SET PASSWORD = '****''****'"),
+        // Cut off, or made so that one cannot tell where a text ends.
+        ("SET PASSWORD = 'hunter2", "SET PASSWORD = ****"),
+        ("ALTER USER it's PASSWORD 'hunter2'", "ALTER USER it****"),
+        ("SET PASSWORD = 'a\\' for 'hunter2'", "SET PASSWORD = ****"),
+        ("ALTER ROLE x /* it's */ PASSWORD 'hunter2'", "ALTER ROLE x /* it****"),
+        ("ALTER ROLE x -- it's\n PASSWORD 'hunter2'", "ALTER ROLE x -- it****"),
+        ("ALTER ROLE x # it's\n PASSWORD 'hunter2'", "ALTER ROLE x # it****"),
+        ("ALTER USER `it's` IDENTIFIED BY 'hunter2'", "ALTER USER `it****"),
+        ("ALTER ROLE x PASSWORD $a$hunter2$a$", "ALTER ROLE x PASSWORD ****"),
+        ("ALTER USER x IDENTIFIED WITH p AS 0x68756e74hunter2", "ALTER USER x IDENTIFIED WITH p AS ****"),
+        ("SELECT 'a' WHERE password = $1", "SELECT '****' WHERE password = $1"),
+        ("SELECT 'a\\', \"b\", $$c$$", "SELECT 'a\\', \"b\", $$c$$"),
+    ] {
+        for tree in drawn(said) {
+            assert_eq!(tree.matches(&format!("Statement: {shown} [")).count(), 2, "{shown}\n{tree}");
+            assert!(!tree.contains("er2"), "{tree}");
+        }
+    }
+}
+
+#[test]
 fn tls_is_handed_over_as_it_came() {
     for segment in [0, 1, 9] {
         assert_eq!(postgresql().read(&talk(&POSTGRESQL, false, segment)).rest(), Some([HELLO, ANSWER]), "{segment}");
@@ -162,6 +196,14 @@ fn settings_bound_what_is_kept() {
 }
 
 proptest! {
+    #[test]
+    fn no_statement_shows_the_password_that_it_sets(before in "[a$#0x'\"`*/ -]{0,12}") {
+        let said = format!("\x03{before} PASSWORD 'hunter2'");
+        let command = [&[said.len() as u8, 0, 0, 0][..], said.as_bytes()].concat();
+        let tree = tree_lines(&mysql().tree(&talk(&[GREETING, &[login(), command].concat()], true, 0)));
+        prop_assert!(tree.contains("Statement: ") && !tree.contains("hunter2"), "{tree}");
+    }
+
     #[test]
     fn changed_conversations(
         which in any::<bool>(), at in any::<prop::sample::Index>(), to in any::<u8>(), segment in 1usize..60,

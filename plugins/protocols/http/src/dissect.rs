@@ -5,6 +5,8 @@ use crate::exchange::{Message, Side, Stop, Told, body, read};
 use crate::head::{Found, Head, Request, Status};
 use crate::probe::{PREFACE, is_reversed};
 use crate::template::Limits;
+use memchr::{memchr, memmem, memrchr};
+use std::borrow::Cow;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::StreamView;
 use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
@@ -120,7 +122,8 @@ impl<'a> Walk<'a, '_, '_> {
             Body::Ends(end) => end.min(bytes.len()),
             _ => bytes.len(),
         };
-        let first = hidden(head.first);
+        let text = |text: &[u8]| String::from_utf8_lossy(&hidden(text, head.is_cut_in(text))).into_owned();
+        let first = text(head.first);
         self.tree.open(label, &first, range(head.begin, end));
         self.tree.leaf("First line", &first, range(head.begin, head.begin + head.first.len()));
         let mut secret = false;
@@ -137,7 +140,7 @@ impl<'a> Walk<'a, '_, '_> {
             };
             let goes_on = line.starts_with(b" ") || line.starts_with(b"\t");
             secret = if goes_on { secret } else { is_secret(name) };
-            let value = if secret { credentials(value, goes_on) } else { hidden(value) };
+            let value = if secret { credentials(value, goes_on) } else { text(value) };
             self.tree.leaf(&String::from_utf8_lossy(name), &value, range(at, at + line.len()));
         }
         if !whole {
@@ -175,26 +178,28 @@ fn credentials(value: &[u8], goes_on: bool) -> String {
     }
 }
 
-/// A text in which no address has a password (RFC 3986 section 3.2.1).
-fn hidden(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let mut shown = String::new();
-    let mut rest = &*text;
-    while let Some((before, behind)) = rest.split_once("://") {
-        let len = behind.find(|c: char| "/?# \t\"'<>".contains(c)).unwrap_or(behind.len());
-        let (authority, after) = behind.split_at(len);
-        shown.push_str(before);
-        shown.push_str("://");
-        match authority.rsplit_once('@') {
-            Some((user, host)) if user.contains(':') => {
-                let name = user.split(':').next().unwrap_or_default();
-                shown.push_str(&format!("{name}:{HIDDEN}@{host}"));
-            }
-            _ => shown.push_str(authority),
-        }
-        rest = after;
+/// A text in which no address has a password (RFC 3986 section 3.2.1). Where the text is cut off within an address, its end
+/// may be that of a password, and is hidden.
+pub(crate) fn hidden(text: &[u8], is_cut: bool) -> Cow<'_, [u8]> {
+    let mut shown = Vec::new();
+    // How much of the text is in `shown`, or hidden, and how much was looked at.
+    let (mut done, mut at) = (0, 0);
+    while let Some(scheme) = memmem::find(&text[at..], b"://") {
+        let begin = at + scheme + 3;
+        let authority = text[begin..].split(|byte| b"/?# \t\"<>".contains(byte)).next().unwrap_or_default();
+        at = begin + authority.len();
+        let cut = (is_cut && at == text.len()).then_some(authority.len());
+        let Some(end) = cut.or_else(|| memrchr(b'@', authority)) else { continue };
+        let Some(user) = memchr(b':', &authority[..end]) else { continue };
+        shown.extend_from_slice(&text[done..=begin + user]);
+        shown.extend_from_slice(HIDDEN.as_bytes());
+        done = begin + end;
     }
-    shown + rest
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    shown.extend_from_slice(&text[done..]);
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]
@@ -203,11 +208,21 @@ mod tests {
 
     #[test]
     fn passwords_are_hidden() {
-        assert_eq!(
-            hidden(b"GET http://me:secret@a.example/b?c=http://d HTTP/1.1"),
-            "GET http://me:****@a.example/b?c=http://d HTTP/1.1"
-        );
-        assert_eq!(hidden(b"ftp://me@a, http://x:y:z@w@b"), "ftp://me@a, http://x:****@b");
+        for (text, is_cut, shown) in [
+            (
+                "GET http://me:secret@a.example/b?c=http://d HTTP/1.1",
+                false,
+                "GET http://me:****@a.example/b?c=http://d HTTP/1.1",
+            ),
+            ("ftp://me@a, http://x:y:z@w@b", false, "ftp://me@a, http://x:****@b"),
+            ("http://a:80", false, "http://a:80"),
+            ("http://a:80", true, "http://a:****"),
+            ("http://a:80/ b", true, "http://a:80/ b"),
+            ("http://x:y@z", true, "http://x:****"),
+        ] {
+            assert_eq!(hidden(text.as_bytes(), is_cut), shown.as_bytes(), "{text}");
+        }
+        assert!(matches!(hidden(b"http://a:80/b@c", false), Cow::Borrowed(_)), "nothing is copied in vain");
         assert_eq!(
             (credentials(b"Basic eA==", false), credentials(b"eA==", false)),
             ("Basic ****".into(), "****".into())

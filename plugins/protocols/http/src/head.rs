@@ -63,6 +63,12 @@ impl<'a> Head<'a> {
         })
     }
 
+    /// Whether a text of the head stands where that is cut off, and may lack its end.
+    pub(crate) fn is_cut_in(&self, text: &[u8]) -> bool {
+        let last = if self.fields.is_empty() { self.first } else { self.fields };
+        last.ends_with(text)
+    }
+
     /// The value of the first field of this name, without the blanks around it.
     pub(crate) fn field(&self, name: &[u8]) -> Option<&'a [u8]> {
         let mut rest = self.fields;
@@ -182,6 +188,8 @@ mod tests {
         assert_eq!(Head::find(b"\r\n", 0, true, 20), Found::Gone);
         let Found::Head(cut) = Head::find(&text[..22], 0, true, 100) else { panic!("it is over") };
         assert_eq!(cut.field(b"host"), Some(&b""[..]));
+        assert!(cut.is_cut_in(b"Host: ") && !cut.is_cut_in(cut.first));
+        assert!(!head(text).is_cut_in(b"a"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The protocol template: both directions together.
 
+use crate::dissect::hidden;
 use crate::exchange::{Side, Stop, Told, read};
 use crate::http2;
 use crate::probe::{BEGINS, Look, PREFACE, is_reversed, look};
@@ -67,14 +68,14 @@ impl ProtocolTemplate for Http {
         vec![
             bytes("http.http_method", "method of the first request"),
             bytes("http.hostname", "its Host, with a port where it has one"),
-            bytes("http.url", "its target, as it was sent"),
+            bytes("http.url", "its target, without a password"),
             bytes("http.protocol", "its version, such as `HTTP/1.1`; `HTTP/2` where the connection begins with that"),
             bytes("http.http_user_agent", "its User-Agent"),
             number("http.status", "status of the response"),
             bytes("http.server", "what the server calls itself"),
             bytes("http.http_content_type", "media type of the response"),
             number("http.content_length", "bytes of the response's body, as its header says"),
-            bytes("http.redirect", "Location of the response"),
+            bytes("http.redirect", "Location of the response, without a password"),
             bytes("http.upgrade", "Upgrade of the response, or else of the request"),
             number("http.requests", "requests that were counted"),
             number("http.responses", "responses that were counted, without those that say `continue`"),
@@ -187,16 +188,19 @@ impl Http {
         let response = told.response.as_ref();
         let asked = |name: &[u8]| request.and_then(|request| request.head.field(name));
         let answered = |name: &[u8]| response.and_then(|response| response.head.field(name));
+        let url = request.map(|it| hidden(it.line.target, it.head.is_cut_in(it.line.target)));
+        let redirect =
+            response.and_then(|it| it.head.field(b"Location").map(|text| hidden(text, it.head.is_cut_in(text))));
         let version = request.and_then(|it| it.line.version).or(response.map(|it| it.line.version));
         let texts = [
             request.map(|it| it.line.method),
             asked(b"Host"),
-            request.map(|it| it.line.target),
+            url.as_deref(),
             version,
             asked(b"User-Agent"),
             answered(b"Server"),
             answered(b"Content-Type"),
-            answered(b"Location"),
+            redirect.as_deref(),
             answered(b"Upgrade").or(asked(b"Upgrade")),
         ];
         let most = self.limits.text_bytes;

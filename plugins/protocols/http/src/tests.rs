@@ -126,6 +126,31 @@ fn what_is_drawn_of_conversations() {
     assert!(!text.contains("bWU6"));
 }
 
+/// Fields show no more than the tree does.
+#[test]
+fn passwords_in_addresses_are_not_read() {
+    let read = |asked: &[u8], answered: &[u8]| {
+        let template = template();
+        let told = template.read(&said(&[(true, asked), (false, answered)]));
+        (told.text("http.url").map(str::to_owned), told.text("http.redirect").map(str::to_owned))
+    };
+    let all: [&[u8]; 2] = [
+        b"GET http://me:secret@h/ HTTP/1.1\r\nProxy-Authorization: Basic c2VjcmV0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: ftp://me:se'cret@h:21/a\r\n\r\n",
+    ];
+    let shown = (Some("http://me:****@h/".into()), Some("ftp://me:****@h:21/a".into()));
+    assert_eq!(read(all[0], all[1]), shown);
+    // Cut off, it may be a password, or a port.
+    assert_eq!(read(&all[0][..16], &all[1][..42]), (Some("http://me:****".into()), Some("ftp://me:****".into())));
+    let plain = (Some("http://h:80".into()), Some("http://h:80".into()));
+    assert_eq!(read(b"GET http://h:80 HTTP/1.1\r\n\r\n", b"HTTP/1.1 302 F\r\nLocation: http://h:80\r\n\r\n"), plain);
+    for len in 0..all[0].len() {
+        let tree =
+            tree_lines(&template().tree(&said(&[(true, &all[0][..len]), (false, &all[1][..len.min(all[1].len())])])));
+        assert!(!tree.contains(":s") && !tree.contains("cret") && !tree.contains("c2V"), "{tree}");
+    }
+}
+
 #[test]
 fn what_is_behind_a_connect_is_handed_over_as_it_came() {
     for segment in [1, 3, 0] {

@@ -111,12 +111,15 @@ fn draw_operation(operation: &Value<'_>, mut members: Walk<'_>, tree: &mut TreeS
             match choice.tag {
                 0x80 if choice.body.is_empty() => tree.leaf("Password", "none", range),
                 0x80 => tree.leaf("Password", HIDDEN, range),
-                _ => {
+                // SASL.
+                0xa3 => {
                     inside.leaf("Mechanism", text, tree)?;
                     if let Some((_, range, _)) = inside.next() {
                         tree.leaf("Credentials", HIDDEN, range);
                     }
                 }
+                // Some servers have choices of their own.
+                _ => tree.leaf("Credentials", HIDDEN, range),
             }
         }
         // Search.

@@ -90,6 +90,21 @@ fn what_is_drawn_of_conversations() {
 }
 
 #[test]
+fn what_an_unknown_bind_holds_is_not_shown() {
+    // As SASL is made, with the tag of another choice; and one of those that some servers have (0x8a).
+    for choice in [&b"\xa5\x0f\x04\x06secret\x04\x05token"[..], b"\x8a\x0f\x04\x06secret\x04\x05token"] {
+        let bind = [b"\x30\x1b\x02\x01\x02\x60\x16\x02\x01\x03\x04\0", choice].concat();
+        let tree = tree_lines(&template().tree(&talk(&[&bind, BOUND], 0)));
+        assert!(
+            tree.contains("Credentials: ****") && !tree.contains("secret") && !tree.contains("Mechanism"),
+            "{tree}"
+        );
+    }
+    let tree = tree_lines(&template().tree(&talk(&[SASL, BOUND], 0)));
+    assert!(tree.contains("Mechanism: GSS-SPNEGO") && tree.contains("Credentials: ****"), "{tree}");
+}
+
+#[test]
 fn tls_is_handed_over_as_it_came() {
     for parts in [&TLS[..], &[STARTTLS, AGREED, HELLO, ANSWER]] {
         for segment in [0, 1, 9] {

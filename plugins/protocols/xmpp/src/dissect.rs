@@ -1,4 +1,5 @@
-//! The same for people: the elements of both streams. What is inside of those by which somebody logs in is not shown.
+//! The same for people: the elements of both streams. What is inside of those by which somebody logs in is not shown,
+//! but for names.
 
 use crate::stream::{position, tag_end};
 use veilwatch_core::flow::Direction;
@@ -20,6 +21,9 @@ const SECRETS: [&[u8]; 9] = [
     b"additional-data",
     b"handshake",
 ];
+
+/// What stands instead of a password.
+const HIDDEN: &str = "****";
 
 /// Draws both directions up to where TLS begins, at these offsets of client and server.
 pub(crate) fn draw(stream: &StreamView<'_>, reversed: bool, tls: [usize; 2], tree: &mut TreeSink<'_>) {
@@ -55,7 +59,7 @@ fn draw_elements(bytes: &[u8], direction: Direction, tree: &mut TreeSink<'_>) {
             let text = bytes[at..end].trim_ascii();
             if !text.is_empty() {
                 let text = String::from_utf8_lossy(text);
-                tree.leaf("Text", if secret > 0 { "****" } else { &text }, range(at, end));
+                tree.leaf("Text", if secret > 0 { HIDDEN } else { &text }, range(at, end));
             }
             at = end;
             continue;
@@ -89,8 +93,12 @@ fn draw_elements(bytes: &[u8], direction: Direction, tree: &mut TreeSink<'_>) {
         }
         let (inside, empty) = inside.strip_suffix(b"/").map_or((inside, false), |inside| (inside, true));
         let name = inside.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-        let attributes =
-            String::from_utf8_lossy(inside.get(name.len()..).unwrap_or_default().trim_ascii()).into_owned();
+        let attributes = inside.get(name.len()..).unwrap_or_default().trim_ascii();
+        let attributes = match secret {
+            0 => String::from_utf8_lossy(attributes).into_owned(),
+            // They may hold what logs somebody in the next time (XEP-0484).
+            _ => names(attributes),
+        };
         let label = String::from_utf8_lossy(name);
         if empty || open.len() >= DEPTH {
             tree.leaf(&label, &attributes, range(at, end));
@@ -105,6 +113,32 @@ fn draw_elements(bytes: &[u8], direction: Direction, tree: &mut TreeSink<'_>) {
         at = end;
     }
     (0..drawn).for_each(|_| tree.close());
+}
+
+/// Attributes without their values. From what is no attribute on, nothing is shown.
+fn names(mut attributes: &[u8]) -> String {
+    let mut shown = Vec::new();
+    while !attributes.is_empty() {
+        let Some((name, rest)) = attribute(attributes) else {
+            shown.push(HIDDEN.to_owned());
+            break;
+        };
+        shown.push(format!("{}='{HIDDEN}'", String::from_utf8_lossy(name)));
+        attributes = rest;
+    }
+    shown.join(" ")
+}
+
+/// The name of the attribute in front, and what stands behind its value.
+fn attribute(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = text.split_at_checked(text.iter().position(|byte| *byte == b'=')?)?;
+    let name = name.trim_ascii();
+    if name.iter().any(|byte| byte.is_ascii_whitespace() || b"'\"".contains(byte)) {
+        return None;
+    }
+    let (quote, inside) = value.get(1..)?.trim_ascii_start().split_first()?;
+    let end = inside.iter().position(|byte| byte == quote).filter(|_| b"'\"".contains(quote))?;
+    Some((name, inside.get(end + 1..)?.trim_ascii_start()))
 }
 
 /// Whether an element logs somebody in, whatever its prefix.

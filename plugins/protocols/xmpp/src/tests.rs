@@ -92,6 +92,23 @@ fn what_is_drawn_of_conversations() {
 }
 
 #[test]
+fn attributes_inside_of_a_login_are_not_shown() {
+    let server = b"<success xmlns='urn:xmpp:sasl:2'><token xmlns='urn:xmpp:fast:0' token=\"hunt'er2\"/>\
+        <a b = 'hunter2' hunter2><c d='hunter2' e=hunter2 f='g'/></a></success><message id='1'/>";
+    let tree = tree_lines(&template().tree(&talk(&[OPEN, server], 0)));
+    for shown in [
+        "success: xmlns='urn:xmpp:sasl:2' [",
+        "token: xmlns='****' token='****' [",
+        "a: b='****' **** [",
+        "c: d='****' **** [",
+        "message: id='1' [",
+    ] {
+        assert!(tree.contains(shown), "{shown}\n{tree}");
+    }
+    assert!(!tree.contains("er2"), "{tree}");
+}
+
+#[test]
 fn tls_is_handed_over_as_it_came() {
     let closed = [OPEN, OPENED, b"<starttls a='b'>\n</starttls>\n ", b"<proceed></proceed>", HELLO, ANSWER];
     for parts in [&TLS[..], &closed] {

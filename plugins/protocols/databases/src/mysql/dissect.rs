@@ -1,7 +1,7 @@
 //! Packets of MySQL as a tree, without passwords.
 
 use super::{CONNECT_WITH_DB, LENGTH_CODED, OLD_SSL_REQUEST, PLUGIN_AUTH, PROTOCOL_41, SSL, SSL_REQUEST, VERSION};
-use crate::dissect::{HIDDEN, Side, little as low_first, text as lossy};
+use crate::dissect::{HIDDEN, Side, little as low_first, statement, text as lossy};
 use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
 
 /// Packets: a length of three bytes, a number, and a body.
@@ -122,7 +122,7 @@ fn draw_command(kind: Option<u8>, body: &mut Side<'_>, tree: &mut TreeSink<'_>) 
     body.leaf("Command", 1, |kind| kind.first().copied().map_or_else(String::new, command), tree)?;
     match kind {
         Some(2) => body.all("Database", &lossy(body.rest()), tree),
-        Some(3 | 22) => body.all("Statement", &lossy(body.rest()), tree),
+        Some(3 | 22) => body.all("Statement", &statement(body.rest()), tree),
         // A change of user has a password.
         Some(17) => body.all("Data", HIDDEN, tree),
         _ => body.all("Data", "", tree),

@@ -1,7 +1,7 @@
 //! Messages of PostgreSQL as a tree, without passwords.
 
 use super::{CANCEL, GSSENC, REQUESTS, SSL, STARTUP};
-use crate::dissect::{HIDDEN, Side, big, text as lossy};
+use crate::dissect::{HIDDEN, Side, big, statement, text as lossy};
 use crate::template::zero_ended;
 use veilwatch_core::plugin::Reader;
 use veilwatch_core::plugin::dissect::TreeSink;
@@ -103,8 +103,8 @@ fn draw_messages(side: &mut Side<'_>, of_client: bool, tree: &mut TreeSink<'_>) 
 fn draw_asked(kind: u8, body: &mut Side<'_>, tree: &mut TreeSink<'_>) {
     match kind {
         b'p' => body.all("Password", HIDDEN, tree),
-        b'Q' => _ = body.text("Statement", tree),
-        b'P' => _ = body.text("Name", tree).and_then(|_| body.text("Statement", tree)),
+        b'Q' => _ = body.words("Statement", statement, tree),
+        b'P' => _ = body.text("Name", tree).and_then(|_| body.words("Statement", statement, tree)),
         _ => {}
     }
 }
