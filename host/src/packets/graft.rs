@@ -38,7 +38,7 @@ struct Kept<'t> {
 /// What a packet brought of a tree.
 ///
 /// A node belongs to the packets that brought its bytes; one that names none belongs to those of the node that it stands
-/// under, and one that has such nodes below it is shown as well.
+/// under, and one that has such nodes below it is shown as well. A root that holds others is shown for them alone.
 pub(super) struct Graft<'t> {
     kept: Vec<Kept<'t>>,
 }
@@ -84,6 +84,11 @@ fn kept<'t>(tree: &'t Tree, brought: &Brought) -> Vec<Kept<'t>> {
         let above = path.last().copied().unwrap_or(false);
         *shown = if node.bytes.is_some() { brought.part(node).is_some() } else { above };
         path.push(*shown);
+    }
+    // A side as a whole says nothing of a packet: another protocol may have begun where none of its nodes is.
+    for at in 0..nodes.len() {
+        let holds = nodes.get(at + 1).is_some_and(|next| next.depth > nodes[at].depth);
+        shown[at] &= nodes[at].depth > 0 || !holds;
     }
     // What stands above a node that is shown is shown as well: from below, the depth that asks for it.
     let mut wanted = None;

@@ -3,7 +3,7 @@
 use crate::body::{Body, follow};
 use crate::exchange::{Message, Side, Stop, Told, body, read};
 use crate::head::{Found, Head, Request, Status};
-use crate::probe::{PREFACE, is_reversed};
+use crate::probe::{Look, PREFACE, is_reversed, look};
 use crate::template::Limits;
 use memchr::{memchr, memmem, memrchr};
 use std::borrow::Cow;
@@ -103,6 +103,11 @@ impl<'a> Walk<'a, '_, '_> {
                 self.requests.push(Message { line, head });
                 let body = follow(&head, bytes, self.limits.body_bytes, Body::Ends(head.end));
                 self.message("Request", &head, whole, body, bytes, direction);
+                // What the client says into a tunnel need not wait for the answer.
+                let next = bytes.get(head.end..).unwrap_or_default();
+                if line.method == b"CONNECT" && look(next) == Look::No {
+                    return head.end;
+                }
                 body
             } else {
                 self.tree.leaf("No message of HTTP", "", range(head.begin, bytes.len()));
