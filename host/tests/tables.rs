@@ -483,12 +483,12 @@ fn every_limit_bites() {
     for at in 0..=FOLDER_FILES {
         std::fs::write(folder.path().join(format!("{at}.toml")), "").unwrap();
     }
-    let settings = TableSettings { folders: vec![folder.path().to_owned()] };
+    let settings = TableSettings { folders: vec![folder.path().to_owned()], ..TableSettings::default() };
     assert!(load(&settings).unwrap_err().to_string().contains("more than 256 tables"));
     let empty = tempfile::tempdir().unwrap();
-    let settings = TableSettings { folders: vec![empty.path().to_owned(); FOLDERS + 1] };
+    let settings = TableSettings { folders: vec![empty.path().to_owned(); FOLDERS + 1], ..TableSettings::default() };
     assert!(load(&settings).unwrap_err().to_string().contains("more than 16 folders"));
-    let settings = TableSettings { folders: vec![empty.path().join("absent")] };
+    let settings = TableSettings { folders: vec![empty.path().join("absent")], ..TableSettings::default() };
     assert!(load(&settings).unwrap_err().to_string().contains("absent: the folder cannot be read"));
 }
 
@@ -510,7 +510,9 @@ fn hostile_files_are_errors_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.toml"), b"[tcp]\n1 = \"\xff\"\n").unwrap();
     std::fs::create_dir(folder.path().join("b.toml")).unwrap();
-    let found = load(&TableSettings { folders: vec![folder.path().to_owned()] }).unwrap_err().errors;
+    let found = load(&TableSettings { folders: vec![folder.path().to_owned()], ..TableSettings::default() })
+        .unwrap_err()
+        .errors;
     assert!(found[0].to_string().ends_with("line 2 is not UTF-8"), "{}", found[0]);
     assert!(found[1].to_string().ends_with("b.toml: is no file"), "{}", found[1]);
 }

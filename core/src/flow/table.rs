@@ -191,7 +191,7 @@ impl FlowTable {
         }
         // A template may have turned the flow round meanwhile.
         let direction = flow.direction(upward);
-        if packet.payload_len > 0 && flow.looked[direction.index()].wants_more() {
+        if packet.payload_len > 0 && templates.tables().is_some() && flow.looked[direction.index()].wants_more() {
             flow.look(direction, number, packet, templates, (self.limits.warnings, &mut self.counters));
         }
         if let Some(early) = &self.early

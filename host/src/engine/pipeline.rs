@@ -373,7 +373,7 @@ impl Pipeline {
         let tables = Arc::new(crate::tables::load(&config.tables)?);
         Ok(Self {
             host_field: fields.id("http.hostname"),
-            templates: templates.with_tables(Arc::clone(&tables)),
+            templates: if config.tables.look { templates.with_tables(Arc::clone(&tables)) } else { templates },
             tables,
             config,
             filter,
@@ -481,6 +481,9 @@ impl Pipeline {
     /// Everything that WARN says of a flow, worst first: of its port, the names in it, and its bytes. Each with the packet
     /// to look at: that of the bytes, else the flow's first.
     pub fn warnings(&self, flow: &FlowRecord) -> Vec<(&Warning, u64)> {
+        if !self.config.tables.look {
+            return Vec::new();
+        }
         let text = |id| match flow.fields.get(id) {
             Some(Value::Bytes(name)) => name,
             _ => &[],

@@ -37,10 +37,18 @@ pub const BUILTIN: [(&str, &str); 7] = [
     ("config/tables/warn.toml", include_str!("../../../config/tables/warn.toml")),
 ];
 
-/// Where tables beside those in the box are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Where tables beside those in the box are, and what they are for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TableSettings {
     /// Folders, relative to the file that names them.
     pub folders: Vec<PathBuf>,
+    /// Whether FILES and WARN are asked about every flow; names of numbers cost nothing.
+    pub look: bool,
+}
+
+impl Default for TableSettings {
+    fn default() -> Self {
+        Self { folders: Vec::new(), look: true }
+    }
 }
