@@ -148,13 +148,14 @@ impl Flow {
         }
         self.looked[at] = looked;
         if begins && self.record.template.is_none() {
-            self.record.beginnings[at] = Beginning::of(payload);
+            self.record.sights.get_or_insert_default().beginnings[at] = Beginning::of(payload);
         }
-        if let Some(file) = file {
-            self.record.files[at] = tables.file_place(file);
+        if let Some(file) = file.and_then(|file| tables.file_place(file)) {
+            self.record.sights.get_or_insert_default().files[at] = Some(file);
         }
-        let warned = &mut self.record.warned;
+        let sights = &mut self.record.sights;
         tables.seen(transport, payload, begins, |warning| {
+            let warned = &mut sights.get_or_insert_default().warned;
             if warned.iter().any(|known| known.warning == warning) {
                 return;
             }
@@ -239,7 +240,7 @@ mod tests {
         table.finish_all(0, &templates);
         let record = table.take_finished().remove(0);
         let tables = templates.tables().unwrap();
-        let seen = record.warned.iter().map(|seen| tables.warn()[usize::from(seen.warning)].id.to_string()).collect();
+        let seen = record.warned().iter().map(|seen| tables.warn()[usize::from(seen.warning)].id.to_string()).collect();
         (record, seen)
     }
 
@@ -247,7 +248,7 @@ mod tests {
     fn bytes_warn_where_they_may() {
         assert_eq!(flow(1, &[(true, b"HELO a secret")]).1, ["first", "port", "any"]);
         let (record, _) = flow(1, &[(true, b"a"), (false, b"b"), (true, b"a secret")]);
-        assert_eq!(record.warned[0].packet, 3);
+        assert_eq!(record.warned()[0].packet, 3);
         // Ports are compared in the end, when it is known who answered.
         assert_eq!(flow(4444, &[(true, b"HELO")]).1, ["first", "port"]);
         assert_eq!(flow(1, &[(true, b"a"), (true, b"HELO"), (false, b"the secret"), (true, b"secret")]).1, ["any"]);
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn files_begin_streams_and_bodies() {
-        let files = |said: &[(bool, &[u8])]| flow(1, said).0.files;
+        let files = |said: &[(bool, &[u8])]| flow(1, said).0.sights.map_or([None; 2], |sights| sights.files);
         assert_eq!(files(&[(true, b"MZ\x90")]), [Some(0), None]);
         assert_eq!(files(&[(true, b"a"), (true, b"MZ")]), [None; 2]);
         let head = &b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"[..];
@@ -291,7 +292,7 @@ mod tests {
         table.finish_all(0, &templates);
         let worst = templates.tables().unwrap().warn().iter().position(|warning| &*warning.id == "any").unwrap();
         assert_eq!(
-            table.take_finished()[0].warned.iter().map(|seen| seen.warning as usize).collect::<Vec<_>>(),
+            table.take_finished()[0].warned().iter().map(|seen| seen.warning as usize).collect::<Vec<_>>(),
             [worst]
         );
         assert_eq!(table.counters().warnings_left_out, 2);
@@ -300,6 +301,9 @@ mod tests {
     #[test]
     fn unknown_streams_are_looked_at_once() {
         let (record, _) = flow(1, &[(true, b"hello there"), (true, &[0; 40])]);
-        assert_eq!(record.beginnings.map(|begin| begin.map(|begin| begin.class.name())), [Some("text"), None]);
+        assert_eq!(
+            record.sights.unwrap().beginnings.map(|begin| begin.map(|begin| begin.class.name())),
+            [Some("text"), None]
+        );
     }
 }

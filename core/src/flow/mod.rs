@@ -24,7 +24,7 @@ pub use beginning::{Beginning, Class};
 pub use key::{Endpoint, FlowKey, format_address};
 pub use limits::{FlowCounters, FlowLimits};
 pub use notice::{Notice, Noticed};
-pub use record::{EndReason, FlowRecord, Guest, Handed, SeenWarning};
+pub use record::{EndReason, FlowRecord, Guest, Handed, SeenWarning, Sights};
 pub use stats::{DirectionStats, Moments, SequenceTracker, Splt};
 pub use table::{FlowTable, Place};
 pub use templates::Templates;

@@ -464,8 +464,10 @@ impl Flow {
     fn swap_directions(&mut self) {
         self.low_originates = !self.low_originates;
         self.record.stats.swap(0, 1);
-        self.record.beginnings.swap(0, 1);
-        self.record.files.swap(0, 1);
+        if let Some(sights) = &mut self.record.sights {
+            sights.beginnings.swap(0, 1);
+            sights.files.swap(0, 1);
+        }
         self.looked.swap(0, 1);
         self.sequence.swap(0, 1);
         self.fin.swap(0, 1);

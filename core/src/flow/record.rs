@@ -69,6 +69,20 @@ pub struct Guest {
     pub refused: u32,
 }
 
+/// What was seen in a flow's payload, packet by packet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sights {
+    /// What each direction's first payload looks like, where no template knew it then; index by
+    /// [`super::Direction::index`].
+    pub beginnings: [Option<Beginning>; 2],
+    /// The type of file that each direction, or the first HTTP message of it, begins with: its place among
+    /// [`Tables::files`](crate::tables::Tables::files).
+    pub files: [Option<u16>; 2],
+    /// Warnings whose bytes were seen; the worst of them, where they are more than
+    /// [`FlowLimits::warnings`](super::FlowLimits::warnings).
+    pub warned: Vec<SeenWarning>,
+}
+
 /// A warning of which bytes were seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeenWarning {
@@ -123,15 +137,8 @@ pub struct FlowRecord {
     pub probe_errors: Vec<(u8, PluginError)>,
     /// What the template said, where it failed; the flow is read no further then.
     pub template_error: Option<Box<PluginError>>,
-    /// What each direction's first payload looks like, where no template knew it then; index by
-    /// [`super::Direction::index`].
-    pub beginnings: [Option<Beginning>; 2],
-    /// The type of file that each direction, or the first HTTP message of it, begins with: its place among
-    /// [`Tables::files`](crate::tables::Tables::files).
-    pub files: [Option<u16>; 2],
-    /// Warnings whose bytes were seen; the worst of them, where they are more than
-    /// [`FlowLimits::warnings`](super::FlowLimits::warnings).
-    pub warned: Vec<SeenWarning>,
+    /// What was seen in its payload beside what templates read; nothing for most flows.
+    pub sights: Option<Box<Sights>>,
     /// What was known of its conversation.
     pub conversation: ConversationSnapshot,
     /// What its originator had asked for before.
@@ -162,9 +169,7 @@ impl FlowRecord {
             template_error: None,
             fields: FieldStore::default(),
             marks: [None; Mark::COUNT],
-            beginnings: [None; 2],
-            files: [None; 2],
-            warned: Vec::new(),
+            sights: None,
             conversation: ConversationSnapshot::default(),
             names: DnsSnapshot::default(),
         }
@@ -185,6 +190,11 @@ impl FlowRecord {
         let [forward, backward] = &self.stats;
         let splt = self.splt.sizes.first().zip(self.splt.times_us.first()).map_or(0, |(_, time)| u64::from(*time));
         forward.packets ^ backward.packets ^ forward.gaps.count ^ backward.gaps.count ^ splt ^ self.fields.touch()
+    }
+
+    /// Warnings whose bytes were seen.
+    pub fn warned(&self) -> &[SeenWarning] {
+        self.sights.as_ref().map_or(&[], |sights| &sights.warned)
     }
 
     /// Whether the flow goes on: a final record will follow.

@@ -491,9 +491,9 @@ impl Pipeline {
         let names = [text(ClientHello::SNI), text(Dns::RRNAME), self.host_field.map_or(&[][..], text)];
         let transport = Transport::of_protocol(flow.protocol);
         let facts = Facts { transport, port: flow.responder.port, name: &[], bytes: &[] };
-        let places = self.tables.warnings_of(&facts, &names, flow.warned.iter().map(|seen| seen.warning));
+        let places = self.tables.warnings_of(&facts, &names, flow.warned().iter().map(|seen| seen.warning));
         let told = |place: u16| {
-            let seen = flow.warned.iter().find(|seen| seen.warning == place);
+            let seen = flow.warned().iter().find(|seen| seen.warning == place);
             Some((self.tables.warn().get(usize::from(place))?, seen.map_or(flow.first_packet, |seen| seen.packet)))
         };
         places.into_iter().filter_map(told).collect()

@@ -426,8 +426,9 @@ const WAYS: [&str; 2] = ["toserver", "toclient"];
 /// What FILES says of each direction.
 fn files(detection: &Detection<'_>) -> Map<String, Json> {
     let files = detection.pipeline.tables().files();
+    let Some(sights) = &detection.flow.sights else { return Map::new() };
     let known = |at: Option<u16>| files.get(usize::from(at?));
-    let told = WAYS.iter().zip(detection.flow.files).filter_map(|(way, at)| {
+    let told = WAYS.iter().zip(sights.files).filter_map(|(way, at)| {
         let file = known(at)?;
         Some((String::from(*way), json!({"type": *file.id, "name": *file.name, "media": *file.media})))
     });
@@ -436,10 +437,8 @@ fn files(detection: &Detection<'_>) -> Map<String, Json> {
 
 /// What streams begin with that nobody knows.
 fn beginning(flow: &FlowRecord) -> Map<String, Json> {
-    if flow.template.is_some() {
-        return Map::new();
-    }
-    let told = WAYS.iter().zip(flow.beginnings).filter_map(|(way, begin)| {
+    let Some(sights) = flow.sights.as_ref().filter(|_| flow.template.is_none()) else { return Map::new() };
+    let told = WAYS.iter().zip(sights.beginnings).filter_map(|(way, begin)| {
         let Beginning { class, bytes, printable, entropy } = begin?;
         let share = rounded(f64::from(printable) / f64::from(bytes.max(1)));
         let entropy = rounded(f64::from(entropy) / 1000.0);
