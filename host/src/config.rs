@@ -198,7 +198,7 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{path}: cannot be read ({error})")]
+    #[error("{path}: cannot be read ({error}); check the path, or take `default` or `protocols`, which are in the box")]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -84,11 +84,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }))
 }
 
+/// A terminal that is said to be narrower does not know how wide it is, and nothing is cut for it.
+const NARROWEST: u16 = 40;
+
 /// Who writes a format.
 fn sink<'a>(format: Format, terminal: bool, out: impl Write + 'a) -> Box<dyn PacketSink + 'a> {
     match format {
         Format::Table => {
-            let width = comfy_table::Table::new().width().filter(|_| terminal);
+            let width = comfy_table::Table::new().width().filter(|width| terminal && *width >= NARROWEST);
             Box::new(PacketTableSink::new(out, width.map(usize::from)))
         }
         Format::Jsonl => Box::new(PacketJsonSink::new(out)),

@@ -164,7 +164,7 @@ impl TableSink {
         if self.matched > self.worst.len() as u64 {
             let more = self.matched.saturating_sub(shown);
             let rest = if more > 0 { format!("{more} more flows to other servers; ") } else { String::new() };
-            let _ = writeln!(out, "{rest}`--format jsonl` lists every flow");
+            let _ = writeln!(out, "{rest}`--all --format jsonl` lists every flow");
         }
         out
     }

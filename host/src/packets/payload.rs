@@ -67,7 +67,9 @@ impl Browser<'_> {
             if !payload.bytes.is_empty() {
                 self.templates(payload, spot, packet, draw, &mut told);
             }
-            self.warnings(payload, (Transport::of_protocol(packet.protocol), port), draw, &mut told);
+            if self.pipeline.config().tables.look {
+                self.warnings(payload, (Transport::of_protocol(packet.protocol), port), draw, &mut told);
+            }
         }
         if told.template.is_none() && payload.wire_len > 0 {
             let there = payload.bytes.len();
@@ -77,7 +79,9 @@ impl Browser<'_> {
             };
             draw.leaf("data", "Data", &words, Datum::Bytes, Some(bytes.clone()));
         }
-        if let Some(file) = self.tables().file_type(payload.bytes) {
+        if self.pipeline.config().tables.look
+            && let Some(file) = self.tables().file_type(payload.bytes)
+        {
             draw.leaf("file.type", "File type", &file.name, Datum::Words, Some(bytes));
             told.file_type = Some(file.name.to_string());
         }

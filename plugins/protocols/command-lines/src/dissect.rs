@@ -2,6 +2,7 @@
 
 use crate::imap::literal;
 use crate::lines::{Lines, Next, split_word};
+use crate::sasl::is_mechanism;
 use crate::template::Protocol;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::StreamView;
@@ -183,7 +184,13 @@ fn rule<P: Protocol>(line: &[u8]) -> Option<Rule> {
             let mut words = words(line).skip(tags);
             rule.words.iter().all(|wanted| words.next().is_some_and(|word| plain(word).eq_ignore_ascii_case(wanted)))
         };
-        P::RULES.iter().find(follows).map(|rule| Rule { shown: rule.shown.saturating_add(tags), ..*rule })
+        P::RULES.iter().find(follows).map(|rule| {
+            let shown = rule.shown.saturating_add(tags);
+            // Where a mechanism should be, a password may be; behind a bare AUTHINFO stands a kind.
+            let asks = rule.then == Then::Answers && rule.words != [b"AUTHINFO"];
+            let named = words(line).nth(shown.saturating_sub(1)).is_none_or(|word| is_mechanism(plain(word)));
+            Rule { shown: if asks && !named { shown - 1 } else { shown }, ..*rule }
+        })
     })
 }
 

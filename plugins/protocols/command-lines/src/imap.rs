@@ -3,7 +3,7 @@
 use crate::dialogue::{Dialogue, Stop};
 use crate::dissect::{Rule, Then};
 use crate::lines::{Lines, Next, split_word};
-use crate::smtp::is_clear;
+use crate::sasl::{is_clear, is_mechanism};
 use crate::template::{Conversation, Ended, Look, Protocol, Text};
 
 /// IMAP.
@@ -113,7 +113,7 @@ fn read(talk: &mut Conversation<'_>) -> Result<(), Stop> {
             }
             b"AUTHENTICATE" => {
                 let (mechanism, first) = split_word(rest);
-                told.mechanism = Some(mechanism);
+                told.mechanism = Some(mechanism).filter(|word| is_mechanism(word));
                 let mut answers = usize::from(!first.is_empty());
                 let passed = loop {
                     match said.answer()? {

@@ -15,6 +15,7 @@ mod imap;
 mod lines;
 mod nntp;
 mod pop3;
+mod sasl;
 mod smtp;
 mod template;
 #[cfg(test)]

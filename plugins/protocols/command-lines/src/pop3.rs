@@ -3,7 +3,7 @@
 use crate::dialogue::Stop;
 use crate::dissect::{Rule, Then};
 use crate::lines::{holds, split_word};
-use crate::smtp::is_clear;
+use crate::sasl::{is_clear, is_mechanism};
 use crate::template::{Conversation, Ended, Look, Protocol, Text, first_line, is_command};
 
 /// POP3.
@@ -35,6 +35,12 @@ impl Protocol for Pop3 {
             Some(b'C' | b'S' | b'A' | b'U' | b'c' | b's' | b'a' | b'u') => {
                 match (is_command(bytes, &[b"CAPA", b"STLS", b"APOP"]), is_command(bytes, &[b"USER", b"AUTH"])) {
                     (Some(true), _) => Look::Client,
+                    (_, Some(true)) if begins_with_auth(bytes) => match first_line(bytes).map(split_word) {
+                        None => Look::Short,
+                        // Redis logs in by a word of the same name.
+                        Some((_, rest)) if rest.is_empty() || is_mechanism(split_word(rest).0) => Look::LikeClient,
+                        Some(_) => Look::No,
+                    },
                     (_, Some(true)) => Look::LikeClient,
                     (None, _) | (_, None) => Look::Short,
                     _ => Look::No,
@@ -52,6 +58,10 @@ impl Protocol for Pop3 {
 /// Whether the server says yes, no, or nothing more.
 fn good(line: Option<&[u8]>) -> Option<bool> {
     line.map(|line| line.starts_with(b"+OK"))
+}
+
+fn begins_with_auth(bytes: &[u8]) -> bool {
+    bytes.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"AUTH"))
 }
 
 fn read(talk: &mut Conversation<'_>) -> Result<(), Stop> {
@@ -88,7 +98,7 @@ fn read(talk: &mut Conversation<'_>) -> Result<(), Stop> {
             }
             b"AUTH" if !rest.is_empty() => {
                 let (mechanism, first) = split_word(rest);
-                told.mechanism = Some(mechanism);
+                told.mechanism = Some(mechanism).filter(|word| is_mechanism(word));
                 let mut answers = usize::from(!first.is_empty());
                 let mut reply = said.answer()?;
                 while reply.is_some_and(|line| line == b"+" || line.starts_with(b"+ ")) {

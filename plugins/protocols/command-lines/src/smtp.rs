@@ -3,6 +3,7 @@
 use crate::dialogue::{Reply, Stop, three_digits};
 use crate::dissect::{Rule, Then};
 use crate::lines::{holds, split_word};
+use crate::sasl::{is_clear, is_mechanism};
 use crate::template::{Conversation, Ended, Look, Protocol, Text, first_line, is_command};
 
 /// SMTP, on the way between servers and from a client.
@@ -95,7 +96,7 @@ fn read(talk: &mut Conversation<'_>) -> Result<(), Stop> {
             }
             b"AUTH" => {
                 let (mechanism, first) = split_word(rest);
-                told.mechanism = Some(mechanism);
+                told.mechanism = Some(mechanism).filter(|word| is_mechanism(word));
                 let mut answers = usize::from(!first.is_empty());
                 while said.reply()?.is_some_and(|reply| reply.code == 334) {
                     let answer = said.command()?;
@@ -114,15 +115,6 @@ fn read(talk: &mut Conversation<'_>) -> Result<(), Stop> {
                 said.reply()?;
             }
         }
-    }
-}
-
-/// Whether a password went in clear: by PLAIN in the one answer, by LOGIN in the second, behind the name.
-pub(crate) fn is_clear(mechanism: &[u8], answers: usize) -> bool {
-    match mechanism.to_ascii_uppercase().as_slice() {
-        b"PLAIN" => answers > 0,
-        b"LOGIN" => answers > 1,
-        _ => false,
     }
 }
 

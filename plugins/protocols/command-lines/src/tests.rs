@@ -418,6 +418,29 @@ fn the_pipeline_has_the_defaults() {
     }
 }
 
+/// A word where a mechanism should be may be a password.
+#[test]
+fn what_is_no_mechanism_is_hidden() {
+    let cases: [(usize, &str, &[u8], &[u8]); 3] = [
+        (0, "smtp", b"220 mail ESMTP\r\n", b"AUTH hunter2\r\n"),
+        (1, "imap", b"* OK IMAP4 ready\r\n", b"a1 AUTHENTICATE hunter2\r\n"),
+        (2, "pop3", b"+OK POP3 ready\r\n", b"AUTH hunter2 again\r\n"),
+    ];
+    for (at, name, greeting, command) in cases {
+        let template = template(at);
+        let talk = Talk::tcp().open().backward(greeting).forward(command).backward(b"501 no\r\n");
+        let told = template.read(&talk);
+        assert_eq!(told.text(&format!("{name}.auth")), None, "{name}");
+        assert_eq!(told.number(&format!("{name}.clear_credentials")), Some(1), "{name}");
+        assert!(!tree_lines(&template.tree(&talk)).contains("hunter2"), "{name}");
+    }
+    // Redis, which has a log-in of the same name.
+    let redis = Talk::tcp().open().forward(b"AUTH hunter2\r\n").backward(b"+OK\r\n");
+    assert!(!template(2).read(&redis).recognised());
+    let pop3 = Talk::tcp().open().forward(b"auth plain\r\n").backward(b"+OK\r\n");
+    assert!(template(2).read(&pop3).recognised());
+}
+
 proptest! {
     /// A conversation in which somebody changed a byte is read without failure, in any pieces the same.
     #[test]
