@@ -154,6 +154,20 @@ fn listens(child: &Child) {
     }
 }
 
+/// Waits until a child that listens waits for input: its first thread sleeps whenever somebody looks.
+fn waits(child: &Child) {
+    listens(child);
+    let begin = Instant::now();
+    let mut asleep = 0;
+    while asleep < 5 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        let state = stat.rsplit_once(") ").unwrap().1.chars().next();
+        asleep = if state == Some('S') { asleep + 1 } else { 0 };
+        assert!(begin.elapsed() < PATIENCE, "it never waits");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// What a child left after its end.
 fn left(child: &mut Child, heard: &Receiver<String>) -> (Option<i32>, Value, String) {
     let status = ends(child).code();
@@ -216,7 +230,7 @@ fn a_quiet_pipe_can_be_interrupted() {
         for input in ["-", path.to_str().unwrap()] {
             let mut child = piped(&[command, input]).spawn().unwrap();
             let heard = lines(child.stdout.take().unwrap());
-            listens(&child);
+            waits(&child);
             signal(&child, Signal::SIGTERM);
             let status = ends(&mut child).code();
             let mut said = String::new();
