@@ -4,7 +4,7 @@
 //! for it.
 
 use super::open::Flow;
-use super::{Beginning, Direction, FlowCounters, SeenWarning, Templates};
+use super::{Beginning, Direction, SeenWarning, Templates};
 use crate::packet::{Decoded, Tcp};
 use crate::tables::{FLOATING_REACH, Transport};
 
@@ -97,7 +97,7 @@ fn begins(line: &[u8], name: &[u8]) -> bool {
 }
 
 impl Flow {
-    /// Looks at one packet's payload.
+    /// Looks at one packet's payload, and keeps `most` warnings of the flow; returns how many were left out for that.
     #[inline(never)]
     pub(super) fn look(
         &mut self,
@@ -105,12 +105,12 @@ impl Flow {
         number: u64,
         packet: &Decoded<'_>,
         templates: &Templates,
-        (most, counters): (u32, &mut FlowCounters),
-    ) {
+        most: u32,
+    ) -> u64 {
         let at = direction.index();
-        let (Some(tables), payload) = (templates.tables(), packet.payload) else { return };
+        let (Some(tables), payload) = (templates.tables(), packet.payload) else { return 0 };
         if payload.is_empty() {
-            return;
+            return 0;
         }
         let mut looked = self.looked[at];
         looked.bytes = looked.bytes.saturating_add(payload.len().min(FLOATING_REACH) as u16);
@@ -123,7 +123,7 @@ impl Flow {
         if begins && packet.tcp.is_some() && matches!(payload, [20..=23, 3, ..]) {
             // Records of TLS: what is in them is encrypted, or looked at by those who know it.
             self.looked[at].bytes = FLOATING_REACH as u16;
-            return;
+            return 0;
         }
         let file = match looked.place {
             Place::Begin if begins && is_http(payload) => {
@@ -153,7 +153,7 @@ impl Flow {
         if let Some(file) = file.and_then(|file| tables.file_place(file)) {
             self.record.sights.get_or_insert_default().files[at] = Some(file);
         }
-        let sights = &mut self.record.sights;
+        let (sights, mut left_out) = (&mut self.record.sights, 0);
         tables.seen(transport, payload, begins, |warning| {
             let warned = &mut sights.get_or_insert_default().warned;
             if warned.iter().any(|known| known.warning == warning) {
@@ -161,12 +161,13 @@ impl Flow {
             }
             warned.push(SeenWarning { warning, packet: number });
             if warned.len() > most as usize {
-                counters.warnings_left_out += 1;
-                // Places grow as weight falls.
-                let least = (0..warned.len()).max_by_key(|at| warned[*at].warning);
-                least.map(|at| warned.remove(at));
+                left_out += 1;
+                // The places of warnings grow as their weight falls.
+                let least = warned.iter().map(|seen| seen.warning).max();
+                warned.retain(|seen| Some(seen.warning) != least);
             }
         });
+        left_out
     }
 }
 

@@ -192,7 +192,7 @@ impl FlowTable {
         // A template may have turned the flow round meanwhile.
         let direction = flow.direction(upward);
         if packet.payload_len > 0 && templates.tables().is_some() && flow.looked[direction.index()].wants_more() {
-            flow.look(direction, number, packet, templates, (self.limits.warnings, &mut self.counters));
+            self.counters.warnings_left_out += flow.look(direction, number, packet, templates, self.limits.warnings);
         }
         if let Some(early) = &self.early
             && early.is_due(flow, time_ns)

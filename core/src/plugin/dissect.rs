@@ -3,6 +3,11 @@
 //! A template draws into a [`TreeSink`], which holds it to what a person can look at: so many nodes, so deep, so much
 //! text. What goes past is left out and the [`Tree`] says so; nothing that a template does here is an error.
 
+mod pieces;
+
+pub use crate::record::hex;
+pub use pieces::{Place, beginning_in_hex, datagrams, sides, text_or_hex};
+
 use super::{ProtocolTemplate, StreamView};
 use crate::flow::Direction;
 

@@ -33,6 +33,51 @@ impl Dns<'_> {
     }
 }
 
+/// The name of a record's or question's type (IANA, DNS Parameters); RFC 3597's `TYPE…` where it has none here.
+pub fn dns_type_name(number: u16) -> String {
+    let name = match number {
+        1 => "A",
+        2 => "NS",
+        5 => "CNAME",
+        6 => "SOA",
+        10 => "NULL",
+        12 => "PTR",
+        13 => "HINFO",
+        15 => "MX",
+        16 => "TXT",
+        28 => "AAAA",
+        33 => "SRV",
+        35 => "NAPTR",
+        39 => "DNAME",
+        41 => "OPT",
+        43 => "DS",
+        46 => "RRSIG",
+        47 => "NSEC",
+        48 => "DNSKEY",
+        50 => "NSEC3",
+        52 => "TLSA",
+        64 => "SVCB",
+        65 => "HTTPS",
+        99 => "SPF",
+        250 => "TSIG",
+        251 => "IXFR",
+        252 => "AXFR",
+        255 => "ANY",
+        257 => "CAA",
+        other => return format!("TYPE{other}"),
+    };
+    name.to_owned()
+}
+
+/// The name of a response's code (RFC 1035, RFC 2136), or `RCODE…`.
+pub fn dns_code_name(code: u8) -> String {
+    const NAMES: [&str; 11] = [
+        "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
+        "NOTZONE",
+    ];
+    NAMES.get(usize::from(code)).map_or_else(|| format!("RCODE{code}"), |name| (*name).to_owned())
+}
+
 /// An answer: the name that was asked for, and the addresses to which it led.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DnsLink<'a> {

@@ -12,11 +12,11 @@ mod limit;
 mod prints;
 mod tls;
 
-pub use dns::{Dns, DnsLink, DnsLinks};
+pub use dns::{Dns, DnsLink, DnsLinks, dns_code_name, dns_type_name};
 pub use field::{FieldError, FieldId, FieldKind, FieldSpec, FieldStore, FieldTable, Value};
-pub use fingerprint::{Ja4, is_grease, ja3, ja3_string, ja3s, ja4, ja4_raw};
+pub use fingerprint::{Ja4, hex, is_grease, ja3, ja3_string, ja3s, ja4, ja4_raw};
 pub use prints::{certificate_print, parameters_print, server_print, syn_print};
-pub use tls::{CertificateInfo, ClientHello, ServerHello, TlsRecords, alert_name, is_post_quantum};
+pub use tls::{CertificateInfo, ClientHello, ServerHello, TlsRecords, alert_name, handshake_name, is_post_quantum};
 
 /// Where something stands in a flow, so that a reason can lead to packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,6 +9,30 @@ pub fn is_post_quantum(group: u16) -> bool {
     matches!(group, 0x4138 | 0x0200..=0x0202 | 0x11eb..=0x11ee | 0x6399..=0x639a)
 }
 
+/// The name of a handshake message's type (IANA, TLS HandshakeType; RFC 8446 section 4 and earlier ones).
+pub fn handshake_name(kind: u8) -> Option<&'static str> {
+    Some(match kind {
+        0 => "hello_request",
+        1 => "client_hello",
+        2 => "server_hello",
+        3 => "hello_verify_request",
+        4 => "new_session_ticket",
+        5 => "end_of_early_data",
+        8 => "encrypted_extensions",
+        11 => "certificate",
+        12 => "server_key_exchange",
+        13 => "certificate_request",
+        14 => "server_hello_done",
+        15 => "certificate_verify",
+        16 => "client_key_exchange",
+        20 => "finished",
+        21 => "certificate_url",
+        22 => "certificate_status",
+        24 => "key_update",
+        _ => return None,
+    })
+}
+
 /// The name of an alert's description (IANA, TLS Alerts; RFC 8446 section 6 and earlier ones).
 pub fn alert_name(description: u8) -> Option<&'static str> {
     Some(match description {

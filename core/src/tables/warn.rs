@@ -67,6 +67,23 @@ impl Watch {
     }
 }
 
+/// Places of warnings that fit.
+#[derive(Default)]
+struct Found(Vec<u16>);
+
+impl Found {
+    fn add(&mut self, at: u32, fits: bool) {
+        self.0.extend(u16::try_from(at).ok().filter(|_| fits));
+    }
+
+    /// In order, each once.
+    fn places(mut self) -> Vec<u16> {
+        self.0.sort_unstable();
+        self.0.dedup();
+        self.0
+    }
+}
+
 impl WarnTable {
     pub(super) fn new(mut entries: Vec<Warning>) -> Self {
         entries.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
@@ -97,21 +114,20 @@ impl WarnTable {
     }
 
     pub(super) fn get(&self, facts: &Facts<'_>) -> Vec<&Warning> {
-        let mut found: Vec<u32> = Vec::new();
-        let mut look = |at: u32| {
-            if self.entries.get(at as usize).is_some_and(|entry| entry.fits(facts)) {
-                found.push(at);
-            }
-        };
-        let from = self.ports.partition_point(|(port, _)| *port < facts.port);
-        self.ports[from..].iter().take_while(|(port, _)| *port == facts.port).for_each(|(_, at)| look(*at));
-        self.ranges.iter().for_each(|at| look(*at));
-        self.named(facts.name, &mut look);
+        let mut found = Found::default();
+        let mut look = |at: u32| found.add(at, self.entries.get(at as usize).is_some_and(|entry| entry.fits(facts)));
+        self.around(facts.port, &[facts.name], &mut look);
         self.anchors.candidates(facts.bytes).for_each(|anchor| look(anchor.entry));
         self.floating.iter().for_each(|at| look(*at));
-        found.sort_unstable();
-        found.dedup();
-        found.into_iter().filter_map(|at| self.entries.get(at as usize)).collect()
+        found.places().into_iter().filter_map(|at| self.entries.get(usize::from(at))).collect()
+    }
+
+    /// Looks at the warnings that are found by their ports or names.
+    fn around(&self, port: u16, names: &[&[u8]], look: &mut impl FnMut(u32)) {
+        let from = self.ports.partition_point(|(other, _)| *other < port);
+        self.ports[from..].iter().take_while(|(other, _)| *other == port).for_each(|(_, at)| look(*at));
+        self.ranges.iter().for_each(|at| look(*at));
+        names.iter().for_each(|name| self.named(name, look));
     }
 
     /// Whether bytes are looked for anywhere in what this transport carries, and not only where a direction begins.
@@ -125,7 +141,7 @@ impl WarnTable {
         let bytes = payload.get(..FLOATING_REACH).unwrap_or(payload);
         let mut look = |at: u32, fits: &dyn Fn(&Signature) -> bool| {
             if self.entries.get(at as usize).is_some_and(|entry| entry.bytes.iter().any(fits)) {
-                found(u16::try_from(at).unwrap_or(u16::MAX));
+                u16::try_from(at).into_iter().for_each(&mut found);
             }
         };
         let watch = &self.watch[transport as usize];
@@ -153,25 +169,16 @@ impl WarnTable {
         names: &[&[u8]],
         seen: impl Iterator<Item = u16> + Clone,
     ) -> Vec<u16> {
-        let mut found: Vec<u16> = Vec::new();
-        let mut look = |at: u32| {
-            let fits = |entry: &Warning| {
-                entry.fits_around(facts)
-                    && (entry.bytes.is_empty() || seen.clone().any(|seen| u32::from(seen) == at))
-                    && (entry.names.is_empty() || names.iter().any(|name| entry.is_named(name)))
-            };
-            if self.entries.get(at as usize).is_some_and(fits) {
-                found.extend(u16::try_from(at));
-            }
+        let mut found = Found::default();
+        let fits = |at: u32, entry: &Warning| {
+            entry.fits_around(facts)
+                && (entry.bytes.is_empty() || seen.clone().any(|seen| u32::from(seen) == at))
+                && (entry.names.is_empty() || names.iter().any(|name| entry.is_named(name)))
         };
-        let from = self.ports.partition_point(|(port, _)| *port < facts.port);
-        self.ports[from..].iter().take_while(|(port, _)| *port == facts.port).for_each(|(_, at)| look(*at));
-        self.ranges.iter().for_each(|at| look(*at));
-        names.iter().for_each(|name| self.named(name, &mut look));
+        let mut look = |at: u32| found.add(at, self.entries.get(at as usize).is_some_and(|entry| fits(at, entry)));
+        self.around(facts.port, names, &mut look);
         seen.clone().for_each(|at| look(u32::from(at)));
-        found.sort_unstable();
-        found.dedup();
-        found
+        found.places()
     }
 
     /// Warnings whose name is this one, or stands above it.

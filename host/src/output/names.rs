@@ -3,7 +3,7 @@
 use super::text::bounded;
 use serde_json::{Map, Value as Json, json};
 use veilwatch_core::flow::{Endpoint, FlowRecord};
-use veilwatch_core::record::{Dns, DnsLinks};
+use veilwatch_core::record::{Dns, DnsLinks, dns_code_name, dns_type_name};
 
 /// EVE's `dns` object, of a flow of DNS.
 pub(super) fn dns(flow: &FlowRecord, text_bytes: usize) -> Option<Json> {
@@ -12,10 +12,10 @@ pub(super) fn dns(flow: &FlowRecord, text_bytes: usize) -> Option<Json> {
     let mut put = |name: &str, value: Json| out.insert(name.to_owned(), value);
     if !dns.rrname.is_empty() {
         put("rrname", bounded(dns.rrname, text_bytes).into());
-        put("rrtype", kind(dns.rrtype).into());
+        put("rrtype", dns_type_name(dns.rrtype).into());
     }
     if let Some(code) = dns.first_rcode() {
-        put("rcode", rcode(code).into());
+        put("rcode", dns_code_name(code).into());
     }
     put("queries", dns.queries.into());
     put("responses", dns.responses.into());
@@ -56,48 +56,4 @@ pub(super) fn dns_name(flow: &FlowRecord, text_bytes: usize) -> Option<Json> {
         "queries": names.queries,
         "nxdomain_share": share,
     }))
-}
-
-/// The name of a type; RFC 3597's where there is none.
-fn kind(number: u16) -> String {
-    let name = match number {
-        1 => "A",
-        2 => "NS",
-        5 => "CNAME",
-        6 => "SOA",
-        10 => "NULL",
-        12 => "PTR",
-        13 => "HINFO",
-        15 => "MX",
-        16 => "TXT",
-        28 => "AAAA",
-        33 => "SRV",
-        35 => "NAPTR",
-        39 => "DNAME",
-        41 => "OPT",
-        43 => "DS",
-        46 => "RRSIG",
-        47 => "NSEC",
-        48 => "DNSKEY",
-        50 => "NSEC3",
-        52 => "TLSA",
-        64 => "SVCB",
-        65 => "HTTPS",
-        99 => "SPF",
-        251 => "IXFR",
-        252 => "AXFR",
-        255 => "ANY",
-        257 => "CAA",
-        other => return format!("TYPE{other}"),
-    };
-    name.to_owned()
-}
-
-/// The name of a response's code (RFC 1035, RFC 2136).
-fn rcode(code: u8) -> String {
-    const NAMES: [&str; 11] = [
-        "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
-        "NOTZONE",
-    ];
-    NAMES.get(usize::from(code)).map_or_else(|| format!("RCODE{code}"), |name| (*name).to_owned())
 }

@@ -1,8 +1,8 @@
 //! The same for people: handshakes and the messages between peers; over UDP what the DHT's messages hold.
 
-use crate::template::{BEGIN, HASH, PEER, hex};
+use crate::template::{BEGIN, HASH, PEER};
 use veilwatch_core::flow::Direction;
-use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink, datagrams, hex, sides};
 use veilwatch_core::plugin::{Carrier, Reader, StreamView};
 
 /// Values inside of each other that are drawn.
@@ -12,31 +12,13 @@ const SHOWN: usize = 32;
 
 /// Draws both directions.
 pub(crate) fn draw(stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
-    for (direction, name) in
-        [(Direction::Forward, "BitTorrent, originator"), (Direction::Backward, "BitTorrent, responder")]
-    {
-        let bytes = stream.bytes(direction);
-        if bytes.is_empty() {
-            continue;
-        }
-        tree.open(name, "", Some(ByteRange::new(direction, 0, bytes.len())));
-        match stream.carrier {
-            Carrier::Tcp => draw_peer(bytes, direction, tree),
-            Carrier::Udp => {
-                let mut end = 0;
-                for (base, datagram) in stream.datagrams(direction) {
-                    if tree.is_full() {
-                        break;
-                    }
-                    end = base + datagram.len();
-                    Values { bytes: datagram, at: 0, base, direction }.draw_all(tree);
-                }
-                // Behind that nobody knows where datagrams end, but values do.
-                Values { bytes: bytes.get(end..).unwrap_or_default(), at: 0, base: end, direction }.draw_all(tree);
-            }
-        }
-        tree.close();
+    if stream.carrier == Carrier::Udp {
+        // Behind the datagrams that are known nobody knows where others end, but values do.
+        return datagrams(stream, "BitTorrent", tree, |bytes, place, tree| {
+            Values { bytes, at: 0, base: place.base, direction: place.direction }.draw_all(tree);
+        });
     }
+    sides(stream, "BitTorrent", tree, |direction, bytes, tree| draw_peer(bytes, direction, tree));
 }
 
 /// A handshake (BEP 3), and messages with their lengths in front.

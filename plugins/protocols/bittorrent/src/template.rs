@@ -1,5 +1,4 @@
-use std::fmt::Write;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{TreeSink, hex};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
@@ -107,11 +106,4 @@ fn asked(message: &[u8]) -> Option<&[u8]> {
     let (len, rest) = rest.split_at_checked(digits)?;
     let len = len.iter().fold(0, |len, digit| len * 10 + usize::from(digit - b'0'));
     rest.strip_prefix(b":")?.get(..len)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -1,7 +1,7 @@
-use crate::dissect::{Place, draw};
+use crate::dissect::draw;
 use serde::Deserialize;
 use std::borrow::Cow;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{Place, TreeSink};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
     within,

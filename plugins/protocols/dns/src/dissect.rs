@@ -3,26 +3,16 @@
 use crate::message::{Answer, Bad, Header, Message, Name, Question};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use veilwatch_core::flow::Direction;
-use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink, beginning_in_hex, sides};
 use veilwatch_core::plugin::{Carrier, Reader, StreamView};
-
-/// Bytes of data that nobody reads which are shown.
-const SHOWN: usize = 32;
+use veilwatch_core::record::{dns_code_name, dns_type_name};
 
 /// Draws both directions.
 pub(crate) fn draw(stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
-    for (direction, name) in [(Direction::Forward, "DNS, originator"), (Direction::Backward, "DNS, responder")] {
-        let bytes = stream.bytes(direction);
-        if bytes.is_empty() {
-            continue;
-        }
-        tree.open(name, "", Some(ByteRange::new(direction, 0, bytes.len())));
-        match stream.carrier {
-            Carrier::Tcp => draw_framed(bytes, direction, tree),
-            Carrier::Udp => draw_datagrams(stream, direction, tree),
-        }
-        tree.close();
-    }
+    sides(stream, "DNS", tree, |direction, bytes, tree| match stream.carrier {
+        Carrier::Tcp => draw_framed(bytes, direction, tree),
+        Carrier::Udp => draw_datagrams(stream, direction, tree),
+    });
 }
 
 /// Messages with their lengths in front.
@@ -118,7 +108,7 @@ impl<'a> Drawn<'a> {
         ];
         let mut said = vec![opcode(header.opcode)];
         said.extend(bits.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, word)| (*word).to_owned()));
-        said.extend(header.response.then(|| rcode(header.rcode)));
+        said.extend(header.response.then(|| dns_code_name(header.rcode)));
         tree.leaf("Flags", &format!("{}, {flags:#06x}", said.join(", ")), self.range(2, 2));
         let Header { questions, answers, authorities, additionals, .. } = header;
         let counts =
@@ -134,7 +124,7 @@ impl<'a> Drawn<'a> {
                 return Ok(());
             }
             let (question, end) = Question::read(self.message, at).map_err(|bad| (at, bad))?;
-            let value = format!("{} {}, {}", text(&question.name), kind(question.kind), class(question.class));
+            let value = format!("{} {}, {}", text(&question.name), dns_type_name(question.kind), class(question.class));
             tree.leaf("Question", &value, self.range(at, end - at));
             at = end;
         }
@@ -160,9 +150,9 @@ impl<'a> Drawn<'a> {
         let name =
             Name::read(self.message, at).map_or_else(|_| "a name that leads nowhere".into(), |(name, _)| text(&name));
         let said = self.words(record, data);
-        tree.open(label, &format!("{name} {} {said}", kind(record.kind)), self.range(at, end - at));
+        tree.open(label, &format!("{name} {} {said}", dns_type_name(record.kind)), self.range(at, end - at));
         tree.leaf("Name", &name, self.range(at, fixed - at));
-        tree.leaf("Type", &format!("{}, {}", kind(record.kind), record.kind), self.range(fixed, 2));
+        tree.leaf("Type", &format!("{}, {}", dns_type_name(record.kind), record.kind), self.range(fixed, 2));
         let raw = Reader::new(&self.message[fixed + 2..]).u16().unwrap_or_default();
         if record.kind == OPT {
             // What would be class and time says what the sender can take (RFC 6891 section 6.1.2).
@@ -188,10 +178,7 @@ impl<'a> Drawn<'a> {
     fn words(&self, record: &Answer<'a>, at: usize) -> String {
         self.read_data(record, at).unwrap_or_else(|| match record.data {
             [] => "nothing".into(),
-            data => {
-                let more = if data.len() > SHOWN { "…" } else { "" };
-                format!("{}{more}", hex(&data[..data.len().min(SHOWN)]))
-            }
+            data => beginning_in_hex(data),
         })
     }
 
@@ -237,10 +224,6 @@ fn text(name: &Name) -> String {
     String::from_utf8_lossy(name.text()).into_owned()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// OpCodes (IANA, DNS Parameters).
 fn opcode(code: u8) -> String {
     let name = match code {
@@ -250,20 +233,6 @@ fn opcode(code: u8) -> String {
         4 => "notify",
         5 => "update",
         other => return format!("opcode {other}"),
-    };
-    name.into()
-}
-
-/// RCODEs (IANA, DNS Parameters).
-fn rcode(code: u8) -> String {
-    let name = match code {
-        0 => "no error",
-        1 => "format error",
-        2 => "server failure",
-        3 => "no such name",
-        4 => "not implemented",
-        5 => "refused",
-        other => return format!("code {other}"),
     };
     name.into()
 }
@@ -280,39 +249,4 @@ fn class(class: u16) -> String {
         other => return format!("class {other}{alone}"),
     };
     format!("{name}{alone}")
-}
-
-/// RR TYPEs (IANA, DNS Parameters).
-fn kind(kind: u16) -> String {
-    let name = match kind {
-        1 => "A",
-        2 => "NS",
-        5 => "CNAME",
-        6 => "SOA",
-        10 => "NULL",
-        12 => "PTR",
-        13 => "HINFO",
-        15 => "MX",
-        16 => "TXT",
-        28 => "AAAA",
-        33 => "SRV",
-        35 => "NAPTR",
-        39 => "DNAME",
-        OPT => "OPT",
-        43 => "DS",
-        46 => "RRSIG",
-        47 => "NSEC",
-        48 => "DNSKEY",
-        50 => "NSEC3",
-        52 => "TLSA",
-        64 => "SVCB",
-        65 => "HTTPS",
-        250 => "TSIG",
-        251 => "IXFR",
-        252 => "AXFR",
-        255 => "ANY",
-        257 => "CAA",
-        other => return format!("type {other}"),
-    };
-    name.into()
 }

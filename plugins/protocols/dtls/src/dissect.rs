@@ -4,11 +4,10 @@ use crate::handshake::{CLIENT_HELLO, Fragment, HEAD, HELLO_VERIFY_REQUEST, SERVE
 use crate::record::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, DTLS_10, DTLS_12, HANDSHAKE, Record, WITH_ID, records,
 };
-use std::fmt::Write;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::StreamView;
-use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
-use veilwatch_core::record::alert_name;
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink, hex};
+use veilwatch_core::record::{alert_name, handshake_name};
 
 /// Draws both directions.
 pub(crate) fn draw(stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
@@ -82,7 +81,7 @@ fn draw_record(record: &Record<'_>, place: Place, tree: &mut TreeSink<'_>) {
 
 fn draw_fragments(mut bytes: &[u8], mut place: Place, tree: &mut TreeSink<'_>) {
     while let Some(fragment) = Fragment::read(bytes) {
-        let name = message_type(fragment.kind).map_or_else(String::new, |name| format!("{name}, "));
+        let name = handshake_name(fragment.kind).map_or_else(String::new, |name| format!("{name}, "));
         tree.open("Handshake", &format!("{name}{}", fragment.kind), place.range(0, HEAD + fragment.body.len()));
         tree.leaf("Length", &format!("{} bytes", fragment.length), place.range(1, 3));
         tree.leaf("Message", &fragment.sequence.to_string(), place.range(4, 2));
@@ -122,37 +121,10 @@ fn draw_head(fragment: &Fragment<'_>, place: Place, tree: &mut TreeSink<'_>) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 fn version(version: u16) -> String {
     match version {
         DTLS_10 => "DTLS 1.0".into(),
         DTLS_12 => "DTLS 1.2".into(),
         other => format!("{other:#06x}"),
     }
-}
-
-/// Handshake types (IANA, TLS HandshakeType).
-fn message_type(kind: u8) -> Option<&'static str> {
-    Some(match kind {
-        0 => "hello_request",
-        CLIENT_HELLO => "client_hello",
-        SERVER_HELLO => "server_hello",
-        HELLO_VERIFY_REQUEST => "hello_verify_request",
-        4 => "new_session_ticket",
-        11 => "certificate",
-        12 => "server_key_exchange",
-        13 => "certificate_request",
-        14 => "server_hello_done",
-        15 => "certificate_verify",
-        16 => "client_key_exchange",
-        20 => "finished",
-        22 => "certificate_status",
-        _ => return None,
-    })
 }

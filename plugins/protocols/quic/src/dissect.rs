@@ -7,7 +7,7 @@ use crate::protection::Keys;
 use crate::version::{Kind, Version};
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::StreamView;
-use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink, hex};
 
 /// Connection ids whose keys are tried here; a tree is for one flow that somebody looks at.
 const ORIGINS: usize = 4;
@@ -135,8 +135,4 @@ fn name(version: Version) -> String {
         google if version.is_google() => String::from_utf8_lossy(&google.to_be_bytes()).into_owned(),
         other => format!("{other:#010x}"),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

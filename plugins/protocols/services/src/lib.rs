@@ -2,7 +2,6 @@
 //! have. Each is a template of its own.
 
 mod dhcp;
-mod dissect;
 mod ntp;
 mod snmp;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 mod dissect;
 
-use crate::dissect::draw;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{TreeSink, datagrams};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };
@@ -89,6 +88,6 @@ impl ProtocolTemplate for Ntp {
     }
 
     fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
-        draw(stream, "NTP", tree, dissect::draw_message);
+        datagrams(stream, "NTP", tree, dissect::draw_message);
     }
 }

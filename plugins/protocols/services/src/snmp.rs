@@ -1,7 +1,6 @@
 mod dissect;
 
-use crate::dissect::draw;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{TreeSink, datagrams};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, Reader, RecordSink, Settings,
     StreamView,
@@ -68,7 +67,7 @@ impl ProtocolTemplate for Snmp {
     }
 
     fn dissect(&self, stream: &StreamView<'_>, tree: &mut TreeSink<'_>) {
-        draw(stream, "SNMP", tree, dissect::draw_message);
+        datagrams(stream, "SNMP", tree, dissect::draw_message);
     }
 }
 

@@ -16,8 +16,8 @@ use std::ops::Range;
 use tls_parser::TlsCipherSuite;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::StreamView;
-use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
-use veilwatch_core::record::{CertificateInfo, alert_name, is_grease};
+use veilwatch_core::plugin::dissect::{ByteRange, TreeSink, hex};
+use veilwatch_core::record::{CertificateInfo, alert_name, handshake_name, is_grease};
 
 /// Draws both directions.
 pub(crate) fn draw(stream: &StreamView<'_>, limits: &Limits, tree: &mut TreeSink<'_>) {
@@ -151,7 +151,7 @@ impl Clear {
         let Range { start, end } = message.bytes;
         let Some(&[kind, a, b, c]) = self.bytes.get(start..start + 4) else { return };
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        tree.open("Handshake", &number_and_name(kind, message_type(kind)), self.range(start..end));
+        tree.open("Handshake", &number_and_name(kind, handshake_name(kind)), self.range(start..end));
         let cut = if end - start < 4 + length { ", cut off here" } else { "" };
         tree.leaf("Length", &format!("{length} bytes{cut}"), self.range(start + 1..start + 4));
         let mut members = Members { clear: self, at: start + 4, end, limits, tree };
@@ -376,10 +376,6 @@ fn number_and_name(number: u8, name: Option<&str>) -> String {
     name.map_or_else(|| number.to_string(), |name| format!("{name}, {number}"))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn version(version: u16) -> String {
     match version {
         0x0300 => "SSL 3.0".into(),
@@ -405,26 +401,6 @@ fn content_type(kind: u8) -> Option<&'static str> {
         HANDSHAKE => "handshake",
         APPLICATION_DATA => "application_data",
         24 => "heartbeat",
-        _ => return None,
-    })
-}
-
-/// Handshake types (RFC 8446 section 4, RFC 5246 section 7.4).
-fn message_type(kind: u8) -> Option<&'static str> {
-    Some(match kind {
-        0 => "hello_request",
-        CLIENT_HELLO => "client_hello",
-        SERVER_HELLO => "server_hello",
-        4 => "new_session_ticket",
-        8 => "encrypted_extensions",
-        11 => "certificate",
-        12 => "server_key_exchange",
-        13 => "certificate_request",
-        14 => "server_hello_done",
-        15 => "certificate_verify",
-        16 => "client_key_exchange",
-        20 => "finished",
-        22 => "certificate_status",
         _ => return None,
     })
 }

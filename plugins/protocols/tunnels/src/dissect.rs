@@ -1,22 +1,19 @@
 //! What both trees share: pieces of both sides, and members read from the front of one.
 
-use veilwatch_core::flow::Direction;
-use veilwatch_core::plugin::dissect::{ByteRange, TreeSink};
+use veilwatch_core::plugin::dissect::{ByteRange, Place, TreeSink, datagrams, sides};
 use veilwatch_core::plugin::{Carrier, StreamView};
 
 /// Bytes of a message that are read from the front.
 pub(crate) struct Piece<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) direction: Direction,
-    /// Bytes before it in the stream.
-    base: usize,
+    place: Place,
     at: usize,
 }
 
 impl<'a> Piece<'a> {
     /// All of the piece.
     pub(crate) fn range(&self) -> Option<ByteRange> {
-        Some(ByteRange::new(self.direction, self.base, self.bytes.len()))
+        self.place.at(0, self.bytes.len())
     }
 
     /// What was not read yet.
@@ -33,7 +30,7 @@ impl<'a> Piece<'a> {
         tree: &mut TreeSink<'_>,
     ) -> Option<&'a [u8]> {
         let bytes = self.rest().get(..len)?;
-        tree.leaf(label, &words(bytes), Some(ByteRange::new(self.direction, self.base + self.at, len)));
+        tree.leaf(label, &words(bytes), self.place.at(self.at, len));
         self.at += len;
         Some(bytes)
     }
@@ -55,41 +52,26 @@ pub(crate) fn draw(
     tree: &mut TreeSink<'_>,
     draw_one: impl Fn(Piece<'_>, &mut TreeSink<'_>),
 ) {
-    for (direction, side) in [(Direction::Forward, "originator"), (Direction::Backward, "responder")] {
-        let bytes = stream.bytes(direction);
-        if bytes.is_empty() {
-            continue;
-        }
-        tree.open(&format!("{name}, {side}"), "", Some(ByteRange::new(direction, 0, bytes.len())));
-        let mut end = 0;
-        for (base, bytes) in stream.datagrams(direction).filter(|_| stream.carrier == Carrier::Udp) {
-            if tree.is_full() {
-                break;
-            }
-            end = base + bytes.len();
-            draw_one(Piece { bytes, direction, base, at: 0 }, tree);
-        }
-        while let Some(rest) = bytes.get(end..).filter(|rest| !rest.is_empty() && !tree.is_full()) {
-            let (skipped, len) = match (stream.carrier, rest.first_chunk()) {
-                (Carrier::Udp, _) => (0, rest.len()),
-                (Carrier::Tcp, Some(&[high, low])) => (2, usize::from(u16::from_be_bytes([high, low]))),
-                (Carrier::Tcp, None) => (0, rest.len()),
+    if stream.carrier == Carrier::Udp {
+        return datagrams(stream, name, tree, |bytes, place, tree| draw_one(Piece { bytes, place, at: 0 }, tree));
+    }
+    sides(stream, name, tree, |direction, bytes, tree| {
+        let mut place = Place { direction, base: 0 };
+        while let Some(rest) = bytes.get(place.base..).filter(|rest| !rest.is_empty() && !tree.is_full()) {
+            let (skipped, len) = match rest.first_chunk() {
+                Some(&[high, low]) => (2, usize::from(u16::from_be_bytes([high, low]))),
+                None => (0, rest.len()),
             };
             let there = len.min(rest.len() - skipped);
             if skipped > 0 {
                 let cut = if there < len { ", cut off here" } else { "" };
-                tree.leaf("Length", &format!("{len} bytes{cut}"), Some(ByteRange::new(direction, end, skipped)));
+                tree.leaf("Length", &format!("{len} bytes{cut}"), place.at(0, skipped));
             }
-            let base = end + skipped;
-            draw_one(Piece { bytes: &rest[skipped..skipped + there], direction, base, at: 0 }, tree);
-            end = base + there;
+            place = place.behind(skipped);
+            draw_one(Piece { bytes: &rest[skipped..skipped + there], place, at: 0 }, tree);
+            place = place.behind(there);
         }
-        tree.close();
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    });
 }
 
 pub(crate) fn big(bytes: &[u8]) -> String {

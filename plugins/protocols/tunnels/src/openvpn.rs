@@ -1,6 +1,6 @@
-use crate::dissect::{Piece, big, draw, hex};
+use crate::dissect::{Piece, big, draw};
 use veilwatch_core::flow::Direction;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{TreeSink, hex};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };

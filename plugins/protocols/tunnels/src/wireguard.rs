@@ -1,5 +1,5 @@
-use crate::dissect::{Piece, draw, hex};
-use veilwatch_core::plugin::dissect::TreeSink;
+use crate::dissect::{Piece, draw};
+use veilwatch_core::plugin::dissect::{TreeSink, hex};
 use veilwatch_core::plugin::{
     Carrier, FirstBytes, Openings, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView,
 };

@@ -1,10 +1,9 @@
 //! Messages of STUN as a tree, with addresses as they are.
 
 use super::{COOKIE, HEADER, SOFTWARE, length};
-use crate::dissect::{Place, hex};
 use std::net::{IpAddr, SocketAddr};
 use veilwatch_core::plugin::Reader;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{Place, TreeSink, beginning_in_hex, hex};
 
 /// Draws the message with which bytes begin, and says how long it is; over TURN's connections also what it carries.
 pub(super) fn draw_message(bytes: &[u8], place: Place, tree: &mut TreeSink<'_>) -> Option<usize> {
@@ -120,7 +119,7 @@ fn say(kind: u16, value: &[u8], transaction: &[u8]) -> String {
         (0x0013, _) => Some(format!("{} bytes", value.len())),
         _ => None,
     };
-    said.unwrap_or_else(|| hex(value))
+    said.unwrap_or_else(|| beginning_in_hex(value))
 }
 
 /// An address and port (section 14.1), which the cookie and a transaction may hide from what changes addresses on the way

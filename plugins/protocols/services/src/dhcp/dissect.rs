@@ -1,10 +1,9 @@
 //! Messages of DHCP as a tree, with options in words.
 
 use super::{COOKIE, HEADER};
-use crate::dissect::{Place, hex, text_or_hex};
 use std::net::Ipv4Addr;
 use veilwatch_core::plugin::Reader;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{Place, TreeSink, beginning_in_hex, text_or_hex};
 
 pub(super) fn draw_message(message: &[u8], place: Place, tree: &mut TreeSink<'_>) {
     let what = match message.first() {
@@ -142,6 +141,6 @@ fn words(option: u8, value: &[u8]) -> String {
         (26 | 57, &[a, b]) => format!("{} bytes", u16::from_be_bytes([a, b])),
         (55, list) => list.iter().map(u8::to_string).collect::<Vec<_>>().join(", "),
         (12 | 15 | 47 | 56 | 60 | 66 | 67 | 77 | 114 | 252, text) => text_or_hex(text),
-        (_, other) => hex(other),
+        (_, other) => beginning_in_hex(other),
     }
 }

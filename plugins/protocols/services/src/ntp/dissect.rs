@@ -1,10 +1,9 @@
 //! Messages of NTP as a tree, with times as dates.
 
 use super::{CONTROL, HEADER, PRIVATE};
-use crate::dissect::{Place, hex, text_or_hex};
 use std::net::Ipv4Addr;
 use veilwatch_core::plugin::Reader;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{Place, TreeSink, beginning_in_hex, text_or_hex};
 
 pub(super) fn draw_message(message: &[u8], place: Place, tree: &mut TreeSink<'_>) {
     let Some(&flags) = message.first() else { return };
@@ -22,7 +21,7 @@ pub(super) fn draw_message(message: &[u8], place: Place, tree: &mut TreeSink<'_>
     }
     if let Some(rest) = message.get(least..).filter(|rest| !rest.is_empty()) {
         let what = if least == HEADER { "Extensions and codes" } else { "Data" };
-        tree.leaf(what, &hex(rest), place.at(least, rest.len()));
+        tree.leaf(what, &beginning_in_hex(rest), place.at(least, rest.len()));
     }
     tree.close();
 }

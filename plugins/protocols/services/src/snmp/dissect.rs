@@ -1,10 +1,9 @@
 //! Messages of SNMP as a tree: values in BER, variables with their names.
 
 use super::{INTEGER, KINDS, Message, OCTETS, value};
-use crate::dissect::{Place, hex, text_or_hex};
 use std::net::Ipv4Addr;
 use veilwatch_core::plugin::Reader;
-use veilwatch_core::plugin::dissect::TreeSink;
+use veilwatch_core::plugin::dissect::{Place, TreeSink, beginning_in_hex, text_or_hex};
 
 /// A value in BER with where it stands: its body begins at a place of its own.
 struct Found<'a> {
@@ -147,7 +146,7 @@ fn words(tag: u8, body: &[u8]) -> String {
         (0x80, _) => "no such object".into(),
         (0x81, _) => "no such instance".into(),
         (0x82, _) => "the end of what there is".into(),
-        _ => hex(body),
+        _ => beginning_in_hex(body),
     }
 }
 
