@@ -7,12 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/flows.rs"]
+mod flows;
 
 use common::{out, shared, veilwatch};
+use flows::flows;
 use std::path::Path;
 use veilwatch::source::{InputLimits, Source};
-use veilwatch_core::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
-use veilwatch_core::packet::{DecodeLimits, Decoder};
+use veilwatch_core::flow::{FlowRecord, Templates};
 use veilwatch_core::plugin::{ProtocolTemplate, Settings};
 use veilwatch_core::record::{CertificateInfo, ClientHello, FieldTable, Ja4, ServerHello, Value, ja3, ja3s, ja4};
 use veilwatch_protocol_dtls::Dtls;
@@ -27,21 +29,8 @@ fn read(path: &Path) -> (Vec<FlowRecord>, FieldTable) {
         template.wire(&ids).unwrap();
     }
     let templates = Templates::new(vec![Box::new(tls), Box::new(dtls)]);
-    let mut table = FlowTable::new(FlowLimits::default(), 1);
-    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
-    let mut spare = None;
-    let mut source = Source::open(path, &InputLimits::default()).unwrap();
-    while let Some(block) = source.next_block(spare.take()).unwrap() {
-        for packet in block.packets() {
-            if let Ok(decoded) = decoder.decode(0, &packet) {
-                table.push(packet.number, packet.time_ns, &decoded, &templates);
-            }
-        }
-        spare = Some(block);
-    }
-    table.finish_all(0, &templates);
-    assert_eq!(table.counters().template_errors, 0);
-    (table.take_finished(), fields)
+    let source = Source::open(path, &InputLimits::default()).unwrap();
+    (flows(source, &templates), fields)
 }
 
 /// Both ports, server name, JA3 and JA3S of each flow that is DTLS.

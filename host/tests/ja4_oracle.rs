@@ -6,14 +6,17 @@
 // All of this file is a test.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "common/flows.rs"]
+mod flows;
+
+use flows::flows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use veilwatch::source::{InputLimits, Source};
-use veilwatch_core::flow::{Direction, FlowLimits, FlowRecord, FlowTable, Templates};
-use veilwatch_core::packet::{DecodeLimits, Decoder};
+use veilwatch_core::flow::{Direction, FlowRecord, Templates};
 use veilwatch_core::plugin::{PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView};
 use veilwatch_core::record::{ClientHello, FieldId, Ja4, Mark, Value, ja4, ja4_raw};
 use veilwatch_protocol_tls::Tls;
@@ -114,23 +117,9 @@ impl Row {
 fn look(folder: &Path, capture: &str) -> Found {
     let template = WithBytes(Tls::create(Settings::new("")).unwrap());
     let templates = Templates::new(vec![Box::new(template)]);
-    // One table instead of 64: it may hold as much as they do together.
-    let limits = FlowLimits { flows_per_shard: 1 << 20, prefix_bytes_per_shard: 256 << 20, ..FlowLimits::default() };
-    let mut table = FlowTable::new(limits, 1);
-    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
-    let mut source = Source::open(&folder.join(capture), &InputLimits::default()).unwrap();
-    let mut spare = None;
-    while let Some(block) = source.next_block(spare.take()).unwrap() {
-        for packet in block.packets() {
-            if let Ok(decoded) = decoder.decode(0, &packet) {
-                table.push(packet.number, packet.time_ns, &decoded, &templates);
-            }
-        }
-        spare = Some(block);
-    }
-    table.finish_all(0, &templates);
+    let source = Source::open(&folder.join(capture), &InputLimits::default()).unwrap();
     let mut found = Found::default();
-    for flow in table.take_finished() {
+    for flow in flows(source, &templates) {
         compare(&flow, capture, &mut found);
     }
     found

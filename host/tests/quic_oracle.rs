@@ -8,16 +8,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
+#[path = "common/flows.rs"]
+mod flows;
 
 use common::shared;
+use flows::flows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use veilwatch::source::{InputLimits, Source};
-use veilwatch_core::flow::{FlowLimits, FlowTable, Templates};
-use veilwatch_core::packet::{DecodeLimits, Decoder};
+use veilwatch_core::flow::Templates;
 use veilwatch_core::plugin::Settings;
 use veilwatch_core::record::{ClientHello, Ja4, ja4};
 use veilwatch_protocol_quic::Quic;
@@ -52,24 +54,9 @@ fn listed() -> BTreeMap<&'static str, BTreeSet<Hello>> {
 fn look(path: &Path) -> BTreeSet<Hello> {
     let (tls, quic) = (Tls::create(Settings::new("")).unwrap(), Quic::create(Settings::new("")).unwrap());
     let templates = Templates::new(vec![Box::new(tls), Box::new(quic)]);
-    // One table instead of 64: it may hold as much as they do together.
-    let limits = FlowLimits { flows_per_shard: 1 << 20, prefix_bytes_per_shard: 256 << 20, ..FlowLimits::default() };
-    let mut table = FlowTable::new(limits, 1);
-    let mut decoder = Decoder::new(DecodeLimits::default(), 1);
-    let mut spare = None;
-    let Ok(mut source) = Source::open(path, &InputLimits::default()) else { return BTreeSet::new() };
-    while let Some(block) = source.next_block(spare.take()).unwrap() {
-        for packet in block.packets() {
-            if let Ok(decoded) = decoder.decode(0, &packet) {
-                table.push(packet.number, packet.time_ns, &decoded, &templates);
-            }
-        }
-        spare = Some(block);
-    }
-    table.finish_all(0, &templates);
-    assert_eq!(table.counters().template_errors, 0, "{}", path.display());
+    let Ok(source) = Source::open(path, &InputLimits::default()) else { return BTreeSet::new() };
     let mut hellos = BTreeSet::new();
-    for flow in table.take_finished().iter().filter(|flow| flow.protocol == 17) {
+    for flow in flows(source, &templates).iter().filter(|flow| flow.protocol == 17) {
         let Some(hello) = flow.fields.record::<ClientHello<'_>>() else { continue };
         let ports = format!("{} → {}", flow.originator.port, flow.responder.port);
         let sni = hello.sni.escape_ascii().to_string();

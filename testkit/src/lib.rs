@@ -6,6 +6,7 @@
 //! | [`flows`] | finished flows of every kind, and the rows that an extractor makes of them |
 //! | [`conformance`] | what every plugin keeps to, as a list of checks |
 //! | [`fuzz`] | hostile bytes for templates: what becomes of them, and what has to hold |
+//! | [`scribe`] | stands for a template that reads what others make |
 //! | [`mod@golden`] | a text held against a file, which can be written anew |
 //!
 //! The smallest test of a plugin is one line:
@@ -38,6 +39,7 @@ pub mod conformance;
 pub mod flows;
 pub mod fuzz;
 pub mod golden;
+pub mod scribe;
 pub mod talk;
 
 pub use golden::golden;

@@ -8,17 +8,10 @@ A line for each stream: capture, packet that tshark reads first in it, both ends
 `VALUES`. Bytes that would break a line are escaped as tshark does it. Needs tshark 4.0 and nothing else beside Python.
 """
 
-import argparse
-import concurrent.futures
-import csv
-import gzip
-import pathlib
 import subprocess
-import sys
-import zlib
 
-FOLDERS = ("train", "badinput")
-ENDS = "ip.src ipv6.src tcp.srcport ip.dst ipv6.dst tcp.dstport".split()
+from streams import ENDS, MANY, ends, first, may_say, store
+
 FIELDS = (
     ["frame.number", "tcp.stream", "frame.protocols", *ENDS]
     + "http.request.method http.host http.user_agent http.response.code smtp.response.code smtp.rsp.parameter".split()
@@ -30,25 +23,11 @@ VALUES = "method host user_agent status smtp ftp imap pop3".split()
 SIGNS = (b"HTTP/1.", b"220 ", b"220-", b"+OK", b"* OK")
 # Heads are told when they are whole, and not with their bodies; segments are put in order, as we do it.
 OPTIONS = ["-o", "http.desegment_body:FALSE", "-o", "tcp.reassemble_out_of_order:TRUE"]
-# Between the values of a field that occurs several times in a packet.
-MANY = "\x1f"
-
-
-def may_say(path):
-    """Whether a capture holds any of what tshark is asked about."""
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        unpacker = zlib.decompressobj(wbits=31)
-        try:
-            data = unpacker.decompress(data)
-        except zlib.error:
-            return True
-    return any(sign in data for sign in SIGNS)
 
 
 def run(folder, capture, cache):
     """tshark's lines over a capture."""
-    if not may_say(folder / capture):
+    if not may_say(folder / capture, lambda data: any(sign in data for sign in SIGNS)):
         return []
     kept = cache / ("clear." + str(capture).replace("/", "__") + ".tsv")
     if not kept.exists():
@@ -64,20 +43,7 @@ def run(folder, capture, cache):
     return [line.split("\t") for line in text.split("\n") if line.count("\t") == len(FIELDS) - 1]
 
 
-def first(text):
-    return text.split(MANY)[0]
-
-
-def ends(protocols, row):
-    """Both ends, those of the innermost addresses."""
-    innermost = [layer for layer in protocols.split(":") if layer in ("ip", "ipv6")][-1:]
-    address = lambda four, six: (six if innermost == ["ipv6"] else four).split(MANY)[-1]
-    four, six, port, other_four, other_six, other_port = row
-    port, other_port = port.split(MANY)[-1], other_port.split(MANY)[-1]
-    return f"{address(four, six)} {port}", f"{address(other_four, other_six)} {other_port}"
-
-
-def streams(rows):
+def streams_of(rows):
     """The first of each value, by stream."""
     found = {}
     for row in rows:
@@ -109,30 +75,5 @@ def streams(rows):
     return found.values()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=pathlib.Path, help="the data, with train and badinput")
-    parser.add_argument("out", type=pathlib.Path, help="where the values are stored")
-    parser.add_argument("--cache", type=pathlib.Path, required=True, help="keeps tshark's output between runs")
-    parser.add_argument("--jobs", type=int, default=2)
-    args = parser.parse_args()
-    args.cache.mkdir(parents=True, exist_ok=True)
-    captures = []
-    for part in FOLDERS:
-        with open(args.folder / part / "captures.csv", newline="") as table:
-            captures += sorted(f"{part}/{row['path']}" for row in csv.DictReader(table))
-    lines = []
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for capture, rows in zip(captures, pool.map(lambda capture: run(args.folder, capture, args.cache), captures)):
-            for stream in streams(rows):
-                values = [stream.get(name, "") for name in VALUES]
-                if any(values):
-                    lines.append("\t".join([capture, stream["frame"], stream["one"], stream["two"], *values]) + "\n")
-    text = "".join(lines).encode("utf-8", "surrogateescape")
-    # Without a time, so that the same values are the same file.
-    args.out.write_bytes(gzip.compress(text, 9, mtime=0))
-    print(f"{len(captures)} captures, {len(lines)} streams")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    store(__doc__.splitlines()[0], VALUES, lambda folder, capture, cache: streams_of(run(folder, capture, cache)))

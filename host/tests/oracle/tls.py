@@ -10,18 +10,11 @@ HelloRetryRequest. Of names, tshark's fields have only how many parts they have,
 which cuts what is longer than 240 bytes: such a subject begins with `...`. Needs tshark 4.0 and nothing else beside Python.
 """
 
-import argparse
-import concurrent.futures
-import csv
-import gzip
-import pathlib
 import re
 import subprocess
-import sys
-import zlib
 
-FOLDERS = ("train", "badinput")
-ENDS = "ip.src ipv6.src tcp.srcport ip.dst ipv6.dst tcp.dstport".split()
+from streams import ENDS, MANY, ends, first, may_say, store
+
 FIELDS = ["frame.number", "tcp.stream", "frame.protocols", *ENDS] + (
     "tls.handshake.type tls.handshake.version tls.handshake.extensions.supported_version tls.handshake.ciphersuite "
     "tls.handshake.extensions_server_name tls.handshake.extensions_alpn_str tls.handshake.ja3 tls.handshake.ja3s "
@@ -33,7 +26,6 @@ WHAT = "tcp && (tls.handshake.type == 1 || tls.handshake.type == 2 || tls.handsh
 OPTIONS = ["-o", "tcp.reassemble_out_of_order:TRUE"]
 # The random of a HelloRetryRequest (RFC 8446 section 4.1.3) begins so.
 RETRY = "cf21ad74e59a6111"
-MANY = "\x1f"
 # A capture without any of these has nothing to ask about: asking takes a second. A record that begins with
 # a hello or a certificate, or a hello in SSL 2.0 form.
 HELLO = re.compile(rb"\x16[\x03\x01][\x00-\x04]..[\x01\x02\x0b]|\x80.\x01\x03[\x00-\x03]", re.DOTALL)
@@ -48,17 +40,6 @@ TYPES = {
 }
 NAME = re.compile(r"rdnSequence: \d+ items? \((.*)$")
 LONGEST = 235
-
-
-def may_say(path):
-    """Whether a capture holds any of what tshark is asked about."""
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = zlib.decompressobj(wbits=31).decompress(data)
-        except zlib.error:
-            return True
-    return HELLO.search(data) is not None
 
 
 def ask(folder, capture, cache, name, what):
@@ -119,21 +100,12 @@ def subject(label):
     return ("..." if cut else "") + ", ".join(f"{TYPES.get(kind, kind)}={value}" for kind, _, value in kinds)
 
 
-def ends(protocols, row):
-    """Both ends, those of the innermost addresses."""
-    innermost = [layer for layer in protocols.split(":") if layer in ("ip", "ipv6")][-1:]
-    address = lambda four, six: (six if innermost == ["ipv6"] else four).split(MANY)[-1]
-    four, six, port, other_four, other_six, other_port = row
-    port, other_port = port.split(MANY)[-1], other_port.split(MANY)[-1]
-    return f"{address(four, six)} {port}", f"{address(other_four, other_six)} {other_port}"
-
-
 def codes(text):
     """Code points as they stand, without their `0x`."""
     return " ".join(f"{int(code, 0):04x}" for code in text.split(MANY) if code)
 
 
-def streams(rows, names):
+def streams_of(rows, names):
     found = {}
     for row in rows:
         frame, number, protocols = row[:3]
@@ -141,7 +113,6 @@ def streams(rows, names):
         one, two = ends(protocols, row[3:9])
         stream = found.setdefault(number.split(MANY)[-1], {"frame": frame, "one": one, "two": two})
         kinds = kinds.split(MANY)
-        first = lambda text: text.split(MANY)[0]
         if "1" in kinds and "version" not in stream:
             stream.update(
                 sni=first(sni), alpn=",".join(filter(None, alpn.split(MANY))), version=codes(first(version)),
@@ -157,36 +128,12 @@ def streams(rows, names):
 
 
 def lines_of(folder, capture, cache):
-    if not may_say(folder / capture):
+    if not may_say(folder / capture, lambda data: HELLO.search(data) is not None):
         return []
     rows = fields(folder, capture, cache)
     certificates = any("11" in row[9].split(MANY) for row in rows)
-    return streams(rows, subjects(folder, capture, cache) if certificates else {})
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=pathlib.Path, help="the data, with train and badinput")
-    parser.add_argument("out", type=pathlib.Path, help="where the values are stored")
-    parser.add_argument("--cache", type=pathlib.Path, required=True, help="keeps tshark's output between runs")
-    parser.add_argument("--jobs", type=int, default=2)
-    args = parser.parse_args()
-    args.cache.mkdir(parents=True, exist_ok=True)
-    captures = []
-    for part in FOLDERS:
-        with open(args.folder / part / "captures.csv", newline="") as table:
-            captures += sorted(f"{part}/{row['path']}" for row in csv.DictReader(table))
-    lines = []
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for capture, found in zip(captures, pool.map(lambda capture: lines_of(args.folder, capture, args.cache), captures)):
-            for stream in found:
-                values = [stream.get(name, "").replace("\t", " ") for name in VALUES]
-                if any(values):
-                    lines.append("\t".join([capture, stream["frame"], stream["one"], stream["two"], *values]) + "\n")
-    # Without a time, so that the same values are the same file.
-    args.out.write_bytes(gzip.compress("".join(lines).encode(), 9, mtime=0))
-    print(f"{len(captures)} captures, {len(lines)} streams")
+    return streams_of(rows, subjects(folder, capture, cache) if certificates else {})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    store(__doc__.splitlines()[0], VALUES, lines_of)

@@ -8,43 +8,12 @@ use crate::testing::{client_hello, fragment, record, server_hello, verify_reques
 use proptest::prelude::*;
 use veilwatch_core::flow::{Direction, Templates};
 use veilwatch_core::plugin::dissect::Tree;
-use veilwatch_core::plugin::{
-    Carrier, Instance, PluginError, Probe, Progress, ProtocolTemplate, RecordSink, Settings, StreamView, TLS_HANDSHAKE,
-};
-use veilwatch_core::record::{FieldId, FieldKind, FieldSpec, FieldTable, Value};
+use veilwatch_core::plugin::{Carrier, Instance, ProtocolTemplate, Settings, StreamView};
+use veilwatch_core::record::{FieldId, FieldSpec, FieldTable, Value};
 use veilwatch_testkit::conformance::assert_conforms;
 use veilwatch_testkit::golden;
+use veilwatch_testkit::scribe::Scribe;
 use veilwatch_testkit::talk::Talk;
-
-/// Stands for the template that reads handshakes: writes them down as they are.
-#[derive(Default)]
-struct Scribe(Vec<FieldId>);
-
-impl ProtocolTemplate for Scribe {
-    fn fields(&self) -> Vec<FieldSpec> {
-        ["scribe.client", "scribe.server"].map(|name| FieldSpec::new(name, FieldKind::Bytes, "as handed on")).to_vec()
-    }
-    fn wire(&mut self, ids: &[FieldId]) -> Result<(), PluginError> {
-        self.0 = ids.to_vec();
-        Ok(())
-    }
-    fn probe(&self, _: &StreamView<'_>) -> Probe {
-        Probe::No
-    }
-    fn parse(&self, _: &StreamView<'_>, _: &mut RecordSink<'_>) -> Result<Progress, PluginError> {
-        Err(PluginError::failed("it reads no flows"))
-    }
-    fn parse_contents(
-        &self,
-        contents: &str,
-        stream: &StreamView<'_>,
-        out: &mut RecordSink<'_>,
-    ) -> Result<Option<Progress>, PluginError> {
-        let sides = [stream.forward, stream.backward].map(|side| (!side.is_empty()).then_some(Value::Bytes(side)));
-        out.fields(&self.0, &sides);
-        Ok((contents == TLS_HANDSHAKE).then_some(Progress::Done))
-    }
-}
 
 /// Both templates, wired, with the names of their fields.
 fn templates(settings: &str) -> (Templates, FieldTable) {
