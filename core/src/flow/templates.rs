@@ -55,9 +55,10 @@ impl Templates {
         self.list.push(template);
     }
 
-    /// Those that may know a flow of which the directions begin like this, one bit each.
+    /// Those that may know a flow of which the directions begin like this, one bit each: what they say of it in
+    /// [`openings`](ProtocolTemplate::openings). All of them as long as nobody has said anything.
     #[inline]
-    pub(super) fn asked(&self, carrier: Carrier, forward: &[u8], backward: &[u8]) -> u64 {
+    pub fn asked(&self, carrier: Carrier, forward: &[u8], backward: &[u8]) -> u64 {
         if forward.is_empty() && backward.is_empty() {
             // Behind a hand-over, or a hole: nobody has said anything yet.
             return u64::MAX;
@@ -72,8 +73,8 @@ impl Templates {
         if self.list.len() >= Self::MOST { u64::MAX } else { (1 << self.list.len()) - 1 }
     }
 
-    /// Those of a mask, with their places.
-    pub(super) fn among(&self, mut mask: u64) -> impl Iterator<Item = (u8, &dyn ProtocolTemplate)> {
+    /// The templates whose bits are set, with their places, in order.
+    pub fn among(&self, mut mask: u64) -> impl Iterator<Item = (u8, &dyn ProtocolTemplate)> {
         std::iter::from_fn(move || {
             let at = (mask != 0).then(|| mask.trailing_zeros() as u8)?;
             mask &= mask - 1;

@@ -4,7 +4,7 @@
 //! `FINGERPRINTS.md` beside this file specifies them, with examples that one can work out by hand and that the tests here
 //! work out from it.
 
-use super::{CertificateInfo, ServerHello};
+use super::{CertificateInfo, ServerHello, hex};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -14,11 +14,7 @@ const HASH: usize = 8;
 /// Puts one together: tag, what people read, and the hash of the whole text, which begins with the tag too.
 fn print(tag: &str, readable: &str, text: &str) -> String {
     let hash = Sha256::digest(format!("{tag}|{text}"));
-    let mut out = format!("{tag}:{readable}:");
-    for byte in hash.iter().take(HASH) {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+    format!("{tag}:{readable}:{}", hex(hash.get(..HASH).unwrap_or(&hash)))
 }
 
 /// A list in hexadecimal, with commas.
@@ -62,13 +58,7 @@ pub fn certificate_print<'a>(
         .into_iter()
         .filter_map(|(letter, is)| is.then_some(letter))
         .collect();
-    let mut identifiers = String::new();
-    for identifier in extensions {
-        identifiers.push_str(if identifiers.is_empty() { "" } else { "," });
-        for byte in identifier {
-            let _ = write!(identifiers, "{byte:02x}");
-        }
-    }
+    let identifiers = extensions.into_iter().map(hex).collect::<Vec<_>>().join(",");
     let chain = info.chain_len;
     let readable = format!("{kind}{}/{signature}/{validity}/{chain}", info.key_bits);
     let names = match info.san_count {

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use veilwatch_core::flow::{Direction, FlowKey, FlowLimits, Templates};
 use veilwatch_core::packet::{Decoded, Tcp};
-use veilwatch_core::plugin::{Carrier, Probe, ProtocolTemplate, StreamView};
+use veilwatch_core::plugin::{Carrier, Probe, StreamView};
 use veilwatch_core::stream::{PrefixLimits, Spare, StreamPrefix};
 
 /// Flows whose beginnings are kept; past it the one that began first is forgotten.
@@ -105,7 +105,7 @@ impl Seen {
     }
 
     /// Asks the templates that may still know it about a TCP flow.
-    fn recognise(&mut self, key: &FlowKey, templates: &[Box<dyn ProtocolTemplate>]) {
+    fn recognise(&mut self, key: &FlowKey, templates: &Templates) {
         if self.template.is_some() || self.prefixes.iter().all(|prefix| prefix.bytes().is_empty()) {
             return;
         }
@@ -121,7 +121,7 @@ impl Seen {
         at: usize,
         number: u64,
         packet: &Decoded<'_>,
-        templates: &[Box<dyn ProtocolTemplate>],
+        templates: &Templates,
         limits: PrefixLimits,
         spare: &mut Spare,
     ) -> Option<usize> {
@@ -180,7 +180,7 @@ impl Streams {
     }
 
     /// Takes a packet in, and asks the templates where it brings something new of a flow that is nobody's yet.
-    pub(super) fn take(&mut self, number: u64, packet: &Decoded<'_>, templates: &[Box<dyn ProtocolTemplate>]) -> Spot {
+    pub(super) fn take(&mut self, number: u64, packet: &Decoded<'_>, templates: &Templates) -> Spot {
         let (key, upward) = FlowKey::of(packet);
         let room = BYTES.saturating_sub(self.held);
         if !self.flows.contains_key(&key) {
@@ -273,18 +273,12 @@ pub(super) fn alone<'a>(direction: Direction, ends: &'a [u32], packet: &Decoded<
     }
 }
 
-/// The first template that is certain, and those that have said no by now.
-pub(super) fn ask(
-    view: &StreamView<'_>,
-    mut refused: u64,
-    templates: &[Box<dyn ProtocolTemplate>],
-) -> (Option<usize>, u64) {
-    for (at, template) in templates.iter().enumerate().take(Templates::MOST) {
-        if refused >> at & 1 != 0 {
-            continue;
-        }
+/// The first template that is certain, and those that have said no by now or need not be asked, one bit each.
+pub(super) fn ask(view: &StreamView<'_>, mut refused: u64, templates: &Templates) -> (Option<usize>, u64) {
+    refused |= !templates.asked(view.carrier, view.forward, view.backward);
+    for (at, template) in templates.among(!refused) {
         match template.try_probe(view) {
-            Ok(Probe::Certain) => return (Some(at), refused),
+            Ok(Probe::Certain) => return (Some(at.into()), refused),
             Ok(Probe::Unsure) => {}
             // One that fails is not asked again.
             Ok(Probe::No) | Err(_) => refused |= 1 << at,
