@@ -59,6 +59,29 @@ impl Bins {
         row.iter().enumerate().map(|(column, value)| self.code(column, *value))
     }
 
+    /// How much weight the rows of each code of each column have.
+    pub fn frequencies(&self, data: &TrainingSet<'_>) -> Vec<Vec<f64>> {
+        let [mut benign, malicious] = self.frequencies_of_classes(data);
+        for (benign, malicious) in benign.iter_mut().flatten().zip(malicious.iter().flatten()) {
+            *benign += malicious;
+        }
+        benign
+    }
+
+    /// The same of the benign and of the malicious rows, with weights scaled to a mean of 1.
+    pub fn frequencies_of_classes(&self, data: &TrainingSet<'_>) -> [Vec<Vec<f64>>; 2] {
+        let none = || (0..self.width()).map(|column| vec![0.0; self.codes(column)]).collect();
+        let mut classes: [Vec<Vec<f64>>; 2] = [none(), none()];
+        let total: f64 = data.weights.iter().map(|weight| f64::from(*weight)).sum();
+        let scale = data.weights.len() as f64 / total;
+        for ((row, label), weight) in data.rows.iter().zip(data.labels).zip(data.weights) {
+            for (counts, code) in classes[usize::from(*label)].iter_mut().zip(self.of(row)) {
+                counts[code] += f64::from(*weight) * scale;
+            }
+        }
+        classes
+    }
+
     /// Writes them.
     ///
     /// # Errors

@@ -93,7 +93,8 @@ pub struct BinTable {
 }
 
 impl BinTable {
-    /// From what each code of each column adds to a score, and the weighted frequencies of the codes in training.
+    /// From what each code of each column adds to a score, and the weighted frequencies of the codes in training. A code
+    /// that no row had says nothing: it adds what the others do in the mean.
     ///
     /// # Errors
     /// Where a number is none.
@@ -106,7 +107,9 @@ impl BinTable {
         for (parts, frequencies) in parts.iter_mut().zip(frequencies) {
             let total: f64 = frequencies.iter().sum();
             let mean = parts.iter().zip(frequencies).map(|(part, weight)| part * weight).sum::<f64>() / total;
-            parts.iter_mut().for_each(|part| *part -= mean);
+            for (part, weight) in parts.iter_mut().zip(frequencies) {
+                *part = if *weight > 0.0 { *part - mean } else { 0.0 };
+            }
             base += mean;
         }
         number(base)?;
@@ -169,6 +172,9 @@ mod tests {
         let bins = Bins::read(&mut Reader::new(&bytes, *b"TEST", 1, "a test").unwrap()).unwrap();
         let parts = vec![vec![9.0, 4.0, 8.0, 7.0], vec![1.0, 3.0]];
         let table = BinTable::new(bins, 10.0, parts, &[vec![0.0, 3.0, 1.0, 0.0], vec![1.0, 1.0]]).unwrap();
+        // Missing in the first column is what no row had.
+        let unknown = table.row_parts(&[f32::NAN, 0.0]).next().unwrap();
+        assert_eq!(unknown, 0.0);
         let row = [1.5, f32::NAN];
         let (mut scores, mut parts) = ([0.0], [0.0; 2]);
         table.score(&Rows::new(&row, 2), &mut scores);
