@@ -19,7 +19,7 @@ fn they_conform() {
 #[test]
 fn they_learn() {
     learns::<BernoulliSettings>("", 0.85);
-    learns::<BernoulliSettings>("cuts = 7", 0.9);
+    learns::<BernoulliSettings>("cuts = 7", 0.85);
     learns::<MultinomialSettings>("", 0.85);
     learns::<GaussianSettings>("", 0.9);
 }
