@@ -2,7 +2,7 @@
 
 use crate::MAX_WIDTH;
 use crate::codec::{Reader, Writer, number};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::{PluginError, TrainingSet};
 
@@ -66,7 +66,7 @@ impl Columns {
         let width = data.rows.width();
         let total: f64 = data.weights.iter().map(|weight| f64::from(*weight)).sum();
         let mut kept = Vec::new();
-        let mut patterns: HashMap<Vec<bool>, ()> = HashMap::new();
+        let mut patterns = HashSet::new();
         for source in 0..width {
             let values: Vec<f32> = data.rows.iter().map(|row| row[source]).collect();
             let mut sorted: Vec<(f32, f64)> = values
@@ -83,7 +83,7 @@ impl Columns {
             let missing = 1.0 - present / total;
             if indicators && (MISSING_SHARE..=1.0 - MISSING_SHARE).contains(&missing) {
                 let pattern: Vec<bool> = values.iter().map(|value| value.is_nan()).collect();
-                if patterns.insert(pattern, ()).is_none() {
+                if patterns.insert(pattern) {
                     kept.extend(Column::learn(source, What::Missing, &values, data.weights, total));
                 }
             }

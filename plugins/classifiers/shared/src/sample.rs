@@ -12,11 +12,11 @@ impl Dice {
 
     /// One for a part of the work, whoever does it and when.
     pub fn of_part(seed: u64, part: u64) -> Self {
-        Self(Self(seed).next() ^ Self(part).next())
+        Self(Self(seed).bits() ^ Self(part).bits())
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Dice {
 
     /// At least 0, less than 1.
     pub fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Less than `count`, or 0.

@@ -47,12 +47,13 @@ impl Kernel {
         if vectors.len() != alphas.len() * columns.len() || vectors.len() > MAX_NUMBERS {
             return bad("that are not as many as they must be: lower `rows`");
         }
-        if vectors.iter().any(|number| !(f64::from(number.abs()) <= MAX_LIMIT)) {
+        if !vectors.iter().all(|number| f64::from(number.abs()) <= MAX_LIMIT) {
             return bad("that lie too far away");
         }
         number(base)?;
         // A sum of all stays a number as well.
-        if !(alphas.iter().map(|alpha| alpha.abs()).sum::<f64>() <= MAX_NUMBER) {
+        let sum = alphas.iter().map(|alpha| alpha.abs()).sum::<f64>();
+        if sum.is_nan() || sum > MAX_NUMBER {
             return bad("whose factors are too large");
         }
         let squares = vectors.chunks_exact(columns.len()).map(|vector| dot(vector, vector)).collect();
