@@ -4,14 +4,17 @@
 //! never in training when it is in the test, sources that share captures stay together, both kinds of negatives are
 //! always there, and one server's flood of flows weighs no more than a few of them.
 
+mod alter;
 mod dataset;
 mod folds;
 mod labels;
 mod metrics;
+mod random;
 mod train;
 mod validate;
 
-pub use dataset::{Dataset, Loading, Row, load};
+pub use alter::{Alteration, Hidden, NoAlteration};
+pub use dataset::{Altering, Dataset, Loading, Row, load, load_altered};
 pub use labels::{LabelError, Truth};
 pub use metrics::{Pair, Pairs};
 pub use train::{Trained, train};
