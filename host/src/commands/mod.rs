@@ -5,6 +5,7 @@ pub(crate) mod detect;
 pub(crate) mod evaluate;
 pub(crate) mod features;
 mod interrupt;
+mod learning;
 pub(crate) mod packets;
 pub(crate) mod plugin;
 pub(crate) mod tables;

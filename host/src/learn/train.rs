@@ -1,8 +1,8 @@
 //! A model from labelled rows: cross-validate, calibrate, choose thresholds, then learn from everything.
 
 use super::metrics::tail_threshold;
-use super::validate::{self, MALICIOUS_RATE, PAIR_WEIGHT, SPLIT, SUSPICIOUS_RATE};
-use super::{Dataset, Evaluation, LearnError, Truth};
+use super::validate::{self, MALICIOUS_RATE, SPLIT, SUSPICIOUS_RATE};
+use super::{Dataset, Evaluation, LearnError, Truth, search};
 use crate::engine::Pipeline;
 use crate::hash::sha256_hex;
 use crate::model::{Card, ColumnProfile, Model, Training};
@@ -28,7 +28,21 @@ pub fn train(
     seed: u64,
     progress: impl FnMut(usize, usize),
 ) -> Result<Trained, LearnError> {
-    let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
+    let (_, settings) = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
+    train_as(registry, pipeline, settings, data, name, seed, progress)
+}
+
+/// The same with other settings of the classifier, in TOML.
+pub fn train_as(
+    registry: &Registry,
+    pipeline: &Pipeline,
+    settings: &str,
+    data: &Dataset,
+    name: &str,
+    seed: u64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Trained, LearnError> {
+    let classifier = (pipeline.classifier().ok_or(LearnError::NoClassifier)?.0, settings);
     let evaluation = validate::evaluate(registry, classifier, data, seed, progress)?;
     let labelled: Vec<usize> = (0..data.rows.len()).filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
     let weights = validate::weights(data, &labelled);
@@ -44,7 +58,10 @@ pub fn train(
     // With few benign pairs the two smoothed tails can cross.
     let malicious = threshold(MALICIOUS_RATE);
     let thresholds = Thresholds { suspicious: threshold(SUSPICIOUS_RATE).min(malicious), malicious };
-    let fitted = validate::fit(registry, classifier, data, &labelled, seed)?;
+    // Rows that are not scored may be learnt from all the same, as the recipe says.
+    let all: Vec<usize> = (0..data.rows.len()).collect();
+    let settings = search::choose(registry, classifier, data, &all, seed)?;
+    let fitted = validate::fit_as(registry, (classifier.0, &settings), data, &all, seed)?;
     let weights = fitted.save().map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
     let mut captures: Vec<usize> = labelled.iter().map(|row| data.rows[*row].capture).collect();
     captures.dedup();
@@ -53,7 +70,7 @@ pub fn train(
         name: name.to_owned(),
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
         classifier: classifier.0.to_owned(),
-        settings: classifier.1.to_owned(),
+        settings: settings.into_owned(),
         weights_sha256: sha256_hex(&weights),
         schema_sha256: pipeline.schema().hash().to_owned(),
         scored: pipeline.config().detection.scored,
@@ -69,7 +86,8 @@ pub fn train(
             malicious_flows: data.count(Truth::Malicious),
             malicious_pairs: evaluation.report.malicious_pairs,
             unlabelled_flows: data.count(Truth::Unlabelled),
-            pair_weight: PAIR_WEIGHT,
+            pair_weight: data.recipe.pair_weight,
+            recipe: data.recipe.clone(),
             split: SPLIT.to_owned(),
         },
         report: evaluation.report.clone(),
