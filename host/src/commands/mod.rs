@@ -6,6 +6,7 @@ pub(crate) mod evaluate;
 pub(crate) mod features;
 mod interrupt;
 mod learning;
+mod origin;
 pub(crate) mod packets;
 pub(crate) mod plugin;
 pub(crate) mod tables;

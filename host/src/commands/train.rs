@@ -23,6 +23,12 @@ pub(crate) struct Args {
     /// Tables of `veilwatch features --data` or `--label`, instead of the captures or beside others.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     table: Vec<PathBuf>,
+    /// Instead, tables of packets of the project that this one grew from, a benign and a malicious one: the model has
+    /// features of its own and judges no captures.
+    #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], conflicts_with_all = [
+        "data", "benign", "malicious", "clean", "table", "augment", "from", "report_cleaning",
+    ])]
+    import: Vec<PathBuf>,
     /// Folder to write the model into.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -94,6 +100,9 @@ impl RecipeArgs {
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let [good, bad] = &args.import[..] {
+        return import(args, good, bad);
+    }
     if args.data.is_empty() && args.table.is_empty() {
         bail!("there is nothing to learn from; name it with --data, with --benign and --malicious, or with --table");
     }
@@ -159,6 +168,38 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Trains the pipeline's classifier on imported tables.
+fn import(args: &Args, good: &Path, bad: &Path) -> Result<ExitCode> {
+    let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
+    let classifier = pipeline.classifier().ok_or(learn::LearnError::NoClassifier)?;
+    let mut data = imported(good, bad)?;
+    data.set_recipe(args.recipe.recipe(classifier.0)?);
+    let name = args.out.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
+    let folds = Folds::watch();
+    let seed = args.seed.unwrap_or(1);
+    let trained = learn::train_imported(&registry, classifier, &data, &name, seed, |done, of| folds.set(done, of))?;
+    drop(folds);
+    trained.model.save(&args.out)?;
+    print(&data, &trained.evaluation)?;
+    say(&format!("wrote {}: a model of imported tables, which judges no captures", args.out.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Imported tables, and what was in them.
+pub(super) fn imported(good: &Path, bad: &Path) -> Result<Dataset> {
+    let imported = learn::import(good, bad)?;
+    for (path, counts) in [good, bad].into_iter().zip(imported.counts) {
+        say(&format!(
+            "{}: {} packets in {} conversations; {} rows not understood",
+            path.display(),
+            counts.packets,
+            counts.conversations,
+            counts.not_understood
+        ));
+    }
+    Ok(imported.data)
+}
+
 /// A card by its file, or by its model's folder.
 fn card(path: &Path) -> Result<Card> {
     let path = if path.is_dir() { path.join("card.json") } else { path.to_owned() };
@@ -193,7 +234,9 @@ fn gather(
 
 /// What is tried.
 fn words(grid: &Grid) -> String {
-    let one = |(name, values): (&String, &Vec<_>)| format!("{name} {values:?}");
+    let one = |(name, values): (&String, &Vec<toml::Value>)| {
+        format!("{name} {}", values.iter().map(ToString::to_string).collect::<Vec<_>>().join("/"))
+    };
     grid.values.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
@@ -207,6 +250,7 @@ fn tell_cleaning(data: &Dataset, table: &Background) {
     for ((rule, was), flows) in moved {
         say(&format!("  {flows} that were {was}, by rule {rule}"));
     }
+    say(&format!("  {} more had that label already", data.agreed));
     if data.contradicted > 0 {
         say(&format!(
             "  {} that an indicator names malicious stay malicious, whatever they ask for",

@@ -40,12 +40,16 @@ pub struct Dataset {
     pub cleaned: BTreeMap<usize, Cleaned>,
     /// Strongly labelled malicious rows that the table recognises as well; they stay.
     pub contradicted: usize,
+    /// Rows that the table recognises and whose labels say the same.
+    pub agreed: usize,
     /// What each row's flow is found again by: a hash of its five-tuple.
     pub tuples: Vec<u64>,
     /// Altered copies of rows, which are learnt from beside them and never tested.
     pub copies: Vec<Copied>,
     /// How rows are weighed and chosen when something is learnt from them.
     pub recipe: Recipe,
+    /// What else a card must say of how its folds were made; empty for captures.
+    pub caution: &'static str,
 }
 
 /// A row that a table of background traffic recognises.
@@ -330,7 +334,8 @@ impl Dataset {
                 Truth::Unlabelled => {
                     self.cleaned.insert(row, Cleaned { rule, was: truth });
                 }
-                Truth::Benign | Truth::Background => {}
+                Truth::Background => self.agreed += 1,
+                Truth::Benign => {}
             }
         }
         if weak {
@@ -358,6 +363,7 @@ impl Dataset {
         self.weak.extend(other.weak.into_iter().map(|(row, ties)| (row + rows, ties)));
         self.cleaned.extend(other.cleaned.into_iter().map(|(row, cleaned)| (row + rows, cleaned)));
         self.contradicted += other.contradicted;
+        self.agreed += other.agreed;
         self.tuples.extend(other.tuples);
         self.copies.extend(other.copies.into_iter().map(|copy| Copied { row: copy.row + rows, ..copy }));
     }

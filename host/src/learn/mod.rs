@@ -9,8 +9,10 @@ mod augment;
 mod background;
 mod dataset;
 mod folds;
+mod import;
 mod labels;
 mod metrics;
+pub mod origin;
 mod random;
 mod recipe;
 mod search;
@@ -24,13 +26,14 @@ pub use background::Background;
 pub use dataset::{
     Altering, CaptureFacts, Cleaned, Copied, Dataset, Keys, LoadOptions, Loading, Row, load, load_altered, load_from,
 };
+pub use import::{ImportCounts, Imported, import, schema as import_schema};
 pub use labels::{LabelError, Truth};
 pub use metrics::{Pair, Pairs};
 pub use recipe::{Augment, Negatives, NoAugment, Recipe};
 pub use search::Grid;
 pub use sources::Origin;
 pub use table::{read_table, write_table};
-pub use train::{Trained, train, train_as};
+pub use train::{Trained, train, train_as, train_imported};
 pub use validate::{Evaluation, FamilyResult, evaluate};
 
 /// Why learning ended without a result.

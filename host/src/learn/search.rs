@@ -9,7 +9,7 @@ use super::{Dataset, LearnError, Truth, validate};
 use crate::plugins::Registry;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The grids in the box.
@@ -92,12 +92,17 @@ pub(super) fn choose<'a>(
 ) -> Result<Cow<'a, str>, LearnError> {
     let Some(grid) = &data.recipe.search else { return Ok(settings.into()) };
     let folds = inner(data, rows, grid.inner_folds, seed);
-    let malicious = |fold: usize| rows.iter().zip(&folds).any(|(row, of)| *of == fold && is_malicious(data, *row));
-    let tested: Vec<usize> = (0..grid.inner_folds).filter(|fold| malicious(*fold)).collect();
+    // A fold says something if it tests malicious rows, and leaves both kinds to learn from.
+    let learnable = |fold: usize| {
+        let part =
+            |inside: bool| rows.iter().zip(&folds).filter(move |(_, of)| (**of == fold) == inside).map(|(row, _)| *row);
+        let taught = |label: bool| part(false).any(|row| data.lesson(row).is_some_and(|(known, _)| known == label));
+        part(true).any(|row| is_malicious(data, row)) && taught(true) && taught(false)
+    };
+    let tested: Vec<usize> = (0..grid.inner_folds).filter(|fold| learnable(*fold)).collect();
     let variants = grid.variants(settings)?;
-    // With one group of malicious rows nothing can be left out and learnt from.
     let first = variants.first().cloned().unwrap_or_default();
-    if tested.len() < 2 {
+    if tested.is_empty() {
         return Ok(first.into());
     }
     let mut best = (f64::NEG_INFINITY, first);
@@ -130,7 +135,8 @@ fn is_malicious(data: &Dataset, row: usize) -> bool {
 }
 
 /// A fold for each of some rows: rows of one capture, and malicious rows that share a tie or whose captures share a family,
-/// are in one. Groups with malicious rows are dealt out by size, so that no fold has most of them; the rest by chance.
+/// are in one, as are benign captures of sources that share captures. Groups are dealt out by size, those with malicious
+/// rows and the others each for themselves, so that no fold has most of either.
 fn inner(data: &Dataset, rows: &[usize], count: usize, seed: u64) -> Vec<usize> {
     let mut groups = Groups((0..data.captures.len()).collect());
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
@@ -141,35 +147,32 @@ fn inner(data: &Dataset, rows: &[usize], count: usize, seed: u64) -> Vec<usize> 
             groups.join(first, row.capture);
         }
     }
-    let mut families: BTreeMap<&str, usize> = BTreeMap::new();
-    for (at, capture) in data.captures.iter().enumerate().filter(|(_, capture)| !capture.family.is_empty()) {
-        let first = *families.entry(&capture.family).or_insert(at);
+    let mut together: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, capture) in data.captures.iter().enumerate() {
+        let first = *together.entry(super::folds::group(capture)).or_insert(at);
         groups.join(first, at);
     }
-    let mut sizes: BTreeMap<usize, std::collections::BTreeSet<usize>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| is_malicious(data, **row)) {
-        let row = &data.rows[*row];
-        sizes.entry(groups.of(row.capture)).or_default().insert(row.pair);
+    // Pairs by group; those with malicious ones first.
+    let mut sizes: BTreeMap<(bool, usize), BTreeSet<usize>> = BTreeMap::new();
+    let tied: BTreeSet<usize> =
+        rows.iter().filter(|row| is_malicious(data, **row)).map(|row| groups.of(data.rows[*row].capture)).collect();
+    for row in rows.iter().filter(|row| data.rows[**row].truth != Truth::Unlabelled) {
+        let group = groups.of(data.rows[*row].capture);
+        if is_malicious(data, *row) || !tied.contains(&group) {
+            sizes.entry((!tied.contains(&group), group)).or_default().insert(data.rows[*row].pair);
+        }
     }
-    let mut order: Vec<(usize, usize)> = sizes.into_iter().map(|(group, pairs)| (group, pairs.len())).collect();
-    order.sort_by_key(|(group, pairs)| (std::cmp::Reverse(*pairs), *group));
-    let mut filled = vec![0; count];
+    let mut order: Vec<((bool, usize), usize)> = sizes.into_iter().map(|(group, pairs)| (group, pairs.len())).collect();
+    let chance = |group: usize| Random::of(seed, &[&data.captures[group].path]).next();
+    order.sort_by_key(|((benign, group), pairs)| (*benign, std::cmp::Reverse(*pairs), chance(*group)));
+    let mut filled = vec![[0; 2]; count];
     let mut fold_of = BTreeMap::new();
-    for (group, pairs) in order {
-        let fold = (0..count).min_by_key(|fold| filled[*fold]).unwrap_or_default();
-        filled[fold] += pairs;
+    for ((benign, group), pairs) in order {
+        let fold = (0..count).min_by_key(|fold| filled[*fold][usize::from(benign)]).unwrap_or_default();
+        filled[fold][usize::from(benign)] += pairs;
         fold_of.insert(group, fold);
     }
-    rows.iter()
-        .map(|row| {
-            let group = groups.of(data.rows[*row].capture);
-            let by_chance = || {
-                let name = super::folds::group(&data.captures[group]);
-                (Random::of(seed, &[name]).next() % count as u64) as usize
-            };
-            fold_of.get(&group).copied().unwrap_or_else(by_chance)
-        })
-        .collect()
+    rows.iter().map(|row| fold_of.get(&groups.of(data.rows[*row].capture)).copied().unwrap_or_default()).collect()
 }
 
 /// Captures that belong together, each by one of them.
@@ -244,7 +247,7 @@ mod tests {
         let folds = inner(&data, &rows, 3, 1);
         assert_eq!(folds[1], folds[2], "one server");
         assert_eq!(folds[0], folds[4], "one family");
-        let malicious: std::collections::BTreeSet<usize> = folds[..4].iter().copied().collect();
+        let malicious: BTreeSet<usize> = folds[..4].iter().copied().collect();
         assert_eq!(malicious.len(), 3);
     }
 }

@@ -3,12 +3,13 @@
 use super::metrics::tail_threshold;
 use super::validate::{self, MALICIOUS_RATE, SPLIT, SUSPICIOUS_RATE};
 use super::{Dataset, Evaluation, LearnError, Truth, search};
+use crate::config::ScoredFlows;
 use crate::engine::Pipeline;
 use crate::hash::sha256_hex;
 use crate::model::{Card, ColumnProfile, Model, Training};
 use crate::plugins::Registry;
 use veilwatch_core::detect::{Calibration, Thresholds};
-use veilwatch_core::feature::quantiles;
+use veilwatch_core::feature::{FeatureSchema, quantiles};
 
 /// A model and the evaluation that stands in its card.
 #[derive(Debug)]
@@ -43,6 +44,31 @@ pub fn train_as(
     progress: impl FnMut(usize, usize),
 ) -> Result<Trained, LearnError> {
     let classifier = (pipeline.classifier().ok_or(LearnError::NoClassifier)?.0, settings);
+    fit_all(registry, classifier, (pipeline.schema(), pipeline.config().detection.scored), data, name, seed, progress)
+}
+
+/// The same for what was imported, which has a schema of its own: the pipeline gives only its classifier.
+pub fn train_imported(
+    registry: &Registry,
+    classifier: (&str, &str),
+    data: &Dataset,
+    name: &str,
+    seed: u64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Trained, LearnError> {
+    let schema = super::import_schema()?;
+    fit_all(registry, classifier, (&schema, ScoredFlows::All), data, name, seed, progress)
+}
+
+fn fit_all(
+    registry: &Registry,
+    classifier: (&str, &str),
+    (schema, scored): (&FeatureSchema, ScoredFlows),
+    data: &Dataset,
+    name: &str,
+    seed: u64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Trained, LearnError> {
     let evaluation = validate::evaluate(registry, classifier, data, seed, progress)?;
     let labelled: Vec<usize> = (0..data.rows.len()).filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
     let weights = validate::weights(data, &labelled);
@@ -72,8 +98,8 @@ pub fn train_as(
         classifier: classifier.0.to_owned(),
         settings: settings.into_owned(),
         weights_sha256: sha256_hex(&weights),
-        schema_sha256: pipeline.schema().hash().to_owned(),
-        scored: pipeline.config().detection.scored,
+        schema_sha256: schema.hash().to_owned(),
+        scored,
         calibration,
         thresholds,
         false_alert_budget: MALICIOUS_RATE * 1e5,
@@ -88,19 +114,19 @@ pub fn train_as(
             unlabelled_flows: data.count(Truth::Unlabelled),
             pair_weight: data.recipe.pair_weight,
             recipe: data.recipe.clone(),
-            split: SPLIT.to_owned(),
+            split: format!("{SPLIT}{}", data.caution),
         },
         report: evaluation.report.clone(),
-        columns: profiles(pipeline, data),
+        columns: profiles(schema, data),
     };
     Ok(Trained { model: Model { card, weights }, evaluation })
 }
 
 /// What each column looks like in benign rows.
-fn profiles(pipeline: &Pipeline, data: &Dataset) -> Vec<ColumnProfile> {
+fn profiles(schema: &FeatureSchema, data: &Dataset) -> Vec<ColumnProfile> {
     let benign: Vec<usize> =
         (0..data.rows.len()).filter(|row| matches!(data.rows[*row].truth, Truth::Benign | Truth::Background)).collect();
-    let columns = pipeline.schema().columns().iter().enumerate();
+    let columns = schema.columns().iter().enumerate();
     columns
         .map(|(at, column)| {
             let mut values: Vec<f64> =
