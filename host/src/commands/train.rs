@@ -72,7 +72,7 @@ struct RecipeArgs {
     /// Choose settings of the classifier on folds within what is learnt from.
     #[arg(long)]
     search: bool,
-    /// What to try instead of `config/search.toml`.
+    /// What to try instead of `config/training/search.toml`.
     #[arg(long, value_name = "FILE", requires = "search")]
     grid: Option<PathBuf>,
 }

@@ -1,7 +1,7 @@
 //! What infected machines say all the same: a table of services that every machine of its kind talks to.
 //!
 //! A capture of malware holds the machine's own traffic too. Where its flows are labelled one by one, most of that is
-//! labelled; where the whole capture counts as malicious, it is not. The table is data, `config/background.toml`: our own
+//! labelled; where the whole capture counts as malicious, it is not. The table is data, `config/training/background.toml`: our own
 //! list of facts, which anybody may replace.
 //!
 //! Names can be forged: malware may well name a server of this table. So a flow that a published indicator or the capture's
@@ -16,7 +16,7 @@ use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::record::{ClientHello, Dns, FieldId, Value};
 
 /// The table in the box.
-const DEFAULT: &str = include_str!("../../../config/background.toml");
+const DEFAULT: &str = include_str!("../../../config/training/background.toml");
 
 /// A table of background traffic.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ impl TryFrom<String> for Port {
 impl Background {
     /// The table in the box, as `--clean default` has it.
     pub fn builtin() -> Result<Self, LearnError> {
-        Self::read("config/background.toml", DEFAULT)
+        Self::read("config/training/background.toml", DEFAULT)
     }
 
     /// A table from a file.

@@ -184,14 +184,14 @@ mod tests {
         let row = |at: usize| Row {
             capture: 0,
             pair: at,
-            truth: if at % 5 == 0 { Truth::Malicious } else { Truth::Benign },
+            truth: if at.is_multiple_of(5) { Truth::Malicious } else { Truth::Benign },
             kin: Vec::new(),
             packet: 1,
             keys: Keys::default(),
         };
         Dataset {
             width: 1,
-            values: (0..rows).map(|at| if at % 5 == 0 { 9.0 } else { (at % 4) as f32 }).collect(),
+            values: (0..rows).map(|at| if at.is_multiple_of(5) { 9.0 } else { (at % 4) as f32 }).collect(),
             rows: (0..rows).map(row).collect(),
             captures: vec![CaptureFacts { path: "a".into(), family: String::new(), source: String::new() }],
             ..Dataset::default()

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The grids in the box.
-const DEFAULT: &str = include_str!("../../../config/search.toml");
+const DEFAULT: &str = include_str!("../../../config/training/search.toml");
 
 /// Most combinations of a grid.
 const VARIANTS: usize = 256;
@@ -38,7 +38,7 @@ struct File {
 impl Grid {
     /// The grid of a classifier by its `kind/name`, from a file or from the box.
     pub fn load(path: Option<&Path>, classifier: &str) -> Result<Self, LearnError> {
-        let name = path.unwrap_or("config/search.toml".as_ref()).to_owned();
+        let name = path.unwrap_or("config/training/search.toml".as_ref()).to_owned();
         let wrong = |what: String| LearnError::File { path: name.clone(), what };
         let text = match path {
             Some(path) => std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?.into(),
