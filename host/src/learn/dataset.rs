@@ -1,20 +1,24 @@
 //! Captures become labelled rows, through the very pipeline that detects.
 
-use super::labels::{self, CaptureRow, FlowLabels};
-use super::{LearnError, Truth};
+use super::alter::{self, Alteration, RecordChanges};
+use super::background::Background;
+use super::labels::{CaptureRow, FlowLabels};
+use super::sources::{self, Origin};
+use super::{LearnError, Recipe, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
 use crate::hash::hex;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::plugin::PluginError;
-use veilwatch_core::record::CertificateInfo;
+use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, ServerHello, ja3, ja4};
 
 /// Labelled rows with what is needed to split them honestly.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Dataset {
     /// Columns of a row.
     pub width: usize,
@@ -30,6 +34,40 @@ pub struct Dataset {
     pub duplicates: Vec<String>,
     /// SHA-256 over the tables and the captures' names and contents, in hexadecimal.
     pub sha256: String,
+    /// What weakly labelled malicious rows are tied to, by row: [`Row::kin`], were their labels strong.
+    pub weak: BTreeMap<usize, Vec<String>>,
+    /// Rows that a table of background traffic recognises in captures of malware.
+    pub cleaned: BTreeMap<usize, Cleaned>,
+    /// Strongly labelled malicious rows that the table recognises as well; they stay.
+    pub contradicted: usize,
+    /// Rows that the table recognises and whose labels say the same.
+    pub agreed: usize,
+    /// What each row's flow is found again by: a hash of its five-tuple.
+    pub tuples: Vec<u64>,
+    /// Altered copies of rows, which are learnt from beside them and never tested.
+    pub copies: Vec<Copied>,
+    /// How rows are weighed and chosen when something is learnt from them.
+    pub recipe: Recipe,
+    /// What else a card must say of how its folds were made; empty for captures.
+    pub caution: &'static str,
+}
+
+/// A row that a table of background traffic recognises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Place of the rule in its table.
+    pub rule: usize,
+    /// What it was before: malicious where its whole capture was labelled so, else unlabelled.
+    pub was: Truth,
+}
+
+/// An altered copy of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Copied {
+    /// The row.
+    pub row: usize,
+    /// Its features, altered.
+    pub values: Vec<f32>,
 }
 
 /// What is known of a capture as a whole.
@@ -57,6 +95,52 @@ pub struct Row {
     pub kin: Vec<String>,
     /// Number of the flow's first packet, for people who want to look.
     pub packet: u64,
+    /// What it is split and looked up by.
+    pub keys: Keys,
+}
+
+/// What a row is split and looked up by when a classifier is judged. None of it is ever learnt from: texts and addresses
+/// stand as hashes, which say whether two are the same and nothing else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Time of the flow's first packet, in nanoseconds since 1970.
+    pub first_ns: u64,
+    /// TLS version that the server chose, or the best one offered where no answer was seen; 0 where neither was.
+    pub version: u16,
+    /// The responder's address.
+    pub server: u64,
+    /// The server name asked for.
+    pub sni: Option<u64>,
+    /// JA3 of the ClientHello.
+    pub ja3: Option<u64>,
+    /// JA4 of the ClientHello.
+    pub ja4: Option<u64>,
+    /// The certificate.
+    pub certificate: Option<u64>,
+}
+
+impl Keys {
+    fn of(flow: &FlowRecord) -> Self {
+        let client = flow.fields.record::<ClientHello<'_>>();
+        let server = flow.fields.record::<ServerHello<'_>>();
+        let offered = client.as_ref().map(ClientHello::best_version);
+        Self {
+            first_ns: flow.first_ns,
+            version: server.map(|hello| hello.selected_version).or(offered).unwrap_or_default(),
+            server: key(&flow.responder.address),
+            sni: client.as_ref().filter(|hello| !hello.sni.is_empty()).map(|hello| key(hello.sni)),
+            ja3: client.as_ref().map(|hello| key(ja3(hello).as_bytes())),
+            ja4: client.as_ref().map(|hello| key(ja4(hello, Ja4::of(flow.protocol, hello)).as_bytes())),
+            certificate: flow.fields.record::<CertificateInfo<'_>>().map(|seen| key(seen.sha256)),
+        }
+    }
+}
+
+/// FNV-1a: the same on every machine.
+pub(super) fn key(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// How far loading has come, for whoever looks on.
@@ -84,26 +168,107 @@ impl Dataset {
 #[derive(Default)]
 struct Part {
     values: Vec<f32>,
-    rows: Vec<(Truth, Vec<String>, [u8; 16], u64)>,
+    rows: Vec<Seen>,
     sha256: Vec<u8>,
     error: Option<RunError>,
 }
 
+/// What is known of a flow beside its features.
+struct Seen {
+    truth: Truth,
+    kin: Vec<String>,
+    weak: bool,
+    server: [u8; 16],
+    packet: u64,
+    keys: Keys,
+    tuple: u64,
+    /// The rule of the background's table that recognises it.
+    rule: Option<usize>,
+    /// Whether its label is its whole capture's.
+    whole: bool,
+}
+
+/// How captures are changed while they are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Altering<'a> {
+    /// What is done, in order; nothing for captures as they are.
+    pub alterations: &'a [Alteration],
+    /// Seed of what is random in it.
+    pub seed: u64,
+}
+
+/// How captures are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// Captures that are read at a time.
+    pub workers: usize,
+    /// How they are changed.
+    pub altering: Altering<'a>,
+    /// What of infected machines' captures is the machines' own.
+    pub background: Option<&'a Background>,
+}
+
 /// Reads a training folder through a pipeline.
 pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loading) -> Result<Dataset, LearnError> {
-    let tables = labels::read(folder)?;
-    loading.total.store(tables.captures.len(), Ordering::Relaxed);
+    load_altered(folder, pipeline, workers, loading, Altering::default())
+}
+
+/// The same with captures altered; labels find their flows as ever.
+pub fn load_altered(
+    folder: &Path,
+    pipeline: &Pipeline,
+    workers: usize,
+    loading: &Loading,
+    altering: Altering<'_>,
+) -> Result<Dataset, LearnError> {
+    let options = LoadOptions { workers, altering, background: None };
+    load_from(&[Origin::Folder(folder.to_owned())], pipeline, &options, loading)
+}
+
+/// Reads labelled captures of any origin, as one data set.
+pub fn load_from(
+    origins: &[Origin],
+    pipeline: &Pipeline,
+    options: &LoadOptions<'_>,
+    loading: &Loading,
+) -> Result<Dataset, LearnError> {
+    let mut whole = Dataset { width: pipeline.schema().width(), ..Dataset::default() };
+    for origin in origins {
+        whole.append(load_one(origin, pipeline, options, loading)?);
+    }
+    Ok(whole)
+}
+
+fn load_one(
+    origin: &Origin,
+    pipeline: &Pipeline,
+    options: &LoadOptions<'_>,
+    loading: &Loading,
+) -> Result<Dataset, LearnError> {
+    let altering = options.altering;
+    let changes = RecordChanges::new(altering.alterations, pipeline);
+    let found = sources::find(origin)?;
+    let tables = found.tables;
+    loading.total.fetch_add(tables.captures.len(), Ordering::Relaxed);
     let none = FlowLabels::default();
     let next = AtomicUsize::new(0);
     let parts: Mutex<BTreeMap<usize, Part>> = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
-        for _ in 0..workers.max(1) {
+        for _ in 0..options.workers.max(1) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(capture) = tables.captures.get(at) else { return };
-                    let labels = tables.flows.get(&capture.path).unwrap_or(&none);
-                    let part = read_capture(&folder.join(&capture.path), capture.kind == "benign", labels, pipeline);
+                    let collector = Collector {
+                        capture,
+                        labels: tables.flows.get(&capture.path).unwrap_or(&none),
+                        changes: &changes,
+                        background: options.background,
+                        pipeline,
+                        asides: HashMap::new(),
+                        part: Part::default(),
+                    };
+                    let part = collector.read(altering);
                     loading.done.fetch_add(1, Ordering::Relaxed);
                     if let Ok(mut parts) = parts.lock() {
                         parts.insert(at, part);
@@ -112,7 +277,7 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
             });
         }
     });
-    let mut data = Dataset { width: pipeline.schema().width(), ..Dataset::default() };
+    let mut data = Dataset { width: pipeline.schema().width(), unreadable: found.unreadable, ..Dataset::default() };
     let mut hasher = Sha256::new();
     let mut pairs = BTreeMap::new();
     let twins = duplicates(&tables.captures);
@@ -138,17 +303,70 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
             source: capture.source.clone(),
         });
         data.values.extend(part.values);
-        for (truth, kin, server, packet) in part.rows {
+        for seen in part.rows {
             let number = pairs.len();
-            let pair = *pairs.entry((place, server)).or_insert(number);
-            data.rows.push(Row { capture: place, pair, truth, kin, packet });
+            let pair = *pairs.entry((place, seen.server)).or_insert(number);
+            data.add(place, pair, seen);
         }
     }
-    for table in ["captures.csv", "flows.csv"] {
-        hasher.update(std::fs::read(folder.join(table)).unwrap_or_default());
+    hasher.update(found.words);
+    if !altering.alterations.is_empty() {
+        let words: Vec<String> = altering.alterations.iter().map(ToString::to_string).collect();
+        hasher.update(format!("{} with seed {}", words.join(","), altering.seed));
     }
     data.sha256 = hex(&hasher.finalize());
     Ok(data)
+}
+
+impl Dataset {
+    /// Takes one row in, whose values stand already.
+    fn add(&mut self, capture: usize, pair: usize, seen: Seen) {
+        let Seen { mut truth, mut kin, weak, packet, keys, tuple, rule, whole, .. } = seen;
+        let row = self.rows.len();
+        if let Some(rule) = rule {
+            match truth {
+                // The capture's label says nothing of this flow by itself.
+                Truth::Malicious if whole => {
+                    self.cleaned.insert(row, Cleaned { rule, was: truth });
+                    (truth, kin) = (Truth::Background, Vec::new());
+                }
+                Truth::Malicious => self.contradicted += 1,
+                Truth::Unlabelled => {
+                    self.cleaned.insert(row, Cleaned { rule, was: truth });
+                }
+                Truth::Background => self.agreed += 1,
+                Truth::Benign => {}
+            }
+        }
+        if weak {
+            self.weak.insert(row, std::mem::take(&mut kin));
+        }
+        self.tuples.push(tuple);
+        self.rows.push(Row { capture, pair, truth, kin, packet, keys });
+    }
+
+    /// Takes all of another data set in, of the same width.
+    pub fn append(&mut self, other: Self) {
+        let (captures, rows) = (self.captures.len(), self.rows.len());
+        let pairs = self.rows.iter().map(|row| row.pair + 1).max().unwrap_or_default();
+        self.sha256 = match (self.sha256.is_empty(), other.sha256.is_empty()) {
+            (true, _) => other.sha256,
+            (false, true) => std::mem::take(&mut self.sha256),
+            (false, false) => hex(&Sha256::digest(format!("{} {}", self.sha256, other.sha256))),
+        };
+        self.values.extend(other.values);
+        let moved = |row: Row| Row { capture: row.capture + captures, pair: row.pair + pairs, ..row };
+        self.rows.extend(other.rows.into_iter().map(moved));
+        self.captures.extend(other.captures);
+        self.unreadable.extend(other.unreadable);
+        self.duplicates.extend(other.duplicates);
+        self.weak.extend(other.weak.into_iter().map(|(row, ties)| (row + rows, ties)));
+        self.cleaned.extend(other.cleaned.into_iter().map(|(row, cleaned)| (row + rows, cleaned)));
+        self.contradicted += other.contradicted;
+        self.agreed += other.agreed;
+        self.tuples.extend(other.tuples);
+        self.copies.extend(other.copies.into_iter().map(|copy| Copied { row: copy.row + rows, ..copy }));
+    }
 }
 
 /// Places of the captures to leave out because another row of the table is the same capture.
@@ -166,44 +384,85 @@ fn duplicates(captures: &[CaptureRow]) -> BTreeSet<usize> {
         .collect()
 }
 
-fn read_capture(path: &Path, benign: bool, labels: &FlowLabels, pipeline: &Pipeline) -> Part {
-    let sha256 = std::fs::read(path).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
-    let mut collector = Collector { benign, labels, part: Part { sha256, ..Part::default() } };
-    let (stop, progress) = (AtomicBool::new(false), Progress::default());
-    let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
-    let outcome = Source::open(path, &pipeline.config().input)
-        .map_err(RunError::from)
-        .and_then(|source| engine::run(pipeline, source, options, &mut collector))
-        .and_then(|summary| match summary.plugin_errors.into_iter().next() {
-            // A model must not learn from what a plugin could not say.
-            Some(PluginErrors { id, reason, .. }) => Err(RunError::Plugin { id, error: PluginError::failed(reason) }),
-            None => Ok(()),
-        });
-    collector.part.error = outcome.err();
-    collector.part
-}
-
 struct Collector<'a> {
-    benign: bool,
+    capture: &'a CaptureRow,
     labels: &'a FlowLabels,
+    changes: &'a RecordChanges,
+    background: Option<&'a Background>,
+    pipeline: &'a Pipeline,
+    /// What is known of flows as they were before alterations, by flow: what ties them together does not change with them.
+    asides: HashMap<u64, Aside>,
     part: Part,
 }
 
+struct Aside {
+    keys: Keys,
+    certificate: Option<String>,
+    rule: Option<usize>,
+}
+
+impl Collector<'_> {
+    /// Reads the capture.
+    fn read(mut self, altering: Altering<'_>) -> Part {
+        let CaptureRow { file, path, .. } = self.capture;
+        self.part.sha256 = std::fs::read(file).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
+        let (stop, progress) = (AtomicBool::new(false), Progress::default());
+        let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+        let pipeline = self.pipeline;
+        let limits = &pipeline.config().input;
+        let outcome = Source::open(file, limits)
+            .and_then(|source| alter::altered(source, altering.alterations, path, altering.seed, limits))
+            .map_err(RunError::from)
+            .and_then(|source| engine::run(pipeline, source, options, &mut self))
+            .and_then(|summary| match summary.plugin_errors.into_iter().next() {
+                // A model must not learn from what a plugin could not say.
+                Some(PluginErrors { id, reason, .. }) => {
+                    Err(RunError::Plugin { id, error: PluginError::failed(reason) })
+                }
+                None => Ok(()),
+            });
+        self.part.error = outcome.err();
+        self.part
+    }
+}
+
 impl Sink for Collector<'_> {
+    fn ended(&mut self, flow: &mut FlowRecord) {
+        if self.pipeline.scores(flow) && !flow.is_early() {
+            let certificate = flow.fields.record::<CertificateInfo<'_>>();
+            let aside = Aside {
+                keys: Keys::of(flow),
+                certificate: certificate.map(|certificate| format!("certificate {}", hex(certificate.sha256))),
+                rule: self.background.and_then(|table| table.recognises(flow, self.pipeline)),
+            };
+            self.asides.insert(flow.id, aside);
+        }
+        self.changes.apply(flow);
+    }
+
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
-        let Some(scored) = detection.scored else { return Ok(()) };
+        let aside = self.asides.remove(&detection.flow.id);
+        let (Some(scored), Some(Aside { keys, certificate, rule })) = (detection.scored, aside) else { return Ok(()) };
         let flow = detection.flow;
-        let (truth, family) =
-            if self.benign { (Truth::Benign, "") } else { self.labels.of(flow).unwrap_or((Truth::Unlabelled, "")) };
+        let label = self.capture.label(self.labels, flow);
         let mut kin = Vec::new();
-        if truth == Truth::Malicious {
-            kin = vec![format!("family {family}"), format!("server {}", flow.responder.ip())];
-            if let Some(certificate) = flow.fields.record::<CertificateInfo<'_>>() {
-                kin.push(format!("certificate {}", hex(certificate.sha256)));
-            }
+        if label.truth == Truth::Malicious || label.weak {
+            kin = vec![format!("family {}", label.family), format!("server {}", flow.responder.ip())];
+            kin.extend(certificate);
         }
         self.part.values.extend_from_slice(scored.row);
-        self.part.rows.push((truth, kin, flow.responder.address, flow.first_packet));
+        let ends = [flow.originator, flow.responder].map(|end| [&end.address[..], &end.port.to_be_bytes()].concat());
+        self.part.rows.push(Seen {
+            truth: label.truth,
+            weak: label.weak,
+            kin,
+            server: flow.responder.address,
+            packet: flow.first_packet,
+            keys,
+            tuple: key(&[&ends.concat()[..], &[flow.protocol]].concat()),
+            rule,
+            whole: self.capture.whole.is_some(),
+        });
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ impl Folds {
 }
 
 /// What stays together: a family, the sources that share captures, else the capture itself.
-fn group(capture: &CaptureFacts) -> &str {
+pub(super) fn group(capture: &CaptureFacts) -> &str {
     if !capture.family.is_empty() {
         &capture.family
     } else if SHARING.contains(&capture.source.as_str()) {
@@ -83,14 +83,21 @@ fn spread(text: &str, seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::{Row, Truth};
+    use crate::learn::{Keys, Row, Truth};
 
     fn capture(path: &str, family: &str, source: &str) -> CaptureFacts {
         CaptureFacts { path: path.into(), family: family.into(), source: source.into() }
     }
 
     fn row(capture: usize, truth: Truth, kin: &[&str]) -> Row {
-        Row { capture, pair: capture, truth, kin: kin.iter().map(|tie| (*tie).to_owned()).collect(), packet: 1 }
+        Row {
+            capture,
+            pair: capture,
+            truth,
+            kin: kin.iter().map(|tie| (*tie).to_owned()).collect(),
+            packet: 1,
+            keys: Keys::default(),
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use veilwatch_core::flow::{Endpoint, FlowRecord};
 
 /// Why labels cannot be used.
@@ -32,6 +33,31 @@ pub enum Truth {
     Unlabelled,
 }
 
+impl Truth {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Benign, "benign"),
+        (Self::Background, "background"),
+        (Self::Malicious, "malicious"),
+        (Self::Unlabelled, "unlabelled"),
+    ];
+
+    /// The word for it in tables.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(truth, _)| *truth == self).map_or("", |(_, word)| word)
+    }
+}
+
+impl FromStr for Truth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.iter().find(|(_, word)| *word == text);
+        known
+            .map(|(truth, _)| *truth)
+            .ok_or_else(|| format!("`{text}` is no label; there are benign, background, malicious and unlabelled"))
+    }
+}
+
 /// One capture of the table.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct CaptureRow {
@@ -39,6 +65,12 @@ pub(super) struct CaptureRow {
     pub(super) kind: String,
     pub(super) family: String,
     pub(super) source: String,
+    /// The file itself.
+    #[serde(skip)]
+    pub(super) file: PathBuf,
+    /// What all flows are, where the capture was labelled as a whole.
+    #[serde(skip)]
+    pub(super) whole: Option<Truth>,
     /// Hash of the capture as it was published; two rows with the same one are one capture.
     #[serde(default)]
     pub(super) sha256_original: String,
@@ -63,7 +95,32 @@ struct FlowRow {
 struct FlowLabel {
     time: f64,
     truth: Truth,
+    /// Whether it is taken for malicious without a published indicator.
+    weak: bool,
     family: String,
+}
+
+/// What a label says of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Labelled<'a> {
+    pub(super) truth: Truth,
+    /// Whether it is taken for malicious without a published indicator.
+    pub(super) weak: bool,
+    /// The family it belongs to; empty for benign ones.
+    pub(super) family: &'a str,
+}
+
+impl CaptureRow {
+    /// What is known of a flow of this capture.
+    pub(super) fn label<'a>(&'a self, labels: &'a FlowLabels, flow: &FlowRecord) -> Labelled<'a> {
+        let all =
+            |truth| Labelled { truth, weak: false, family: if truth == Truth::Malicious { &self.family } else { "" } };
+        match self.whole {
+            Some(truth) => all(truth),
+            None if self.kind == "benign" => all(Truth::Benign),
+            None => labels.of(flow).unwrap_or(all(Truth::Unlabelled)),
+        }
+    }
 }
 
 /// The labels of one capture: by client and server endpoint.
@@ -73,8 +130,8 @@ pub(super) struct FlowLabels {
 }
 
 impl FlowLabels {
-    /// The label of a flow, and the family it belongs to; matched by five-tuple and a time within it.
-    pub(super) fn of(&self, flow: &FlowRecord) -> Option<(Truth, &str)> {
+    /// The label of a flow; matched by five-tuple and a time within it.
+    fn of(&self, flow: &FlowRecord) -> Option<Labelled<'_>> {
         let key = |a: &Endpoint, b: &Endpoint| (a.ip(), a.port, b.ip(), b.port);
         let labels = self
             .by_ends
@@ -83,19 +140,27 @@ impl FlowLabels {
         // The table's times have microseconds; a second of slack bridges rounding and retransmitted hellos.
         let (from, to) = (flow.first_ns as f64 / 1e9 - 1.0, flow.last_ns as f64 / 1e9 + 1.0);
         let label = labels.iter().find(|label| (from..=to).contains(&label.time))?;
-        Some((label.truth, &label.family))
+        Some(Labelled { truth: label.truth, weak: label.weak, family: &label.family })
     }
 }
 
 /// A training folder's tables.
+#[derive(Default)]
 pub(super) struct Tables {
     pub(super) captures: Vec<CaptureRow>,
     pub(super) flows: BTreeMap<String, FlowLabels>,
 }
 
+/// Reads the table of a folder's captures.
+pub(super) fn captures(folder: &Path) -> Result<Vec<CaptureRow>, LabelError> {
+    let mut captures: Vec<CaptureRow> = table(&folder.join("captures.csv"))?;
+    captures.iter_mut().for_each(|capture| capture.file = folder.join(&capture.path));
+    Ok(captures)
+}
+
 /// Reads the tables of a training folder.
 pub(super) fn read(folder: &Path) -> Result<Tables, LabelError> {
-    let captures: Vec<CaptureRow> = table(&folder.join("captures.csv"))?;
+    let captures = captures(folder)?;
     let mut flows: BTreeMap<String, FlowLabels> = BTreeMap::new();
     for row in table::<FlowRow>(&folder.join("flows.csv"))? {
         let (Ok(client), Ok(server)) = (row.client.parse(), row.server.parse()) else { continue };
@@ -105,7 +170,8 @@ pub(super) fn read(folder: &Path) -> Result<Tables, LabelError> {
             _ => Truth::Unlabelled,
         };
         let key = (client, row.client_port, server, row.server_port);
-        let label = FlowLabel { time: row.time, truth, family: named_family(&row.reason).unwrap_or(row.family) };
+        let weak = truth == Truth::Unlabelled && row.label == "malicious";
+        let label = FlowLabel { time: row.time, truth, weak, family: named_family(&row.reason).unwrap_or(row.family) };
         flows.entry(row.path).or_default().by_ends.entry(key).or_default().push(label);
     }
     Ok(Tables { captures, flows })

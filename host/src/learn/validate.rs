@@ -2,7 +2,7 @@
 
 use super::folds::Folds;
 use super::metrics::{Pair, Pairs, tail_threshold};
-use super::{Dataset, LearnError, Truth};
+use super::{Dataset, LearnError, Truth, search};
 use crate::model::Report;
 use crate::plugins::Registry;
 use std::collections::BTreeMap;
@@ -10,14 +10,10 @@ use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::PluginError;
 use veilwatch_core::plugin::{Classifier, Instance, Settings, TrainingSet};
 
-/// Most weight that the flows of one (capture, server) pair have together.
-pub(super) const PAIR_WEIGHT: f64 = 3.0;
 /// False alerts per benign pair that the upper threshold is chosen for.
 pub(super) const MALICIOUS_RATE: f64 = 1e-3;
 /// The same for the lower threshold.
 pub(super) const SUSPICIOUS_RATE: f64 = 1e-2;
-/// Total weight of malicious rows, as a share of the total weight of benign rows.
-const POSITIVE_SHARE: f64 = 0.25;
 
 /// How the folds are made, for cards and reports.
 pub(super) const SPLIT: &str = "leave one malware family out; no malicious row in training shares a named family, a \
@@ -50,8 +46,20 @@ pub struct FamilyResult {
     pub found: usize,
 }
 
-/// Fits a fresh classifier to some rows.
+/// Fits a fresh classifier to some rows, as the data set's recipe says, search of its settings included.
 pub(super) fn fit(
+    registry: &Registry,
+    (path, settings): (&str, &str),
+    data: &Dataset,
+    rows: &[usize],
+    seed: u64,
+) -> Result<Box<dyn Classifier>, LearnError> {
+    let settings = search::choose(registry, (path, settings), data, rows, seed)?;
+    fit_as(registry, (path, &settings), data, rows, seed)
+}
+
+/// The same with settings that were chosen.
+pub(super) fn fit_as(
     registry: &Registry,
     (path, settings): (&str, &str),
     data: &Dataset,
@@ -61,27 +69,69 @@ pub(super) fn fit(
     let Instance::Classifier(mut classifier) = registry.create(path, Settings::new(settings))? else {
         return Err(LearnError::NoClassifier);
     };
-    let rows: Vec<usize> = rows.iter().copied().filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
-    let mut values = Vec::with_capacity(rows.len() * data.width);
-    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
-    let labels: Vec<bool> = rows.iter().map(|row| data.rows[*row].truth == Truth::Malicious).collect();
-    let mut weights = weights(data, &rows);
+    let (mut learnt, mut labels, mut factors) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        if let Some((label, factor)) = data.lesson(*row) {
+            learnt.push(*row);
+            labels.push(label);
+            factors.push(factor);
+        }
+    }
+    let mut values = Vec::with_capacity(learnt.len() * data.width);
+    learnt.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+    let mut weights = weights(data, &learnt);
+    weights.iter_mut().zip(&factors).for_each(|(weight, factor)| *weight *= factor);
     let total = |label: bool| -> f64 {
         weights.iter().zip(&labels).filter(|(_, known)| **known == label).map(|(weight, _)| weight).sum()
     };
-    let scale = POSITIVE_SHARE * total(false) / total(true).max(1.0);
+    let scale = data.recipe.positive_share * total(false) / total(true).max(1.0);
     weights.iter_mut().zip(&labels).filter(|(_, label)| **label).for_each(|(weight, _)| *weight *= scale);
+    copies(data, &learnt, &mut values, &mut labels, &mut weights);
     let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
     let set = TrainingSet { rows: Rows::new(&values, data.width), labels: &labels, weights: &weights, seed };
     classifier.fit(&set).map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
     Ok(classifier)
 }
 
-/// One weight a row: a pair's flows share [`PAIR_WEIGHT`] at most.
+/// Adds the altered copies of the rows that are learnt from; a row and its copies share its weight.
+fn copies(data: &Dataset, learnt: &[usize], values: &mut Vec<f32>, labels: &mut Vec<bool>, weights: &mut Vec<f64>) {
+    let place: BTreeMap<usize, usize> = learnt.iter().enumerate().map(|(at, row)| (*row, at)).collect();
+    let theirs: Vec<_> = data.copies.iter().filter_map(|copy| Some((*place.get(&copy.row)?, copy))).collect();
+    let mut shares = vec![1.0; learnt.len()];
+    theirs.iter().for_each(|(at, _)| shares[*at] += 1.0);
+    weights.iter_mut().zip(&shares).for_each(|(weight, share)| *weight /= share);
+    for (at, copy) in theirs {
+        values.extend_from_slice(&copy.values);
+        labels.push(labels[at]);
+        weights.push(weights[at]);
+    }
+}
+
+/// One weight a row: a pair's flows share at most what the recipe gives a pair.
 pub(super) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
     let mut sizes: BTreeMap<usize, f64> = BTreeMap::new();
     rows.iter().for_each(|row| *sizes.entry(data.rows[*row].pair).or_default() += 1.0);
-    rows.iter().map(|row| (PAIR_WEIGHT / sizes[&data.rows[*row].pair]).min(1.0)).collect()
+    rows.iter().map(|row| (data.recipe.pair_weight / sizes[&data.rows[*row].pair]).min(1.0)).collect()
+}
+
+/// Raw scores of some rows; a classifier that gives none for a row has failed.
+pub(super) fn scores(
+    model: &dyn Classifier,
+    path: &str,
+    data: &Dataset,
+    rows: &[usize],
+) -> Result<Vec<f64>, LearnError> {
+    let mut values = Vec::with_capacity(rows.len() * data.width);
+    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+    let mut scores = vec![0.0; rows.len()];
+    let failed = |error| LearnError::Classifier { path: path.to_owned(), error };
+    model.predict(&Rows::new(&values, data.width), &mut scores).map_err(failed)?;
+    let missing = scores.iter().filter(|score| score.is_nan()).count();
+    if missing > 0 {
+        let message = format!("gives no score for {missing} of {} rows that it did not learn from", scores.len());
+        return Err(failed(PluginError::data(message)));
+    }
+    Ok(scores)
 }
 
 /// Cross-validates a classifier; `progress` hears of every fold that is done.
@@ -101,17 +151,7 @@ pub fn evaluate(
     for fold in 0..folds.count {
         let model = fit(registry, classifier, data, &folds.training(fold, data), seed)?;
         let tested: Vec<usize> = (0..data.rows.len()).filter(|row| folds.tests(fold, data, *row)).collect();
-        let mut values = Vec::with_capacity(tested.len() * data.width);
-        tested.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
-        let mut scores = vec![0.0; tested.len()];
-        model
-            .predict(&Rows::new(&values, data.width), &mut scores)
-            .map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
-        let missing = scores.iter().filter(|score| score.is_nan()).count();
-        if missing > 0 {
-            let message = format!("gives no score for {missing} of {} rows that it did not learn from", scores.len());
-            return Err(LearnError::Classifier { path: classifier.0.to_owned(), error: PluginError::data(message) });
-        }
+        let scores = scores(&*model, classifier.0, data, &tested)?;
         for (row, score) in tested.iter().zip(scores) {
             if data.rows[*row].truth != Truth::Unlabelled {
                 raw[*row] = score;
