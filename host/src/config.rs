@@ -51,11 +51,15 @@ pub struct ContextLimits {
     pub names: u32,
     /// Hosts whose queries of DNS are counted.
     pub name_hosts: u32,
+    /// Hosts whose earlier flows are counted; 0 for none.
+    pub hosts: u32,
+    /// Whether a conversation is with a server name, where one was asked for; with `false` always with an address.
+    pub by_name: bool,
 }
 
 impl Default for ContextLimits {
     fn default() -> Self {
-        Self { conversations: 200_000, names: 0, name_hosts: 50_000 }
+        Self { conversations: 200_000, names: 0, name_hosts: 50_000, hosts: 0, by_name: true }
     }
 }
 
@@ -340,6 +344,7 @@ impl Config {
             ("conversations", u64::from(self.context.conversations), 0..=1 << 24),
             ("names", u64::from(self.context.names), 0..=1 << 24),
             ("name_hosts", u64::from(self.context.name_hosts), 1..=1 << 24),
+            ("hosts", u64::from(self.context.hosts), 0..=1 << 24),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),
