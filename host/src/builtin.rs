@@ -28,6 +28,10 @@ pub fn declarations() -> Vec<Declaration> {
         veilwatch_feature_certificate::declarations(),
         veilwatch_feature_server_name::declarations(),
         veilwatch_feature_conversation::declarations(),
+        veilwatch_feature_byte_distribution::declarations(),
+        veilwatch_feature_term_frequency::declarations(),
+        veilwatch_feature_dns_link::declarations(),
+        veilwatch_feature_host_context::declarations(),
         veilwatch_classifier_boosted_trees::declarations(),
     ]
     .concat()

@@ -809,7 +809,7 @@ mod tests {
         let written = entry["settings"].as_table().unwrap();
         let read: Limits = written.clone().try_into().unwrap();
         assert_eq!(read, Limits::default());
-        let keys = 8;
+        let keys = 9;
         assert_eq!(written.len(), keys, "a setting is missing in config/default.toml");
     }
 }
