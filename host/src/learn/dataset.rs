@@ -4,6 +4,7 @@ use super::labels::{self, CaptureRow, FlowLabels};
 use super::{LearnError, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
 use crate::hash::hex;
+use crate::model::term_columns;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ use veilwatch_core::record::CertificateInfo;
 pub struct Dataset {
     /// Columns of a row.
     pub width: usize,
+    /// Those of them that are term weights, which a model weighs by how rare they are.
+    pub terms: Vec<usize>,
     /// All rows, one after the other.
     pub values: Vec<f32>,
     /// What each row is.
@@ -112,7 +115,11 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
             });
         }
     });
-    let mut data = Dataset { width: pipeline.schema().width(), ..Dataset::default() };
+    let mut data = Dataset {
+        width: pipeline.schema().width(),
+        terms: term_columns(pipeline.schema().columns()),
+        ..Dataset::default()
+    };
     let mut hasher = Sha256::new();
     let mut pairs = BTreeMap::new();
     let twins = duplicates(&tables.captures);

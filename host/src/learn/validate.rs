@@ -3,7 +3,7 @@
 use super::folds::Folds;
 use super::metrics::{Pair, Pairs, tail_threshold};
 use super::{Dataset, LearnError, Truth};
-use crate::model::Report;
+use crate::model::{Report, by_rarity};
 use crate::plugins::Registry;
 use std::collections::BTreeMap;
 use veilwatch_core::feature::Rows;
@@ -58,9 +58,10 @@ pub(super) fn fit(
     rows: &[usize],
     seed: u64,
 ) -> Result<Box<dyn Classifier>, LearnError> {
-    let Instance::Classifier(mut classifier) = registry.create(path, Settings::new(settings))? else {
+    let Instance::Classifier(classifier) = registry.create(path, Settings::new(settings))? else {
         return Err(LearnError::NoClassifier);
     };
+    let mut classifier = by_rarity(classifier, &data.terms);
     let rows: Vec<usize> = rows.iter().copied().filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
     let mut values = Vec::with_capacity(rows.len() * data.width);
     rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));

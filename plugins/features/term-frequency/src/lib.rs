@@ -3,14 +3,15 @@
 //! Terms are code points, lengths by class, and pieces of names, each of a group that the settings switch on. A term's
 //! weight is 1 + ln(count); its hash says the column and, where hashing is signed, whether it is added or taken away, so
 //! that terms that meet cancel out on average (Weinberger et al. 2009). A row has length 1. How rare a term is weighs
-//! nothing here: an extractor knows one flow at a time. What training learns of columns, a model keeps.
+//! nothing here: an extractor knows one flow at a time. Training learns it of columns with the unit `weight`, and a model
+//! keeps it. Behind the unit stands a number for seed, sign and groups, so that a model takes no other terms.
 
 mod terms;
 
 use smallvec::SmallVec;
 use terms::{Group, Terms};
 use veilwatch_core::declare_plugins;
-use veilwatch_core::feature::{Column, Evidence, FlowBatch, RowsMut};
+use veilwatch_core::feature::{Column, Evidence, FlowBatch, RowsMut, hash64};
 use veilwatch_core::plugin::{FeatureExtractor, PluginError, Settings, within};
 
 declare_plugins!(feature "term-frequency" "hashed term frequencies of what a flow says in the clear": TermFrequency);
@@ -39,6 +40,14 @@ impl Default for TermSettings {
     fn default() -> Self {
         let groups = Group::ALL.map(|(_, name, _)| name.to_owned()).to_vec();
         Self { width: 128, seed: 1, signed: true, groups }
+    }
+}
+
+impl TermSettings {
+    /// A number that stands for all that decides which term counts where.
+    fn stamp(&self) -> u64 {
+        let begin = hash64(self.seed, &[u8::from(self.signed)]);
+        self.groups.iter().fold(begin, |hash, group| hash64(hash, group.as_bytes()))
     }
 }
 
@@ -88,9 +97,10 @@ impl TermFrequency {
 
 impl FeatureExtractor for TermFrequency {
     fn columns(&self) -> Vec<Column> {
+        let unit = format!("weight {:08x}", self.settings.stamp() as u32);
         let column = |at: usize| {
             let words = format!("weight of the flow's terms with the hash {at}");
-            Column::new(format!("t{at}"), "weight", words, Evidence::ClientHello)
+            Column::new(format!("t{at}"), unit.clone(), words, Evidence::ClientHello)
         };
         (0..self.settings.width).map(column).collect()
     }

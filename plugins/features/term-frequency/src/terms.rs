@@ -24,7 +24,7 @@ impl Group {
     /// All of them, with the name in settings and what it stands for.
     pub(crate) const ALL: [(Self, &'static str, &'static str); 11] = [
         (Self::Ciphers, "ciphers", "cipher suites that the client offers, one by one and two in a row"),
-        (Self::Extensions, "extensions", "extensions of the ClientHello, without those that go with the name's length"),
+        (Self::Extensions, "extensions", "extensions of the ClientHello, without those that go with names"),
         (Self::Groups, "groups", "groups that the client offers"),
         (Self::Signatures, "signatures", "signature algorithms that the client offers"),
         (Self::Alpn, "alpn", "application protocols that the client offers"),
@@ -43,8 +43,9 @@ const MOST: usize = 1024;
 /// Bytes of one name whose pieces count.
 const NAME_BYTES: usize = 96;
 
-/// Extensions that come and go with the length of the server name: the name's own, and padding.
-const OF_LENGTH: [u16; 2] = [0, 21];
+/// Extensions that come and go with the server name or its length: the name's own, and padding. And ALPN, whose protocols
+/// are terms of their own.
+const OF_NAMES: [u16; 3] = [0, 16, 21];
 
 /// The terms of one flow, as they are gathered.
 #[derive(Debug)]
@@ -83,6 +84,12 @@ impl Terms {
     /// Each code, without GREASE.
     fn codes(&mut self, group: Group, kind: u8, codes: &[u16]) {
         codes.iter().filter(|code| !is_grease(**code)).for_each(|code| self.code(group, kind, *code));
+    }
+
+    /// Each extension that does not go with names.
+    fn extensions(&mut self, group: Group, kind: u8, extensions: &[u16]) {
+        let plain = extensions.iter().filter(|code| !is_grease(**code) && !OF_NAMES.contains(code));
+        plain.for_each(|code| self.code(group, kind, *code));
     }
 
     /// Each two neighbours, without GREASE.
@@ -134,8 +141,7 @@ impl Terms {
                 self.pairs(group, 1, hello.ciphers.iter().copied());
             }
             Group::Extensions => {
-                let plain = |code: &&u16| !is_grease(**code) && !OF_LENGTH.contains(*code);
-                hello.extensions.iter().filter(plain).for_each(|code| self.code(group, 0, *code));
+                self.extensions(group, 0, hello.extensions);
             }
             Group::Groups => self.codes(group, 0, hello.groups),
             Group::Signatures => self.codes(group, 0, hello.signature_algorithms),
@@ -157,7 +163,7 @@ impl Terms {
         self.code(Group::Server, 0, hello.selected_version);
         self.code(Group::Server, 1, hello.cipher);
         self.code(Group::Server, 2, hello.key_share);
-        self.codes(Group::Server, 3, hello.extensions);
+        self.extensions(Group::Server, 3, hello.extensions);
         self.add(Group::Server, 4, &[u8::from(hello.resumed), u8::from(hello.retry)]);
     }
 

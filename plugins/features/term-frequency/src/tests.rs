@@ -45,6 +45,14 @@ fn seed_sign_and_groups_count() {
     assert!((plain.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-5);
     assert!(plain.iter().any(|value| *value < 0.0));
     assert_ne!(plain, make("seed = 2"));
+    let unit = |settings: &str| {
+        let table = Table::new(&declarations()[0], settings, &FieldTable::new(), &[]).unwrap();
+        table.columns()[0].unit.to_string()
+    };
+    let units = ["", "seed = 2", "signed = false", "groups = [\"names\"]", "groups = [\"alpn\"]"].map(unit);
+    assert!(units.iter().all(|unit| unit.starts_with("weight ")));
+    assert_eq!(units.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+    assert_eq!(unit("width = 256"), units[0]);
     assert!(make("signed = false").iter().all(|value| *value >= 0.0));
     let ciphers = "groups = [\"ciphers\"]";
     assert_eq!(make(ciphers), row(ciphers, flow(&[1, 2, 3, 4, 5, 6, 7, 8], b"another.example")));
