@@ -80,9 +80,36 @@ const EXAMPLES: [&[u8]; 6] = [
     b"SomeOrganization",
 ];
 
-/// A value of an attribute, of a name as text: `C=US, O=Example`.
-fn attribute<'a>(name: &'a [u8], kind: &[u8]) -> Option<&'a [u8]> {
-    name.split(|byte| *byte == b',').find_map(|part| part.trim_ascii().strip_prefix(kind)?.strip_prefix(b"="))
+/// Which attributes a name has; of its text, `C=US, O=Example`.
+#[derive(Debug, Default, PartialEq)]
+struct Attributes<'a> {
+    country: bool,
+    place: bool,
+    unit: bool,
+    mail: bool,
+    organisation: Option<&'a [u8]>,
+    example: bool,
+}
+
+impl<'a> Attributes<'a> {
+    fn of(name: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        for part in name.split(|byte| *byte == b',') {
+            let part = part.trim_ascii_start();
+            let Some(equals) = part.iter().position(|byte| *byte == b'=') else { continue };
+            let (kind, value) = (&part[..equals], &part[equals + 1..]);
+            match kind {
+                b"C" => found.country = true,
+                b"ST" | b"L" => found.place = true,
+                b"O" => found.organisation = found.organisation.or(Some(value)),
+                b"OU" => found.unit = true,
+                b"emailAddress" | b"Email" => found.mail = true,
+                _ => continue,
+            }
+            found.example |= EXAMPLES.contains(&value);
+        }
+        found
+    }
 }
 
 impl Certificate {
@@ -148,20 +175,18 @@ impl Certificate {
     /// What subject and issuer have in them.
     fn names(certificate: &CertificateInfo<'_>, row: &mut RowWriter<'_>) {
         let CertificateInfo { subject, issuer, subject_cn, issuer_cn, san_first, .. } = *certificate;
-        let has = |name: &[u8], kinds: &[&[u8]]| kinds.iter().any(|kind| attribute(name, kind).is_some());
-        row.flag(has(subject, &[b"C"]));
-        row.flag(has(subject, &[b"ST", b"L"]));
-        let organisation = attribute(subject, b"O");
-        row.flag(organisation.is_some());
-        row.flag(has(subject, &[b"OU"]));
-        row.flag(has(subject, &[b"emailAddress", b"Email"]));
-        row.flag(has(issuer, &[b"C"]));
-        row.flag(has(issuer, &[b"ST", b"L"]));
-        let issuing = attribute(issuer, b"O");
-        row.flag(issuing.is_some());
-        row.flag(organisation.is_some() && organisation == issuing);
+        let [subject, issuer] = [subject, issuer].map(Attributes::of);
+        row.flag(subject.country);
+        row.flag(subject.place);
+        row.flag(subject.organisation.is_some());
+        row.flag(subject.unit);
+        row.flag(subject.mail);
+        row.flag(issuer.country);
+        row.flag(issuer.place);
+        row.flag(issuer.organisation.is_some());
+        row.flag(subject.organisation.is_some() && subject.organisation == issuer.organisation);
         row.flag(!subject_cn.is_empty() && subject_cn == issuer_cn);
-        row.flag(EXAMPLES.iter().any(|value| subject.windows(value.len()).any(|part| part == *value)));
+        row.flag(subject.example);
         row.flag(std::str::from_utf8(subject_cn).is_ok_and(|text| text.parse::<IpAddr>().is_ok()));
         row.flag(!subject_cn.is_empty() && subject_cn == san_first);
         row.put(subject_cn.iter().filter(|byte| **byte == b'-').count() as f64);
@@ -241,9 +266,11 @@ mod tests {
 
     #[test]
     fn attributes_are_those_of_the_name() {
-        assert_eq!(attribute(b"CN=O=x, O=y", b"O"), Some(&b"y"[..]));
-        assert_eq!(attribute(b"OU=x", b"O"), None);
-        assert_eq!(attribute(b"", b"C"), None);
+        let found = Attributes::of(b"CN=O=x, O=Acme Co,L=here,O=z");
+        let wanted = Attributes { place: true, organisation: Some(b"Acme Co"), example: true, ..Attributes::default() };
+        assert_eq!(found, wanted);
+        assert!(Attributes::of(b"OU=x, ,=,C").unit && !Attributes::of(b"OU=x, ,=,C").country);
+        assert_eq!(Attributes::of(b""), Attributes::default());
     }
 
     #[test]

@@ -115,15 +115,11 @@ fn histogram(bytes: &[u8]) -> SmallVec<[u16; 18]> {
     if bytes.is_empty() {
         return SmallVec::new();
     }
-    let mut counts = [0u16; 18];
-    let mut seen = [0u64; 4];
-    for byte in bytes {
-        counts[usize::from(byte >> 4)] += 1;
-        counts[16] += u16::from(*byte == 0);
-        seen[usize::from(byte >> 6)] |= 1 << (byte & 63);
-    }
-    counts[17] = seen.iter().map(|word| word.count_ones() as u16).sum();
-    SmallVec::from(counts)
+    let mut values = [0u16; 256];
+    bytes.iter().for_each(|byte| values[usize::from(*byte)] += 1);
+    let bins = values.chunks_exact(16).map(|bin| bin.iter().sum());
+    let distinct = values.iter().map(|count| u16::from(*count > 0)).sum();
+    bins.chain([values[0], distinct]).collect()
 }
 
 /// Where a handshake takes place.
