@@ -1,14 +1,19 @@
-//! What crosses flows: conversations, and the names that led to them.
+//! What crosses flows: conversations and their rhythm, hosts, and the names that led to services.
 //!
 //! One consumer feeds finished flows in their merged order; each flow gets a [`ConversationSnapshot`] of what was known
 //! of its conversation *before* it, so that a row never sees the future.
 
+mod beacon;
+mod hosts;
 mod names;
 
+pub use beacon::BeaconSnapshot;
+pub use hosts::{HostSnapshot, HostTracker};
 pub use names::{DnsSnapshot, NameLink, NameTracker};
 
 use crate::flow::{FlowRecord, Moments};
 use crate::record::{ClientHello, Value};
+use beacon::Ring;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
@@ -27,6 +32,8 @@ pub struct ConversationSnapshot {
     pub gap_variation: f64,
     /// Standard deviation of the originators' payload bytes over their mean, this flow included; NaN with one flow.
     pub sent_variation: f64,
+    /// The rhythm of the latest flows, this one included.
+    pub beacon: BeaconSnapshot,
 }
 
 /// From which host to which service: a name, or an address where there is none.
@@ -40,10 +47,10 @@ struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    fn of(flow: &'a FlowRecord) -> Self {
+    fn of(flow: &'a FlowRecord, by_name: bool) -> Self {
         // Over TCP alone: models have learnt conversations without QUIC among those of a name.
         let name = match flow.fields.get(ClientHello::SNI) {
-            Some(Value::Bytes(name)) if flow.protocol == 6 => name,
+            Some(Value::Bytes(name)) if flow.protocol == 6 && by_name => name,
             _ => &[],
         };
         let service = if name.is_empty() { flow.responder.address } else { [0; 16] };
@@ -76,13 +83,15 @@ impl Known {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Conversation {
     flows: u32,
     failed: u32,
     last_begin_ns: u64,
     gaps: Moments,
     sent: Moments,
+    /// From the second flow on: most conversations are one flow.
+    rhythm: Option<Box<Ring>>,
 }
 
 /// All conversations of a run, bounded: two generations, of which the older is forgotten when the younger is full.
@@ -92,6 +101,7 @@ pub struct ConversationTracker {
     old: HashTable<Known>,
     hasher: foldhash::fast::FixedState,
     limit: usize,
+    by_name: bool,
     forgotten: u64,
 }
 
@@ -100,7 +110,13 @@ impl ConversationTracker {
     /// tables against chosen keys and changes no result.
     pub fn new(limit: usize, seed: u64) -> Self {
         let hasher = foldhash::fast::FixedState::with_seed(seed);
-        Self { young: HashTable::new(), old: HashTable::new(), hasher, limit, forgotten: 0 }
+        Self { young: HashTable::new(), old: HashTable::new(), hasher, limit, by_name: true, forgotten: 0 }
+    }
+
+    /// The same, but a service is always an address and a port, whatever name was asked for there.
+    #[must_use]
+    pub fn by_address(self) -> Self {
+        Self { by_name: false, ..self }
     }
 
     /// Takes a finished flow in and writes its snapshot.
@@ -109,7 +125,7 @@ impl ConversationTracker {
             flow.conversation = Conversation::default().observe(flow);
             return;
         }
-        let key = Key::of(flow);
+        let key = Key::of(flow, self.by_name);
         let hash = self.hasher.hash_one(&key);
         if let Some(known) = self.young.find_mut(hash, |known| known.is(&key)) {
             flow.conversation = known.so_far.observe(flow);
@@ -135,10 +151,10 @@ impl ConversationTracker {
 
     /// Writes the snapshot that a flow would get if it ended as it is, and takes nothing in: for early records.
     pub fn peek(&self, flow: &mut FlowRecord) {
-        let key = Key::of(flow);
+        let key = Key::of(flow, self.by_name);
         let hash = self.hasher.hash_one(&key);
         let known = [&self.young, &self.old].into_iter().find_map(|known| known.find(hash, |known| known.is(&key)));
-        let mut so_far = known.map_or_else(Conversation::default, |known| known.so_far);
+        let mut so_far = known.map_or_else(Conversation::default, |known| known.so_far.clone());
         flow.conversation = so_far.observe(flow);
     }
 
@@ -155,6 +171,7 @@ impl Conversation {
         } else {
             let gap = flow.first_ns.abs_diff(self.last_begin_ns) as f64 / 1e9;
             self.gaps.add(gap);
+            self.rhythm.get_or_insert_default().add(gap, flow.stats[0].payload_bytes as f64);
             gap
         };
         let (earlier, failed) = (self.flows, self.failed);
@@ -170,6 +187,7 @@ impl Conversation {
             gap_mean: if self.gaps.count < 2 { f64::NAN } else { self.gaps.mean },
             gap_variation: variation(&self.gaps),
             sent_variation: variation(&self.sent),
+            beacon: self.rhythm.as_ref().map(|ring| ring.snapshot()).unwrap_or_default(),
         }
     }
 }
@@ -235,6 +253,39 @@ mod tests {
             assert_eq!((&early, &last), (&last, &other));
         }
         assert_eq!(tracker.forgotten(), untouched.forgotten());
+    }
+
+    #[test]
+    fn a_service_is_a_name_or_an_address() {
+        let named = |name: &[u8], address: u8| {
+            let mut flow = flow(1, 1, 5);
+            flow.protocol = 6;
+            flow.responder.address = [address; 16];
+            flow.fields.set(ClientHello::SNI, Value::Bytes(name));
+            flow
+        };
+        let mut flows = [named(b"a", 1), named(b"b", 1), named(b"a", 2)];
+        let mut by_name = ConversationTracker::new(10, 0);
+        flows.iter_mut().for_each(|flow| by_name.observe(flow));
+        assert_eq!(flows.each_ref().map(|flow| flow.conversation.earlier), [0, 0, 1]);
+        let mut by_address = ConversationTracker::new(10, 0).by_address();
+        flows.iter_mut().for_each(|flow| by_address.observe(flow));
+        assert_eq!(flows.each_ref().map(|flow| flow.conversation.earlier), [0, 1, 0]);
+    }
+
+    #[test]
+    fn the_rhythm_is_told_from_the_fourth_flow_on() {
+        let mut tracker = ConversationTracker::new(100, 0);
+        for at in 0..6 {
+            let mut early = flow(1, at * 60, 100);
+            tracker.peek(&mut early);
+            let mut flow = flow(1, at * 60, 100);
+            tracker.observe(&mut flow);
+            let seen = flow.conversation.beacon;
+            assert_eq!(seen.period.is_nan(), at < 3);
+            assert!(at < 3 || (seen.period, seen.jitter) == (60.0, 0.0));
+            assert_eq!(format!("{seen:?}"), format!("{:?}", early.conversation.beacon));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Unknown keys are errors that say where they stand and what was probably meant. `config/default.toml` is the pipeline
 //! in the box and holds every key with its default; tests hold the two equal.
 
+use crate::model::Model;
 use crate::source::InputLimits;
 use crate::tables::TableSettings;
 use serde::{Deserialize, Serialize};
@@ -14,14 +15,18 @@ use veilwatch_core::record::{ClientHello, Record};
 pub const EXAMPLE: &str = include_str!("../../config/default.toml");
 
 /// The pipelines in the box, by name.
-const IN_THE_BOX: [(&str, &str); 2] =
-    [("default", EXAMPLE), ("protocols", include_str!("../../config/protocols.toml"))];
+const IN_THE_BOX: [(&str, &str); 4] = [
+    ("default", EXAMPLE),
+    ("protocols", include_str!("../../config/protocols.toml")),
+    ("full", include_str!("../../config/full.toml")),
+    ("blind", include_str!("../../config/blind.toml")),
+];
 
 /// A pipeline as its file declares it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The model: `default` is in the box; anything else is a folder, relative to the file that names it.
+    /// The model: `default`, `full` and `blind` are in the box; anything else is a folder, relative to the file that names it.
     pub model: String,
     /// What is read, and bounds on it.
     pub input: InputLimits,
@@ -51,11 +56,15 @@ pub struct ContextLimits {
     pub names: u32,
     /// Hosts whose queries of DNS are counted.
     pub name_hosts: u32,
+    /// Hosts whose earlier flows are counted; 0 for none.
+    pub hosts: u32,
+    /// Whether a conversation is with a server name, where one was asked for; with `false` always with an address.
+    pub by_name: bool,
 }
 
 impl Default for ContextLimits {
     fn default() -> Self {
-        Self { conversations: 200_000, names: 0, name_hosts: 50_000 }
+        Self { conversations: 200_000, names: 0, name_hosts: 50_000, hosts: 0, by_name: true }
     }
 }
 
@@ -198,7 +207,9 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{path}: cannot be read ({error}); check the path, or take `default` or `protocols`, which are in the box")]
+    #[error(
+        "{path}: cannot be read ({error}); check the path, or take `default`, `protocols`, `full` or `blind`, which are in the box"
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -225,8 +236,8 @@ impl Config {
         Self::parse(EXAMPLE, "config/default.toml")
     }
 
-    /// Reads a file; paths in it become relative to its folder. Where there is none of that name, `default` and
-    /// `protocols` are the pipelines in the box.
+    /// Reads a file; paths in it become relative to its folder. Where there is none of that name, `default`, `protocols`,
+    /// `full` and `blind` are the pipelines in the box.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let in_the_box = IN_THE_BOX.iter().find(|(name, _)| path == Path::new(name)).filter(|_| !path.exists());
         if let Some((name, text)) = in_the_box {
@@ -247,7 +258,7 @@ impl Config {
         for tables in &mut config.tables.folders {
             *tables = folder.join(&*tables);
         }
-        if config.model != "default" {
+        if !Model::is_in_the_box(&config.model) {
             config.model = folder.join(&config.model).display().to_string();
         }
         Ok(config)
@@ -340,6 +351,7 @@ impl Config {
             ("conversations", u64::from(self.context.conversations), 0..=1 << 24),
             ("names", u64::from(self.context.names), 0..=1 << 24),
             ("name_hosts", u64::from(self.context.name_hosts), 1..=1 << 24),
+            ("hosts", u64::from(self.context.hosts), 0..=1 << 24),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),

@@ -66,6 +66,7 @@ fn limits_in_the_result_are_those_of_the_table() {
         fragments: FragmentCounters { joined: 1, unfinished: 1, dropped: 1, dropped_for_bytes: 1, conflicts: 1 },
         skipped: [1; 8],
         conversations_forgotten: 1,
+        hosts_forgotten: 1,
         names_forgotten: 1,
         name_hosts_forgotten: 1,
         not_written: 1,

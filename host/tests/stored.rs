@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 mod common;
-#[path = "stored/contract-1.1/src/plugins.rs"]
+#[path = "stored/contract-1.2/src/plugins.rs"]
 #[allow(unreachable_pub, missing_docs, reason = "it is a module of the library, too")]
-mod contract_1_1;
+mod contract_1_2;
 
 use common::example;
 use contract_1_1::earlier as contract_1_0;
+use contract_1_2::earlier as contract_1_1;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use veilwatch::config::Config;
@@ -30,7 +31,7 @@ struct Stored {
     source: fn() -> Vec<Declaration>,
 }
 
-const STORED: [Stored; 2] = [
+const STORED: [Stored; 3] = [
     Stored {
         contract: "1.0",
         sha256: "54d0db0f1d72d00719afdb10674735372f0d2aa2b92a3b112a2a26c251ed150a",
@@ -40,6 +41,11 @@ const STORED: [Stored; 2] = [
         contract: "1.1",
         sha256: "57c730b3ddc6ec506b56be7591d7a13688d5352d7ccc1fc7b1a333709671192e",
         source: contract_1_1::declarations,
+    },
+    Stored {
+        contract: "1.2",
+        sha256: "58bc4908083455a7a0b7cdce151cab9dfaf3eb54276b0224b4893149b5159f34",
+        source: contract_1_2::declarations,
     },
 ];
 
@@ -180,15 +186,16 @@ fn a_library_of_an_earlier_contract_gives_what_its_source_gives() {
             assert_eq!(inside.4, outside.4, "{contract}, {capture}: explanation");
             // And it is something.
             assert!(outside.3.rows.len() > 20 && outside.0.len() == 58, "{contract}, {capture}");
+            assert_eq!(outside.2.contains("\"stored.made\""), contract == "1.2", "{contract}, {capture}");
             assert!(outside.2.contains("\"stored.mean\"") && outside.2.contains("\"stored.pairs\""), "{capture}");
             let known: std::collections::BTreeSet<u64> = outside.3.scores.iter().copied().collect();
             assert!(known.len() > 10 && outside.3.scores.iter().all(|score| f64::from_bits(*score) < 0.0), "{capture}");
             let handed = outside.3.handed.iter().filter(|handed| **handed > 0).count();
-            assert_eq!(handed > 3, contract == "1.1", "{contract}, {capture}: {handed} flows were handed over");
+            assert_eq!(handed > 3, contract != "1.0", "{contract}, {capture}: {handed} flows were handed over");
         }
     }
     let drawn = STORED.map(|stored| tree(&registry(stored.source, None, Path::new(""))).nodes.len());
-    assert_eq!(drawn, [0, 2]);
+    assert_eq!(drawn, [0, 2, 2]);
 }
 
 /// The contract has a version of its own: that of the crate it was built with does not count.

@@ -10,7 +10,7 @@
 //! ```
 
 use crate::talk::Talk;
-use veilwatch_core::context::ConversationSnapshot;
+use veilwatch_core::context::{BeaconSnapshot, ConversationSnapshot, DnsSnapshot, HostSnapshot, NameLink};
 use veilwatch_core::feature::{Column, FlowBatch, RowsMut};
 use veilwatch_core::flow::{DirectionStats, FlowRecord, Moments, Templates};
 use veilwatch_core::plugin::{Declaration, FeatureExtractor, Instance, PluginError, Settings};
@@ -42,6 +42,8 @@ pub fn variety(size: usize, fields: &FieldTable) -> Vec<FlowRecord> {
                 _ => {}
             }
             flow.conversation = conversation(&mut chance);
+            flow.names = names(&mut chance);
+            flow.host = host(&mut chance);
             flow
         })
         .collect()
@@ -287,7 +289,29 @@ fn conversation(chance: &mut Chance) -> ConversationSnapshot {
         gap_mean: known(2, 300.0),
         gap_variation: known(2, chance.share()),
         sent_variation: known(1, chance.share()),
+        beacon: match earlier {
+            0..3 => BeaconSnapshot::default(),
+            _ => BeaconSnapshot::from_values(std::array::from_fn(|_| chance.share() as f32)),
+        },
     }
+}
+
+fn names(chance: &mut Chance) -> DnsSnapshot {
+    let names: [&[u8]; 6] = [b"www.example.com", b"a", b"", b"..", b"\xff\x00.x--9", &[b'q'; 253]];
+    let name = names[chance.below(6) as usize];
+    let link =
+        NameLink { name: name.into(), age: chance.share() * 1e4, ttl: u32::MAX, answers: chance.below(9) as u32 };
+    match chance.below(3) {
+        0 => DnsSnapshot::default(),
+        1 => DnsSnapshot { link: None, queries: u32::MAX, nxdomain_share: chance.share() },
+        _ => DnsSnapshot { link: Some(link), queries: 3, nxdomain_share: 0.0 },
+    }
+}
+
+fn host(chance: &mut Chance) -> HostSnapshot {
+    let earlier = [0, 1, 40, u32::MAX][chance.below(4) as usize];
+    let about = if earlier == 0 { 0.0 } else { chance.share() as f32 * 600.0 };
+    HostSnapshot { earlier, failed: earlier / 3, tls: earlier / 2, services: about, hellos: about, recent: about }
 }
 
 #[cfg(test)]

@@ -161,6 +161,12 @@ impl Talk {
         self
     }
 
+    /// Lets packet time pass until so many milliseconds after the talk began; nothing where it is later already.
+    pub fn until_ms(mut self, milliseconds: u64) -> Self {
+        self.now_ns = self.now_ns.max(BEGIN_NS.saturating_add(milliseconds.saturating_mul(1_000_000)));
+        self
+    }
+
     /// Cuts later payloads into packets of at most this many bytes; 0 leaves them whole.
     pub fn segments(mut self, bytes: usize) -> Self {
         self.segment = bytes;

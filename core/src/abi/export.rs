@@ -5,8 +5,8 @@ use super::types::{
     RawInstance, RawMade, RawManifest, RawOpenings, RawPiece, RawProgress, RawSinkMut, RawStream, RawTemplate,
     RawTemplate_TO, RawTreeMut, RawValue, number,
 };
-use crate::context::ConversationSnapshot;
-use crate::feature::{FlowBatch, FlowShape, FlowSource, Rows, RowsMut, SpltView};
+use crate::context::{ConversationSnapshot, HostSnapshot};
+use crate::feature::{FlowBatch, FlowShape, FlowSource, NamesView, Rows, RowsMut, SpltView};
 use crate::flow::{Direction, DirectionStats};
 use crate::plugin::dissect::{ByteRange, TreeSink};
 use crate::plugin::{
@@ -236,6 +236,13 @@ impl FlowSource for ImportedFlows<'_> {
     }
     fn conversation(&self, row: usize) -> ConversationSnapshot {
         number::conversation(|first, numbers| self.0.numbers(row, first, numbers.into()))
+    }
+    fn names(&self, row: usize) -> NamesView<'_> {
+        let name = self.0.name(row).as_slice();
+        number::names(name, |first, numbers| self.0.numbers(row, first, numbers.into()))
+    }
+    fn host(&self, row: usize) -> HostSnapshot {
+        number::host(|first, numbers| self.0.numbers(row, first, numbers.into()))
     }
 }
 

@@ -239,9 +239,7 @@ impl RawFlows for ExportedFlows<'_> {
         value.into()
     }
     fn number(&self, row: usize, code: u16) -> u64 {
-        let direction =
-            |index| self.flows.direction(row, if index == 0 { Direction::Forward } else { Direction::Backward });
-        number::get(code, direction, || self.flows.shape(row), || self.flows.conversation(row))
+        number::get(code, self.flows, row)
     }
     fn splt_sizes(&self, row: usize) -> RSlice<'_, i32> {
         self.flows.splt(row).sizes.into()
@@ -250,10 +248,10 @@ impl RawFlows for ExportedFlows<'_> {
         self.flows.splt(row).times_us.into()
     }
     fn numbers(&self, row: usize, first: u16, mut numbers: RSliceMut<'_, u64>) {
-        let direction =
-            |index| self.flows.direction(row, if index == 0 { Direction::Forward } else { Direction::Backward });
-        let (shape, conversation) = (|| self.flows.shape(row), || self.flows.conversation(row));
-        number::fill(first, numbers.as_mut_slice(), direction, shape, conversation);
+        number::fill(first, numbers.as_mut_slice(), self.flows, row);
+    }
+    fn name(&self, row: usize) -> RSlice<'_, u8> {
+        self.flows.names(row).name.into()
     }
 }
 

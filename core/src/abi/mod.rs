@@ -29,7 +29,7 @@ pub use abi_stable;
 /// The version of the contract, which is not that of the crate: it grows when the contract does, and only then.
 ///
 /// A program takes plugins of the same first number and of the same or a smaller second one. The third never counts.
-pub const CONTRACT: &str = "1.2.0";
+pub const CONTRACT: &str = "1.3.0";
 
 /// The symbol under which a library exports its root module, null-terminated for the loader.
 pub const ROOT_SYMBOL: &[u8] = b"veilwatch_plugin_root_v1\0";

@@ -1,6 +1,7 @@
 //! Each kind of plugin once through the boundary, without a library: what comes out is what goes in.
 
 use super::{export, import};
+use crate::context::{BeaconSnapshot, DnsSnapshot, HostSnapshot, NameLink};
 use crate::feature::{Column, Evidence, FlowBatch, Rows, RowsMut};
 use crate::flow::{Direction, FlowLimits, FlowRecord, FlowTable, Templates};
 use crate::packet::{Decoded, Tcp};
@@ -63,7 +64,7 @@ struct Extractor {
 
 impl FeatureExtractor for Extractor {
     fn columns(&self) -> Vec<Column> {
-        (0..12).map(|at| Column::new(format!("c{at}"), "count", "words", Evidence::Certificate)).collect()
+        (0..19).map(|at| Column::new(format!("c{at}"), "count", "words", Evidence::Certificate)).collect()
     }
     fn wire(&mut self, fields: &FieldTable) -> Result<(), PluginError> {
         self.share = fields.id("t.share");
@@ -74,6 +75,7 @@ impl FeatureExtractor for Extractor {
             let stats = flow.direction(Direction::Backward);
             let splt = flow.splt();
             let known = flow.conversation();
+            let (names, host) = (flow.names(), flow.host());
             let hello = flow.record::<ClientHello<'_>>().unwrap_or_default();
             let share = self.share.and_then(|id| flow.value(id));
             let mut row = rows.writer(at);
@@ -89,6 +91,13 @@ impl FeatureExtractor for Extractor {
             row.put(f64::from(known.earlier));
             row.put(hello.sni.len() as f64 + hello.ciphers.len() as f64);
             row.put(if let Some(Value::F64(share)) = share { share } else { -1.0 });
+            row.put(f64::from(known.beacon.period));
+            row.put(f64::from(known.beacon.confidence));
+            row.put(names.name.len() as f64 + names.age + f64::from(names.ttl));
+            row.put(f64::from(names.answers) * 100.0 + f64::from(names.queries));
+            row.put(names.nxdomain_share);
+            row.put(f64::from(host.earlier + 10 * host.failed + 100 * host.tls));
+            row.put(f64::from(host.services + 10.0 * host.hellos + 100.0 * host.recent));
         }
         Ok(())
     }
@@ -330,6 +339,10 @@ fn an_extractor_computes_the_same_from_across() {
     let (mut records, _) = flows(&wired(Box::<Template>::default(), &mut fields), b"hello");
     records[0].conversation.gap = 0.1 + 0.2;
     records[0].conversation.earlier = 7;
+    records[0].conversation.beacon = BeaconSnapshot { period: 6.5, confidence: 0.25, ..BeaconSnapshot::default() };
+    let link = NameLink { name: b"abc"[..].into(), age: 0.5, ttl: 300, answers: 2 };
+    records[0].names = DnsSnapshot { link: Some(link), queries: 9, nxdomain_share: 0.75 };
+    records[0].host = HostSnapshot { earlier: 5, failed: 4, tls: 3, services: 2.5, hellos: 1.5, recent: 0.5 };
     let picked: Vec<&FlowRecord> = records.iter().collect();
     let rows = |mut extractor: Box<dyn FeatureExtractor>| {
         extractor.wire(&fields).unwrap();
@@ -345,6 +358,8 @@ fn an_extractor_computes_the_same_from_across() {
     let foreign = rows(foreign);
     assert_eq!(direct, foreign);
     assert_eq!(f32::from_bits(direct.1[13]), 0.1, "the declared field is read");
+    let since_1_3: Vec<f32> = direct.1[14..21].iter().map(|bits| f32::from_bits(*bits)).collect();
+    assert_eq!(since_1_3, [6.5, 0.25, 303.5, 209.0, 0.75, 345.0, 67.5]);
 }
 
 #[test]

@@ -380,6 +380,10 @@ pub trait RawFlows {
             *number = self.number(row, code);
         }
     }
+    /// The name that led to the flow, empty where none did; since 1.3.
+    fn name(&self, _row: usize) -> RSlice<'_, u8> {
+        RSlice::EMPTY
+    }
 }
 
 /// A batch as it is borrowed for one call.
@@ -472,24 +476,26 @@ pub enum RawInstance {
 /// The codes of [`RawFlows::number`]: one place that both sides share.
 pub mod number {
     use super::{ConversationSnapshot, DirectionStats, FlowShape, Moments};
+    use crate::context::{BeaconSnapshot, HostSnapshot};
+    use crate::feature::{FlowSource, NamesView};
+    use crate::flow::Direction;
 
     /// First code of each group; forward and backward counts have the same order.
     const DIRECTION: [u16; 2] = [0, 64];
     const SHAPE: u16 = 128;
     const CONVERSATION: u16 = 160;
+    /// Since 1.3, as are the groups that follow.
+    const BEACON: u16 = CONVERSATION + 6;
+    const NAMES: u16 = 192;
+    const HOST: u16 = 208;
 
-    /// Reads a number by its code.
-    pub fn get(
-        code: u16,
-        direction: impl Fn(usize) -> DirectionStats,
-        shape: impl Fn() -> FlowShape,
-        conversation: impl Fn() -> ConversationSnapshot,
-    ) -> u64 {
+    /// Reads a number of one flow by its code.
+    pub fn get(code: u16, flows: &dyn FlowSource, row: usize) -> u64 {
         match code {
-            0..64 => of_direction(&direction(0), code - DIRECTION[0]),
-            64..128 => of_direction(&direction(1), code - DIRECTION[1]),
+            0..64 => of_direction(&flows.direction(row, Direction::Forward), code - DIRECTION[0]),
+            64..128 => of_direction(&flows.direction(row, Direction::Backward), code - DIRECTION[1]),
             128..160 => {
-                let shape = shape();
+                let shape = flows.shape(row);
                 match code - SHAPE {
                     0 => shape.first_ns,
                     1 => shape.duration_ns,
@@ -498,15 +504,27 @@ pub mod number {
                     _ => u64::MAX,
                 }
             }
-            160..192 => {
-                let known = conversation();
-                match code - CONVERSATION {
+            160..192 => of_conversation(&flows.conversation(row), code),
+            192..208 => {
+                let known = flows.names(row);
+                match code - NAMES {
+                    0 => known.age.to_bits(),
+                    1 => u64::from(known.ttl),
+                    2 => u64::from(known.answers),
+                    3 => u64::from(known.queries),
+                    4 => known.nxdomain_share.to_bits(),
+                    _ => u64::MAX,
+                }
+            }
+            208..224 => {
+                let known = flows.host(row);
+                match code - HOST {
                     0 => u64::from(known.earlier),
                     1 => u64::from(known.failed),
-                    2 => known.gap.to_bits(),
-                    3 => known.gap_mean.to_bits(),
-                    4 => known.gap_variation.to_bits(),
-                    5 => known.sent_variation.to_bits(),
+                    2 => u64::from(known.tls),
+                    3 => f64::from(known.services).to_bits(),
+                    4 => f64::from(known.hellos).to_bits(),
+                    5 => f64::from(known.recent).to_bits(),
                     _ => u64::MAX,
                 }
             }
@@ -514,18 +532,33 @@ pub mod number {
         }
     }
 
-    /// Reads the numbers from `first` on; the counts of a direction are looked up once.
-    pub fn fill(
-        first: u16,
-        numbers: &mut [u64],
-        direction: impl Fn(usize) -> DirectionStats,
-        shape: impl Fn() -> FlowShape,
-        conversation: impl Fn() -> ConversationSnapshot,
-    ) {
-        let known = [const { std::cell::OnceCell::new() }; 2];
-        let once = |index: usize| *known[index & 1].get_or_init(|| direction(index));
+    /// Reads the numbers from `first` on; what a group is read from is looked up once.
+    pub fn fill(first: u16, numbers: &mut [u64], flows: &dyn FlowSource, row: usize) {
+        let directions = [const { std::cell::OnceCell::new() }; 2];
+        let direction = |index: usize, direction| *directions[index].get_or_init(|| flows.direction(row, direction));
+        let conversation = std::cell::OnceCell::new();
         for (code, number) in (first..).zip(numbers) {
-            *number = get(code, once, &shape, &conversation);
+            *number = match code {
+                0..64 => of_direction(&direction(0, Direction::Forward), code - DIRECTION[0]),
+                64..128 => of_direction(&direction(1, Direction::Backward), code - DIRECTION[1]),
+                160..192 => of_conversation(conversation.get_or_init(|| flows.conversation(row)), code),
+                _ => get(code, flows, row),
+            };
+        }
+    }
+
+    fn of_conversation(known: &ConversationSnapshot, code: u16) -> u64 {
+        match code - CONVERSATION {
+            0 => u64::from(known.earlier),
+            1 => u64::from(known.failed),
+            2 => known.gap.to_bits(),
+            3 => known.gap_mean.to_bits(),
+            4 => known.gap_variation.to_bits(),
+            5 => known.sent_variation.to_bits(),
+            at => {
+                let value = known.beacon.values().get(usize::from(at - (BEACON - CONVERSATION))).copied();
+                value.map_or(u64::MAX, |value| f64::from(value).to_bits())
+            }
         }
     }
 
@@ -593,9 +626,10 @@ pub mod number {
         FlowShape { first_ns, duration_ns, responder_port: responder_port as u16, protocol: protocol as u8 }
     }
 
-    /// Builds the conversation's snapshot from its numbers.
+    /// Builds the conversation's snapshot from its numbers. A program of an earlier contract has none for the rhythm: what
+    /// it does not know reads as a NaN.
     pub fn conversation(fill: impl Fn(u16, &mut [u64])) -> ConversationSnapshot {
-        let mut numbers = [0; 6];
+        let mut numbers = [0; 6 + BeaconSnapshot::VALUES];
         fill(CONVERSATION, &mut numbers);
         let float = |at: usize| f64::from_bits(numbers[at]);
         ConversationSnapshot {
@@ -605,6 +639,37 @@ pub mod number {
             gap_mean: float(3),
             gap_variation: float(4),
             sent_variation: float(5),
+            beacon: BeaconSnapshot::from_values(std::array::from_fn(|at| float(6 + at) as f32)),
+        }
+    }
+
+    /// Builds what is known of names from its numbers.
+    pub fn names(name: &[u8], fill: impl Fn(u16, &mut [u64])) -> NamesView<'_> {
+        let mut numbers = [0; 5];
+        fill(NAMES, &mut numbers);
+        let [age, ttl, answers, queries, nxdomain_share] = numbers;
+        NamesView {
+            name,
+            age: f64::from_bits(age),
+            ttl: ttl as u32,
+            answers: answers as u32,
+            queries: queries as u32,
+            nxdomain_share: f64::from_bits(nxdomain_share),
+        }
+    }
+
+    /// Builds the host's snapshot from its numbers.
+    pub fn host(fill: impl Fn(u16, &mut [u64])) -> HostSnapshot {
+        let mut numbers = [0; 6];
+        fill(HOST, &mut numbers);
+        let float = |at: usize| f64::from_bits(numbers[at]) as f32;
+        HostSnapshot {
+            earlier: numbers[0] as u32,
+            failed: numbers[1] as u32,
+            tls: numbers[2] as u32,
+            services: float(3),
+            hellos: float(4),
+            recent: float(5),
         }
     }
 }

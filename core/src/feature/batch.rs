@@ -1,4 +1,4 @@
-use crate::context::ConversationSnapshot;
+use crate::context::{ConversationSnapshot, DnsSnapshot, HostSnapshot};
 use crate::flow::{Direction, DirectionStats, FlowRecord};
 use crate::record::{FieldId, FieldStore, FieldValue, Record, Value};
 
@@ -24,6 +24,47 @@ pub trait FlowSource {
     fn shape(&self, row: usize) -> FlowShape;
     /// What was known of the conversation when the flow ended.
     fn conversation(&self, row: usize) -> ConversationSnapshot;
+    /// What the originator had asked for when the flow began; nothing where names are not followed.
+    fn names(&self, _row: usize) -> NamesView<'_> {
+        NamesView::default()
+    }
+    /// What was known of the originator when the flow ended; nothing where hosts are not followed.
+    fn host(&self, _row: usize) -> HostSnapshot {
+        HostSnapshot::default()
+    }
+}
+
+/// What a flow's originator had asked for when the flow began, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NamesView<'a> {
+    /// The name that led it to this responder; empty where none did.
+    pub name: &'a [u8],
+    /// Seconds from the answer to the begin of the flow; NaN without one.
+    pub age: f64,
+    /// Time to live of the answer in seconds; 0 without one.
+    pub ttl: u32,
+    /// Addresses in the answer; 0 without one.
+    pub answers: u32,
+    /// Queries that it had sent before, as far as flows of DNS show them.
+    pub queries: u32,
+    /// Share of them that were told that there is no such name; NaN without queries.
+    pub nxdomain_share: f64,
+}
+
+impl Default for NamesView<'_> {
+    fn default() -> Self {
+        Self { name: &[], age: f64::NAN, ttl: 0, answers: 0, queries: 0, nxdomain_share: f64::NAN }
+    }
+}
+
+impl<'a> From<&'a DnsSnapshot> for NamesView<'a> {
+    fn from(known: &'a DnsSnapshot) -> Self {
+        let view = Self { queries: known.queries, nxdomain_share: known.nxdomain_share, ..Self::default() };
+        match &known.link {
+            Some(link) => Self { name: &link.name, age: link.age, ttl: link.ttl, answers: link.answers, ..view },
+            None => view,
+        }
+    }
 }
 
 /// The few facts of a flow that are neither counts nor fields.
@@ -124,6 +165,16 @@ impl<'a> FlowView<'a> {
         self.source.conversation(self.row)
     }
 
+    /// What the originator had asked for when the flow began.
+    pub fn names(&self) -> NamesView<'a> {
+        self.source.names(self.row)
+    }
+
+    /// What was known of the originator when the flow ended.
+    pub fn host(&self) -> HostSnapshot {
+        self.source.host(self.row)
+    }
+
     /// A field by its id.
     pub fn value(&self, id: FieldId) -> Option<Value<'a>> {
         self.source.value(self.row, id)
@@ -168,5 +219,11 @@ impl FlowSource for &[&FlowRecord] {
     }
     fn conversation(&self, row: usize) -> ConversationSnapshot {
         self.get(row).map(|flow| flow.conversation).unwrap_or_default()
+    }
+    fn names(&self, row: usize) -> NamesView<'_> {
+        self.get(row).map(|flow| NamesView::from(&flow.names)).unwrap_or_default()
+    }
+    fn host(&self, row: usize) -> HostSnapshot {
+        self.get(row).map(|flow| flow.host).unwrap_or_default()
     }
 }

@@ -18,7 +18,8 @@ pub(crate) struct Args {
     /// Captures and folders of captures; `-` is standard input.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
-    /// Pipeline to run instead of the default one: a file, or `protocols`, which reads every protocol in the box.
+    /// Pipeline to run instead of the default one: a file, or one in the box: `protocols`, which reads every protocol,
+    /// `full`, which knows most of each flow, `blind`, which sees no names and certificates.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Model to use instead of the configuration's: `default`, or a folder made by `veilwatch train`.

@@ -9,7 +9,7 @@ use super::{Pipeline, Progress, RunError, RunOptions};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
-use veilwatch_core::context::{ConversationTracker, NameTracker};
+use veilwatch_core::context::{ConversationTracker, HostTracker, NameTracker};
 use veilwatch_core::detect::Verdict;
 use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::record::{FieldId, Value};
@@ -64,6 +64,7 @@ pub(super) struct Consumer<'a> {
     sink: &'a mut dyn Sink,
     conversations: ConversationTracker,
     names: NameTracker,
+    hosts: HostTracker,
     /// Flows that have ended and early records, which might still be preceded by others.
     held: Vec<Held>,
     /// Records that are done with, for whoever has a use for their memory.
@@ -84,6 +85,7 @@ impl<'a> Consumer<'a> {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
         let limits = pipeline.limit_fields();
         let context = &pipeline.config().context;
+        let conversations = ConversationTracker::new(context.conversations as usize, seed);
         Self {
             limited: vec![0; limits.len()],
             limits,
@@ -91,7 +93,8 @@ impl<'a> Consumer<'a> {
             progress: options.progress,
             threads: options.workers,
             sink,
-            conversations: ConversationTracker::new(context.conversations as usize, seed),
+            conversations: if context.by_name { conversations } else { conversations.by_address() },
+            hosts: HostTracker::new(context.hosts as usize, seed),
             names: NameTracker::new(context.names as usize, context.name_hosts as usize, seed),
             held: Vec::new(),
             spent: Vec::new(),
@@ -190,6 +193,7 @@ impl<'a> Consumer<'a> {
                     self.health.aside().read(flow, record)?;
                     self.sink.ended(flow);
                     self.conversations.peek(flow);
+                    self.hosts.peek(flow);
                     self.summary.early += 1;
                     continue;
                 }
@@ -198,6 +202,7 @@ impl<'a> Consumer<'a> {
                 self.health.read(flow, record)?;
                 self.sink.ended(flow);
                 self.conversations.observe(flow);
+                self.hosts.observe(flow);
                 if let Some(template) = flow.template
                     && let Some(count) = self.recognised.get_mut(usize::from(template))
                 {
@@ -242,6 +247,7 @@ impl<'a> Consumer<'a> {
             fragments: packets.fragments,
             template_limits: self.limits.into_iter().map(|(_, name)| name).zip(self.limited).collect(),
             conversations_forgotten: self.conversations.forgotten(),
+            hosts_forgotten: self.hosts.forgotten(),
             names_forgotten: self.names.forgotten(),
             name_hosts_forgotten: self.names.hosts_forgotten(),
             damage: packets.damage,

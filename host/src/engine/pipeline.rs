@@ -4,7 +4,7 @@ use super::health::{Health, infinite};
 use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
 use crate::filter::{Filter, FilterError};
-use crate::model::{Card, Model, ModelError};
+use crate::model::{Card, Model, ModelError, by_rarity, term_columns};
 use crate::plugins::{
     Meter, OnOverdue, Origin, PluginReport, PluginState, Registry, RegistryError, Watchdog, finite, steady_columns,
 };
@@ -365,6 +365,10 @@ impl Pipeline {
             }
         }
         let schema = FeatureSchema::join(extractors.iter().map(|part| (part.id.as_str(), part.used_columns())))?;
+        let classifier = classifier.map(|slot| {
+            let terms = term_columns(schema.columns());
+            ClassifierSlot { plugin: by_rarity(slot.plugin, &terms), ..slot }
+        });
         // Of what folders brought, only what no entry uses needs a word of its own.
         from_folders.retain(|brought: &PluginReport| {
             brought.state() == PluginState::Disabled || reports.iter().all(|report| report.plugin != brought.plugin)

@@ -60,6 +60,8 @@ pub struct Summary {
     pub template_limits: Vec<(String, u64)>,
     /// Conversations forgotten because the limit was reached.
     pub conversations_forgotten: u64,
+    /// Hosts whose earlier flows were forgotten because the limit was reached.
+    pub hosts_forgotten: u64,
     /// Pairs of host and address whose name was forgotten because the limit was reached.
     pub names_forgotten: u64,
     /// Hosts whose queries of DNS were forgotten because the limit was reached.
@@ -213,6 +215,7 @@ impl Summary {
             ("context.conversations", self.conversations_forgotten),
             ("context.names", self.names_forgotten),
             ("context.name_hosts", self.name_hosts_forgotten),
+            ("context.hosts", self.hosts_forgotten),
             ("output.lines", self.not_written),
             ("output.table_pairs", self.pairs_not_counted),
             (FIELDS, counters.fields_dropped),

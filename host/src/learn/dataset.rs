@@ -7,12 +7,14 @@ use super::sources::{self, Origin};
 use super::{LearnError, Recipe, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
 use crate::hash::hex;
+use crate::model::term_columns;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use veilwatch_core::feature::FeatureSchema;
 use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::plugin::PluginError;
 use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, ServerHello, ja3, ja4};
@@ -22,6 +24,8 @@ use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, ServerHello, ja3
 pub struct Dataset {
     /// Columns of a row.
     pub width: usize,
+    /// Those of them that are term weights, which a model weighs by how rare they are.
+    pub terms: Vec<usize>,
     /// All rows, one after the other.
     pub values: Vec<f32>,
     /// What each row is.
@@ -153,6 +157,11 @@ pub struct Loading {
 }
 
 impl Dataset {
+    /// One without rows, for rows of these columns.
+    pub(super) fn of(schema: &FeatureSchema) -> Self {
+        Self { width: schema.width(), terms: term_columns(schema.columns()), ..Self::default() }
+    }
+
     /// One row's features.
     pub fn row(&self, at: usize) -> &[f32] {
         &self.values[at * self.width..(at + 1) * self.width]
@@ -232,7 +241,7 @@ pub fn load_from(
     options: &LoadOptions<'_>,
     loading: &Loading,
 ) -> Result<Dataset, LearnError> {
-    let mut whole = Dataset { width: pipeline.schema().width(), ..Dataset::default() };
+    let mut whole = Dataset::of(pipeline.schema());
     for origin in origins {
         whole.append(load_one(origin, pipeline, options, loading)?);
     }
@@ -277,7 +286,7 @@ fn load_one(
             });
         }
     });
-    let mut data = Dataset { width: pipeline.schema().width(), unreadable: found.unreadable, ..Dataset::default() };
+    let mut data = Dataset { unreadable: found.unreadable, ..Dataset::of(pipeline.schema()) };
     let mut hasher = Sha256::new();
     let mut pairs = BTreeMap::new();
     let twins = duplicates(&tables.captures);

@@ -121,7 +121,7 @@ pub fn read_table(path: &Path, pipeline: &Pipeline) -> Result<Dataset, LearnErro
         ));
     }
     let mut hashing = Hashing { inner: reader, hasher: Sha256::new() };
-    let mut data = Dataset { width: schema.width(), ..Dataset::default() };
+    let mut data = Dataset::of(schema);
     data.recipe.background_sha256 = word("background").to_owned();
     let mut places: BTreeMap<[String; 3], usize> = BTreeMap::new();
     let mut table = csv::Reader::from_reader(&mut hashing);

@@ -3,7 +3,7 @@
 use super::folds::Folds;
 use super::metrics::{Pair, Pairs, tail_threshold};
 use super::{Dataset, LearnError, Truth, search};
-use crate::model::Report;
+use crate::model::{Report, by_rarity};
 use crate::plugins::Registry;
 use std::collections::BTreeMap;
 use veilwatch_core::feature::Rows;
@@ -66,9 +66,10 @@ pub(super) fn fit_as(
     rows: &[usize],
     seed: u64,
 ) -> Result<Box<dyn Classifier>, LearnError> {
-    let Instance::Classifier(mut classifier) = registry.create(path, Settings::new(settings))? else {
+    let Instance::Classifier(classifier) = registry.create(path, Settings::new(settings))? else {
         return Err(LearnError::NoClassifier);
     };
+    let mut classifier = by_rarity(classifier, &data.terms);
     let (mut learnt, mut labels, mut factors) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         if let Some((label, factor)) = data.lesson(*row) {

@@ -4,7 +4,9 @@
 //! against the card, and the pipeline checks the schema's.
 
 mod card;
+mod rarity;
 mod store;
 
 pub use card::{Card, ColumnProfile, Figure, Report, Training};
+pub(crate) use rarity::{by_rarity, term_columns};
 pub use store::{Model, ModelError};

@@ -91,18 +91,32 @@ pub enum ModelError {
 const CARD_LIMIT: u64 = 16 << 20;
 const WEIGHTS_LIMIT: u64 = 256 << 20;
 
+/// The models in the box, by name: card and weights.
+const IN_THE_BOX: [(&str, &[u8], &[u8]); 3] = [
+    (
+        "default",
+        include_bytes!("../../../models/default/card.json"),
+        include_bytes!("../../../models/default/weights.bin"),
+    ),
+    ("full", include_bytes!("../../../models/full/card.json"), include_bytes!("../../../models/full/weights.bin")),
+    ("blind", include_bytes!("../../../models/blind/card.json"), include_bytes!("../../../models/blind/weights.bin")),
+];
+
 impl Model {
-    /// The model in the box.
-    pub fn builtin() -> Result<Self, ModelError> {
-        let card = include_bytes!("../../../models/default/card.json");
-        let weights = include_bytes!("../../../models/default/weights.bin");
-        Self::from_parts("default", card, weights.to_vec())
+    /// Whether a name is that of a model in the box.
+    pub fn is_in_the_box(name: &str) -> bool {
+        IN_THE_BOX.iter().any(|(known, ..)| *known == name)
     }
 
-    /// `default`, or a folder.
+    /// The default model.
+    pub fn builtin() -> Result<Self, ModelError> {
+        Self::open("default")
+    }
+
+    /// One in the box by its name, or a folder.
     pub fn open(name: &str) -> Result<Self, ModelError> {
-        if name == "default" {
-            return Self::builtin();
+        if let Some((_, card, weights)) = IN_THE_BOX.iter().find(|(known, ..)| *known == name) {
+            return Self::from_parts(name, card, weights.to_vec());
         }
         let folder = Path::new(name);
         let card = read(&folder.join("card.json"), CARD_LIMIT)?;

@@ -6,6 +6,7 @@ use super::{LINE_BYTES, analyse, cut, inspect, sandbox};
 use crate::config::Config;
 use crate::engine::{Pipeline, Sink, Summary};
 use crate::filter::Filter;
+use crate::model::Model;
 use crate::source::{Source, SourceError};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -132,7 +133,7 @@ fn needs<'a>(order: &'a Order, config: &'a Config) -> sandbox::Needs<'a> {
     if analyses {
         folders.clone_from(&config.plugins.folders);
         libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
-        if config.model != "default" {
+        if !Model::is_in_the_box(&config.model) {
             read.push(PathBuf::from(&config.model));
         }
     }

@@ -54,7 +54,7 @@ const CAUTION: &str = "; imported packet tables: conversations in five groups of
 /// Reads a benign and a malicious table.
 pub fn import(good: &Path, bad: &Path) -> Result<Imported, LearnError> {
     let schema = schema()?;
-    let mut data = Dataset { width: schema.width(), caution: CAUTION, ..Dataset::default() };
+    let mut data = Dataset { caution: CAUTION, ..Dataset::of(&schema) };
     let mut counts = [ImportCounts::default(); 2];
     let mut hasher = Sha256::new();
     for ((path, truth), counts) in [(good, Truth::Benign), (bad, Truth::Malicious)].into_iter().zip(&mut counts) {

@@ -18,7 +18,7 @@ declare_plugins!(feature "tls-handshake" "ClientHello and ServerHello as numbers
 #[derive(Debug)]
 pub struct TlsHandshake;
 
-const CLIENT: [(&str, &str, &str); 30] = [
+const CLIENT: [(&str, &str, &str); 46] = [
     ("client_record_version", "code", "version of the record that carries the ClientHello"),
     ("client_version", "code", "version in the ClientHello"),
     ("client_best_version", "code", "highest version the client offers"),
@@ -49,9 +49,25 @@ const CLIENT: [(&str, &str, &str); 30] = [
     ("client_sorted_ciphers", "flag", "the cipher suites are in numeric order"),
     ("client_sorted_extensions", "flag", "the extensions are in numeric order"),
     ("client_hellos", "count", "ClientHellos sent"),
+    ("client_first_secret", "count", "place of the first forward-secret cipher suite offered"),
+    ("client_first_weak", "count", "place of the first weak cipher suite offered"),
+    ("client_first_authenticated", "count", "place of the first authenticated cipher suite offered"),
+    ("client_first_13", "count", "place of the first cipher suite of TLS 1.3 offered"),
+    ("client_authenticated_share", "ratio", "share of authenticated cipher suites offered"),
+    ("client_cipher_1", "code", "cipher suite preferred most"),
+    ("client_cipher_2", "code", "second cipher suite offered"),
+    ("client_cipher_last", "code", "last cipher suite offered"),
+    ("client_extension_1", "code", "first extension of the ClientHello"),
+    ("client_extension_2", "code", "second extension of the ClientHello"),
+    ("client_extension_last", "code", "last extension of the ClientHello"),
+    ("client_group_1", "code", "group preferred most"),
+    ("client_signature_1", "code", "signature algorithm preferred most"),
+    ("client_cipher_descents", "ratio", "share of cipher suites that stand before one of a smaller number"),
+    ("client_extension_descents", "ratio", "share of extensions that stand before one of a smaller number"),
+    ("client_padding", "bytes", "length of the ClientHello's padding"),
 ];
 
-const SERVER: [(&str, &str, &str); 16] = [
+const SERVER: [(&str, &str, &str); 19] = [
     ("server_present", "flag", "the server answers with a ServerHello"),
     ("server_version", "code", "version agreed on"),
     ("server_cipher_place", "count", "place of the chosen cipher suite in the client's list"),
@@ -68,6 +84,9 @@ const SERVER: [(&str, &str, &str); 16] = [
     ("server_ticket", "flag", "the server will send a session ticket"),
     ("server_renegotiation", "flag", "the server knows secure renegotiation"),
     ("server_key_group", "code", "group of the server's key share"),
+    ("server_cipher", "code", "cipher suite chosen"),
+    ("server_extension_1", "code", "first extension of the ServerHello"),
+    ("server_extension_last", "code", "last extension of the ServerHello"),
 ];
 
 impl TlsHandshake {
@@ -121,10 +140,42 @@ fn client(hello: &ClientHello<'_>, row: &mut RowWriter<'_>) {
     row.flag(ciphers.is_sorted());
     row.flag(extensions.is_sorted());
     row.put(f64::from(hello.count));
+    order(&suites, &extensions, row);
+    row.maybe(groups.first().map(|code| f64::from(*code)));
+    row.maybe(hello.signature_algorithms.iter().find(|code| !is_grease(**code)).map(|code| f64::from(*code)));
+    row.maybe(descents(&suites));
+    row.maybe(descents(&extensions));
+    let padding = hello.extensions.iter().zip(hello.extension_lens).find(|(kind, _)| **kind == PADDING);
+    row.maybe(padding.map(|(_, length)| f64::from(*length)));
     flags(&CIPHERS, &ciphers, row);
     flags(&EXTENSIONS, &extensions, row);
     flags(&GROUPS, &groups, row);
     flags(&SIGNATURES, hello.signature_algorithms, row);
+}
+
+/// RFC 7685.
+const PADDING: u16 = 21;
+
+/// In which order the client has its suites and extensions; places count from 0.
+fn order(suites: &[u16], extensions: &[u16], row: &mut RowWriter<'_>) {
+    let place = |test: &dyn Fn(u16) -> bool| suites.iter().position(|suite| test(*suite)).map(|at| at as f64);
+    row.maybe(place(&forward_secret));
+    row.maybe(place(&weak));
+    row.maybe(place(&code_points::authenticated));
+    row.maybe(place(&|suite| suite >> 8 == 0x13));
+    let authenticated = suites.iter().filter(|suite| code_points::authenticated(**suite)).count();
+    row.maybe(ratio(authenticated as f64, suites.len() as f64));
+    for list in [suites, extensions] {
+        for code in [list.first(), list.get(1), list.last()] {
+            row.maybe(code.map(|code| f64::from(*code)));
+        }
+    }
+}
+
+/// Share of neighbours of which the first is larger; `None` with fewer than two.
+fn descents(list: &[u16]) -> Option<f64> {
+    let down = list.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    ratio(down as f64, list.len().saturating_sub(1) as f64)
 }
 
 /// One flag for each known code point, which stand in order: whether the client has it.
@@ -156,6 +207,9 @@ fn server(hello: &ServerHello<'_>, client: Option<&ClientHello<'_>>, row: &mut R
     row.flag(hello.extensions.contains(&35));
     row.flag(hello.extensions.contains(&0xff01));
     row.maybe((hello.key_share > 0).then(|| f64::from(hello.key_share)));
+    row.put(f64::from(hello.cipher));
+    row.maybe(hello.extensions.first().map(|code| f64::from(*code)));
+    row.maybe(hello.extensions.last().map(|code| f64::from(*code)));
 }
 
 impl FeatureExtractor for TlsHandshake {
@@ -193,5 +247,59 @@ impl FeatureExtractor for TlsHandshake {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use veilwatch_core::flow::Templates;
+    use veilwatch_core::record::{FieldTable, Value};
+    use veilwatch_testkit::conformance::assert_conforms;
+    use veilwatch_testkit::flows::{Table, write};
+    use veilwatch_testkit::talk::Talk;
+
+    #[test]
+    fn order_by_hand() {
+        let fields = FieldTable::new();
+        let mut flow = Talk::tcp().open().forward(b"x").flow(&Templates::default());
+        let values = [
+            ("tls.client.record_version", Value::U64(0x301)),
+            // GREASE; RSA with AES, RC4, ECDHE with AES-GCM, the renegotiation signal.
+            ("tls.client.ciphers", Value::U16List(&[0x0a0a, 0x002f, 0x0005, 0xc02f, 0x00ff])),
+            ("tls.client.extensions", Value::U16List(&[0x1a1a, 23, 0, 21])),
+            ("tls.client.extension_lens", Value::U16List(&[0, 0, 14, 180])),
+            ("tls.client.groups", Value::U16List(&[0x2a2a, 29, 23])),
+            ("tls.client.signature_algorithms", Value::U16List(&[0x0403])),
+            ("tls.server.record_version", Value::U64(0x303)),
+            ("tls.server.cipher", Value::U64(0xc02f)),
+            ("tls.server.extensions", Value::U16List(&[0xff01, 23])),
+        ];
+        write(&mut flow, &fields, &values).unwrap();
+        let bare = Talk::tcp().open().forward(b"x").flow(&Templates::default());
+        let table = Table::new(&declarations()[0], "", &fields, &[flow, bare]).unwrap();
+        let get = |name: &str| table.get(0, name).unwrap();
+        assert_eq!(
+            ["client_first_secret", "client_first_weak", "client_first_authenticated"].map(get),
+            [2.0, 1.0, 2.0]
+        );
+        assert!(get("client_first_13").is_nan());
+        assert_eq!(["client_cipher_1", "client_cipher_2", "client_cipher_last"].map(get), [47.0, 5.0, 49_199.0]);
+        assert_eq!(["client_extension_1", "client_extension_2", "client_extension_last"].map(get), [23.0, 0.0, 21.0]);
+        assert_eq!(["client_group_1", "client_signature_1", "client_padding"].map(get), [29.0, 1027.0, 180.0]);
+        assert_eq!(["client_cipher_descents", "client_extension_descents"].map(get), [0.5, 0.5]);
+        assert_eq!(
+            ["server_cipher", "server_extension_1", "server_extension_last"].map(get),
+            [49_199.0, 65_281.0, 23.0]
+        );
+        assert_eq!(
+            (table.get(1, "server_present"), table.get(1, "client_cipher_1").unwrap().is_nan()),
+            (Some(0.0), true)
+        );
+    }
+
+    #[test]
+    fn it_conforms() {
+        assert_conforms(declarations());
     }
 }

@@ -23,12 +23,14 @@ pub(crate) enum Fact {
     ClientNotAfter,
     ServerPrint,
     CertificatePrint,
+    ClientBytes,
+    ServerBytes,
 }
 
 impl Fact {
     /// All of them, in the order of their fields, with name, kind and words.
-    const ALL: [(Self, &'static str, FieldKind, &'static str); 18] = {
-        use FieldKind::{Bytes, U64};
+    const ALL: [(Self, &'static str, FieldKind, &'static str); 20] = {
+        use FieldKind::{Bytes, U16List, U64};
         [
             (
                 Self::Resumed,
@@ -73,6 +75,8 @@ impl Fact {
                 Bytes,
                 "fingerprint `vwc1` of the server's certificate, if asked for",
             ),
+            (Self::ClientBytes, "tls.bytes.client", U16List, "histogram of the client's first bytes, if asked for"),
+            (Self::ServerBytes, "tls.bytes.server", U16List, "histogram of the server's first bytes, if asked for"),
         ]
     };
 }
@@ -108,6 +112,13 @@ impl<'a> Facts<'a> {
     pub(crate) fn bytes(&mut self, fact: Fact, bytes: &'a [u8]) {
         if !bytes.is_empty() {
             self.0[fact as usize] = Some(Value::Bytes(bytes));
+        }
+    }
+
+    /// Tells a list unless it is empty.
+    pub(crate) fn list(&mut self, fact: Fact, list: &'a [u16]) {
+        if !list.is_empty() {
+            self.0[fact as usize] = Some(Value::U16List(list));
         }
     }
 

@@ -94,6 +94,8 @@ pub(crate) fn old_hello(bytes: &[u8]) -> Option<Option<usize>> {
 /// One direction, walked as far as it could be.
 #[derive(Debug, Default)]
 pub(crate) struct Walk<'a> {
+    /// The first bytes, as many as are counted.
+    pub(crate) begin: &'a [u8],
     /// Lengths of the first records.
     pub(crate) lengths: SmallVec<[u16; 32]>,
     /// Their content types.
@@ -129,6 +131,7 @@ impl<'a> Walk<'a> {
     /// the ChangeCipherSpec that middleboxes are shown (RFC 8446 appendix D.4).
     pub(crate) fn new(bytes: &'a [u8], ended: bool, framed: Option<Framed>, retried: bool, limits: &Limits) -> Self {
         let mut walk = Self { handshake: Handshake::new(limits.handshake_bytes), ..Self::default() };
+        walk.begin = bytes.get(..limits.histogram_bytes).unwrap_or(bytes);
         let mut at = walk.skip_old_hello(bytes, limits);
         let mut clear = true;
         let mut records = 0;

@@ -8,6 +8,7 @@ use crate::records::{CERTIFICATE, CERTIFICATE_REQUEST, CERTIFICATE_STATUS, CLIEN
 use crate::server::{Resumed, Server, is_retry};
 use crate::{resolver, tor};
 use serde::Deserialize;
+use smallvec::SmallVec;
 use veilwatch_core::flow::Direction;
 use veilwatch_core::plugin::dissect::TreeSink;
 use veilwatch_core::plugin::{
@@ -38,6 +39,8 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Whether fingerprints of server and certificate are written.
     pub fingerprints: bool,
+    /// Bytes at the begin of each direction that are counted by their values; 0 for none.
+    pub histogram_bytes: usize,
 }
 
 impl Default for Limits {
@@ -51,6 +54,7 @@ impl Default for Limits {
             sni_bytes: 255,
             name_bytes: 512,
             fingerprints: false,
+            histogram_bytes: 0,
         }
     }
 }
@@ -69,7 +73,7 @@ pub struct Tls {
 }
 
 /// The settings that bound what is read. `record_lengths` is none of them, for it says how many are looked at, nor is
-/// `fingerprints`.
+/// `fingerprints` or `histogram_bytes`.
 const BOUNDS: [&str; 6] =
     ["client_hello_bytes", "handshake_bytes", "handshake_records", "certificates", "sni_bytes", "name_bytes"];
 
@@ -85,6 +89,7 @@ impl Tls {
             ("record_lengths", limits.record_lengths, 0, 1024),
             ("sni_bytes", limits.sni_bytes, 1, 4096),
             ("name_bytes", limits.name_bytes, 1, 4096),
+            ("histogram_bytes", limits.histogram_bytes, 0, 4096),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(PluginError::settings(format!("`{name}` is {value}; give {least} to {most}")));
@@ -102,6 +107,19 @@ impl Tls {
             &self.limits,
         )
     }
+}
+
+/// How often each value of the high four bits stands in some bytes, then how many of them are zero, then how many
+/// different ones there are; nothing of nothing.
+fn histogram(bytes: &[u8]) -> SmallVec<[u16; 18]> {
+    if bytes.is_empty() {
+        return SmallVec::new();
+    }
+    let mut values = [0u16; 256];
+    bytes.iter().for_each(|byte| values[usize::from(*byte)] += 1);
+    let bins = values.chunks_exact(16).map(|bin| bin.iter().sum());
+    let distinct = values.iter().map(|count| u16::from(*count > 0)).sum();
+    bins.chain([values[0], distinct]).collect()
 }
 
 /// Where a handshake takes place.
@@ -326,6 +344,9 @@ impl Tls {
             facts.number(Fact::ClientNotBefore, info.not_before);
             facts.number(Fact::ClientNotAfter, info.not_after);
         }
+        let [ours, theirs] = [client, server].map(|walk| histogram(walk.begin));
+        facts.list(Fact::ClientBytes, &ours);
+        facts.list(Fact::ServerBytes, &theirs);
         facts.write(self.ids.get(BOUNDS.len()..).unwrap_or_default(), out);
     }
 
@@ -417,6 +438,13 @@ impl Tls {
 mod tests {
     use super::*;
     use crate::records::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
+
+    #[test]
+    fn bytes_are_counted_by_hand() {
+        assert!(histogram(b"").is_empty());
+        let counts = histogram(b"\x00\x00\x01\x16ab\xff");
+        assert_eq!(&counts[..], [3, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 6]);
+    }
     use crate::server::RETRY;
     use crate::testing::{
         SESSION, certificate, certificate_message, client_extensions, client_hello, client_hello_with, declared,
@@ -777,7 +805,7 @@ mod tests {
         let written = entry["settings"].as_table().unwrap();
         let read: Limits = written.clone().try_into().unwrap();
         assert_eq!(read, Limits::default());
-        let keys = 8;
+        let keys = 9;
         assert_eq!(written.len(), keys, "a setting is missing in config/default.toml");
     }
 }
