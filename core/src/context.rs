@@ -1,11 +1,13 @@
-//! What crosses flows: conversations, and the names that led to them.
+//! What crosses flows: conversations, the names that led to them, and what a host tries elsewhere.
 //!
 //! One consumer feeds finished flows in their merged order; each flow gets a [`ConversationSnapshot`] of what was known
 //! of its conversation *before* it, so that a row never sees the future.
 
 mod names;
+mod spread;
 
 pub use names::{DnsSnapshot, NameLink, NameTracker};
+pub use spread::{SPREAD_KEPT, SpreadSnapshot, SpreadTracker};
 
 use crate::flow::{FlowRecord, Moments};
 use crate::record::{ClientHello, Value};

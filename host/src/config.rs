@@ -7,6 +7,7 @@ use crate::source::InputLimits;
 use crate::tables::TableSettings;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use veilwatch_core::context::SPREAD_KEPT;
 use veilwatch_core::flow::{FlowLimits, FlowRecord};
 use veilwatch_core::record::{ClientHello, Record};
 
@@ -51,11 +52,24 @@ pub struct ContextLimits {
     pub names: u32,
     /// Hosts whose queries of DNS are counted.
     pub name_hosts: u32,
+    /// Pairs of a host and a service through which malware spreads, of which it is known what was tried; 0 for none.
+    pub spread_hosts: u32,
+    /// Addresses that a host tries at such a service from which on it spreads.
+    pub spread_targets: u32,
+    /// Seconds in which it must have tried them.
+    pub spread_seconds: u32,
 }
 
 impl Default for ContextLimits {
     fn default() -> Self {
-        Self { conversations: 200_000, names: 0, name_hosts: 50_000 }
+        Self {
+            conversations: 200_000,
+            names: 0,
+            name_hosts: 50_000,
+            spread_hosts: 10_000,
+            spread_targets: 10,
+            spread_seconds: 300,
+        }
     }
 }
 
@@ -340,6 +354,9 @@ impl Config {
             ("conversations", u64::from(self.context.conversations), 0..=1 << 24),
             ("names", u64::from(self.context.names), 0..=1 << 24),
             ("name_hosts", u64::from(self.context.name_hosts), 1..=1 << 24),
+            ("spread_hosts", u64::from(self.context.spread_hosts), 0..=1 << 20),
+            ("spread_targets", u64::from(self.context.spread_targets), 2..=SPREAD_KEPT as u64),
+            ("spread_seconds", u64::from(self.context.spread_seconds), 1..=86_400),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),

@@ -141,7 +141,7 @@ impl NameTracker {
 
 /// A bounded map: two generations, of which the older is forgotten when the younger is full.
 #[derive(Debug)]
-struct Generations<K, V> {
+pub(super) struct Generations<K, V> {
     young: HashMap<K, V, FixedState>,
     old: HashMap<K, V, FixedState>,
     limit: usize,
@@ -149,17 +149,33 @@ struct Generations<K, V> {
 }
 
 impl<K: Eq + Hash + Copy, V> Generations<K, V> {
-    fn new(limit: usize, hasher: FixedState) -> Self {
+    pub(super) fn new(limit: usize, hasher: FixedState) -> Self {
         let [young, old] = [hasher.clone(), hasher].map(HashMap::with_hasher);
         Self { young, old, limit, forgotten: 0 }
     }
 
-    fn get(&self, key: &K) -> Option<&V> {
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
+    /// Takes a key's value out, for whoever puts another one back.
+    pub(super) fn take(&mut self, key: &K) -> Option<V> {
+        self.young.remove(key).or_else(|| self.old.remove(key))
+    }
+
+    /// Keys that were forgotten.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Keys that are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
     /// Gives a key a value; from here on it is one of the younger generation.
-    fn put(&mut self, key: K, value: V) {
+    pub(super) fn put(&mut self, key: K, value: V) {
         if let Some(known) = self.young.get_mut(&key) {
             *known = value;
             return;

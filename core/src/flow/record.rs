@@ -1,5 +1,5 @@
 use super::{Beginning, DirectionStats, Endpoint, Splt};
-use crate::context::{ConversationSnapshot, DnsSnapshot};
+use crate::context::{ConversationSnapshot, DnsSnapshot, SpreadSnapshot};
 use crate::feature::FlowShape;
 use crate::plugin::PluginError;
 use crate::record::{FieldId, FieldStore, Mark};
@@ -143,6 +143,8 @@ pub struct FlowRecord {
     pub conversation: ConversationSnapshot,
     /// What its originator had asked for before.
     pub names: DnsSnapshot,
+    /// What its originator tried elsewhere.
+    pub spread: SpreadSnapshot,
 }
 
 impl FlowRecord {
@@ -172,6 +174,7 @@ impl FlowRecord {
             sights: None,
             conversation: ConversationSnapshot::default(),
             names: DnsSnapshot::default(),
+            spread: SpreadSnapshot::default(),
         }
     }
 

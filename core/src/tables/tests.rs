@@ -26,6 +26,7 @@ fn warning(id: &str, severity: Severity) -> Warning {
         severity,
         words: "why".into(),
         look: "what".into(),
+        category: None,
         transport: None,
         ports: Vec::new(),
         names: Vec::new(),
