@@ -1,4 +1,4 @@
-use super::{Facts, Signature, Transport};
+use super::{Asked, Facts, Signature, Transport};
 use crate::detect::Category;
 use std::fmt;
 use std::sync::Arc;
@@ -235,14 +235,20 @@ pub struct Purpose {
     pub ports: Vec<PortRange>,
     /// Names of hosts.
     pub names: Vec<NamePattern>,
+    /// How the programs that ask for these call themselves in HTTP: the beginning of it.
+    pub agents: Vec<Box<str>>,
     /// Where it was written.
     pub place: Place,
 }
 
 impl Purpose {
-    /// Whether transport and port are as it asks.
-    pub(super) fn fits_around(&self, transport: Transport, port: u16) -> bool {
-        self.transport.is_none_or(|its| its == transport)
-            && (self.ports.is_empty() || self.ports.iter().any(|range| range.holds(port)))
+    /// Whether transport, port and program are as it asks.
+    pub(super) fn fits_around(&self, asked: &Asked<'_>) -> bool {
+        let begins = |agent: &str| {
+            asked.agent.get(..agent.len()).is_some_and(|start| start.eq_ignore_ascii_case(agent.as_bytes()))
+        };
+        self.transport.is_none_or(|its| its == asked.transport)
+            && (self.ports.is_empty() || self.ports.iter().any(|range| range.holds(asked.port)))
+            && (self.agents.is_empty() || self.agents.iter().any(|agent| begins(agent)))
     }
 }

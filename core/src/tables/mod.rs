@@ -119,6 +119,19 @@ pub struct Facts<'a> {
     pub bytes: &'a [u8],
 }
 
+/// A server that PURPOSE may know.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// What carries the flow.
+    pub transport: Transport,
+    /// The responder's port.
+    pub port: u16,
+    /// A host's name, empty where there is none.
+    pub name: &'a [u8],
+    /// How the program that asks for it calls itself in HTTP, empty where it does not.
+    pub agent: &'a [u8],
+}
+
 /// All tables, merged and ready to be asked.
 #[derive(Debug, Default)]
 pub struct Tables {
@@ -205,8 +218,8 @@ impl Tables {
     }
 
     /// What PURPOSE says of a server with this name: the entry that names most of it.
-    pub fn purpose_of_name(&self, name: &[u8], transport: Transport, port: u16) -> Option<&Purpose> {
-        self.purpose.of_name(name, transport, port)
+    pub fn purpose_of_name(&self, asked: &Asked<'_>) -> Option<&Purpose> {
+        self.purpose.of_name(asked)
     }
 
     /// What PURPOSE says of a port alone, with the entry's place among [`purposes`](Self::purposes).

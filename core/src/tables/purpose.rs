@@ -1,5 +1,10 @@
 use super::names::NameIndex;
-use super::{Purpose, Strength, Transport};
+use super::{Asked, Purpose, Strength, Transport};
+
+/// A server of which only this is known.
+fn around(transport: Transport, port: u16) -> Asked<'static> {
+    Asked { transport, port, name: b"", agent: b"" }
+}
 
 /// Purposes of names and of ports.
 #[derive(Debug, Default)]
@@ -24,7 +29,7 @@ impl PurposeTable {
             (0_u32..).zip(&entries).filter(|(_, entry)| entry.names.is_empty()).map(|(at, _)| at).collect();
         let spoken_of = Transport::ALL.map(|transport| {
             let any = |port| {
-                by_port.iter().any(|at| entries.get(*at as usize).is_some_and(|entry| entry.fits_around(transport, port)))
+                by_port.iter().any(|at| entries.get(*at as usize).is_some_and(|entry| entry.fits_around(&around(transport, port))))
             };
             let word = |first: u16| (0..64).fold(0, |word, bit| word | u64::from(any(first + bit)) << bit);
             if by_port.is_empty() { Vec::new() } else { (0..=u16::MAX).step_by(64).map(word).collect() }
@@ -33,13 +38,13 @@ impl PurposeTable {
     }
 
     /// What a name is for, by the entry that names most of it; of several that name as much, a strong one.
-    pub(super) fn of_name(&self, name: &[u8], transport: Transport, port: u16) -> Option<&Purpose> {
+    pub(super) fn of_name(&self, asked: &Asked<'_>) -> Option<&Purpose> {
         let mut best: Option<(usize, bool, Strength, &Purpose)> = None;
-        self.names.find(name, |at| {
-            let Some(entry) = self.entries.get(at as usize).filter(|entry| entry.fits_around(transport, port)) else {
+        self.names.find(asked.name, |at| {
+            let Some(entry) = self.entries.get(at as usize).filter(|entry| entry.fits_around(asked)) else {
                 return;
             };
-            for pattern in entry.names.iter().filter(|pattern| pattern.matches(name)) {
+            for pattern in entry.names.iter().filter(|pattern| pattern.matches(asked.name)) {
                 let found = (pattern.name.len(), !pattern.under, entry.strength, entry);
                 if best.is_none_or(|best| (best.0, best.1, best.2) < (found.0, found.1, found.2)) {
                     best = Some(found);
@@ -56,7 +61,7 @@ impl PurposeTable {
             return None;
         }
         self.by_port.iter().find_map(|at| {
-            let entry = self.entries.get(*at as usize).filter(|entry| entry.fits_around(transport, port))?;
+            let entry = self.entries.get(*at as usize).filter(|entry| entry.fits_around(&around(transport, port)))?;
             Some((u16::try_from(*at).ok()?, entry))
         })
     }

@@ -18,7 +18,7 @@ use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, S
 use veilwatch_core::flow::{FlowRecord, Templates};
 use veilwatch_core::plugin::{Carrier, Classifier, FeatureExtractor, Instance, PluginError, Settings};
 use veilwatch_core::record::{CertificateInfo, ClientHello, Dns, FieldError, FieldId, FieldTable, Value};
-use veilwatch_core::tables::{Facts, Tables, Transport, Warning};
+use veilwatch_core::tables::{Asked, Facts, Tables, Transport, Warning};
 
 /// How the `kind/name` of every classifier begins.
 pub(super) const CLASSIFIER: &str = "classifier/";
@@ -142,8 +142,9 @@ pub struct Pipeline {
     filter: Option<Filter>,
     fields: FieldTable,
     tables: Arc<Tables>,
-    /// What HTTP calls the host that it asks, where a template reads HTTP.
+    /// What HTTP calls the host that it asks, and the program that asks, where a template reads HTTP.
     host_field: Option<FieldId>,
+    agent_field: Option<FieldId>,
     templates: Templates,
     template_ids: Vec<String>,
     /// Their places among the pipeline's entries.
@@ -375,6 +376,7 @@ impl Pipeline {
         let tables = Arc::new(crate::tables::load(&config.tables)?);
         Ok(Self {
             host_field: fields.id("http.hostname"),
+            agent_field: fields.id("http.http_user_agent"),
             templates: if config.tables.look { templates.with_tables(Arc::clone(&tables)) } else { templates },
             tables,
             config,
@@ -520,12 +522,16 @@ impl Pipeline {
         let certificate = flow.fields.record::<CertificateInfo<'_>>();
         let responder = flow.responder.ip();
         let is_broadcast = matches!(responder, std::net::IpAddr::V4(address) if address.is_broadcast());
+        let agent = match self.agent_field.and_then(|id| flow.fields.get(id)) {
+            Some(Value::Bytes(agent)) => agent,
+            _ => &[],
+        };
         categorise(&CategoryEvidence {
             is_alert,
             name: self.name(flow).map(|(kind, name)| Named {
                 kind,
                 name,
-                purpose: self.tables.purpose_of_name(name, transport, port),
+                purpose: self.tables.purpose_of_name(&Asked { transport, port, name, agent }),
             }),
             port: self.tables.purpose_of_port(transport, port).map(|(_, purpose)| purpose),
             warnings: &warnings,

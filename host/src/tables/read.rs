@@ -199,7 +199,7 @@ impl Reader<'_> {
         if value.get_ref().as_bool() == Some(false) {
             return self.remove(Table::Purpose, &id, at);
         }
-        let fields = self.fields(&id, at, value, &["category", "strength", "words", "transport", "ports", "names"])?;
+        let fields = self.fields(&id, at, value, &["category", "strength", "words", "transport", "ports", "names", "agents"])?;
         let category = self.category(&fields)?;
         let strength = if fields.get("strength").is_some() {
             self.word(&fields, "strength", &Strength::ALL, Strength::name)?
@@ -208,12 +208,17 @@ impl Reader<'_> {
         };
         let words = self.text(&fields, "words", WORDS_BYTES)?;
         let (transport, ports, names) = self.around(&fields)?;
-        if ports.is_empty() && names.is_empty() {
-            return self.wrong(at, format!("`{}` needs `ports` or `names` to be found by", shown(&id)));
+        let agents = self.list(&fields, "agents", |agent| {
+            let good = (1..=NAME_BYTES).contains(&agent.len());
+            good.then(|| agent.into()).ok_or(format!("give 1 to {NAME_BYTES} bytes with which a program's name begins"))
+        })?;
+        if names.is_empty() && (ports.is_empty() || !agents.is_empty()) {
+            let needs = if agents.is_empty() { "`ports` or `names`" } else { "`names` beside `agents`" };
+            return self.wrong(at, format!("`{}` needs {needs} to be found by", shown(&id)));
         }
         self.room(Table::Purpose, PURPOSE_ENTRIES, at)?;
         let place = self.place(at);
-        self.builder.purpose(Purpose { id, category, strength, words, transport, ports, names, place });
+        self.builder.purpose(Purpose { id, category, strength, words, transport, ports, names, agents, place });
         Some(())
     }
 

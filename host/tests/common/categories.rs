@@ -180,9 +180,10 @@ impl Figures {
         ratio(self.confusion[at][at], self.confusion[at].iter().sum())
     }
 
-    /// Mean over the categories but `other`, of which there are too few rows.
+    /// Mean over the categories that have rows, but for `other`, which has too few.
     fn macro_mean(&self, of: impl Fn(usize) -> f64) -> f64 {
-        (0..5).map(of).sum::<f64>() / 5.0
+        let some: Vec<usize> = (0..5).filter(|at| self.confusion[*at].iter().sum::<usize>() > 0).collect();
+        some.iter().map(|at| of(*at)).sum::<f64>() / some.len() as f64
     }
 
     pub(crate) fn macro_precision(&self) -> f64 {
@@ -208,7 +209,7 @@ impl Figures {
             let _ = writeln!(out, "  {category}: {rows} rows, precision {precision:.3}, recall {recall:.3}{others}");
         }
         let (precision, recall) = (self.macro_precision(), self.macro_recall());
-        let _ = writeln!(out, "  mean of the first five: precision {precision:.3}, recall {recall:.3}");
+        let _ = writeln!(out, "  mean, but for `other`: precision {precision:.3}, recall {recall:.3}");
         out
     }
 }
