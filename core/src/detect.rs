@@ -4,9 +4,7 @@ mod category;
 #[cfg(test)]
 mod category_tests;
 
-pub use category::{
-    Categorised, Category, CategoryEvidence, CategoryReason, NameKind, Named, Rule, categorise,
-};
+pub use category::{Categorised, Category, CategoryEvidence, CategoryReason, NameKind, Named, Rule, categorise};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

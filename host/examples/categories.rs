@@ -32,7 +32,10 @@ fn main() {
         for outcome in tuned.iter().filter(|outcome| outcome.said != Some(outcome.row.category)) {
             let Outcome { row, said, because, flows, .. } = outcome;
             let said = said.map(|said| said.name());
-            println!("{} {}:{} is {}, said {said:?} ({flows} flows) {because}", row.capture, row.server, row.port, row.category);
+            println!(
+                "{} {}:{} is {}, said {said:?} ({flows} flows) {because}",
+                row.capture, row.server, row.port, row.category
+            );
         }
     }
 }

@@ -235,9 +235,8 @@ pub fn categorise(evidence: &CategoryEvidence<'_>) -> Option<Categorised> {
     });
     let (category, first) = said.next()?;
     // The last two only stand in where nothing else speaks.
-    let more = said.filter(|(other, reason)| {
-        *other == category && !matches!(reason.rule, Rule::Unknown | Rule::Nothing)
-    });
+    let more =
+        said.filter(|(other, reason)| *other == category && !matches!(reason.rule, Rule::Unknown | Rule::Nothing));
     let reasons = std::iter::once(first).chain(more.map(|(_, reason)| reason)).collect();
     Some(Categorised { category, reasons })
 }
@@ -273,8 +272,7 @@ impl<'a> CategoryEvidence<'a> {
             Rule::Beacon => {
                 let ConversationSnapshot { earlier, gap_mean, gap_variation, .. } = self.conversation;
                 // Neither comparison holds where the number is missing.
-                let regular =
-                    earlier >= BEACON_EARLIER && gap_mean >= BEACON_GAP && gap_variation <= BEACON_VARIATION;
+                let regular = earlier >= BEACON_EARLIER && gap_mean >= BEACON_GAP && gap_variation <= BEACON_VARIATION;
                 regular.then(|| {
                     direct(format!(
                         "it comes back at regular times: {earlier} flows before this one, {gap_mean:.0} seconds apart, give or \
@@ -285,7 +283,11 @@ impl<'a> CategoryEvidence<'a> {
             }
             Rule::Unknown => {
                 let name = self.name.filter(|_| self.has_payload)?;
-                Some(direct(format!("{} `{}` is of no service that the tables know", name.kind.words(), shown(name.name))))
+                Some(direct(format!(
+                    "{} `{}` is of no service that the tables know",
+                    name.kind.words(),
+                    shown(name.name)
+                )))
             }
             Rule::Nothing => Some((Category::Other, None, "nothing tells what it is for".into())),
         }
@@ -293,7 +295,8 @@ impl<'a> CategoryEvidence<'a> {
 
     fn warned(&self) -> Option<Said<'a>> {
         let heard = |warning: &&&Warning| self.is_alert || warning.severity == Severity::High;
-        let (category, warning) = self.warnings.iter().filter(heard).find_map(|warning| Some((warning.category?, warning)))?;
+        let (category, warning) =
+            self.warnings.iter().filter(heard).find_map(|warning| Some((warning.category?, warning)))?;
         Some((category, Some(&warning.id), warning.words.to_string()))
     }
 

@@ -21,15 +21,17 @@ pub(super) struct PurposeTable {
 impl PurposeTable {
     pub(super) fn new(mut entries: Vec<Purpose>) -> Self {
         entries.sort_by(|a, b| a.id.cmp(&b.id));
-        let names = (0_u32..).zip(&entries).flat_map(|(at, entry)| {
-            entry.names.iter().map(move |pattern| (pattern.name.clone(), at))
-        });
+        let names = (0_u32..)
+            .zip(&entries)
+            .flat_map(|(at, entry)| entry.names.iter().map(move |pattern| (pattern.name.clone(), at)));
         let names = NameIndex::new(names.collect());
         let by_port: Vec<u32> =
             (0_u32..).zip(&entries).filter(|(_, entry)| entry.names.is_empty()).map(|(at, _)| at).collect();
         let spoken_of = Transport::ALL.map(|transport| {
             let any = |port| {
-                by_port.iter().any(|at| entries.get(*at as usize).is_some_and(|entry| entry.fits_around(&around(transport, port))))
+                by_port.iter().any(|at| {
+                    entries.get(*at as usize).is_some_and(|entry| entry.fits_around(&around(transport, port)))
+                })
             };
             let word = |first: u16| (0..64).fold(0, |word, bit| word | u64::from(any(first + bit)) << bit);
             if by_port.is_empty() { Vec::new() } else { (0..=u16::MAX).step_by(64).map(word).collect() }

@@ -1,5 +1,5 @@
-use super::pattern::{Anchors, FLOATING_REACH};
 use super::names::NameIndex;
+use super::pattern::{Anchors, FLOATING_REACH};
 use super::{Facts, Signature, Transport, Warning};
 use aho_corasick::{AhoCorasick, MatchKind};
 

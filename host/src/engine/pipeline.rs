@@ -717,7 +717,11 @@ fn without_port(host: &[u8]) -> &[u8] {
     let Some(at) = host.iter().rposition(|byte| *byte == b':') else { return host };
     let (name, port) = host.split_at(at);
     // An address of version 6 has colons of its own, in brackets.
-    if port[1..].iter().all(u8::is_ascii_digit) && (name.ends_with(b"]") || !name.contains(&b':')) { name } else { host }
+    if port[1..].iter().all(u8::is_ascii_digit) && (name.ends_with(b"]") || !name.contains(&b':')) {
+        name
+    } else {
+        host
+    }
 }
 
 /// Whether a text is an address and no name.

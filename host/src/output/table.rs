@@ -237,8 +237,7 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
         "{} flows ({}), {} scored: {} malicious, {} suspicious",
         summary.flows, recognised, summary.scored, summary.malicious, summary.suspicious
     );
-    let categories: Vec<String> =
-        summary.categories().map(|(category, flows)| format!("{flows} {category}")).collect();
+    let categories: Vec<String> = summary.categories().map(|(category, flows)| format!("{flows} {category}")).collect();
     if !categories.is_empty() {
         let _ = writeln!(out, "what flows are for that are worth a look: {}", categories.join(", "));
     }

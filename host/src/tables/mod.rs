@@ -11,8 +11,8 @@ mod read;
 pub use error::{TableError, TableErrors};
 pub use load::{FileReport, Loader, load};
 pub use read::{
-    FILES_ENTRIES, FLOATING_SIGNATURES, ID_BYTES, LIST_ITEMS, NAME_BYTES, NUMBER_ENTRIES, PURPOSE_ENTRIES, WARN_ENTRIES,
-    WORDS_BYTES,
+    FILES_ENTRIES, FLOATING_SIGNATURES, ID_BYTES, LIST_ITEMS, NAME_BYTES, NUMBER_ENTRIES, PURPOSE_ENTRIES,
+    WARN_ENTRIES, WORDS_BYTES,
 };
 
 use serde::{Deserialize, Serialize};

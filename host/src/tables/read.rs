@@ -199,7 +199,8 @@ impl Reader<'_> {
         if value.get_ref().as_bool() == Some(false) {
             return self.remove(Table::Purpose, &id, at);
         }
-        let fields = self.fields(&id, at, value, &["category", "strength", "words", "transport", "ports", "names", "agents"])?;
+        let fields =
+            self.fields(&id, at, value, &["category", "strength", "words", "transport", "ports", "names", "agents"])?;
         let category = self.category(&fields)?;
         let strength = if fields.get("strength").is_some() {
             self.word(&fields, "strength", &Strength::ALL, Strength::name)?

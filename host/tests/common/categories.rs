@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, run};
 use veilwatch::source::Source;
 use veilwatch_core::detect::{Category, Verdict};
@@ -107,7 +107,8 @@ impl Sink for Looker<'_> {
 
 /// Runs the engine over the captures of some rows, which lie in `data`, on so many threads.
 pub(crate) fn look(rows: &[Row], data: &Path, pipeline: &Pipeline, threads: usize) -> Vec<Outcome> {
-    let captures: Vec<&str> = rows.iter().map(|row| row.capture.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
+    let captures: Vec<&str> =
+        rows.iter().map(|row| row.capture.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
     let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
         while let Some(capture) = captures.get(next.fetch_add(1, Ordering::Relaxed)) {
