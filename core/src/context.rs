@@ -1,4 +1,5 @@
-//! What crosses flows: conversations and their rhythm, hosts, and the names that led to services.
+//! What crosses flows: conversations and their rhythm, hosts, the names that led to services, and what a host tries
+//! elsewhere.
 //!
 //! One consumer feeds finished flows in their merged order; each flow gets a [`ConversationSnapshot`] of what was known
 //! of its conversation *before* it, so that a row never sees the future.
@@ -6,10 +7,12 @@
 mod beacon;
 mod hosts;
 mod names;
+mod spread;
 
 pub use beacon::BeaconSnapshot;
 pub use hosts::{HostSnapshot, HostTracker};
 pub use names::{DnsSnapshot, NameLink, NameTracker};
+pub use spread::{SPREAD_KEPT, SpreadSnapshot, SpreadTracker};
 
 use crate::flow::{FlowRecord, Moments};
 use crate::record::{ClientHello, Value};

@@ -1,4 +1,10 @@
-//! Scores become verdicts, and verdicts get reasons.
+//! Scores become verdicts, and verdicts get reasons; alerts get the category of what they are for.
+
+mod category;
+#[cfg(test)]
+mod category_tests;
+
+pub use category::{Categorised, Category, CategoryEvidence, CategoryReason, NameKind, Named, Rule, categorise};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -8,6 +8,7 @@ use crate::source::InputLimits;
 use crate::tables::TableSettings;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use veilwatch_core::context::SPREAD_KEPT;
 use veilwatch_core::flow::{FlowLimits, FlowRecord};
 use veilwatch_core::record::{ClientHello, Record};
 
@@ -60,11 +61,26 @@ pub struct ContextLimits {
     pub hosts: u32,
     /// Whether a conversation is with a server name, where one was asked for; with `false` always with an address.
     pub by_name: bool,
+    /// Pairs of a host and a service through which malware spreads, of which it is known what was tried; 0 for none.
+    pub spread_hosts: u32,
+    /// Addresses that a host tries at such a service from which on it spreads.
+    pub spread_targets: u32,
+    /// Seconds in which it must have tried them.
+    pub spread_seconds: u32,
 }
 
 impl Default for ContextLimits {
     fn default() -> Self {
-        Self { conversations: 200_000, names: 0, name_hosts: 50_000, hosts: 0, by_name: true }
+        Self {
+            conversations: 200_000,
+            names: 0,
+            name_hosts: 50_000,
+            hosts: 0,
+            by_name: true,
+            spread_hosts: 10_000,
+            spread_targets: 10,
+            spread_seconds: 300,
+        }
     }
 }
 
@@ -352,6 +368,9 @@ impl Config {
             ("names", u64::from(self.context.names), 0..=1 << 24),
             ("name_hosts", u64::from(self.context.name_hosts), 1..=1 << 24),
             ("hosts", u64::from(self.context.hosts), 0..=1 << 24),
+            ("spread_hosts", u64::from(self.context.spread_hosts), 0..=1 << 20),
+            ("spread_targets", u64::from(self.context.spread_targets), 2..=SPREAD_KEPT as u64),
+            ("spread_seconds", u64::from(self.context.spread_seconds), 1..=86_400),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),

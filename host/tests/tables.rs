@@ -34,7 +34,7 @@ fn mistakes(text: &str) -> Vec<String> {
 fn the_box_holds_every_file_and_has_no_conflict() {
     let conflicts: Vec<String> = BOX.conflicts().iter().map(ToString::to_string).collect();
     assert!(conflicts.is_empty(), "{conflicts:#?}");
-    let least = [60, 145, 150, 100, 40, 60, 25];
+    let least = [60, 145, 150, 100, 40, 60, 25, 40];
     for (table, least) in Table::ALL.into_iter().zip(least) {
         assert!(BOX.len(table) >= least, "{}: {}", table.name(), BOX.len(table));
     }
@@ -564,7 +564,64 @@ fn the_command_lists_shows_and_checks() {
     assert_eq!(veilwatch(["tables", "list", "tpc"]).status.code(), Some(2));
     // The box over itself says nothing new.
     let (status, text) = out(&veilwatch(["tables", "check", "config/tables"]));
-    assert_eq!((status, text.lines().count()), (Some(0), 8), "{text}");
+    assert_eq!((status, text.lines().count()), (Some(0), 9), "{text}");
+    let (_, text) = out(&veilwatch(["tables", "show", "pastes"]));
+    assert!(text.contains("\"trusted-relay\"") && text.contains("pastebin.com"), "{text}");
+    let (_, text) = out(&veilwatch(["tables", "show", "445", "--format", "table"]));
+    assert!(text.contains("worm-propagation (weak)"), "{text}");
+}
+
+#[test]
+fn purposes_tell_what_servers_are_for() {
+    use veilwatch_core::detect::Category;
+    use veilwatch_core::tables::{Asked, Strength};
+    let of = |name: &str, agent: &str| {
+        let asked = Asked { transport: Transport::Tcp, port: 443, name: name.as_bytes(), agent: agent.as_bytes() };
+        BOX.purpose_of_name(&asked).map(|found| (found.category, found.strength))
+    };
+    let (strong, weak) = (Strength::Strong, Strength::Weak);
+    for (name, agent, told) in [
+        ("api.ipify.org", "", Some((Category::ConnectivityCheck, strong))),
+        ("API.Telegram.org", "", Some((Category::TrustedRelay, strong))),
+        ("abc.ngrok-free.app", "", Some((Category::TrustedRelay, strong))),
+        ("fn2tdeabqbhnhnzw.onion.to", "", Some((Category::TrustedRelay, strong))),
+        ("docs.google.com", "", Some((Category::TrustedRelay, strong))),
+        ("www.google.com", "", Some((Category::ConnectivityCheck, weak))),
+        ("fonts.google.com", "", Some((Category::ParentProcess, weak))),
+        ("www.microsoft.com", "Mozilla/5.0", Some((Category::ConnectivityCheck, weak))),
+        ("www.microsoft.com", "Microsoft-CryptoAPI/10.0", Some((Category::ParentProcess, strong))),
+        ("fe2.update.microsoft.com", "", Some((Category::ParentProcess, strong))),
+        // Names that move are no relays, nor is a rented computer one.
+        ("home.duckdns.org", "", None),
+        ("ec2-1-2-3-4.compute-1.amazonaws.com", "", None),
+    ] {
+        assert_eq!(of(name, agent), told, "{name} {agent}");
+    }
+    let port = |transport, port| BOX.purpose_of_port(transport, port).map(|(_, found)| &*found.id);
+    assert_eq!([445, 23, 443].map(|at| port(Transport::Tcp, at)), [Some("windows-files"), Some("telnet"), None]);
+    assert_eq!(port(Transport::Udp, 1434), Some("sql-server-browser"));
+}
+
+#[test]
+fn mistakes_in_purposes_are_told() {
+    for (text, why) in [
+        ("[purpose.a]\nwords = 'w'\nnames = 'a.b'", "`a` has no `category`"),
+        ("[purpose.a]\ncategory = 'trusted-rely'\nwords = 'w'\nnames = 'a.b'", "did you mean `trusted-relay`"),
+        ("[purpose.a]\ncategory = 'other'\nstrength = 'very'\nwords = 'w'\nnames = 'a.b'", "say one of weak, strong"),
+        ("[purpose.a]\ncategory = 'other'\nwords = 'w'", "needs `ports` or `names`"),
+        ("[purpose.a]\ncategory = 'other'\nwords = 'w'\nports = 1\nagents = 'x'", "needs `names` beside `agents`"),
+        ("[purpose.a]\ncategory = 'other'\nwords = 'w'\nnames = 'a.b'\nagents = ''", "`agents`"),
+        ("[purpose.a]\ncategory = 'other'\nwords = 'w'\nnames = 'a.b'\nbytes = '0: 61 62'", "unknown key `bytes`"),
+        ("[purpose]\nA = { category = 'other', words = 'w', ports = 1 }", "no id for [purpose]"),
+        ("[purpose]\na = false", "no such entry to take out"),
+        ("[warn.a]\nseverity = 'low'\ncategory = 'c2'\nwords = 'w'\nlook = 'l'\nports = 1", "`category = \"c2\"`"),
+    ] {
+        let found = mistakes(text);
+        assert!(found.len() == 1 && found[0].contains(why), "{text}: {found:?}");
+    }
+    let none = with("[purpose]\npastes = false\n").unwrap();
+    assert_eq!(none.len(Table::Purpose), BOX.len(Table::Purpose) - 1);
+    assert_eq!(none.conflicts().len(), 1);
 }
 
 #[test]

@@ -158,6 +158,22 @@ impl<K: Eq + Hash + Copy, V> Generations<K, V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
+    /// Takes a key's value out, for whoever puts another one back.
+    pub(super) fn take(&mut self, key: &K) -> Option<V> {
+        self.young.remove(key).or_else(|| self.old.remove(key))
+    }
+
+    /// Keys that were forgotten.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Keys that are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
     /// Gives a key a value; from here on it is one of the younger generation.
     pub(super) fn put(&mut self, key: K, value: V) {
         if let Some(known) = self.young.get_mut(&key) {

@@ -204,6 +204,7 @@ mod tests {
                 severity: Severity::Low,
                 words: "".into(),
                 look: "".into(),
+                category: None,
                 transport: Some(Transport::Tcp),
                 ports,
                 names: Vec::new(),

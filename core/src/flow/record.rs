@@ -1,5 +1,5 @@
 use super::{Beginning, DirectionStats, Endpoint, Splt};
-use crate::context::{ConversationSnapshot, DnsSnapshot, HostSnapshot};
+use crate::context::{ConversationSnapshot, DnsSnapshot, HostSnapshot, SpreadSnapshot};
 use crate::feature::FlowShape;
 use crate::plugin::PluginError;
 use crate::record::{FieldId, FieldStore, Mark};
@@ -145,6 +145,8 @@ pub struct FlowRecord {
     pub names: DnsSnapshot,
     /// What was known of its originator.
     pub host: HostSnapshot,
+    /// What its originator tried elsewhere.
+    pub spread: SpreadSnapshot,
 }
 
 impl FlowRecord {
@@ -175,6 +177,7 @@ impl FlowRecord {
             conversation: ConversationSnapshot::default(),
             names: DnsSnapshot::default(),
             host: HostSnapshot::default(),
+            spread: SpreadSnapshot::default(),
         }
     }
 

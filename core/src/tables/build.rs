@@ -1,7 +1,8 @@
 use super::files::FileTable;
 use super::numbers::NumberTable;
+use super::purpose::PurposeTable;
 use super::warn::WarnTable;
-use super::{FileType, NumberEntry, Place, PortRange, Table, Tables, Warning};
+use super::{FileType, NumberEntry, Place, PortRange, Purpose, Table, Tables, Warning};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -57,6 +58,7 @@ pub struct TablesBuilder {
     numbers: [BTreeMap<PortRange, (u32, NumberEntry)>; 5],
     files: BTreeMap<Box<str>, (u32, FileType)>,
     warn: BTreeMap<Box<str>, Warning>,
+    purpose: BTreeMap<Box<str>, Purpose>,
     conflicts: Vec<Conflict>,
     /// Counts entries, in the order in which they came.
     order: u32,
@@ -68,7 +70,7 @@ impl TablesBuilder {
         Self::default()
     }
 
-    /// Adds a number or range to a table of numbers; in FILES and WARN it has no place and is dropped. A range that
+    /// Adds a number or range to a table of numbers; in the others it has no place and is dropped. A range that
     /// ends before it begins is its first number.
     pub fn number(&mut self, table: Table, mut entry: NumberEntry) {
         entry.last = entry.last.max(entry.first);
@@ -107,6 +109,17 @@ impl TablesBuilder {
         }
     }
 
+    /// Adds what servers are there for.
+    pub fn purpose(&mut self, entry: Purpose) {
+        let new = entry.clone();
+        let (id, after) = (entry.id.clone(), entry.place.clone());
+        if let Some(old) = self.purpose.insert(id.clone(), entry)
+            && (Purpose { place: after.clone(), ..old.clone() }) != new
+        {
+            self.note(ConflictKind::Replaces, Table::Purpose, id.into(), &old.id, after, old.place);
+        }
+    }
+
     /// Takes a number or range out again; whether it was there.
     pub fn remove_number(&mut self, table: Table, key: PortRange, after: Place) -> bool {
         let old = self.numbers.get_mut(table as usize).and_then(|numbers| numbers.remove(&key));
@@ -115,11 +128,12 @@ impl TablesBuilder {
         true
     }
 
-    /// Takes a file type or a warning out again; whether it was there.
+    /// Takes an entry that has an id out again; whether it was there.
     pub fn remove_id(&mut self, table: Table, id: &str, after: Place) -> bool {
         let old = match table {
             Table::Files => self.files.remove(id).map(|(_, old)| (old.name, old.place)),
             Table::Warn => self.warn.remove(id).map(|old| (old.id, old.place)),
+            Table::Purpose => self.purpose.remove(id).map(|old| (old.id, old.place)),
             _ => None,
         };
         let Some((name, before)) = old else { return false };
@@ -137,6 +151,7 @@ impl TablesBuilder {
         match table {
             Table::Files => self.files.len(),
             Table::Warn => self.warn.len(),
+            Table::Purpose => self.purpose.len(),
             numbers => self.numbers.get(numbers as usize).map_or(0, BTreeMap::len),
         }
     }
@@ -146,11 +161,12 @@ impl TablesBuilder {
         Table::ALL.into_iter().all(|table| self.len(table) == 0)
     }
 
-    /// Ids of FILES or WARN so far.
+    /// Ids of FILES, WARN or PURPOSE so far.
     pub fn ids(&self, table: Table) -> impl Iterator<Item = &str> {
         let files = self.files.keys().filter(move |_| table == Table::Files);
         let warn = self.warn.keys().filter(move |_| table == Table::Warn);
-        files.chain(warn).map(|id| &**id)
+        let purpose = self.purpose.keys().filter(move |_| table == Table::Purpose);
+        files.chain(warn).chain(purpose).map(|id| &**id)
     }
 
     /// Signatures of WARN with a part that is searched for.
@@ -171,6 +187,7 @@ impl TablesBuilder {
             numbers: self.numbers.map(|numbers| NumberTable::new(numbers.into_values().collect())),
             files: FileTable::new(self.files.into_values().collect()),
             warn: WarnTable::new(self.warn.into_values().collect()),
+            purpose: PurposeTable::new(self.purpose.into_values().collect()),
             conflicts: self.conflicts,
         }
     }

@@ -1,4 +1,5 @@
-use super::{Facts, Signature, Transport};
+use super::{Asked, Facts, Signature, Transport};
+use crate::detect::Category;
 use std::fmt;
 use std::sync::Arc;
 
@@ -154,6 +155,8 @@ pub struct Warning {
     pub words: Box<str>,
     /// What to look at.
     pub look: Box<str>,
+    /// What a flow is for of which it speaks, where it tells.
+    pub category: Option<Category>,
     /// The transport, where only one is meant.
     pub transport: Option<Transport>,
     /// Ports of the responder.
@@ -184,5 +187,68 @@ impl Warning {
         any && self.fits_around(facts)
             && (self.names.is_empty() || self.is_named(facts.name))
             && (self.bytes.is_empty() || self.bytes.iter().any(|signature| signature.matches(facts.bytes)))
+    }
+}
+
+/// How much an entry of PURPOSE tells; the order is that of weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Strength {
+    /// Only where nothing else speaks.
+    Weak,
+    /// By itself.
+    Strong,
+}
+
+impl Strength {
+    /// All, lightest first.
+    pub const ALL: [Self; 2] = [Self::Weak, Self::Strong];
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weak => "weak",
+            Self::Strong => "strong",
+        }
+    }
+
+    /// The strength of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|strength| strength.name() == name)
+    }
+}
+
+/// What servers are there for, known by their names or ports. Of the kinds that it names, each must fit; of several in a
+/// kind, any will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purpose {
+    /// Short id, by which a later file replaces it.
+    pub id: Box<str>,
+    /// What an alert at such a server is for.
+    pub category: Category,
+    /// How much it tells.
+    pub strength: Strength,
+    /// What such a server is.
+    pub words: Box<str>,
+    /// The transport, where only one is meant.
+    pub transport: Option<Transport>,
+    /// Ports of the responder.
+    pub ports: Vec<PortRange>,
+    /// Names of hosts.
+    pub names: Vec<NamePattern>,
+    /// How the programs that ask for these call themselves in HTTP: the beginning of it.
+    pub agents: Vec<Box<str>>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+impl Purpose {
+    /// Whether transport, port and program are as it asks.
+    pub(super) fn fits_around(&self, asked: &Asked<'_>) -> bool {
+        let begins = |agent: &str| {
+            asked.agent.get(..agent.len()).is_some_and(|start| start.eq_ignore_ascii_case(agent.as_bytes()))
+        };
+        self.transport.is_none_or(|its| its == asked.transport)
+            && (self.ports.is_empty() || self.ports.iter().any(|range| range.holds(asked.port)))
+            && (self.agents.is_empty() || self.agents.iter().any(|agent| begins(agent)))
     }
 }

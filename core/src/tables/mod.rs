@@ -1,27 +1,31 @@
 //! Tables: what numbers, first bytes and names stand for, as data.
 //!
 //! ETHER, IP, TCP, UDP and PORT give numbers a name, FILES recognises file types by their bytes, and WARN knows ports,
-//! names and bytes that are worth a look. The entries come from elsewhere (the host reads them from TOML);
+//! names and bytes that are worth a look. PURPOSE knows
+//! what servers are there for. The entries come from elsewhere (the host reads them from TOML);
 //! [`TablesBuilder`] merges them, later ones over earlier ones, and notes every conflict. Look-ups are binary searches
 //! and never fail: all bytes and names they are asked about may be an attacker's.
 
 mod build;
 mod entry;
 mod files;
+mod names;
 mod numbers;
 mod pattern;
+mod purpose;
 #[cfg(test)]
 mod tests;
 mod warn;
 
 pub use build::{Conflict, ConflictKind, TablesBuilder};
-pub use entry::{FileType, NamePattern, NumberEntry, Place, PortRange, Severity, Warning};
+pub use entry::{FileType, NamePattern, NumberEntry, Place, PortRange, Purpose, Severity, Strength, Warning};
 pub use pattern::{
     FLOATING_REACH, PART_BYTES, PATTERN_PARTS, PATTERN_REACH, Part, Position, Signature, SignatureError,
 };
 
 use files::FileTable;
 use numbers::NumberTable;
+use purpose::PurposeTable;
 use warn::WarnTable;
 
 /// The tables there are.
@@ -41,11 +45,14 @@ pub enum Table {
     Files,
     /// Warnings.
     Warn,
+    /// What servers are there for.
+    Purpose,
 }
 
 impl Table {
     /// All tables, in the order in which they are listed.
-    pub const ALL: [Self; 7] = [Self::Ether, Self::Ip, Self::Tcp, Self::Udp, Self::Port, Self::Files, Self::Warn];
+    pub const ALL: [Self; 8] =
+        [Self::Ether, Self::Ip, Self::Tcp, Self::Udp, Self::Port, Self::Files, Self::Warn, Self::Purpose];
     /// Those that give numbers a name.
     pub const NUMBERS: [Self; 5] = [Self::Ether, Self::Ip, Self::Tcp, Self::Udp, Self::Port];
 
@@ -59,6 +66,7 @@ impl Table {
             Self::Port => "port",
             Self::Files => "files",
             Self::Warn => "warn",
+            Self::Purpose => "purpose",
         }
     }
 
@@ -111,12 +119,26 @@ pub struct Facts<'a> {
     pub bytes: &'a [u8],
 }
 
+/// A server that PURPOSE may know.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// What carries the flow.
+    pub transport: Transport,
+    /// The responder's port.
+    pub port: u16,
+    /// A host's name, empty where there is none.
+    pub name: &'a [u8],
+    /// How the program that asks for it calls itself in HTTP, empty where it does not.
+    pub agent: &'a [u8],
+}
+
 /// All tables, merged and ready to be asked.
 #[derive(Debug, Default)]
 pub struct Tables {
     numbers: [NumberTable; 5],
     files: FileTable,
     warn: WarnTable,
+    purpose: PurposeTable,
     conflicts: Vec<Conflict>,
 }
 
@@ -156,7 +178,7 @@ impl Tables {
         self.service(transport, port).map(|entry| &*entry.name)
     }
 
-    /// What one table of numbers says of a number: of ranges that hold it, the narrowest; nothing in FILES and WARN.
+    /// What one table of numbers says of a number: of ranges that hold it, the narrowest; nothing in the others.
     pub fn number(&self, table: Table, number: u16) -> Option<&NumberEntry> {
         self.numbers.get(table as usize)?.get(number)
     }
@@ -195,7 +217,17 @@ impl Tables {
         self.warn.of_flow(facts, names, seen)
     }
 
-    /// The entries of a table of numbers, in order; none for FILES and WARN.
+    /// What PURPOSE says of a server with this name: the entry that names most of it.
+    pub fn purpose_of_name(&self, asked: &Asked<'_>) -> Option<&Purpose> {
+        self.purpose.of_name(asked)
+    }
+
+    /// What PURPOSE says of a port alone, with the entry's place among [`purposes`](Self::purposes).
+    pub fn purpose_of_port(&self, transport: Transport, port: u16) -> Option<(u16, &Purpose)> {
+        self.purpose.of_port(transport, port)
+    }
+
+    /// The entries of a table of numbers, in order; none for the others.
     pub fn numbers(&self, table: Table) -> &[NumberEntry] {
         self.numbers.get(table as usize).map_or(&[], NumberTable::entries)
     }
@@ -210,11 +242,17 @@ impl Tables {
         self.warn.entries()
     }
 
+    /// What PURPOSE holds, by id.
+    pub fn purposes(&self) -> &[Purpose] {
+        self.purpose.entries()
+    }
+
     /// Entries of a table.
     pub fn len(&self, table: Table) -> usize {
         match table {
             Table::Files => self.files().len(),
             Table::Warn => self.warn().len(),
+            Table::Purpose => self.purposes().len(),
             numbers => self.numbers(numbers).len(),
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::detect::Category;
 use proptest::prelude::*;
 
 fn place(line: u32) -> Place {
@@ -26,6 +27,7 @@ fn warning(id: &str, severity: Severity) -> Warning {
         severity,
         words: "why".into(),
         look: "what".into(),
+        category: None,
         transport: None,
         ports: Vec::new(),
         names: Vec::new(),
@@ -229,4 +231,77 @@ proptest! {
         let narrowest = holding.map(|entry| entry.last - entry.first).min();
         prop_assert_eq!(tables.number(Table::Udp, port).map(|entry| entry.last - entry.first), narrowest);
     }
+}
+
+fn purpose(id: &str, names: &[&str], strength: Strength) -> Purpose {
+    Purpose {
+        id: id.into(),
+        category: Category::TrustedRelay,
+        strength,
+        words: "words".into(),
+        transport: None,
+        ports: Vec::new(),
+        names: names.iter().map(|name| NamePattern::parse(name).unwrap()).collect(),
+        agents: Vec::new(),
+        place: place(1),
+    }
+}
+
+#[test]
+fn the_purpose_that_names_most_counts() {
+    let mut builder = TablesBuilder::new();
+    builder.purpose(purpose("wide", &["*.example"], Strength::Strong));
+    builder.purpose(purpose("narrow", &["*.docs.example", "docs.example"], Strength::Weak));
+    builder.purpose(purpose("own", &["*.docs.example"], Strength::Strong));
+    builder.purpose(Purpose {
+        agents: vec!["Updater/".into()],
+        ..purpose("program", &["*.docs.example", "a.docs.example"], Strength::Strong)
+    });
+    builder.purpose(Purpose {
+        ports: vec![PortRange { first: 80, last: 80 }],
+        ..purpose("port", &["b.example"], Strength::Strong)
+    });
+    let tables = builder.build();
+    let find = |name: &str, agent: &str, port| {
+        let asked = Asked { transport: Transport::Tcp, port, name: name.as_bytes(), agent: agent.as_bytes() };
+        tables.purpose_of_name(&asked).map(|found| found.id.to_string())
+    };
+    assert_eq!(find("x.example", "", 443).as_deref(), Some("wide"));
+    assert_eq!(find("DOCS.example.", "", 443).as_deref(), Some("narrow"));
+    assert_eq!(find("x.docs.example", "", 443).as_deref(), Some("own"), "of two that name as much, the strong one");
+    assert_eq!(find("a.docs.example", "updater/1.0", 443).as_deref(), Some("program"));
+    assert_eq!(find("a.docs.example", "Updat", 443).as_deref(), Some("own"));
+    assert_eq!(
+        [find("b.example", "", 80).as_deref(), find("b.example", "", 81).as_deref()],
+        [Some("port"), Some("wide")]
+    );
+    assert_eq!([find("example", "", 443), find("", "", 443), find("other", "", 443)], [None, None, None]);
+}
+
+#[test]
+fn purposes_of_ports_are_those_without_names() {
+    let at = |id: &str, transport, first, last| Purpose {
+        transport: Some(transport),
+        ports: vec![PortRange { first, last }],
+        ..purpose(id, &[], Strength::Weak)
+    };
+    let mut builder = TablesBuilder::new();
+    builder.purpose(at("smb", Transport::Tcp, 445, 445));
+    builder.purpose(at("high", Transport::Udp, 65_500, u16::MAX));
+    builder.purpose(Purpose {
+        ports: vec![PortRange { first: 1, last: 2 }],
+        ..purpose("name", &["a.example"], Strength::Weak)
+    });
+    builder.purpose(purpose("gone", &["b.example"], Strength::Weak));
+    assert!(
+        builder.remove_id(Table::Purpose, "gone", place(9)) && !builder.remove_id(Table::Purpose, "gone", place(9))
+    );
+    let tables = builder.build();
+    assert_eq!(tables.len(Table::Purpose), 3);
+    let found = |transport, port| tables.purpose_of_port(transport, port).map(|(at, found)| (at, &*found.id));
+    assert_eq!(found(Transport::Tcp, 445), Some((2, "smb")));
+    assert_eq!(tables.purposes()[2].id, "smb".into());
+    assert_eq!([found(Transport::Udp, 445), found(Transport::Tcp, 444), found(Transport::Tcp, 1)], [None; 3]);
+    assert_eq!([65_499, 65_500, u16::MAX].map(|port| found(Transport::Udp, port).is_some()), [false, true, true]);
+    assert!(Tables::default().purpose_of_port(Transport::Tcp, 445).is_none());
 }

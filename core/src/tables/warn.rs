@@ -1,9 +1,7 @@
+use super::names::NameIndex;
 use super::pattern::{Anchors, FLOATING_REACH};
-use super::{Facts, NamePattern, Signature, Transport, Warning};
+use super::{Facts, Signature, Transport, Warning};
 use aho_corasick::{AhoCorasick, MatchKind};
-
-/// Labels of a name that are looked at: no valid name has more.
-const LABELS: usize = 127;
 
 /// Warnings, each found by the first kind of fact it names: ports, else names, else bytes.
 #[derive(Debug, Default)]
@@ -14,8 +12,7 @@ pub(super) struct WarnTable {
     ports: Vec<(u16, u32)>,
     /// Warnings that name ranges of ports.
     ranges: Vec<u32>,
-    /// Names, in order.
-    names: Vec<(Box<str>, u32)>,
+    names: NameIndex,
     anchors: Anchors,
     /// Warnings whose bytes may stand anywhere.
     floating: Vec<u32>,
@@ -88,6 +85,7 @@ impl WarnTable {
     pub(super) fn new(mut entries: Vec<Warning>) -> Self {
         entries.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
         let mut table = Self::default();
+        let mut names = Vec::new();
         for (at, entry) in (0_u32..).zip(&entries) {
             if !entry.ports.is_empty() {
                 let single = |port: &&super::PortRange| port.first == port.last;
@@ -96,13 +94,13 @@ impl WarnTable {
                     table.ranges.push(at);
                 }
             } else if !entry.names.is_empty() {
-                table.names.extend(entry.names.iter().map(|name| (name.name.clone(), at)));
+                names.extend(entry.names.iter().map(|name| (name.name.clone(), at)));
             } else if entry.bytes.iter().any(super::Signature::floats) {
                 table.floating.push(at);
             }
         }
         table.ports.sort_unstable();
-        table.names.sort_unstable();
+        table.names = NameIndex::new(names);
         let by_bytes = |entry: &Warning| entry.ports.is_empty() && entry.names.is_empty();
         table.anchors =
             Anchors::new(entries.iter().enumerate().filter(|(_, entry)| by_bytes(entry)).flat_map(|(at, entry)| {
@@ -127,7 +125,7 @@ impl WarnTable {
         let from = self.ports.partition_point(|(other, _)| *other < port);
         self.ports[from..].iter().take_while(|(other, _)| *other == port).for_each(|(_, at)| look(*at));
         self.ranges.iter().for_each(|at| look(*at));
-        names.iter().for_each(|name| self.named(name, look));
+        names.iter().for_each(|name| self.names.find(name, &mut *look));
     }
 
     /// Whether bytes are looked for anywhere in what this transport carries, and not only where a direction begins.
@@ -179,21 +177,6 @@ impl WarnTable {
         self.around(facts.port, names, &mut look);
         seen.clone().for_each(|at| look(u32::from(at)));
         found.places()
-    }
-
-    /// Warnings whose name is this one, or stands above it.
-    fn named(&self, name: &[u8], look: &mut impl FnMut(u32)) {
-        let name = name.strip_suffix(b".").unwrap_or(name);
-        if name.is_empty() || name.len() > NamePattern::BYTES {
-            return;
-        }
-        let dots = name.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at + 1);
-        for start in std::iter::once(0).chain(dots).take(LABELS) {
-            let part = &name[start..];
-            let order = |row: &str| row.bytes().cmp(part.iter().map(u8::to_ascii_lowercase));
-            let from = self.names.partition_point(|(row, _)| order(row).is_lt());
-            self.names[from..].iter().take_while(|(row, _)| order(row).is_eq()).for_each(|(_, at)| look(*at));
-        }
     }
 
     pub(super) fn entries(&self) -> &[Warning] {

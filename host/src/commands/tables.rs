@@ -8,14 +8,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use veilwatch::output::{fit, plain};
 use veilwatch::tables::{Loader, load};
-use veilwatch_core::tables::{FileType, NumberEntry, Place, PortRange, Table, Tables, Transport, Warning};
+use veilwatch_core::detect::Category;
+use veilwatch_core::tables::{FileType, NumberEntry, Place, PortRange, Purpose, Table, Tables, Transport, Warning};
 
 /// Subcommands of `veilwatch tables`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
     /// List the entries of all tables, or of one.
     List {
-        /// One of ether, ip, tcp, udp, port, files, warn.
+        /// One of ether, ip, tcp, udp, port, files, warn, purpose.
         #[arg(value_parser = table)]
         table: Option<Table>,
         #[command(flatten)]
@@ -23,7 +24,7 @@ pub(crate) enum Args {
     },
     /// Show what the tables say of a number, a name or an id.
     Show {
-        /// A number such as 443 or 0x0800, a name such as https, an id of FILES or WARN.
+        /// A number such as 443 or 0x0800, a name such as https, an id of FILES, WARN or PURPOSE.
         what: String,
         #[command(flatten)]
         how: How,
@@ -140,6 +141,7 @@ enum Entry<'t> {
     Number(&'t NumberEntry),
     File(&'t FileType),
     Warning(&'t Warning),
+    Purpose(&'t Purpose),
 }
 
 /// All entries, table by table.
@@ -149,10 +151,11 @@ fn rows(tables: &Tables) -> impl Iterator<Item = Row<'_>> {
         .flat_map(|table| tables.numbers(table).iter().map(move |entry| Row { table, entry: Entry::Number(entry) }));
     let files = tables.files().iter().map(|entry| Row { table: Table::Files, entry: Entry::File(entry) });
     let warn = tables.warn().iter().map(|entry| Row { table: Table::Warn, entry: Entry::Warning(entry) });
-    numbers.chain(files).chain(warn)
+    let purpose = tables.purposes().iter().map(|entry| Row { table: Table::Purpose, entry: Entry::Purpose(entry) });
+    numbers.chain(files).chain(warn).chain(purpose)
 }
 
-/// What the tables of numbers say, and the warnings that name the port.
+/// What the tables of numbers say, and the warnings and purposes that name the port.
 fn of_number(tables: &Tables, number: u16) -> Vec<Row<'_>> {
     // Below the first EtherType every number would be a length.
     let own = Table::NUMBERS
@@ -160,7 +163,10 @@ fn of_number(tables: &Tables, number: u16) -> Vec<Row<'_>> {
         .filter(|table| *table != Table::Ether || number >= 0x0600)
         .filter_map(|table| Some(Row { table, entry: Entry::Number(tables.number(table, number)?) }));
     let named = tables.warn().iter().filter(|warning| warning.ports.iter().any(|range| range.holds(number)));
-    own.chain(named.map(|entry| Row { table: Table::Warn, entry: Entry::Warning(entry) })).collect()
+    let named = named.map(|entry| Row { table: Table::Warn, entry: Entry::Warning(entry) });
+    let meant = tables.purposes().iter().filter(|purpose| purpose.ports.iter().any(|range| range.holds(number)));
+    let meant = meant.map(|entry| Row { table: Table::Purpose, entry: Entry::Purpose(entry) });
+    own.chain(named).chain(meant).collect()
 }
 
 fn number(text: &str) -> Option<u16> {
@@ -177,6 +183,7 @@ impl Row<'_> {
             Entry::Number(entry) => &entry.place,
             Entry::File(entry) => &entry.place,
             Entry::Warning(entry) => &entry.place,
+            Entry::Purpose(entry) => &entry.place,
         }
     }
 
@@ -185,6 +192,7 @@ impl Row<'_> {
             Entry::Number(entry) => entry.name.eq_ignore_ascii_case(name),
             Entry::File(entry) => entry.id.eq_ignore_ascii_case(name) || entry.name.eq_ignore_ascii_case(name),
             Entry::Warning(entry) => entry.id.eq_ignore_ascii_case(name),
+            Entry::Purpose(entry) => entry.id.eq_ignore_ascii_case(name),
         }
     }
 
@@ -198,10 +206,10 @@ impl Row<'_> {
             Entry::Number(entry) => PortRange { first: entry.first, last: entry.last }.to_string(),
             Entry::File(entry) => lines(&entry.signatures),
             Entry::Warning(entry) => {
-                let transport = entry.transport.map(|transport| format!("{} ", transport_name(transport)));
-                let kinds = [lines(&entry.ports), lines(&entry.names), lines(&entry.bytes)];
-                let kinds: Vec<&str> = kinds.iter().map(String::as_str).filter(|kind| !kind.is_empty()).collect();
-                format!("{}{}", transport.unwrap_or_default(), kinds.join("\nand\n"))
+                all_of(entry.transport, &[lines(&entry.ports), lines(&entry.names), lines(&entry.bytes)])
+            }
+            Entry::Purpose(entry) => {
+                all_of(entry.transport, &[lines(&entry.ports), lines(&entry.names), lines(&entry.agents)])
             }
         }
     }
@@ -212,6 +220,9 @@ impl Row<'_> {
             Entry::File(entry) => (entry.id.to_string(), format!("{} ({})", entry.name, entry.media)),
             Entry::Warning(entry) => {
                 (entry.id.to_string(), format!("{}: {} {}", entry.severity.name(), entry.words, entry.look))
+            }
+            Entry::Purpose(entry) => {
+                (entry.id.to_string(), format!("{} ({}): {}", entry.category, entry.strength.name(), entry.words))
             }
         };
         // Lines of a key are ours; control characters inside of them are not.
@@ -231,8 +242,14 @@ impl Row<'_> {
             }),
             Entry::Warning(entry) => json!({
                 "id": entry.id, "severity": entry.severity.name(), "words": plain(&entry.words),
-                "look": plain(&entry.look), "transport": entry.transport.map(transport_name),
+                "look": plain(&entry.look), "category": entry.category.map(Category::name),
+                "transport": entry.transport.map(transport_name),
                 "ports": strings(&entry.ports), "names": strings(&entry.names), "bytes": strings(&entry.bytes),
+            }),
+            Entry::Purpose(entry) => json!({
+                "id": entry.id, "category": entry.category.name(), "strength": entry.strength.name(),
+                "words": plain(&entry.words), "transport": entry.transport.map(transport_name),
+                "ports": strings(&entry.ports), "names": strings(&entry.names), "agents": list(&entry.agents),
             }),
         };
         line["table"] = self.table.name().into();
@@ -240,6 +257,13 @@ impl Row<'_> {
         line["line"] = self.place().line.into();
         line
     }
+}
+
+/// What an entry is found by: one of each of these kinds.
+fn all_of(transport: Option<Transport>, kinds: &[String]) -> String {
+    let transport = transport.map(|transport| format!("{} ", transport_name(transport)));
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).filter(|kind| !kind.is_empty()).collect();
+    format!("{}{}", transport.unwrap_or_default(), kinds.join("\nand\n"))
 }
 
 fn transport_name(transport: Transport) -> &'static str {

@@ -9,8 +9,8 @@ use super::{Pipeline, Progress, RunError, RunOptions};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
-use veilwatch_core::context::{ConversationTracker, HostTracker, NameTracker};
-use veilwatch_core::detect::Verdict;
+use veilwatch_core::context::{ConversationTracker, HostTracker, NameTracker, SpreadTracker};
+use veilwatch_core::detect::{Categorised, Category, Verdict};
 use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::record::{FieldId, Value};
 use veilwatch_core::tables::Warning;
@@ -43,6 +43,8 @@ pub struct Detection<'a> {
     pub flow: &'a FlowRecord,
     /// Its row of features and its verdict, where it was scored.
     pub scored: Option<&'a Scored<'a>>,
+    /// What it is for: of alerts, and of flows of which something else is known that is worth a person's time.
+    pub category: Option<&'a Categorised>,
     /// The pipeline, for names.
     pub pipeline: &'a Pipeline,
 }
@@ -65,6 +67,7 @@ pub(super) struct Consumer<'a> {
     conversations: ConversationTracker,
     names: NameTracker,
     hosts: HostTracker,
+    spread: SpreadTracker,
     /// Flows that have ended and early records, which might still be preceded by others.
     held: Vec<Held>,
     /// Records that are done with, for whoever has a use for their memory.
@@ -96,6 +99,7 @@ impl<'a> Consumer<'a> {
             conversations: if context.by_name { conversations } else { conversations.by_address() },
             hosts: HostTracker::new(context.hosts as usize, seed),
             names: NameTracker::new(context.names as usize, context.name_hosts as usize, seed),
+            spread: SpreadTracker::new(context.spread_hosts as usize, context.spread_seconds, seed),
             held: Vec::new(),
             spent: Vec::new(),
             summary: Summary::default(),
@@ -159,13 +163,23 @@ impl<'a> Consumer<'a> {
                 (true, false) => finals.next(),
                 (true, true) => early.next(),
             };
-            let detection = Detection { flow, scored: scored.as_ref(), pipeline: self.pipeline };
+            let is_alert = scored.as_ref().and_then(|scored| scored.verdict).is_some_and(Verdict::is_alert);
+            let warnings = self.pipeline.warnings(flow);
+            let category = self.pipeline.categorise(flow, is_alert, &warnings);
+            let detection =
+                Detection { flow, scored: scored.as_ref(), category: category.as_ref(), pipeline: self.pipeline };
             if flow.is_early() {
                 self.sink.early(&detection)?;
                 continue;
             }
-            for (warning, _) in self.pipeline.warnings(flow) {
+            for (warning, _) in warnings {
                 *self.warned.entry(&warning.id).or_default() += 1;
+            }
+            if let Some(Categorised { category, .. }) = &category
+                && let Some(at) = Category::ALL.iter().position(|known| known == category)
+                && let Some(count) = self.summary.categories.get_mut(at)
+            {
+                *count += 1;
             }
             if let Some(scored) = &scored {
                 let has_score = scored.score.is_some();
@@ -173,7 +187,7 @@ impl<'a> Consumer<'a> {
                 self.summary.unscored += u64::from(!has_score && self.pipeline.card().is_some());
                 self.summary.malicious += u64::from(scored.verdict == Some(Verdict::Malicious));
                 self.summary.suspicious += u64::from(scored.verdict == Some(Verdict::Suspicious));
-                if scored.verdict.is_some_and(Verdict::is_alert) {
+                if is_alert {
                     self.progress.alerts.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -194,6 +208,9 @@ impl<'a> Consumer<'a> {
                     self.sink.ended(flow);
                     self.conversations.peek(flow);
                     self.hosts.peek(flow);
+                    if let Some(service) = self.pipeline.spread_service(flow) {
+                        self.spread.peek(service, flow);
+                    }
                     self.summary.early += 1;
                     continue;
                 }
@@ -203,6 +220,9 @@ impl<'a> Consumer<'a> {
                 self.sink.ended(flow);
                 self.conversations.observe(flow);
                 self.hosts.observe(flow);
+                if let Some(service) = self.pipeline.spread_service(flow) {
+                    self.spread.observe(service, flow);
+                }
                 if let Some(template) = flow.template
                     && let Some(count) = self.recognised.get_mut(usize::from(template))
                 {
@@ -250,6 +270,7 @@ impl<'a> Consumer<'a> {
             hosts_forgotten: self.hosts.forgotten(),
             names_forgotten: self.names.forgotten(),
             name_hosts_forgotten: self.names.hosts_forgotten(),
+            spread_hosts_forgotten: self.spread.forgotten(),
             damage: packets.damage,
             interrupted: packets.interrupted,
             packet_limit: packets.packet_limit,

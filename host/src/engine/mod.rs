@@ -18,6 +18,7 @@ mod summary;
 pub use context::{Detection, Sink};
 pub use pipeline::{Pipeline, PipelineError, Scored};
 pub use summary::{FilterFailed, PluginErrors, PluginTime, Summary, Warned};
+pub use veilwatch_core::detect::Category;
 
 use crate::plugins::Overdue;
 use crate::source::{Source, SourceError};

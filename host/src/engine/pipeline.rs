@@ -11,12 +11,14 @@ use crate::plugins::{
 use crate::tables::TableErrors;
 use std::sync::Arc;
 use std::time::Duration;
-use veilwatch_core::detect::{Reason, Verdict, top_reasons};
+use veilwatch_core::detect::{
+    Categorised, Category, CategoryEvidence, NameKind, Named, Reason, Verdict, categorise, top_reasons,
+};
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
 use veilwatch_core::plugin::{Carrier, Classifier, FeatureExtractor, Instance, PluginError, Settings};
-use veilwatch_core::record::{ClientHello, Dns, FieldError, FieldId, FieldTable, Value};
-use veilwatch_core::tables::{Facts, Tables, Transport, Warning};
+use veilwatch_core::record::{CertificateInfo, ClientHello, Dns, FieldError, FieldId, FieldTable, Value};
+use veilwatch_core::tables::{Asked, Facts, Tables, Transport, Warning};
 
 /// How the `kind/name` of every classifier begins.
 pub(super) const CLASSIFIER: &str = "classifier/";
@@ -140,8 +142,9 @@ pub struct Pipeline {
     filter: Option<Filter>,
     fields: FieldTable,
     tables: Arc<Tables>,
-    /// What HTTP calls the host that it asks, where a template reads HTTP.
+    /// What HTTP calls the host that it asks, and the program that asks, where a template reads HTTP.
     host_field: Option<FieldId>,
+    agent_field: Option<FieldId>,
     templates: Templates,
     template_ids: Vec<String>,
     /// Their places among the pipeline's entries.
@@ -377,6 +380,7 @@ impl Pipeline {
         let tables = Arc::new(crate::tables::load(&config.tables)?);
         Ok(Self {
             host_field: fields.id("http.hostname"),
+            agent_field: fields.id("http.http_user_agent"),
             templates: if config.tables.look { templates.with_tables(Arc::clone(&tables)) } else { templates },
             tables,
             config,
@@ -501,6 +505,64 @@ impl Pipeline {
             Some((self.tables.warn().get(usize::from(place))?, seen.map_or(flow.first_packet, |seen| seen.packet)))
         };
         places.into_iter().filter_map(told).collect()
+    }
+
+    /// The service through which malware spreads whose port the flow goes to, as its place in PURPOSE.
+    pub(super) fn spread_service(&self, flow: &FlowRecord) -> Option<u16> {
+        let (place, purpose) =
+            self.tables.purpose_of_port(Transport::of_protocol(flow.protocol), flow.responder.port)?;
+        (purpose.category == Category::WormPropagation).then_some(place)
+    }
+
+    /// What a flow is for, if it is an alert or something else is known of it that is worth a person's time. `warnings` are
+    /// those that [`warnings`](Self::warnings) gives of it.
+    pub fn categorise(&self, flow: &FlowRecord, is_alert: bool, warnings: &[(&Warning, u64)]) -> Option<Categorised> {
+        // Most flows are no alerts, were not tried with others, and nobody warns of them.
+        if !is_alert && warnings.is_empty() && flow.spread.targets < self.config.context.spread_targets {
+            return None;
+        }
+        let (transport, port) = (Transport::of_protocol(flow.protocol), flow.responder.port);
+        let warnings: Vec<&Warning> = warnings.iter().map(|(warning, _)| *warning).collect();
+        let certificate = flow.fields.record::<CertificateInfo<'_>>();
+        let responder = flow.responder.ip();
+        let is_broadcast = matches!(responder, std::net::IpAddr::V4(address) if address.is_broadcast());
+        let agent = match self.agent_field.and_then(|id| flow.fields.get(id)) {
+            Some(Value::Bytes(agent)) => agent,
+            _ => &[],
+        };
+        categorise(&CategoryEvidence {
+            is_alert,
+            name: self.name(flow).map(|(kind, name)| Named {
+                kind,
+                name,
+                purpose: self.tables.purpose_of_name(&Asked { transport, port, name, agent }),
+            }),
+            port: self.tables.purpose_of_port(transport, port).map(|(_, purpose)| purpose),
+            warnings: &warnings,
+            spread: flow.spread,
+            spread_targets: self.config.context.spread_targets,
+            conversation: flow.conversation,
+            is_self_signed: certificate.is_some_and(|certificate| certificate.parsed && certificate.self_signed),
+            is_unicast: !responder.is_multicast() && !is_broadcast,
+            has_payload: flow.stats.iter().any(|stats| stats.payload_bytes > 0),
+        })
+    }
+
+    /// The name of a flow, if it has one: its own, else the one that led there. An address written as text is none.
+    fn name<'f>(&self, flow: &'f FlowRecord) -> Option<(NameKind, &'f [u8])> {
+        let text = |id| match flow.fields.get(id) {
+            Some(Value::Bytes(name)) if !name.is_empty() => Some(name),
+            _ => None,
+        };
+        let own = [
+            (NameKind::Sni, text(ClientHello::SNI)),
+            (NameKind::Host, self.host_field.and_then(text).map(without_port)),
+            (NameKind::Query, text(Dns::RRNAME)),
+        ];
+        let answer = (NameKind::Answer, flow.names.link.as_ref().map(|link| &*link.name));
+        let names = own.into_iter().chain([answer]);
+        let mut names = names.filter_map(|(kind, name)| Some((kind, name.filter(|name| !is_address(name))?)));
+        names.next()
     }
 
     /// The templates in order.
@@ -652,6 +714,24 @@ impl Pipeline {
         }
         Ok(ScoredBatch { rows, width, raw, verdicts })
     }
+}
+
+/// A host as HTTP names it, without its port.
+fn without_port(host: &[u8]) -> &[u8] {
+    let Some(at) = host.iter().rposition(|byte| *byte == b':') else { return host };
+    let (name, port) = host.split_at(at);
+    // An address of version 6 has colons of its own, in brackets.
+    if port[1..].iter().all(u8::is_ascii_digit) && (name.ends_with(b"]") || !name.contains(&b':')) {
+        name
+    } else {
+        host
+    }
+}
+
+/// Whether a text is an address and no name.
+fn is_address(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).unwrap_or(text);
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok())
 }
 
 /// Where the columns stand that an entry names.

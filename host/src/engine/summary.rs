@@ -4,6 +4,7 @@ use crate::plugins::PluginReport;
 use crate::source::Damage;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use veilwatch_core::detect::Category;
 use veilwatch_core::flow::FlowCounters;
 use veilwatch_core::packet::{FragmentCounters, LinkType, Skip};
 use veilwatch_core::tables::Severity;
@@ -46,6 +47,8 @@ pub struct Summary {
     pub malicious: u64,
     /// Flows called suspicious.
     pub suspicious: u64,
+    /// Flows of each category; in the order of [`Category::ALL`].
+    pub categories: [u64; Category::ALL.len()],
     /// What WARN says of flows, worst first.
     pub warned: Vec<Warned>,
     /// What the flow tables counted.
@@ -66,6 +69,8 @@ pub struct Summary {
     pub names_forgotten: u64,
     /// Hosts whose queries of DNS were forgotten because the limit was reached.
     pub name_hosts_forgotten: u64,
+    /// Pairs of host and service whose attempts were forgotten because the limit was reached.
+    pub spread_hosts_forgotten: u64,
     /// Plugins that were not used, or no more from some record on.
     pub disabled: Vec<PluginReport>,
     /// Instances that failed on some records, in pipeline order.
@@ -125,6 +130,11 @@ pub struct PluginTime {
 }
 
 impl Summary {
+    /// How many flows are for what; only categories that came up.
+    pub fn categories(&self) -> impl Iterator<Item = (Category, u64)> {
+        Category::ALL.into_iter().zip(self.categories).filter(|(_, count)| *count > 0)
+    }
+
     /// Whether the result covers less than the capture: damaged, interrupted, in part of a link type that is not
     /// decoded or that the filter cannot be used with, without a plugin that was disabled on the way, without the
     /// classifier, or with flows that it gave no score. What a filter keeps out is not missing.
@@ -216,6 +226,7 @@ impl Summary {
             ("context.names", self.names_forgotten),
             ("context.name_hosts", self.name_hosts_forgotten),
             ("context.hosts", self.hosts_forgotten),
+            ("context.spread_hosts", self.spread_hosts_forgotten),
             ("output.lines", self.not_written),
             ("output.table_pairs", self.pairs_not_counted),
             (FIELDS, counters.fields_dropped),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use veilwatch_core::record::{ClientHello, Ja4, ja4};
 
 /// The columns by name.
-pub const CSV_COLUMNS: [&str; 15] = [
+pub const CSV_COLUMNS: [&str; 17] = [
     "capture",
     "timestamp",
     "flow_id",
@@ -23,6 +23,8 @@ pub const CSV_COLUMNS: [&str; 15] = [
     "reasons",
     "packets",
     "record",
+    "category",
+    "category_reasons",
 ];
 
 /// A flow as a line of CSV says it.
@@ -54,11 +56,15 @@ pub struct CsvFlow<'a> {
     pub packets: &'a [u64],
     /// `early` or `final`.
     pub record: &'a str,
+    /// What it is for, where that is told.
+    pub category: Option<&'a str>,
+    /// Names of the rules that say so.
+    pub category_reasons: &'a [&'a str],
 }
 
 impl CsvFlow<'_> {
     /// The cells, in the order of [`CSV_COLUMNS`]; none of them is a formula.
-    pub fn cells(&self) -> [String; 15] {
+    pub fn cells(&self) -> [String; 17] {
         let packets: Vec<String> = self.packets.iter().map(u64::to_string).collect();
         [
             harmless(self.capture.unwrap_or_default().to_owned()),
@@ -76,6 +82,8 @@ impl CsvFlow<'_> {
             harmless(self.reasons.join(" ")),
             packets.join(" "),
             harmless(self.record.to_owned()),
+            harmless(self.category.unwrap_or_default().to_owned()),
+            harmless(self.category_reasons.join(" ")),
         ]
     }
 }
@@ -151,6 +159,8 @@ impl<W: Write> Sink for CsvSink<W> {
         let mut packets: Vec<u64> = columns.clone().map(|column| flow.packet_of(column.evidence.mark())).collect();
         packets.sort_unstable();
         packets.dedup();
+        let said = detection.category.map(|said| said.reasons.as_slice()).unwrap_or_default();
+        let rules: Vec<&str> = said.iter().map(|reason| reason.rule.name()).collect();
         let names: Vec<&str> = columns.map(|column| column.name.as_ref()).collect();
         let line = CsvFlow {
             capture: self.capture.as_deref(),
@@ -166,6 +176,8 @@ impl<W: Write> Sink for CsvSink<W> {
             reasons: &names,
             packets: &packets,
             record: flow.record(),
+            category: detection.category.map(|said| said.category.name()),
+            category_reasons: &rules,
         };
         self.unflushed = true;
         self.out.write_record(line.cells()).map_err(csv_error)

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use std::borrow::Cow;
 use std::io::Write;
-use veilwatch_core::detect::Verdict;
+use veilwatch_core::detect::{Category, CategoryReason, Verdict};
 use veilwatch_core::flow::{Beginning, FlowRecord};
 use veilwatch_core::packet::{FragmentCounters, Skip};
 use veilwatch_core::record::{
@@ -56,7 +56,9 @@ struct FlowLine<'a> {
     record: &'static str,
     verdict: Option<Verdict>,
     score: Option<f64>,
-    category: Option<&'static str>,
+    category: Option<Category>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    category_reasons: Vec<CategoryReasonLine<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<ReasonLine<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -106,6 +108,8 @@ struct SummaryLine<'a> {
     unscored: u64,
     malicious: u64,
     suspicious: u64,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    categories: Map<String, Json>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     warned: Map<String, Json>,
     skipped: Map<String, Json>,
@@ -175,6 +179,23 @@ struct ReasonLine<'a> {
     /// Of a warning: what to look at.
     #[serde(skip_serializing_if = "Option::is_none")]
     look: Option<&'a str>,
+}
+
+/// Why a flow has its category.
+#[derive(Serialize)]
+struct CategoryReasonLine<'a> {
+    rule: &'static str,
+    strength: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<&'a str>,
+    words: &'a str,
+}
+
+impl<'a> CategoryReasonLine<'a> {
+    fn of(reason: &'a CategoryReason) -> Self {
+        let CategoryReason { rule, entry, words } = reason;
+        Self { rule: rule.name(), strength: rule.strength().name(), entry: entry.as_deref(), words }
+    }
 }
 
 #[derive(Serialize)]
@@ -248,6 +269,7 @@ impl FlowLines {
             unscored: summary.unscored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
+            categories: counts(summary.categories().map(|(category, flows)| (category.name(), flows))),
             warned: counts(summary.warned.iter().map(|warned| (warned.id.as_str(), warned.flows))),
             skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),
             fragments: fragments(&summary.fragments),
@@ -298,6 +320,7 @@ impl FlowLines {
         }
         packets.sort_unstable();
         packets.dedup();
+        let said = detection.category.map(|said| said.reasons.as_slice()).unwrap_or_default();
         let [forward, backward] = &flow.stats;
         FlowLine {
             format: FORMAT,
@@ -316,7 +339,8 @@ impl FlowLines {
             record: flow.record(),
             verdict: scored.and_then(|scored| scored.verdict),
             score: scored.and_then(|scored| scored.score).map(rounded),
-            category: None,
+            category: detection.category.map(|said| said.category),
+            category_reasons: said.iter().map(CategoryReasonLine::of).collect(),
             reasons,
             packets,
             flow: FlowFacts {

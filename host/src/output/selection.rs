@@ -1,7 +1,6 @@
 use crate::engine::Detection;
-use veilwatch_core::detect::Verdict;
 
-/// Which flows are written.
+/// Which flows are written: alerts, and those that have a category without being one.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Selection {
     /// All flows, benign and unscored ones too.
@@ -16,10 +15,9 @@ impl Selection {
         if self.all {
             return true;
         }
-        let Some(scored) = detection.scored else { return false };
         match self.min_score {
-            Some(least) => scored.score.is_some_and(|score| score >= least),
-            None => scored.verdict.is_some_and(Verdict::is_alert),
+            Some(least) => detection.scored.and_then(|scored| scored.score).is_some_and(|score| score >= least),
+            None => detection.category.is_some(),
         }
     }
 }

@@ -6,7 +6,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use std::collections::HashMap;
 use std::fmt::Write;
-use veilwatch_core::detect::Verdict;
+use veilwatch_core::detect::{Category, Verdict};
 use veilwatch_core::packet::Skip;
 use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, Record, ServerHello, ja4};
 use veilwatch_core::tables::{Transport, Warning};
@@ -37,6 +37,7 @@ struct Shown {
     pair: PairKey,
     score: f64,
     verdict: Option<Verdict>,
+    category: Option<Category>,
     time: String,
     from: String,
     to: String,
@@ -44,6 +45,8 @@ struct Shown {
     ja4: String,
     notes: Vec<String>,
     reasons: Vec<String>,
+    /// Why it is for what it is for.
+    purposes: Vec<String>,
     packets: Vec<u64>,
 }
 
@@ -98,6 +101,7 @@ impl TableSink {
             .collect();
         packets.sort_unstable();
         packets.dedup();
+        let said = detection.category.map(|said| said.reasons.as_slice()).unwrap_or_default();
         let mut notes = Vec::new();
         if let Some(server) = ServerHello::read(value) {
             notes.push(version_name(server.selected_version));
@@ -109,6 +113,7 @@ impl TableSink {
             pair: pair_of(detection),
             score: detection.scored.and_then(|scored| scored.score).unwrap_or(f64::NAN),
             verdict: detection.scored.and_then(|scored| scored.verdict),
+            category: detection.category.map(|said| said.category),
             time: timestamp(flow.first_ns),
             from: format!("{}:{}", flow.originator.ip(), flow.originator.port),
             to: Self::responder(detection),
@@ -120,6 +125,7 @@ impl TableSink {
                 .map(|reason| plain(&reason_words(reason, pipeline.schema(), pipeline.card())))
                 .chain(warnings.iter().map(|(warning, _)| warning_words(warning)))
                 .collect(),
+            purposes: said.iter().map(|reason| plain(&reason.words)).collect(),
             packets,
         }
     }
@@ -153,6 +159,9 @@ impl TableSink {
                 let _ = write!(flow, "\n{note}");
             }
             let mut why: String = shown.reasons.iter().map(|reason| format!("• {reason}\n")).collect();
+            if let Some(category) = shown.category {
+                let _ = writeln!(why, "for {category}: {}", shown.purposes.join("; "));
+            }
             let numbers: Vec<String> = shown.packets.iter().map(u64::to_string).collect();
             let _ = write!(why, "packets {}", numbers.join(", "));
             let score = if shown.score.is_nan() { "–".into() } else { format!("{:.3}", shown.score) };
@@ -228,6 +237,10 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
         "{} flows ({}), {} scored: {} malicious, {} suspicious",
         summary.flows, recognised, summary.scored, summary.malicious, summary.suspicious
     );
+    let categories: Vec<String> = summary.categories().map(|(category, flows)| format!("{flows} {category}")).collect();
+    if !categories.is_empty() {
+        let _ = writeln!(out, "what flows are for that are worth a look: {}", categories.join(", "));
+    }
     if !summary.warned.is_empty() {
         let told = |warned: &Warned| format!("{} {} ({})", warned.flows, plain(&warned.id), warned.severity.name());
         let told: Vec<String> = summary.warned.iter().map(told).collect();

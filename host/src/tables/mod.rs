@@ -11,7 +11,8 @@ mod read;
 pub use error::{TableError, TableErrors};
 pub use load::{FileReport, Loader, load};
 pub use read::{
-    FILES_ENTRIES, FLOATING_SIGNATURES, ID_BYTES, LIST_ITEMS, NAME_BYTES, NUMBER_ENTRIES, WARN_ENTRIES, WORDS_BYTES,
+    FILES_ENTRIES, FLOATING_SIGNATURES, ID_BYTES, LIST_ITEMS, NAME_BYTES, NUMBER_ENTRIES, PURPOSE_ENTRIES,
+    WARN_ENTRIES, WORDS_BYTES,
 };
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub const FOLDERS: usize = 16;
 pub const ERRORS: usize = 100;
 
 /// The tables in the box: name of the file, text.
-pub const BUILTIN: [(&str, &str); 7] = [
+pub const BUILTIN: [(&str, &str); 8] = [
     ("config/tables/ether.toml", include_str!("../../../config/tables/ether.toml")),
     ("config/tables/ip.toml", include_str!("../../../config/tables/ip.toml")),
     ("config/tables/tcp.toml", include_str!("../../../config/tables/tcp.toml")),
@@ -35,6 +36,7 @@ pub const BUILTIN: [(&str, &str); 7] = [
     ("config/tables/port.toml", include_str!("../../../config/tables/port.toml")),
     ("config/tables/files.toml", include_str!("../../../config/tables/files.toml")),
     ("config/tables/warn.toml", include_str!("../../../config/tables/warn.toml")),
+    ("config/tables/purpose.toml", include_str!("../../../config/tables/purpose.toml")),
 ];
 
 /// Where tables beside those in the box are, and what they are for.

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use veilwatch_core::detect::Category;
 use veilwatch_core::tables::{
-    FileType, NamePattern, NumberEntry, Place, PortRange, Severity, Signature, Table, TablesBuilder, Transport, Warning,
+    FileType, NamePattern, NumberEntry, Place, PortRange, Purpose, Severity, Signature, Strength, Table, TablesBuilder,
+    Transport, Warning,
 };
 
 /// Entries of a table of numbers.
@@ -16,6 +18,8 @@ pub const NUMBER_ENTRIES: usize = 16_384;
 pub const FILES_ENTRIES: usize = 4096;
 /// Entries of WARN.
 pub const WARN_ENTRIES: usize = 4096;
+/// Entries of PURPOSE.
+pub const PURPOSE_ENTRIES: usize = 4096;
 /// Bytes of a name.
 pub const NAME_BYTES: usize = 64;
 /// Bytes of words that explain.
@@ -82,6 +86,7 @@ impl Reader<'_> {
                 let taken = match table {
                     Table::Files => self.file_type(name, at, value),
                     Table::Warn => self.warning(name, at, value),
+                    Table::Purpose => self.purpose(name, at, value),
                     numbers => self.number(numbers, name, at, value),
                 };
                 if taken.is_some() {
@@ -162,7 +167,7 @@ impl Reader<'_> {
         if value.get_ref().as_bool() == Some(false) {
             return self.remove(Table::Warn, &id, at);
         }
-        let known = ["severity", "words", "look", "transport", "ports", "names", "bytes"];
+        let known = ["severity", "words", "look", "category", "transport", "ports", "names", "bytes"];
         let fields = self.fields(&id, at, value, &known)?;
         let severity = self.text(&fields, "severity", NAME_BYTES)?;
         let Some(severity) = Severity::from_name(&severity) else {
@@ -173,18 +178,8 @@ impl Reader<'_> {
         };
         let words = self.text(&fields, "words", WORDS_BYTES)?;
         let look = self.text(&fields, "look", WORDS_BYTES)?;
-        let transport = match fields.get("transport").map(|value| value.get_ref().as_str()) {
-            None => None,
-            Some(Some("tcp")) => Some(Transport::Tcp),
-            Some(Some("udp")) => Some(Transport::Udp),
-            Some(_) => return self.wrong(fields.start("transport"), "`transport` is `\"tcp\"` or `\"udp\"`".into()),
-        };
-        let ports = self.list(&fields, "ports", |port| {
-            range(port, u16::MAX).ok_or("give a port from 0 to 65535, or two with `-` between".into())
-        })?;
-        let names = self.list(&fields, "names", |name| {
-            NamePattern::parse(name).ok_or("give a host's name, or `*.` and a name for all names under it".into())
-        })?;
+        let category = if fields.get("category").is_some() { Some(self.category(&fields)?) } else { None };
+        let (transport, ports, names) = self.around(&fields)?;
         let bytes = self.signatures(&fields, false)?;
         if ports.is_empty() && names.is_empty() && bytes.is_empty() {
             return self.wrong(at, format!("`{}` needs `ports`, `names` or `bytes` to be found by", shown(&id)));
@@ -195,8 +190,77 @@ impl Reader<'_> {
         }
         self.room(Table::Warn, WARN_ENTRIES, at)?;
         let place = self.place(at);
-        self.builder.warning(Warning { id, severity, words, look, transport, ports, names, bytes, place });
+        self.builder.warning(Warning { id, severity, words, look, category, transport, ports, names, bytes, place });
         Some(())
+    }
+
+    fn purpose(&mut self, id: &str, at: usize, value: &Value<'_>) -> Option<()> {
+        let id = self.id(Table::Purpose, id, at)?;
+        if value.get_ref().as_bool() == Some(false) {
+            return self.remove(Table::Purpose, &id, at);
+        }
+        let fields =
+            self.fields(&id, at, value, &["category", "strength", "words", "transport", "ports", "names", "agents"])?;
+        let category = self.category(&fields)?;
+        let strength = if fields.get("strength").is_some() {
+            self.word(&fields, "strength", &Strength::ALL, Strength::name)?
+        } else {
+            Strength::Strong
+        };
+        let words = self.text(&fields, "words", WORDS_BYTES)?;
+        let (transport, ports, names) = self.around(&fields)?;
+        let agents = self.list(&fields, "agents", |agent| {
+            let good = (1..=NAME_BYTES).contains(&agent.len());
+            good.then(|| agent.into()).ok_or(format!("give 1 to {NAME_BYTES} bytes with which a program's name begins"))
+        })?;
+        if names.is_empty() && (ports.is_empty() || !agents.is_empty()) {
+            let needs = if agents.is_empty() { "`ports` or `names`" } else { "`names` beside `agents`" };
+            return self.wrong(at, format!("`{}` needs {needs} to be found by", shown(&id)));
+        }
+        self.room(Table::Purpose, PURPOSE_ENTRIES, at)?;
+        let place = self.place(at);
+        self.builder.purpose(Purpose { id, category, strength, words, transport, ports, names, agents, place });
+        Some(())
+    }
+
+    fn category(&mut self, fields: &Fields<'_, '_>) -> Option<Category> {
+        self.word(fields, "category", &Category::ALL, Category::name)
+    }
+
+    /// The one of several things that a word names.
+    fn word<T: Copy>(
+        &mut self,
+        fields: &Fields<'_, '_>,
+        key: &str,
+        all: &[T],
+        name: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        let word = self.text(fields, key, NAME_BYTES)?;
+        if let Some(found) = all.iter().find(|one| name(**one) == &*word) {
+            return Some(*found);
+        }
+        let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+        let hint = nearest(&word, names.iter().copied()).map(str::to_owned);
+        let message = format!("`{key} = \"{}\"`: say one of {}", shown(&word), names.join(", "));
+        self.tell(fields.start(key), message, hint);
+        None
+    }
+
+    /// The transport, ports and names that an entry asks for.
+    fn around(&mut self, fields: &Fields<'_, '_>) -> Option<(Option<Transport>, Vec<PortRange>, Vec<NamePattern>)> {
+        let transport = match fields.get("transport").map(|value| value.get_ref().as_str()) {
+            None => None,
+            Some(Some("tcp")) => Some(Transport::Tcp),
+            Some(Some("udp")) => Some(Transport::Udp),
+            Some(_) => return self.wrong(fields.start("transport"), "`transport` is `\"tcp\"` or `\"udp\"`".into()),
+        };
+        let ports = self.list(fields, "ports", |port| {
+            range(port, u16::MAX).ok_or("give a port from 0 to 65535, or two with `-` between".into())
+        })?;
+        let names = self.list(fields, "names", |name| {
+            NamePattern::parse(name).ok_or("give a host's name, or `*.` and a name for all names under it".into())
+        })?;
+        Some((transport, ports, names))
     }
 
     /// Signatures; those of FILES need a place, since files begin somewhere.

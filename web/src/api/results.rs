@@ -77,7 +77,9 @@ pub struct AlertView {
     flow: FlowView,
     /// What it is for, where something tells it.
     category: Option<String>,
-    /// Why, in words.
+    /// Why that, in words.
+    category_reasons: Vec<String>,
+    /// Why it is an alert, in words.
     reasons: Vec<String>,
     /// Numbers of the packets to look at.
     evidence: Vec<u64>,
@@ -119,6 +121,7 @@ impl From<AlertRow> for AlertView {
         Self {
             flow: row.flow.into(),
             category: row.category,
+            category_reasons: row.category_reasons.into_iter().map(|reason| reason.words).collect(),
             reasons: row.reasons.into_iter().map(|reason| reason.words).collect(),
             evidence: row.evidence,
         }

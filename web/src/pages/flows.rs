@@ -14,6 +14,7 @@ use crate::clock::readable;
 use crate::entries::{self, Entry, FlowFacts, NewMark};
 use crate::forms::Posted;
 use crate::portal::Portal;
+use crate::results::read::{category_message, category_reasons};
 use crate::results::{FlowDetail, FlowPage, FlowQuery, FlowRow, ResultError, SortKey, VerdictFilter, human};
 use crate::visitor::{Analyst, Viewer};
 
@@ -259,6 +260,7 @@ async fn page(
         })
         .collect();
     let model = summary.pipeline.model.as_ref();
+    let category = detail.line.get("category").and_then(Value::as_str);
     let data = json!({
         "done": done, "error": error.map(|reason| reason.to_string()),
         "key": entry.key.as_str(), "name": entry.name, "flow_id": flow.flow_id.to_string(),
@@ -266,6 +268,8 @@ async fn page(
         "thresholds": model.map(|model| json!({
             "malicious": human::score(model.malicious), "suspicious": human::score(model.suspicious),
         })),
+        "category": category, "category_key": category.and_then(category_message),
+        "category_reasons": category_reasons(&detail.line).into_iter().map(|reason| reason.words).collect::<Vec<_>>(),
         "reasons": reasons(&detail.line), "packets": packets(&detail.line), "sections": sections,
         "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),
         "features_count": features.len(), "features": features,

@@ -14,6 +14,7 @@ use crate::database::DbError;
 use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState};
 use crate::portal::Portal;
 use crate::results::pictures::{Ink, PictureKind, picture};
+use crate::results::read::category_message;
 use crate::results::sentence::{Counts, sentence, warnings};
 use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile, ResultSummary, human};
 use crate::visitor::Viewer;
@@ -205,6 +206,8 @@ fn alert_row(entry: &Entry, group: &Group<'_>, marks: Option<&FlowMarks>) -> Val
     json!({
         "flow_id": flow.flow_id.to_string(), "class": class, "badge": badge,
         "score": flow.score.map(human::score).unwrap_or_default(), "category": group.worst.category,
+        "category_key": group.worst.category.as_deref().and_then(category_message),
+        "category_reasons": group.worst.category_reasons.iter().map(|reason| &reason.words).collect::<Vec<_>>(),
         "mark": marks.map(|marks| mark_key(marks.latest.malicious)),
         "src": flow.src_ip.to_string(), "dest": place(flow.dest_ip, flow.dest_port), "sni": flow.sni,
         "time": human::time(flow.first_ns),

@@ -15,6 +15,7 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params_from_iter};
 use serde_json::Value as Json;
 use thiserror::Error;
+use veilwatch::engine::Category;
 use veilwatch::output::{CSV_COLUMNS, CsvFlow, csv_line};
 use veilwatch::worker::CutFlow;
 
@@ -203,6 +204,8 @@ pub struct AlertRow {
     pub flow: FlowRow,
     /// What it is for, where something tells it.
     pub category: Option<String>,
+    /// Why that, the reason that decided first.
+    pub category_reasons: Vec<CategoryReasonRow>,
     /// Why, the weightiest first.
     pub reasons: Vec<ReasonRow>,
     /// Numbers of the packets to look at, as in any packet browser.
@@ -222,6 +225,30 @@ pub struct ReasonRow {
     pub words: String,
     /// Its part in the raw score, in log-odds.
     pub contribution: f64,
+}
+
+/// One reason of a category.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CategoryReasonRow {
+    /// The rule.
+    pub rule: String,
+    /// What it saw, in words.
+    pub words: String,
+}
+
+/// The reasons of the category that a flow's line has.
+pub fn category_reasons(line: &Json) -> Vec<CategoryReasonRow> {
+    let reasons = line.get("category_reasons").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let reason = |reason: &Json| {
+        let text = |name: &str| short(reason.get(name).and_then(Json::as_str).unwrap_or_default());
+        CategoryReasonRow { rule: text("rule"), words: text("words") }
+    };
+    reasons.iter().take(ALERT_LIST).map(reason).collect()
+}
+
+/// The key of a category's words among the messages; none of one that there is not.
+pub fn category_message(category: &str) -> Option<String> {
+    Category::from_name(category).map(|category| format!("for.{category}"))
 }
 
 /// Everything that is known of a flow.
@@ -683,6 +710,7 @@ impl ResultFile {
             let alert = alert(flow, &line);
             let flow = &alert.flow;
             let reasons: Vec<&str> = alert.reasons.iter().map(|reason| reason.feature.as_str()).collect();
+            let rules: Vec<&str> = alert.category_reasons.iter().map(|reason| reason.rule.as_str()).collect();
             let cells = CsvFlow {
                 capture: None,
                 first_ns: flow.first_ns,
@@ -697,6 +725,8 @@ impl ResultFile {
                 reasons: &reasons,
                 packets: &alert.evidence,
                 record: "final",
+                category: alert.category.as_deref(),
+                category_reasons: &rules,
             };
             let mut out = Vec::new();
             csv_line(cells.cells(), &mut out).map_err(|_| Odd::other("a line that makes no CSV"))?;
@@ -952,6 +982,7 @@ fn alert(flow: FlowRow, line: &Json) -> AlertRow {
     });
     AlertRow {
         category: line.get("category").and_then(Json::as_str).map(short),
+        category_reasons: category_reasons(line),
         reasons: reasons.collect(),
         evidence: list("packets").iter().filter_map(Json::as_u64).take(ALERT_LIST).collect(),
         tls: tls.collect(),

@@ -9,7 +9,7 @@ use super::facts::ResultSummary;
 use super::human;
 use super::human::{bytes, duration, grouped, percent, time};
 use super::pictures::{Ink, PictureError, PictureKind, picture};
-use super::read::{AlertRow, HostRow, ResultError, ResultFile};
+use super::read::{AlertRow, HostRow, ResultError, ResultFile, category_message};
 use super::sentence::{Counts, said, sentence, warnings};
 use crate::clock::readable;
 use crate::pages::language::Messages;
@@ -194,6 +194,8 @@ fn alert(alert: &AlertRow) -> Value {
         "flow_id": flow.flow_id.to_string(), "malicious": flow.verdict == Some("malicious"), "score": score(flow.score),
         "from": end(flow.src_ip, flow.src_port), "to": end(flow.dest_ip, flow.dest_port),
         "transport": flow.transport(), "sni": flow.sni, "category": alert.category,
+        "category_key": alert.category.as_deref().and_then(category_message),
+        "category_reasons": alert.category_reasons.iter().map(|reason| &reason.words).collect::<Vec<_>>(),
         "first": time(flow.first_ns), "duration": duration(flow.duration_ns() as f64),
         "packets": grouped(flow.packets), "bytes": bytes(flow.bytes), "evidence": packets.join(", "),
         "reasons": alert.reasons.iter().map(|reason| &reason.words).collect::<Vec<_>>(),
