@@ -115,7 +115,7 @@ fn tells_how_to_use_a_plugin() {
     }
     // Settings are named, with their defaults where they are known.
     let named = |what: &str| plugin("", &["info", what]).lines()[0]["entry"].as_str().unwrap().to_owned();
-    assert!(named("feature/splt").contains("\npackets = 20"), "{}", named("feature/splt"));
+    assert!(named("feature/splt").contains("\npackets = 25"), "{}", named("feature/splt"));
     assert!(!named(text(&mqtt)).contains("settings"), "{}", named(text(&mqtt)));
 }
 

@@ -85,8 +85,14 @@ fn largest(values: &[f64]) -> f64 {
 impl Splt {
     fn create(settings: Settings<'_>) -> Result<Self, PluginError> {
         let settings: SpltSettings = settings.read()?;
-        let most = if settings.after_handshake { MOST_AFTER } else { veilwatch_core::flow::Splt::CAPACITY };
-        within("packets", settings.packets, 0..=most)?;
+        let SpltSettings { packets, after_handshake } = settings;
+        let most = veilwatch_core::flow::Splt::CAPACITY;
+        if packets > most {
+            return Err(PluginError::settings(format!("`packets = {packets}`: a flow records {most} at most")));
+        }
+        if after_handshake {
+            within("packets", packets, 0..=MOST_AFTER)?;
+        }
         Ok(Self { settings })
     }
 
