@@ -62,7 +62,10 @@ fn walk(truth: Truth, root: &Path, found: &mut Found) -> Result<(), LearnError> 
         false => BTreeMap::new(),
     };
     for input in inputs.inputs {
-        let Input::File(file) = input else { continue };
+        let Input::File(file) = input else {
+            let what = "standard input cannot be read twice; name a file".to_owned();
+            return Err(LearnError::File { path: "-".into(), what });
+        };
         let within = match file.strip_prefix(root) {
             Ok(within) if !within.as_os_str().is_empty() => within.to_owned(),
             _ => PathBuf::from(file.file_name().unwrap_or_default()),

@@ -2,7 +2,7 @@
 
 use super::folds::Folds;
 use super::metrics::{Pair, Pairs, tail_threshold};
-use super::{Dataset, LearnError, Truth, search};
+use super::{Dataset, LearnError, Truth, augment, search};
 use crate::model::Report;
 use crate::plugins::Registry;
 use std::collections::BTreeMap;
@@ -86,25 +86,11 @@ pub(super) fn fit_as(
     };
     let scale = data.recipe.positive_share * total(false) / total(true).max(1.0);
     weights.iter_mut().zip(&labels).filter(|(_, label)| **label).for_each(|(weight, _)| *weight *= scale);
-    copies(data, &learnt, &mut values, &mut labels, &mut weights);
+    augment::add_copies(data, &learnt, &mut values, &mut labels, &mut weights);
     let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
     let set = TrainingSet { rows: Rows::new(&values, data.width), labels: &labels, weights: &weights, seed };
     classifier.fit(&set).map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
     Ok(classifier)
-}
-
-/// Adds the altered copies of the rows that are learnt from; a row and its copies share its weight.
-fn copies(data: &Dataset, learnt: &[usize], values: &mut Vec<f32>, labels: &mut Vec<bool>, weights: &mut Vec<f64>) {
-    let place: BTreeMap<usize, usize> = learnt.iter().enumerate().map(|(at, row)| (*row, at)).collect();
-    let theirs: Vec<_> = data.copies.iter().filter_map(|copy| Some((*place.get(&copy.row)?, copy))).collect();
-    let mut shares = vec![1.0; learnt.len()];
-    theirs.iter().for_each(|(at, _)| shares[*at] += 1.0);
-    weights.iter_mut().zip(&shares).for_each(|(weight, share)| *weight /= share);
-    for (at, copy) in theirs {
-        values.extend_from_slice(&copy.values);
-        labels.push(labels[at]);
-        weights.push(weights[at]);
-    }
 }
 
 /// One weight a row: a pair's flows share at most what the recipe gives a pair.
