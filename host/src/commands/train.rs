@@ -252,7 +252,7 @@ fn words(grid: &Grid) -> String {
 fn tell_cleaning(data: &Dataset, table: &Background) {
     let mut moved: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for cleaned in data.cleaned.values() {
-        *moved.entry((table.rule(cleaned.rule), cleaned.was.word())).or_default() += 1;
+        *moved.entry((table.rule(cleaned.rule), cleaned.was.name())).or_default() += 1;
     }
     say(&format!("cleaning took {} flows for the machines' own:", data.cleaned.len()));
     for ((rule, was), flows) in moved {

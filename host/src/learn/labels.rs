@@ -34,16 +34,14 @@ pub enum Truth {
 }
 
 impl Truth {
-    const ALL: [(Self, &str); 4] = [
-        (Self::Benign, "benign"),
-        (Self::Background, "background"),
-        (Self::Malicious, "malicious"),
-        (Self::Unlabelled, "unlabelled"),
-    ];
-
-    /// The word for it in tables.
-    pub fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(truth, _)| *truth == self).map_or("", |(_, word)| word)
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Benign => "benign",
+            Self::Background => "background",
+            Self::Malicious => "malicious",
+            Self::Unlabelled => "unlabelled",
+        }
     }
 }
 
@@ -51,9 +49,8 @@ impl FromStr for Truth {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.iter().find(|(_, word)| *word == text);
-        known
-            .map(|(truth, _)| *truth)
+        let mut all = [Self::Benign, Self::Background, Self::Malicious, Self::Unlabelled].into_iter();
+        all.find(|truth| truth.name() == text)
             .ok_or_else(|| format!("`{text}` is no label; there are benign, background, malicious and unlabelled"))
     }
 }

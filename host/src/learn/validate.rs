@@ -10,10 +10,14 @@ use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::PluginError;
 use veilwatch_core::plugin::{Classifier, Instance, Settings, TrainingSet};
 
+/// Most weight that the flows of one (capture, server) pair have together.
+pub(crate) const PAIR_WEIGHT: f64 = 3.0;
 /// False alerts per benign pair that the upper threshold is chosen for.
-pub(super) const MALICIOUS_RATE: f64 = 1e-3;
+pub(crate) const MALICIOUS_RATE: f64 = 1e-3;
 /// The same for the lower threshold.
-pub(super) const SUSPICIOUS_RATE: f64 = 1e-2;
+pub(crate) const SUSPICIOUS_RATE: f64 = 1e-2;
+/// Total weight of malicious rows, as a share of the total weight of benign rows.
+pub(super) const POSITIVE_SHARE: f64 = 0.25;
 
 /// How the folds are made, for cards and reports.
 pub(super) const SPLIT: &str = "leave one malware family out; no malicious row in training shares a named family, a \
@@ -47,7 +51,7 @@ pub struct FamilyResult {
 }
 
 /// Fits a fresh classifier to some rows, as the data set's recipe says, search of its settings included.
-pub(super) fn fit(
+pub(crate) fn fit(
     registry: &Registry,
     (path, settings): (&str, &str),
     data: &Dataset,
@@ -94,7 +98,7 @@ pub(super) fn fit_as(
 }
 
 /// One weight a row: a pair's flows share at most what the recipe gives a pair.
-pub(super) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
+pub(crate) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
     let mut sizes: BTreeMap<usize, f64> = BTreeMap::new();
     rows.iter().for_each(|row| *sizes.entry(data.rows[*row].pair).or_default() += 1.0);
     rows.iter().map(|row| (data.recipe.pair_weight / sizes[&data.rows[*row].pair]).min(1.0)).collect()
