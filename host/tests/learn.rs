@@ -288,6 +288,14 @@ fn two_folders_teach_as_well() {
         count("n", "malicious_flows") + count("n", "background_flows"),
         "what was cleaned is the machines' own"
     );
+    // A table of them teaches the same, cleaning included.
+    let (rows, _) = done(&[args!["features", "--clean", &at("rules.toml")], &sources[1..]].concat());
+    std::fs::write(at("rows.csv"), rows).unwrap();
+    done(args!["train", "--table", &at("rows.csv"), "--config", small, "--out", &at("again/n")]);
+    for file in ["weights.bin", "card.json"] {
+        let [one, two] = ["n", "again/n"].map(|model| std::fs::read(at(model).join(file)).unwrap());
+        assert!(one == two, "{file} differs between captures and their table");
+    }
     // Without anything to learn from there is a word on how to name it.
     let (status, messages) = err(&veilwatch(args!["train", "--out", &at("x")]));
     assert_eq!(status, Some(2));

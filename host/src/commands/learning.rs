@@ -97,13 +97,15 @@ pub(super) fn watched<T>(read: impl FnOnce(&Loading) -> T) -> T {
     read(&loading)
 }
 
-/// Adds feature tables to what was read of captures; `background` is the table that cleans.
+/// Adds feature tables to what was read of captures; `background` is the table that cleans. Gives the hash of the one by
+/// which a feature table was cleaned when it was written.
 pub(super) fn append_tables(
     data: &mut Dataset,
     tables: &[PathBuf],
     pipeline: &Pipeline,
     background: Option<&Background>,
-) -> Result<()> {
+) -> Result<Option<String>> {
+    let mut cleaned = None;
     for path in tables {
         let table = learn::read_table(path, pipeline)?;
         let by = &table.recipe.background_sha256;
@@ -114,8 +116,8 @@ pub(super) fn append_tables(
                 path.display()
             );
         }
-        // What is said of a row that cleaning turned round holds without it, too.
+        cleaned = Some(by.clone()).filter(|by| !by.is_empty()).or(cleaned);
         data.append(table);
     }
-    Ok(())
+    Ok(cleaned)
 }

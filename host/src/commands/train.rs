@@ -125,6 +125,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     let background = sources.background()?;
+    if args.report_cleaning && background.is_none() {
+        bail!("--report-cleaning: nothing is cleaned; name a table with --clean");
+    }
     let hash = background.as_ref().map(|table| table.sha256().to_owned()).unwrap_or_default();
     if card.is_some() && hash != recipe.background_sha256 {
         bail!("the card's table of background traffic is another one; name it with --clean FILE, or `none`");
@@ -133,7 +136,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         (recipe.clean, recipe.background_sha256) = (background.is_some(), hash);
     }
     let seed = card.as_ref().map_or(args.seed.unwrap_or(1), |card| card.training.seed);
-    let data = gather(&sources, &args.table, &pipeline, background.as_ref(), recipe, seed)?;
+    let asked = card.is_some() || sources.says_clean();
+    let data = gather(&sources, &args.table, &pipeline, background.as_ref(), (recipe, asked), seed)?;
     let own = args.out.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
     let name = card.as_ref().map_or(own, |card| card.name.clone());
     if let Some(card) = card.as_ref().filter(|card| card.training.data_sha256 != data.sha256) {
@@ -207,18 +211,22 @@ fn card(path: &Path) -> Result<Card> {
     serde_json::from_slice(&text).with_context(|| format!("{}: this is no card of a model", path.display()))
 }
 
-/// All that is learnt from: captures, tables, and altered copies.
+/// All that is learnt from: captures, tables, and altered copies. Beside the recipe: whether somebody asked how to clean.
 fn gather(
     sources: &DataArgs,
     tables: &[PathBuf],
     pipeline: &Pipeline,
     background: Option<&Background>,
-    recipe: Recipe,
+    (mut recipe, asked): (Recipe, bool),
     seed: u64,
 ) -> Result<Dataset> {
     let origins = sources.origins();
     let mut data = read(&origins, pipeline, background)?;
-    append_tables(&mut data, tables, pipeline, background)?;
+    let cleaned = append_tables(&mut data, tables, pipeline, background)?;
+    if let Some(hash) = cleaned.filter(|_| !asked) {
+        // A table is learnt from as it was written.
+        (recipe.clean, recipe.background_sha256) = (true, hash);
+    }
     let augments = !recipe.augment.is_empty();
     if augments && !tables.is_empty() {
         bail!("--augment reads captures again, altered, and a feature table has none; name the captures");
@@ -244,7 +252,7 @@ fn words(grid: &Grid) -> String {
 fn tell_cleaning(data: &Dataset, table: &Background) {
     let mut moved: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for cleaned in data.cleaned.values() {
-        *moved.entry((table.rule(cleaned.rule), cleaned.was.word())).or_default() += 1;
+        *moved.entry((table.rule(cleaned.rule), cleaned.was.name())).or_default() += 1;
     }
     say(&format!("cleaning took {} flows for the machines' own:", data.cleaned.len()));
     for ((rule, was), flows) in moved {

@@ -54,6 +54,26 @@ impl Dataset {
     }
 }
 
+/// Adds the altered copies of the rows that are learnt from; a row and its copies share its weight.
+pub(super) fn add_copies(
+    data: &Dataset,
+    learnt: &[usize],
+    values: &mut Vec<f32>,
+    labels: &mut Vec<bool>,
+    weights: &mut Vec<f64>,
+) {
+    let place: BTreeMap<usize, usize> = learnt.iter().enumerate().map(|(at, row)| (*row, at)).collect();
+    let theirs: Vec<_> = data.copies.iter().filter_map(|copy| Some((*place.get(&copy.row)?, copy))).collect();
+    let mut shares = vec![1.0; learnt.len()];
+    theirs.iter().for_each(|(at, _)| shares[*at] += 1.0);
+    weights.iter_mut().zip(&shares).for_each(|(weight, share)| *weight /= share);
+    for (at, copy) in theirs {
+        values.extend_from_slice(&copy.values);
+        labels.push(labels[at]);
+        weights.push(weights[at]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{CaptureFacts, Keys, Row};
@@ -89,5 +109,20 @@ mod tests {
         many.copy_from(&same, "x", 0.3, 1);
         assert!((250..350).contains(&many.copies.len()), "{}", many.copies.len());
         assert!(many.copies.iter().all(|copy| copy.values == many.row(copy.row)));
+    }
+
+    #[test]
+    fn a_row_and_its_copies_weigh_what_the_row_did() {
+        let mut some = data(&[100, 200, 300]);
+        some.copy_from(&data(&[101, 201, 301]), "x", 1.0, 1);
+        some.copy_from(&data(&[102, 250, 302]), "y", 1.0, 1);
+        // Rows 0 and 1 are learnt from, row 2 is tested: its copies are not there.
+        let (mut values, mut labels, mut weights) = (vec![100.0, 200.0], vec![true, false], vec![0.6, 1.0]);
+        add_copies(&some, &[0, 1], &mut values, &mut labels, &mut weights);
+        assert_eq!(values, [100.0, 200.0, 101.0, 201.0, 102.0]);
+        assert_eq!(labels, [true, false, true, false, true]);
+        let near = |got: f64, expected: f64| (got - expected).abs() < 1e-12;
+        assert!(near(weights[0] + weights[2] + weights[4], 0.6) && near(weights[0], weights[4]), "{weights:?}");
+        assert!(near(weights[1] + weights[3], 1.0), "{weights:?}");
     }
 }

@@ -62,7 +62,7 @@ impl Folds {
 }
 
 /// What stays together: a family, the sources that share captures, else the capture itself.
-pub(super) fn group(capture: &CaptureFacts) -> &str {
+pub(crate) fn group(capture: &CaptureFacts) -> &str {
     if !capture.family.is_empty() {
         &capture.family
     } else if SHARING.contains(&capture.source.as_str()) {

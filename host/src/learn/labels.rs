@@ -34,16 +34,14 @@ pub enum Truth {
 }
 
 impl Truth {
-    const ALL: [(Self, &str); 4] = [
-        (Self::Benign, "benign"),
-        (Self::Background, "background"),
-        (Self::Malicious, "malicious"),
-        (Self::Unlabelled, "unlabelled"),
-    ];
-
-    /// The word for it in tables.
-    pub fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(truth, _)| *truth == self).map_or("", |(_, word)| word)
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Benign => "benign",
+            Self::Background => "background",
+            Self::Malicious => "malicious",
+            Self::Unlabelled => "unlabelled",
+        }
     }
 }
 
@@ -51,9 +49,8 @@ impl FromStr for Truth {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.iter().find(|(_, word)| *word == text);
-        known
-            .map(|(truth, _)| *truth)
+        let mut all = [Self::Benign, Self::Background, Self::Malicious, Self::Unlabelled].into_iter();
+        all.find(|truth| truth.name() == text)
             .ok_or_else(|| format!("`{text}` is no label; there are benign, background, malicious and unlabelled"))
     }
 }
@@ -221,5 +218,34 @@ mod tests {
         assert_eq!(named("FeodoTracker 192.0.2.1:449 = Heodo").as_deref(), Some("emotet"));
         assert_eq!(named("rule 1: SSL certificate detected (Dridex/Trickbot CnC)"), None);
         assert_eq!(named("abuse.ch SSLBL cert sha1 00ff = Malware C&C"), None);
+    }
+
+    #[test]
+    fn labels_are_strong_weak_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("captures.csv"), "path,kind,family,source\nx,malicious,f,s\n").unwrap();
+        let mut rows = "path,time,client,client_port,server,server_port,label,confidence,family\n".to_owned();
+        let said = [
+            "malicious,ioc",
+            "malicious,source",
+            "malicious,heuristic",
+            "malicious,ioc-weak",
+            "benign,allowlist",
+            "unknown,",
+        ];
+        for (port, said) in said.iter().enumerate() {
+            rows += &format!("x,1.5,192.0.2.1,{port},192.0.2.2,443,{said},f\n");
+        }
+        std::fs::write(folder.path().join("flows.csv"), rows).unwrap();
+        let tables = read(folder.path()).unwrap();
+        assert_eq!(tables.captures[0].file, folder.path().join("x"));
+        let mut labels: Vec<_> =
+            tables.flows["x"].by_ends.iter().map(|(ends, labels)| (ends.1, labels[0].truth, labels[0].weak)).collect();
+        labels.sort();
+        use Truth::{Background, Malicious, Unlabelled};
+        let expected = [Malicious, Malicious, Unlabelled, Unlabelled, Background, Unlabelled];
+        let weak = [false, false, true, true, false, false];
+        assert!(labels.iter().map(|(_, truth, _)| *truth).eq(expected), "{labels:?}");
+        assert!(labels.iter().map(|(_, _, weak)| *weak).eq(weak), "{labels:?}");
     }
 }

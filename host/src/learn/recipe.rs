@@ -1,5 +1,6 @@
 //! How rows are weighed and chosen when something is learnt from them: all of it stands in the card.
 
+use super::validate::{PAIR_WEIGHT, POSITIVE_SHARE};
 use super::{Alteration, Dataset, NoAlteration, Truth};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -31,8 +32,8 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
-            pair_weight: 3.0,
-            positive_share: 0.25,
+            pair_weight: PAIR_WEIGHT,
+            positive_share: POSITIVE_SHARE,
             negatives: Negatives::Both,
             heuristic: 0.0,
             clean: false,

@@ -40,7 +40,7 @@ pub(super) fn find(origin: &Origin) -> Result<Found, LearnError> {
                 walk(*truth, root, &mut found)?;
             }
             let words = |capture: &CaptureRow| {
-                let truth = capture.whole.map_or("", Truth::word);
+                let truth = capture.whole.map_or("", Truth::name);
                 format!("{}\t{truth}\t{}\t{}\n", capture.path, capture.family, capture.source)
             };
             found.words = found.tables.captures.iter().map(words).collect::<String>().into_bytes();
@@ -62,7 +62,10 @@ fn walk(truth: Truth, root: &Path, found: &mut Found) -> Result<(), LearnError> 
         false => BTreeMap::new(),
     };
     for input in inputs.inputs {
-        let Input::File(file) = input else { continue };
+        let Input::File(file) = input else {
+            let what = "standard input cannot be read twice; name a file".to_owned();
+            return Err(LearnError::File { path: "-".into(), what });
+        };
         let within = match file.strip_prefix(root) {
             Ok(within) if !within.as_os_str().is_empty() => within.to_owned(),
             _ => PathBuf::from(file.file_name().unwrap_or_default()),
@@ -77,7 +80,7 @@ fn walk(truth: Truth, root: &Path, found: &mut Found) -> Result<(), LearnError> 
         let within = within.to_string_lossy().into_owned();
         let infected = matches!(truth, Truth::Malicious | Truth::Background | Truth::Unlabelled);
         let mut row = CaptureRow {
-            path: format!("{}/{within}", truth.word()),
+            path: format!("{}/{within}", truth.name()),
             kind: if infected { "malicious" } else { "benign" }.to_owned(),
             family: if infected { group.clone() } else { String::new() },
             source: group,

@@ -69,14 +69,14 @@ fn rows(data: &Dataset, pipeline: &Pipeline, out: &mut impl Write) -> io::Result
             false => serde_json::to_string(ties).map_err(io::Error::from),
         };
         let hash = |key: Option<u64>| key.map_or(String::new(), |key| format!("{key:016x}"));
-        let cleaned = data.cleaned.get(&at).map(|Cleaned { rule, was }| format!("{rule}:{}", was.word()));
+        let cleaned = data.cleaned.get(&at).map(|Cleaned { rule, was }| format!("{rule}:{}", was.name()));
         let Keys { first_ns, version, server, sni, ja3, ja4, certificate } = row.keys;
         let facts = [
             capture.path.clone(),
             capture.family.clone(),
             capture.source.clone(),
             row.pair.to_string(),
-            row.truth.word().to_owned(),
+            row.truth.name().to_owned(),
             // Weak rows may have been given theirs for a while.
             ties(if row.truth == Truth::Malicious { &row.kin } else { &none })?,
             ties(data.weak.get(&at).unwrap_or(&none))?,

@@ -2,7 +2,7 @@
 
 use super::folds::Folds;
 use super::metrics::{Pair, Pairs, tail_threshold};
-use super::{Dataset, LearnError, Truth, search};
+use super::{Dataset, LearnError, Truth, augment, search};
 use crate::model::{Report, by_rarity};
 use crate::plugins::Registry;
 use std::collections::BTreeMap;
@@ -10,10 +10,14 @@ use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::PluginError;
 use veilwatch_core::plugin::{Classifier, Instance, Settings, TrainingSet};
 
+/// Most weight that the flows of one (capture, server) pair have together.
+pub(crate) const PAIR_WEIGHT: f64 = 3.0;
 /// False alerts per benign pair that the upper threshold is chosen for.
-pub(super) const MALICIOUS_RATE: f64 = 1e-3;
+pub(crate) const MALICIOUS_RATE: f64 = 1e-3;
 /// The same for the lower threshold.
-pub(super) const SUSPICIOUS_RATE: f64 = 1e-2;
+pub(crate) const SUSPICIOUS_RATE: f64 = 1e-2;
+/// Total weight of malicious rows, as a share of the total weight of benign rows.
+pub(super) const POSITIVE_SHARE: f64 = 0.25;
 
 /// How the folds are made, for cards and reports.
 pub(super) const SPLIT: &str = "leave one malware family out; no malicious row in training shares a named family, a \
@@ -47,7 +51,7 @@ pub struct FamilyResult {
 }
 
 /// Fits a fresh classifier to some rows, as the data set's recipe says, search of its settings included.
-pub(super) fn fit(
+pub(crate) fn fit(
     registry: &Registry,
     (path, settings): (&str, &str),
     data: &Dataset,
@@ -87,29 +91,15 @@ pub(super) fn fit_as(
     };
     let scale = data.recipe.positive_share * total(false) / total(true).max(1.0);
     weights.iter_mut().zip(&labels).filter(|(_, label)| **label).for_each(|(weight, _)| *weight *= scale);
-    copies(data, &learnt, &mut values, &mut labels, &mut weights);
+    augment::add_copies(data, &learnt, &mut values, &mut labels, &mut weights);
     let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
     let set = TrainingSet { rows: Rows::new(&values, data.width), labels: &labels, weights: &weights, seed };
     classifier.fit(&set).map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
     Ok(classifier)
 }
 
-/// Adds the altered copies of the rows that are learnt from; a row and its copies share its weight.
-fn copies(data: &Dataset, learnt: &[usize], values: &mut Vec<f32>, labels: &mut Vec<bool>, weights: &mut Vec<f64>) {
-    let place: BTreeMap<usize, usize> = learnt.iter().enumerate().map(|(at, row)| (*row, at)).collect();
-    let theirs: Vec<_> = data.copies.iter().filter_map(|copy| Some((*place.get(&copy.row)?, copy))).collect();
-    let mut shares = vec![1.0; learnt.len()];
-    theirs.iter().for_each(|(at, _)| shares[*at] += 1.0);
-    weights.iter_mut().zip(&shares).for_each(|(weight, share)| *weight /= share);
-    for (at, copy) in theirs {
-        values.extend_from_slice(&copy.values);
-        labels.push(labels[at]);
-        weights.push(weights[at]);
-    }
-}
-
 /// One weight a row: a pair's flows share at most what the recipe gives a pair.
-pub(super) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
+pub(crate) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
     let mut sizes: BTreeMap<usize, f64> = BTreeMap::new();
     rows.iter().for_each(|row| *sizes.entry(data.rows[*row].pair).or_default() += 1.0);
     rows.iter().map(|row| (data.recipe.pair_weight / sizes[&data.rows[*row].pair]).min(1.0)).collect()

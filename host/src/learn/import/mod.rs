@@ -83,9 +83,9 @@ fn add(data: &mut Dataset, conversation: &Conversation, truth: Truth, number: us
     data.values.extend(features::row(conversation));
     data.tuples.push(at as u64);
     data.captures.push(CaptureFacts {
-        path: format!("{}/{number}", truth.word()),
+        path: format!("{}/{number}", truth.name()),
         family,
-        source: truth.word().into(),
+        source: truth.name().into(),
     });
     let keys = Keys { first_ns: (conversation.first() * 1e9) as u64, ..Keys::default() };
     data.rows.push(Row { capture: at, pair: at, truth, kin, packet: conversation.first_packet, keys });
