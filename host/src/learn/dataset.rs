@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::plugin::PluginError;
-use veilwatch_core::record::CertificateInfo;
+use veilwatch_core::record::{CertificateInfo, ClientHello, Ja4, ServerHello, ja3, ja4};
 
 /// Labelled rows with what is needed to split them honestly.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Dataset {
     /// Columns of a row.
     pub width: usize,
@@ -57,6 +58,52 @@ pub struct Row {
     pub kin: Vec<String>,
     /// Number of the flow's first packet, for people who want to look.
     pub packet: u64,
+    /// What it is split and looked up by.
+    pub keys: Keys,
+}
+
+/// What a row is split and looked up by when a classifier is judged. None of it is ever learnt from: texts and addresses
+/// stand as hashes, which say whether two are the same and nothing else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Time of the flow's first packet, in nanoseconds since 1970.
+    pub first_ns: u64,
+    /// TLS version that the server chose, or the best one offered where no answer was seen; 0 where neither was.
+    pub version: u16,
+    /// The responder's address.
+    pub server: u64,
+    /// The server name asked for.
+    pub sni: Option<u64>,
+    /// JA3 of the ClientHello.
+    pub ja3: Option<u64>,
+    /// JA4 of the ClientHello.
+    pub ja4: Option<u64>,
+    /// The certificate.
+    pub certificate: Option<u64>,
+}
+
+impl Keys {
+    fn of(flow: &FlowRecord) -> Self {
+        let client = flow.fields.record::<ClientHello<'_>>();
+        let server = flow.fields.record::<ServerHello<'_>>();
+        let offered = client.as_ref().map(ClientHello::best_version);
+        Self {
+            first_ns: flow.first_ns,
+            version: server.map(|hello| hello.selected_version).or(offered).unwrap_or_default(),
+            server: key(&flow.responder.address),
+            sni: client.as_ref().filter(|hello| !hello.sni.is_empty()).map(|hello| key(hello.sni)),
+            ja3: client.as_ref().map(|hello| key(ja3(hello).as_bytes())),
+            ja4: client.as_ref().map(|hello| key(ja4(hello, Ja4::of(flow.protocol, hello)).as_bytes())),
+            certificate: flow.fields.record::<CertificateInfo<'_>>().map(|seen| key(seen.sha256)),
+        }
+    }
+}
+
+/// FNV-1a: the same on every machine.
+pub(super) fn key(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// How far loading has come, for whoever looks on.
@@ -84,7 +131,7 @@ impl Dataset {
 #[derive(Default)]
 struct Part {
     values: Vec<f32>,
-    rows: Vec<(Truth, Vec<String>, [u8; 16], u64)>,
+    rows: Vec<(Truth, Vec<String>, [u8; 16], u64, Keys)>,
     sha256: Vec<u8>,
     error: Option<RunError>,
 }
@@ -138,10 +185,10 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
             source: capture.source.clone(),
         });
         data.values.extend(part.values);
-        for (truth, kin, server, packet) in part.rows {
+        for (truth, kin, server, packet, keys) in part.rows {
             let number = pairs.len();
             let pair = *pairs.entry((place, server)).or_insert(number);
-            data.rows.push(Row { capture: place, pair, truth, kin, packet });
+            data.rows.push(Row { capture: place, pair, truth, kin, packet, keys });
         }
     }
     for table in ["captures.csv", "flows.csv"] {
@@ -203,7 +250,7 @@ impl Sink for Collector<'_> {
             }
         }
         self.part.values.extend_from_slice(scored.row);
-        self.part.rows.push((truth, kin, flow.responder.address, flow.first_packet));
+        self.part.rows.push((truth, kin, flow.responder.address, flow.first_packet, Keys::of(flow)));
         Ok(())
     }
 }

@@ -32,6 +32,18 @@ pub enum Truth {
     Unlabelled,
 }
 
+impl Truth {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Benign => "benign",
+            Self::Background => "background",
+            Self::Malicious => "malicious",
+            Self::Unlabelled => "unlabelled",
+        }
+    }
+}
+
 /// One capture of the table.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct CaptureRow {

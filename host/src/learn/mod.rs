@@ -5,13 +5,14 @@
 //! always there, and one server's flood of flows weighs no more than a few of them.
 
 mod dataset;
-mod folds;
+pub(crate) mod folds;
 mod labels;
-mod metrics;
+pub(crate) mod metrics;
 mod train;
-mod validate;
+pub(crate) mod validate;
 
-pub use dataset::{Dataset, Loading, Row, load};
+pub use dataset::{CaptureFacts, Dataset, Keys, Loading, Row, load};
+pub use folds::{Folds, Protocol};
 pub use labels::{LabelError, Truth};
 pub use metrics::{Pair, Pairs};
 pub use train::{Trained, train};

@@ -11,11 +11,11 @@ use veilwatch_core::plugin::PluginError;
 use veilwatch_core::plugin::{Classifier, Instance, Settings, TrainingSet};
 
 /// Most weight that the flows of one (capture, server) pair have together.
-pub(super) const PAIR_WEIGHT: f64 = 3.0;
+pub(crate) const PAIR_WEIGHT: f64 = 3.0;
 /// False alerts per benign pair that the upper threshold is chosen for.
-pub(super) const MALICIOUS_RATE: f64 = 1e-3;
+pub(crate) const MALICIOUS_RATE: f64 = 1e-3;
 /// The same for the lower threshold.
-pub(super) const SUSPICIOUS_RATE: f64 = 1e-2;
+pub(crate) const SUSPICIOUS_RATE: f64 = 1e-2;
 /// Total weight of malicious rows, as a share of the total weight of benign rows.
 const POSITIVE_SHARE: f64 = 0.25;
 
@@ -51,7 +51,7 @@ pub struct FamilyResult {
 }
 
 /// Fits a fresh classifier to some rows.
-pub(super) fn fit(
+pub(crate) fn fit(
     registry: &Registry,
     (path, settings): (&str, &str),
     data: &Dataset,
@@ -78,7 +78,7 @@ pub(super) fn fit(
 }
 
 /// One weight a row: a pair's flows share [`PAIR_WEIGHT`] at most.
-pub(super) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
+pub(crate) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
     let mut sizes: BTreeMap<usize, f64> = BTreeMap::new();
     rows.iter().for_each(|row| *sizes.entry(data.rows[*row].pair).or_default() += 1.0);
     rows.iter().map(|row| (PAIR_WEIGHT / sizes[&data.rows[*row].pair]).min(1.0)).collect()
@@ -92,34 +92,69 @@ pub fn evaluate(
     seed: u64,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Evaluation, LearnError> {
-    let folds = Folds::by_family(data, seed);
+    let folds = Folds::by_family(data, seed, usize::MAX);
+    let mut raw = cross_validate(registry, classifier, data, &folds, seed, |fold, _| progress(fold + 1, folds.count))?;
+    raw.iter_mut().zip(&data.rows).filter(|(_, row)| row.truth == Truth::Unlabelled).for_each(|(raw, _)| *raw = f64::NAN);
+    Ok(report(data, raw, &folds, seed))
+}
+
+/// What a fold's model has to say for itself, before it is gone.
+pub(crate) struct Fitted<'a> {
+    /// The model.
+    pub(crate) classifier: &'a dyn Classifier,
+    /// The rows it was tested on.
+    pub(crate) tested: &'a [usize],
+    /// Its raw scores of them.
+    pub(crate) scores: &'a [f64],
+}
+
+/// Raw scores of all rows that a fold tests, by a model that has not learnt from what the fold holds back; NaN for the
+/// others. `each` hears of every fold that is done.
+pub(crate) fn cross_validate(
+    registry: &Registry,
+    classifier: (&str, &str),
+    data: &Dataset,
+    folds: &Folds,
+    seed: u64,
+    mut each: impl FnMut(usize, &Fitted<'_>),
+) -> Result<Vec<f64>, LearnError> {
     let (malicious, benign) = (data.count(Truth::Malicious), data.count(Truth::Benign) + data.count(Truth::Background));
     if malicious == 0 || benign == 0 || folds.count < 2 {
         return Err(LearnError::TooFew { malicious, benign, families: folds.count });
     }
     let mut raw = vec![f64::NAN; data.rows.len()];
     for fold in 0..folds.count {
+        let tested = folds.tested(fold);
+        if tested.is_empty() {
+            continue;
+        }
         let model = fit(registry, classifier, data, &folds.training(fold, data), seed)?;
-        let tested: Vec<usize> = (0..data.rows.len()).filter(|row| folds.tests(fold, data, *row)).collect();
-        let mut values = Vec::with_capacity(tested.len() * data.width);
-        tested.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
-        let mut scores = vec![0.0; tested.len()];
-        model
-            .predict(&Rows::new(&values, data.width), &mut scores)
-            .map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
+        let scores = predict(model.as_ref(), classifier.0, data, &tested)?;
         let missing = scores.iter().filter(|score| score.is_nan()).count();
         if missing > 0 {
             let message = format!("gives no score for {missing} of {} rows that it did not learn from", scores.len());
             return Err(LearnError::Classifier { path: classifier.0.to_owned(), error: PluginError::data(message) });
         }
-        for (row, score) in tested.iter().zip(scores) {
-            if data.rows[*row].truth != Truth::Unlabelled {
-                raw[*row] = score;
-            }
-        }
-        progress(fold + 1, folds.count);
+        tested.iter().zip(&scores).for_each(|(row, score)| raw[*row] = *score);
+        each(fold, &Fitted { classifier: model.as_ref(), tested: &tested, scores: &scores });
     }
-    Ok(report(data, raw, &folds, seed))
+    Ok(raw)
+}
+
+/// Raw scores of some rows.
+pub(crate) fn predict(
+    model: &dyn Classifier,
+    path: &str,
+    data: &Dataset,
+    rows: &[usize],
+) -> Result<Vec<f64>, LearnError> {
+    let mut values = Vec::with_capacity(rows.len() * data.width);
+    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+    let mut scores = vec![0.0; rows.len()];
+    model
+        .predict(&Rows::new(&values, data.width), &mut scores)
+        .map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
+    Ok(scores)
 }
 
 /// One pair with what kind it is and its first packet.
@@ -142,7 +177,7 @@ fn judge(data: &Dataset, raw: &[f64], folds: &Folds) -> Vec<Judged> {
             pair: Pair { capture: row.capture, malicious: false, score: f64::NEG_INFINITY },
             truth: row.truth,
             packet: row.packet,
-            fold: (0..folds.count).find(|fold| folds.tests(*fold, data, at)).unwrap_or_default(),
+            fold: folds.fold(at).unwrap_or_default(),
         });
         if raw[at] > entry.pair.score {
             entry.pair.score = raw[at];
@@ -154,7 +189,8 @@ fn judge(data: &Dataset, raw: &[f64], folds: &Folds) -> Vec<Judged> {
     judged.into_values().collect()
 }
 
-fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) -> Evaluation {
+/// The figures of a card, from scores that are NaN for rows without a label.
+pub(crate) fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) -> Evaluation {
     let judged = judge(data, &raw, folds);
     let against = |negatives: &[Truth]| {
         let wanted = |j: &&Judged| j.pair.malicious || negatives.contains(&j.truth);
@@ -217,6 +253,6 @@ fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) -> Evaluation
 
 /// Scores of the benign pairs, for the shipped thresholds.
 pub(super) fn benign_pairs(data: &Dataset, raw: &[f64]) -> Vec<f64> {
-    let one = Folds::by_family(data, 0);
+    let one = Folds::by_family(data, 0, usize::MAX);
     judge(data, raw, &one).iter().filter(|j| !j.pair.malicious).map(|j| j.pair.score).collect()
 }
