@@ -20,6 +20,10 @@ pub trait Sink {
     /// Takes one flow.
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()>;
 
+    /// Sees each flow, early records too, when its templates have read all of it, and before anything that crosses flows is
+    /// added and its row is computed; who alters what is learnt from or tested on does it here.
+    fn ended(&mut self, _flow: &mut FlowRecord) {}
+
     /// Called after flows, when none will follow before more packets are read: whoever waits for them should get them now.
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
@@ -184,6 +188,7 @@ impl<'a> Consumer<'a> {
                 self.names.observe(flow);
                 if flow.is_early() {
                     self.health.aside().read(flow, record)?;
+                    self.sink.ended(flow);
                     self.conversations.peek(flow);
                     self.summary.early += 1;
                     continue;
@@ -191,6 +196,7 @@ impl<'a> Consumer<'a> {
                 record += 1;
                 // Here, where flows are in order: which record a template is disabled at must not depend on threads.
                 self.health.read(flow, record)?;
+                self.sink.ended(flow);
                 self.conversations.observe(flow);
                 if let Some(template) = flow.template
                     && let Some(count) = self.recognised.get_mut(usize::from(template))

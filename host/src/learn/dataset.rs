@@ -1,12 +1,13 @@
 //! Captures become labelled rows, through the very pipeline that detects.
 
+use super::alter::{self, Alteration, RecordChanges};
 use super::labels::{self, CaptureRow, FlowLabels};
 use super::{LearnError, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
 use crate::hash::hex;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -136,8 +137,29 @@ struct Part {
     error: Option<RunError>,
 }
 
+/// How captures are changed while they are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Altering<'a> {
+    /// What is done, in order; nothing for captures as they are.
+    pub alterations: &'a [Alteration],
+    /// Seed of what is random in it.
+    pub seed: u64,
+}
+
 /// Reads a training folder through a pipeline.
 pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loading) -> Result<Dataset, LearnError> {
+    load_altered(folder, pipeline, workers, loading, Altering::default())
+}
+
+/// The same with captures altered; labels find their flows as ever.
+pub fn load_altered(
+    folder: &Path,
+    pipeline: &Pipeline,
+    workers: usize,
+    loading: &Loading,
+    altering: Altering<'_>,
+) -> Result<Dataset, LearnError> {
+    let changes = RecordChanges::new(altering.alterations, pipeline);
     let tables = labels::read(folder)?;
     loading.total.store(tables.captures.len(), Ordering::Relaxed);
     let none = FlowLabels::default();
@@ -150,7 +172,15 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(capture) = tables.captures.get(at) else { return };
                     let labels = tables.flows.get(&capture.path).unwrap_or(&none);
-                    let part = read_capture(&folder.join(&capture.path), capture.kind == "benign", labels, pipeline);
+                    let benign = capture.kind == "benign";
+                    let collector = Collector {
+                        benign,
+                        labels,
+                        changes: &changes,
+                        certificates: HashMap::new(),
+                        part: Part::default(),
+                    };
+                    let part = collector.read(&folder.join(&capture.path), &capture.path, pipeline, altering);
                     loading.done.fetch_add(1, Ordering::Relaxed);
                     if let Ok(mut parts) = parts.lock() {
                         parts.insert(at, part);
@@ -194,6 +224,10 @@ pub fn load(folder: &Path, pipeline: &Pipeline, workers: usize, loading: &Loadin
     for table in ["captures.csv", "flows.csv"] {
         hasher.update(std::fs::read(folder.join(table)).unwrap_or_default());
     }
+    if !altering.alterations.is_empty() {
+        let words: Vec<String> = altering.alterations.iter().map(ToString::to_string).collect();
+        hasher.update(format!("{} with seed {}", words.join(","), altering.seed));
+    }
     data.sha256 = hex(&hasher.finalize());
     Ok(data)
 }
@@ -213,30 +247,51 @@ fn duplicates(captures: &[CaptureRow]) -> BTreeSet<usize> {
         .collect()
 }
 
-fn read_capture(path: &Path, benign: bool, labels: &FlowLabels, pipeline: &Pipeline) -> Part {
-    let sha256 = std::fs::read(path).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
-    let mut collector = Collector { benign, labels, part: Part { sha256, ..Part::default() } };
-    let (stop, progress) = (AtomicBool::new(false), Progress::default());
-    let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
-    let outcome = Source::open(path, &pipeline.config().input)
-        .map_err(RunError::from)
-        .and_then(|source| engine::run(pipeline, source, options, &mut collector))
-        .and_then(|summary| match summary.plugin_errors.into_iter().next() {
-            // A model must not learn from what a plugin could not say.
-            Some(PluginErrors { id, reason, .. }) => Err(RunError::Plugin { id, error: PluginError::failed(reason) }),
-            None => Ok(()),
-        });
-    collector.part.error = outcome.err();
-    collector.part
-}
-
 struct Collector<'a> {
     benign: bool,
     labels: &'a FlowLabels,
+    changes: &'a RecordChanges,
+    /// Certificates by flow, as they were before alterations: what ties flows together does not change with them.
+    certificates: HashMap<u64, String>,
     part: Part,
 }
 
+impl Collector<'_> {
+    /// Reads one capture; `name` is what it is called in its folder.
+    fn read(mut self, path: &Path, name: &str, pipeline: &Pipeline, altering: Altering<'_>) -> Part {
+        self.part.sha256 = std::fs::read(path).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
+        let (stop, progress) = (AtomicBool::new(false), Progress::default());
+        let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+        let limits = &pipeline.config().input;
+        let outcome = Source::open(path, limits)
+            .and_then(|source| alter::altered(source, altering.alterations, name, altering.seed, limits))
+            .map_err(RunError::from)
+            .and_then(|source| engine::run(pipeline, source, options, &mut self))
+            .and_then(|summary| match summary.plugin_errors.into_iter().next() {
+                // A model must not learn from what a plugin could not say.
+                Some(PluginErrors { id, reason, .. }) => {
+                    Err(RunError::Plugin { id, error: PluginError::failed(reason) })
+                }
+                None => Ok(()),
+            });
+        self.part.error = outcome.err();
+        self.part
+    }
+}
+
+/// What ties a flow to others by its certificate.
+fn certificate(flow: &FlowRecord) -> Option<String> {
+    flow.fields.record::<CertificateInfo<'_>>().map(|certificate| format!("certificate {}", hex(certificate.sha256)))
+}
+
 impl Sink for Collector<'_> {
+    fn ended(&mut self, flow: &mut FlowRecord) {
+        if let Some(certificate) = certificate(flow) {
+            self.certificates.insert(flow.id, certificate);
+        }
+        self.changes.apply(flow);
+    }
+
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
         let Some(scored) = detection.scored else { return Ok(()) };
         let flow = detection.flow;
@@ -245,9 +300,7 @@ impl Sink for Collector<'_> {
         let mut kin = Vec::new();
         if truth == Truth::Malicious {
             kin = vec![format!("family {family}"), format!("server {}", flow.responder.ip())];
-            if let Some(certificate) = flow.fields.record::<CertificateInfo<'_>>() {
-                kin.push(format!("certificate {}", hex(certificate.sha256)));
-            }
+            kin.extend(self.certificates.remove(&flow.id));
         }
         self.part.values.extend_from_slice(scored.row);
         self.part.rows.push((truth, kin, flow.responder.address, flow.first_packet, Keys::of(flow)));

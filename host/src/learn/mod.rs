@@ -4,14 +4,17 @@
 //! never in training when it is in the test, sources that share captures stay together, both kinds of negatives are
 //! always there, and one server's flood of flows weighs no more than a few of them.
 
+mod alter;
 mod dataset;
 pub(crate) mod folds;
 mod labels;
 pub(crate) mod metrics;
+mod random;
 mod train;
 pub(crate) mod validate;
 
-pub use dataset::{CaptureFacts, Dataset, Keys, Loading, Row, load};
+pub use alter::{Alteration, Hidden, NoAlteration};
+pub use dataset::{Altering, CaptureFacts, Dataset, Keys, Loading, Row, load, load_altered};
 pub use folds::{Folds, Protocol};
 pub use labels::{LabelError, Truth};
 pub use metrics::{Pair, Pairs};
