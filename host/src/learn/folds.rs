@@ -274,9 +274,9 @@ pub(crate) fn publisher(capture: &CaptureFacts) -> &str {
 
 /// The same folds on every machine.
 fn spread(text: &str, seed: u64) -> u64 {
-    let mixed = text.bytes().fold(key(&[]) ^ seed, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mixed = text
+        .bytes()
+        .fold(key(&[]) ^ seed, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     mixed >> 32
 }
 

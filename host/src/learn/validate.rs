@@ -94,7 +94,10 @@ pub fn evaluate(
 ) -> Result<Evaluation, LearnError> {
     let folds = Folds::by_family(data, seed, usize::MAX);
     let mut raw = cross_validate(registry, classifier, data, &folds, seed, |fold, _| progress(fold + 1, folds.count))?;
-    raw.iter_mut().zip(&data.rows).filter(|(_, row)| row.truth == Truth::Unlabelled).for_each(|(raw, _)| *raw = f64::NAN);
+    raw.iter_mut()
+        .zip(&data.rows)
+        .filter(|(_, row)| row.truth == Truth::Unlabelled)
+        .for_each(|(raw, _)| *raw = f64::NAN);
     Ok(report(data, raw, &folds, seed))
 }
 
