@@ -5,6 +5,7 @@ use super::{Bench, Judgement, Leak, Plan, Steps, judge, report};
 use crate::plugins::Registry;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 fn judged(plan: Plan, leak: Option<Leak>) -> Judgement {
     let mut made = made();
@@ -15,12 +16,26 @@ fn judged(plan: Plan, leak: Option<Leak>) -> Judgement {
     made.columns.extend(leak.map(|leak| leak.plant(&mut made.data)));
     let registry = Registry::with_builtins().unwrap();
     let (data, columns) = (&made.data, made.columns.as_slice());
-    let bench =
-        Bench { registry: &registry, classifier: CLASSIFIER, data, columns, schema_sha256: "00", sets: &[], altered: &[], plan };
+    let bench = Bench {
+        registry: &registry,
+        classifier: CLASSIFIER,
+        data,
+        columns,
+        schema_sha256: "00",
+        sets: &[],
+        altered: &[],
+        plan,
+    };
     judge(&bench, &mut Steps::new(&mut |_, _, _| ())).unwrap()
 }
 
 const QUICK: Plan = Plan { seed: 1, quick: true, table_only: false };
+
+/// A quick one that tests share, because it takes its time.
+fn quick() -> &'static Judgement {
+    static ONCE: OnceLock<Judgement> = OnceLock::new();
+    ONCE.get_or_init(|| judged(QUICK, None))
+}
 
 /// Names of all keys, with the way to them; lists count once.
 fn names(value: &Value, way: &str, into: &mut BTreeSet<String>) {
@@ -37,12 +52,12 @@ fn names(value: &Value, way: &str, into: &mut BTreeSet<String>) {
 
 #[test]
 fn a_report_is_whole_and_its_names_stay() {
-    let judgement = judged(QUICK, None);
+    let judgement = quick();
     assert!(judgement.passed() && judgement.withheld.is_empty(), "{:?}", judgement.withheld);
     let headline = judgement.headline.as_ref().unwrap();
     let precision = headline.average_precision;
     assert!(precision.value > 0.6 && precision.low <= precision.value && precision.value <= precision.high);
-    let json = serde_json::to_value(&judgement).unwrap();
+    let json = serde_json::to_value(judgement).unwrap();
     let mut found = BTreeSet::new();
     names(&json, "", &mut found);
     let found: Vec<String> = found.into_iter().map(|name| format!("{name}\n")).collect();
@@ -68,8 +83,7 @@ fn a_leak_withholds_the_headline_everywhere() {
 
 #[test]
 fn a_page_is_one_file_and_nobodys_markup() {
-    let judgement = judged(QUICK, None);
-    let page = report::html(&judgement).unwrap();
+    let page = report::html(quick()).unwrap();
     assert!(!page.contains("<script") && !page.contains("<img") && !page.contains('\u{202e}'), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") || page.contains("&lt;/title&gt;&lt;img src=x&gt;"));
     // Nothing from elsewhere: the only address is the name of SVG.

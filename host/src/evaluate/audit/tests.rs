@@ -8,7 +8,8 @@ use crate::learn::{CaptureFacts, Dataset, Folds, Keys, Row, Truth, validate};
 use crate::plugins::Registry;
 
 /// A small one, so that the tests are quick.
-pub(in super::super) const CLASSIFIER: (&str, &str) = ("classifier/boosted-trees", "trees = 15\nmax_depth = 3\nlearning_rate = 0.3\n");
+pub(in super::super) const CLASSIFIER: (&str, &str) =
+    ("classifier/boosted-trees", "trees = 15\nmax_depth = 3\nlearning_rate = 0.3\n");
 
 /// Labelled rows made by hand.
 pub(in super::super) struct Made {
