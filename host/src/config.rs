@@ -252,6 +252,11 @@ impl Config {
         Self::parse(EXAMPLE, "config/default.toml")
     }
 
+    /// Whether there is a pipeline of this name in the box.
+    pub fn is_in_the_box(name: &str) -> bool {
+        IN_THE_BOX.iter().any(|(known, _)| *known == name)
+    }
+
     /// Reads a file; paths in it become relative to its folder. Where there is none of that name, `default`, `protocols`,
     /// `full` and `blind` are the pipelines in the box.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {

@@ -11,7 +11,8 @@
 //! | [`plugins`] | plugins in the box and dropped in, behind one registry |
 //! | [`engine`] | a capture in, finished flows with verdicts out |
 //! | [`model`] | models as folders of data |
-//! | [`learn`] | training and evaluation |
+//! | [`learn`] | labelled rows, folds, training |
+//! | [`evaluate`] | figures with intervals, and the audit that they stand or fall with |
 //! | [`output`] | tables, JSON Lines, CSV |
 //! | [`packets`] | single packets, as a packet browser shows them |
 //! | [`tables`] | tables in the box and dropped in, read from TOML |
@@ -47,6 +48,7 @@
 pub mod builtin;
 pub mod config;
 pub mod engine;
+pub mod evaluate;
 pub mod filter;
 pub mod hash;
 pub mod learn;

@@ -1,8 +1,21 @@
-use super::train::{Folds, load, pipeline, print};
-use anyhow::Result;
-use std::path::PathBuf;
+use super::say;
+use super::train::{load, pipeline};
+use super::watch::Watch;
+use anyhow::{Context, Result};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use veilwatch::learn::{self, LearnError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use veilwatch::engine::Pipeline;
+use veilwatch::evaluate::{self, Altered, Bench, FeatureSet, Leak, Plan, Steps};
+use veilwatch::learn::{self, Alteration, Altering, Dataset, LearnError, Loading};
+
+/// Exit status: the audit failed, so that the figures are not to be believed.
+const AUDIT_FAILED: u8 = 1;
+
+/// Sets of features in the box that the default's are held against, where there are such.
+const SETS: [&str; 2] = ["full", "blind"];
 
 /// Arguments of `veilwatch evaluate`.
 #[derive(Debug, clap::Args)]
@@ -20,12 +33,28 @@ pub(crate) struct Args {
     /// Seed of whatever is random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Less of everything, in a few minutes: ten folds, 200 bootstrap samples, no ablations, no robustness.
+    #[arg(long)]
+    quick: bool,
+    /// The table of all classifiers and nothing else.
+    #[arg(long)]
+    table: bool,
     /// Write the report as JSON.
     #[arg(long)]
     json: bool,
+    /// Write the report as one HTML file too.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Plant a leak that the audit has to find: `address`, `capture` or `label`.
+    #[arg(long, hide = true, value_name = "LEAK", value_parser = leak)]
+    plant: Option<Leak>,
 }
 
-/// Runs it.
+fn leak(name: &str) -> Result<Leak, String> {
+    Leak::named(name).ok_or_else(|| format!("there is no leak `{name}`"))
+}
+
+/// Runs it. The exit status is 1 where the audit failed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let [good, bad] = &args.import[..] {
         return super::origin::run(good, bad, args.seed, args.json);
@@ -33,20 +62,94 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let Some(folder) = &args.data else { return Ok(ExitCode::from(super::FAILED)) };
     let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
     let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
-    let data = load(folder, &pipeline)?;
-    let folds = Folds::watch();
-    let evaluation = learn::evaluate(&registry, classifier, &data, args.seed, |done, of| folds.set(done, of))?;
-    drop(folds);
-    if args.json {
-        let report = serde_json::json!({
-            "data_sha256": data.sha256,
-            "folds": evaluation.folds,
-            "report": evaluation.report,
-            "families": evaluation.families,
-        });
-        serde_json::to_writer_pretty(std::io::stdout().lock(), &report)?;
-        return Ok(ExitCode::SUCCESS);
+    let mut data = load(folder, &pipeline)?;
+    let mut columns: Vec<String> = pipeline.schema().columns().iter().map(|column| column.name.to_string()).collect();
+    columns.extend(args.plant.map(|leak| leak.plant(&mut data)));
+    let plan = Plan { seed: args.seed, quick: args.quick, table_only: args.table };
+    let sets = if plan.table() { sets(folder)? } else { Vec::new() };
+    let altered = if plan.robustness() { altered(folder, args.seed, &pipeline)? } else { Vec::new() };
+    let bench = Bench {
+        registry: &registry,
+        classifier,
+        data: &data,
+        columns: &columns,
+        schema_sha256: pipeline.schema().hash(),
+        sets: &sets,
+        altered: &altered,
+        plan,
+    };
+    let doing = Doing::watch();
+    let mut say_step = |what: &str, done: usize, of: usize| doing.set(what, done, of);
+    let judgement = evaluate::judge(&bench, &mut Steps::new(&mut say_step))?;
+    drop(doing);
+    if let Some(path) = &args.html {
+        std::fs::write(path, evaluate::report::html(&judgement)?)
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
+        say(&format!("wrote {}", path.display()));
     }
-    print(&data, &evaluation)?;
-    Ok(ExitCode::SUCCESS)
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &judgement)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", evaluate::report::text(&judgement))?;
+    }
+    Ok(ExitCode::from(if judgement.passed() { 0 } else { AUDIT_FAILED }))
+}
+
+/// The data as the other sets of features in the box see it.
+fn sets(folder: &Path) -> Result<Vec<FeatureSet>> {
+    let mut sets = Vec::new();
+    for name in SETS.into_iter().filter(|name| veilwatch::config::Config::is_in_the_box(name)) {
+        let (_, _, pipeline) = pipeline(Some(Path::new(name)))?;
+        sets.push(FeatureSet { name: name.to_owned(), data: load(folder, &pipeline)? });
+    }
+    Ok(sets)
+}
+
+/// The data in each usual alteration.
+fn altered(folder: &Path, seed: u64, pipeline: &Pipeline) -> Result<Vec<Altered>> {
+    let mut all = Vec::new();
+    for alteration in Alteration::USUAL {
+        let altering = Altering { alterations: &[alteration], seed };
+        let name = alteration.to_string();
+        let data = read(folder, pipeline, &name, altering)?;
+        all.push(Altered { name, data });
+    }
+    Ok(all)
+}
+
+/// Reads the training folder altered, with progress. What is wrong with its captures was told of the unaltered ones.
+fn read(folder: &Path, pipeline: &Pipeline, name: &str, altering: Altering<'_>) -> Result<Dataset> {
+    let loading = Arc::new(Loading::default());
+    let (looked_at, words) = (Arc::clone(&loading), format!("captures read with {name}"));
+    let look = move || {
+        let total = looked_at.total.load(Ordering::Relaxed) as u64;
+        (looked_at.done.load(Ordering::Relaxed) as u64, Some(total), words.clone())
+    };
+    let _watch = Watch::start(false, Box::new(look));
+    Ok(learn::load_altered(folder, pipeline, super::cores(), &loading, altering)?)
+}
+
+/// Progress in words.
+struct Doing {
+    state: Arc<Mutex<(String, u64, u64)>>,
+    _watch: Watch,
+}
+
+impl Doing {
+    fn watch() -> Self {
+        let state = Arc::new(Mutex::new((String::new(), 0, 1)));
+        let looked_at = Arc::clone(&state);
+        let look = move || {
+            let (what, done, of) = looked_at.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            (done, Some(of), what)
+        };
+        Self { state, _watch: Watch::start(false, Box::new(look)) }
+    }
+
+    fn set(&self, what: &str, done: usize, of: usize) {
+        let now = (what.to_owned(), done as u64, of.max(1) as u64);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
 }

@@ -95,7 +95,7 @@ impl Pairs {
 
 /// The score that a share `rate` of benign pairs reaches, with a smoothed tail: among the ten times as many that score
 /// highest, excesses are taken as exponential, so that not one or two odd pairs alone decide.
-pub(super) fn tail_threshold(mut benign: Vec<f64>, rate: f64) -> f64 {
+pub(crate) fn tail_threshold(mut benign: Vec<f64>, rate: f64) -> f64 {
     let tail = (10.0 * rate).min(1.0);
     let [start] = veilwatch_core::feature::quantiles(&mut benign, [1.0 - tail]);
     let excesses: Vec<f64> = benign.iter().filter(|score| **score > start).map(|score| score - start).collect();
@@ -107,10 +107,10 @@ pub(super) fn tail_threshold(mut benign: Vec<f64>, rate: f64) -> f64 {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): small, and the same everywhere.
-struct SplitMix(u64);
+pub(crate) struct SplitMix(pub(crate) u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

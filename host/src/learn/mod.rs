@@ -8,10 +8,10 @@ mod alter;
 mod augment;
 mod background;
 mod dataset;
-mod folds;
+pub(crate) mod folds;
 mod import;
 mod labels;
-mod metrics;
+pub(crate) mod metrics;
 pub mod origin;
 mod random;
 mod recipe;
@@ -19,13 +19,14 @@ mod search;
 mod sources;
 mod table;
 mod train;
-mod validate;
+pub(crate) mod validate;
 
 pub use alter::{Alteration, Hidden, NoAlteration};
 pub use background::Background;
 pub use dataset::{
     Altering, CaptureFacts, Cleaned, Copied, Dataset, Keys, LoadOptions, Loading, Row, load, load_altered, load_from,
 };
+pub use folds::{Folds, Protocol};
 pub use import::{ImportCounts, Imported, import, schema as import_schema};
 pub use labels::{LabelError, Truth};
 pub use metrics::{Pair, Pairs};

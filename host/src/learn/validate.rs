@@ -133,24 +133,72 @@ pub fn evaluate(
     seed: u64,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Evaluation, LearnError> {
-    let folds = Folds::by_family(data, seed);
+    let folds = Folds::by_family(data, seed, usize::MAX);
+    let mut raw = cross_validate(registry, classifier, data, &folds, seed, |fold, _| progress(fold + 1, folds.count))?;
+    raw.iter_mut()
+        .zip(&data.rows)
+        .filter(|(_, row)| row.truth == Truth::Unlabelled)
+        .for_each(|(raw, _)| *raw = f64::NAN);
+    Ok(report(data, raw, &folds, seed))
+}
+
+/// What a fold's model has to say for itself, before it is gone.
+pub(crate) struct Fitted<'a> {
+    /// The model.
+    pub(crate) classifier: &'a dyn Classifier,
+    /// The rows it was tested on.
+    pub(crate) tested: &'a [usize],
+    /// Its raw scores of them.
+    pub(crate) scores: &'a [f64],
+}
+
+/// Raw scores of all rows that a fold tests, by a model that has not learnt from what the fold holds back; NaN for the
+/// others. `each` hears of every fold that is done.
+pub(crate) fn cross_validate(
+    registry: &Registry,
+    classifier: (&str, &str),
+    data: &Dataset,
+    folds: &Folds,
+    seed: u64,
+    mut each: impl FnMut(usize, &Fitted<'_>),
+) -> Result<Vec<f64>, LearnError> {
     let (malicious, benign) = (data.count(Truth::Malicious), data.count(Truth::Benign) + data.count(Truth::Background));
     if malicious == 0 || benign == 0 || folds.count < 2 {
         return Err(LearnError::TooFew { malicious, benign, families: folds.count });
     }
     let mut raw = vec![f64::NAN; data.rows.len()];
     for fold in 0..folds.count {
-        let model = fit(registry, classifier, data, &folds.training(fold, data), seed)?;
-        let tested: Vec<usize> = (0..data.rows.len()).filter(|row| folds.tests(fold, data, *row)).collect();
-        let scores = scores(&*model, classifier.0, data, &tested)?;
-        for (row, score) in tested.iter().zip(scores) {
-            if data.rows[*row].truth != Truth::Unlabelled {
-                raw[*row] = score;
-            }
+        let tested = folds.tested(fold);
+        if tested.is_empty() {
+            continue;
         }
-        progress(fold + 1, folds.count);
+        let model = fit(registry, classifier, data, &folds.training(fold, data), seed)?;
+        let scores = predict(model.as_ref(), classifier.0, data, &tested)?;
+        let missing = scores.iter().filter(|score| score.is_nan()).count();
+        if missing > 0 {
+            let message = format!("gives no score for {missing} of {} rows that it did not learn from", scores.len());
+            return Err(LearnError::Classifier { path: classifier.0.to_owned(), error: PluginError::data(message) });
+        }
+        tested.iter().zip(&scores).for_each(|(row, score)| raw[*row] = *score);
+        each(fold, &Fitted { classifier: model.as_ref(), tested: &tested, scores: &scores });
     }
-    Ok(report(data, raw, &folds, seed))
+    Ok(raw)
+}
+
+/// Raw scores of some rows.
+pub(crate) fn predict(
+    model: &dyn Classifier,
+    path: &str,
+    data: &Dataset,
+    rows: &[usize],
+) -> Result<Vec<f64>, LearnError> {
+    let mut values = Vec::with_capacity(rows.len() * data.width);
+    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+    let mut scores = vec![0.0; rows.len()];
+    model
+        .predict(&Rows::new(&values, data.width), &mut scores)
+        .map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
+    Ok(scores)
 }
 
 /// One pair with what kind it is and its first packet.
@@ -173,7 +221,7 @@ fn judge(data: &Dataset, raw: &[f64], folds: &Folds) -> Vec<Judged> {
             pair: Pair { capture: row.capture, malicious: false, score: f64::NEG_INFINITY },
             truth: row.truth,
             packet: row.packet,
-            fold: (0..folds.count).find(|fold| folds.tests(*fold, data, at)).unwrap_or_default(),
+            fold: folds.fold(at).unwrap_or_default(),
         });
         if raw[at] > entry.pair.score {
             entry.pair.score = raw[at];
@@ -185,7 +233,8 @@ fn judge(data: &Dataset, raw: &[f64], folds: &Folds) -> Vec<Judged> {
     judged.into_values().collect()
 }
 
-fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) -> Evaluation {
+/// The figures of a card, from scores that are NaN for rows without a label.
+pub(crate) fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) -> Evaluation {
     let judged = judge(data, &raw, folds);
     let against = |negatives: &[Truth]| {
         let wanted = |j: &&Judged| j.pair.malicious || negatives.contains(&j.truth);
@@ -248,6 +297,6 @@ fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) -> Evaluation
 
 /// Scores of the benign pairs, for the shipped thresholds.
 pub(super) fn benign_pairs(data: &Dataset, raw: &[f64]) -> Vec<f64> {
-    let one = Folds::by_family(data, 0);
+    let one = Folds::by_family(data, 0, usize::MAX);
     judge(data, raw, &one).iter().filter(|j| !j.pair.malicious).map(|j| j.pair.score).collect()
 }
