@@ -106,7 +106,7 @@ pub(crate) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
 }
 
 /// Raw scores of some rows; a classifier that gives none for a row has failed.
-pub(super) fn scores(
+pub(crate) fn scores(
     model: &dyn Classifier,
     path: &str,
     data: &Dataset,
@@ -173,32 +173,11 @@ pub(crate) fn cross_validate(
             continue;
         }
         let model = fit(registry, classifier, data, &folds.training(fold, data), seed)?;
-        let scores = predict(model.as_ref(), classifier.0, data, &tested)?;
-        let missing = scores.iter().filter(|score| score.is_nan()).count();
-        if missing > 0 {
-            let message = format!("gives no score for {missing} of {} rows that it did not learn from", scores.len());
-            return Err(LearnError::Classifier { path: classifier.0.to_owned(), error: PluginError::data(message) });
-        }
+        let scores = scores(model.as_ref(), classifier.0, data, &tested)?;
         tested.iter().zip(&scores).for_each(|(row, score)| raw[*row] = *score);
         each(fold, &Fitted { classifier: model.as_ref(), tested: &tested, scores: &scores });
     }
     Ok(raw)
-}
-
-/// Raw scores of some rows.
-pub(crate) fn predict(
-    model: &dyn Classifier,
-    path: &str,
-    data: &Dataset,
-    rows: &[usize],
-) -> Result<Vec<f64>, LearnError> {
-    let mut values = Vec::with_capacity(rows.len() * data.width);
-    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
-    let mut scores = vec![0.0; rows.len()];
-    model
-        .predict(&Rows::new(&values, data.width), &mut scores)
-        .map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
-    Ok(scores)
 }
 
 /// One pair with what kind it is and its first packet.
