@@ -49,10 +49,10 @@ impl<'a> Codes<'a> {
             .filter(|column| (1..self.labels.len()).any(|row| self.code(row, *column) != self.code(0, *column)))
     }
 
-    /// Rows that can be drawn with these labels.
+    /// Rows that can be drawn with these labels; a draw may give one more of either class.
     pub fn most_draws(&self) -> usize {
         let malicious = self.labels.iter().filter(|label| **label).count();
-        EXACT / (malicious.min(self.labels.len() - malicious) + 1) - 1
+        (EXACT / (malicious.min(self.labels.len() - malicious) + 1)).saturating_sub(4)
     }
 
     /// Some columns of some rows, as the library wants them.

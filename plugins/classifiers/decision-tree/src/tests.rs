@@ -108,5 +108,15 @@ fn as_many_rows_as_are_allowed_can_be_weighed() {
         let labels: Vec<bool> = (0..MAX_DRAWS).map(|at| at < malicious).collect();
         assert!(never_tied(&labels, &vec![1; MAX_DRAWS]).is_ok());
     }
+    // More can be drawn where one class is rare, and as many as a tree asks for are.
+    for malicious in [1, 40, 400] {
+        let labels: Vec<bool> = (0..80_000).map(|at| at % (80_000 / malicious) == 0).collect();
+        let values = vec![1.0; 80_000];
+        let set = TrainingSet { rows: Rows::new(&values, 1), labels: &labels, weights: &values, seed: 1 };
+        let most = Codes::learn(&set, 2).most_draws();
+        let drawn = Sample::by_weight(&labels, &values, most.min(100_000), 3).rows;
+        let (labels, times): (Vec<bool>, Vec<u32>) = drawn.iter().map(|(row, times)| (labels[*row], *times)).unzip();
+        assert!(most > MAX_DRAWS && never_tied(&labels, &times).is_ok(), "{malicious}");
+    }
     assert!(never_tied(&(0..12_000).map(|at| at % 2 == 0).collect::<Vec<_>>(), &[1; 12_000]).is_err());
 }
