@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_what_is_forgotten_is_counted() {
         let mut tracker = HostTracker::new(10, 0);
-        (0..100).for_each(|host| drop(seen(&mut tracker, flow(host, 1, 1))));
+        (0..100).for_each(|host| tracker.observe(&mut flow(host, 1, 1)));
         assert_eq!(tracker.forgotten(), 90);
         let mut nothing = HostTracker::new(0, 0);
         seen(&mut nothing, flow(1, 1, 1));

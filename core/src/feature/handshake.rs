@@ -103,7 +103,7 @@ mod tests {
     use crate::feature::FlowBatch;
     use crate::flow::{FlowLimits, FlowRecord, FlowTable, Templates};
     use crate::packet::Decoded;
-    use crate::record::Record;
+    use crate::record::{Record, Value};
 
     fn flow(version: u16, client: &[(u8, u16)], server: &[(u8, u16)], sizes: &[i32]) -> FlowRecord {
         let packet = Decoded {
@@ -131,11 +131,10 @@ mod tests {
             server_types: &server.0,
             ..TlsRecords::default()
         };
-        let fields = &mut flow.fields;
-        ClientHello::default().write(|id, value| drop(fields.set(id, value)));
-        ServerHello { selected_version: version, ..ServerHello::default() }
-            .write(|id, value| drop(fields.set(id, value)));
-        records.write(|id, value| drop(fields.set(id, value)));
+        let mut put = |id, value: Value<'_>| assert!(flow.fields.set(id, value));
+        ClientHello::default().write(&mut put);
+        ServerHello { selected_version: version, ..ServerHello::default() }.write(&mut put);
+        records.write(&mut put);
         flow
     }
 
