@@ -566,7 +566,7 @@ fn the_command_lists_shows_and_checks() {
     let (status, text) = out(&veilwatch(["tables", "check", "config/tables"]));
     assert_eq!((status, text.lines().count()), (Some(0), 9), "{text}");
     let (_, text) = out(&veilwatch(["tables", "show", "pastes"]));
-    assert!(text.contains("\"trusted-relay\"") && text.contains("pastebin.com"), "{text}");
+    assert!(text.contains("\"trusted-relay\"") && text.contains("paste.ee"), "{text}");
     let (_, text) = out(&veilwatch(["tables", "show", "445", "--format", "table"]));
     assert!(text.contains("worm-propagation (weak)"), "{text}");
 }

@@ -209,7 +209,8 @@ mod tests {
     fn the_seed_changes_nothing() {
         let run = |seed| {
             let mut tracker = SpreadTracker::new(6, 60, seed);
-            let of = |at: u64| flow((at % 9) as u8 + 1, (at * 7 % 101) as u8 + 100, at * SECOND / 3, at % 3 == 0);
+            let of =
+                |at: u64| flow((at % 9) as u8 + 1, (at * 7 % 101) as u8 + 100, at * SECOND / 3, at.is_multiple_of(3));
             (0..600).map(|at| observe(&mut tracker, (at % 2) as u16, of(at))).collect::<Vec<_>>()
         };
         assert_eq!(run(1), run(2));

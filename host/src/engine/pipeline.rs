@@ -787,3 +787,27 @@ impl Extractor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_without_ports() {
+        for (host, name) in [
+            ("a.example:8080", "a.example"),
+            ("a.example", "a.example"),
+            ("a.example:", "a.example"),
+            ("a.example:x", "a.example:x"),
+            ("[2001:db8::1]:80", "[2001:db8::1]"),
+            ("2001:db8::1", "2001:db8::1"),
+            (":", ""),
+            ("", ""),
+        ] {
+            assert_eq!(without_port(host.as_bytes()), name.as_bytes(), "{host}");
+        }
+        let addresses = ["192.0.2.1", "2001:db8::1", "[2001:db8::1]"];
+        assert!(addresses.iter().all(|text| is_address(text.as_bytes())));
+        assert!([&b"192.0.2.1.example"[..], b"", b"[]", b"\xff"].iter().all(|text| !is_address(text)));
+    }
+}
