@@ -275,3 +275,12 @@ fn what_is_not_hidden_is_seen_and_others_see_what_is() {
     let [one, other] = [0, 1].map(|at| rows(&full, &capture(&HIDDEN[at], 300)));
     assert!(one.iter().zip(&other).all(|(one, other)| one != other));
 }
+
+#[test]
+fn each_set_has_a_model_of_its_own() {
+    for name in ["full", "blind"] {
+        let config = Config::load(std::path::Path::new(name)).unwrap();
+        let pipeline = Pipeline::new(config, &mut Registry::with_builtins().unwrap()).unwrap();
+        assert_eq!(pipeline.card().unwrap().columns.len(), pipeline.schema().width(), "{name}");
+    }
+}

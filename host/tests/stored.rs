@@ -4,7 +4,7 @@
 
 mod common;
 #[path = "stored/contract-1.2/src/plugins.rs"]
-#[allow(unreachable_pub, missing_docs, reason = "it is a module of the library, too")]
+#[allow(unreachable_pub, missing_docs, clippy::module_inception, reason = "it is a module of the library, too")]
 mod contract_1_2;
 
 use common::example;
