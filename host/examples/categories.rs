@@ -3,7 +3,13 @@
 //! Needs the data beside the checkout. With the argument `tuned` it also tells each row of that part that came out
 //! otherwise; rows of the other part are never told one by one, since whoever reads them tunes by them.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, dead_code, reason = "a tool for those who work on the tables")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    dead_code,
+    reason = "a tool for those who work on the tables"
+)]
 
 #[path = "../tests/common/categories.rs"]
 mod categories;

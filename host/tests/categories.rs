@@ -64,6 +64,7 @@ fn the_truth_is_large_enough_and_split_by_a_hash() {
 fn macro_precision_holds_where_tables_were_not_tuned() {
     let Some(data) = shared("train") else { return };
     let outcomes = look(&truth(&root()), &data, &pipeline(), 2);
+    assert!(outcomes.iter().all(|outcome| outcome.flows > 0 && !outcome.because.is_empty()));
     let figures = |part: &str| Figures::of(outcomes.iter().filter(|outcome| outcome.row.part == part));
     let (tuned, held) = (figures("tuned"), figures("held"));
     println!("tuned\n{}held\n{}", tuned.text(), held.text());

@@ -11,7 +11,7 @@ use veilwatch::tables::{
     BUILTIN, FILE_BYTES, FLOATING_SIGNATURES, FOLDER_FILES, FOLDERS, ID_BYTES, LIST_ITEMS, Loader, NAME_BYTES,
     NUMBER_ENTRIES, TableErrors, TableSettings, WARN_ENTRIES, WORDS_BYTES, load,
 };
-use veilwatch_core::tables::{ConflictKind, Facts, Table, Tables, Transport};
+use veilwatch_core::tables::{Asked, ConflictKind, Facts, Table, Tables, Transport};
 
 static BOX: LazyLock<Tables> = LazyLock::new(|| load(&TableSettings::default()).unwrap());
 
@@ -574,7 +574,7 @@ fn the_command_lists_shows_and_checks() {
 #[test]
 fn purposes_tell_what_servers_are_for() {
     use veilwatch_core::detect::Category;
-    use veilwatch_core::tables::{Asked, Strength};
+    use veilwatch_core::tables::Strength;
     let of = |name: &str, agent: &str| {
         let asked = Asked { transport: Transport::Tcp, port: 443, name: name.as_bytes(), agent: agent.as_bytes() };
         BOX.purpose_of_name(&asked).map(|found| (found.category, found.strength))
@@ -664,6 +664,10 @@ proptest! {
         if let Some(kind) = BOX.file_type(&bytes) {
             prop_assert!(kind.signatures.iter().any(|signature| signature.matches(&bytes)));
         }
+        let purpose = BOX.purpose_of_name(&Asked { transport, port: number, name: &name, agent: &bytes });
+        prop_assert!(purpose.is_none_or(|found| found.names.iter().any(|pattern| pattern.matches(&name))));
+        let purpose = BOX.purpose_of_port(transport, number);
+        prop_assert!(purpose.is_none_or(|(_, found)| found.ports.iter().any(|range| range.holds(number))));
         for entry in [BOX.ether(number), BOX.service(transport, number)].into_iter().flatten() {
             prop_assert!((entry.first..=entry.last).contains(&number));
         }
@@ -671,7 +675,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in "(\\[(tcp|files|warn)\\]\n)?([a-z0-9\"'{}=,.\\[\\] -]|\\PC|\n){0,120}") {
+    fn any_text_is_read_or_refused(text in "(\\[(tcp|files|warn|purpose)\\]\n)?([a-z0-9\"'{}=,.\\[\\] -]|\\PC|\n){0,120}") {
         let _ = mistakes(&text);
     }
 }
