@@ -128,11 +128,14 @@ impl Dataset {
     }
 }
 
+/// Truth, ties, server, first packet and keys of a row.
+type Taken = (Truth, Vec<String>, [u8; 16], u64, Keys);
+
 /// What one capture gave.
 #[derive(Default)]
 struct Part {
     values: Vec<f32>,
-    rows: Vec<(Truth, Vec<String>, [u8; 16], u64, Keys)>,
+    rows: Vec<Taken>,
     sha256: Vec<u8>,
     error: Option<RunError>,
 }

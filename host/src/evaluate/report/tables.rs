@@ -26,7 +26,7 @@ pub(super) fn told(figure: Figure) -> String {
     if value.is_nan() {
         "–".into()
     } else if low.is_nan() {
-        format!("{}", number(value))
+        number(value)
     } else {
         format!("{} [{}–{}]", number(value), number(low), number(high))
     }
