@@ -29,6 +29,12 @@ pub fn declarations() -> Vec<Declaration> {
         veilwatch_feature_server_name::declarations(),
         veilwatch_feature_conversation::declarations(),
         veilwatch_classifier_boosted_trees::declarations(),
+        veilwatch_classifier_decision_tree::declarations(),
+        veilwatch_classifier_random_forest::declarations(),
+        veilwatch_classifier_adaboost::declarations(),
+        veilwatch_classifier_naive_bayes::declarations(),
+        veilwatch_classifier_logistic_regression::declarations(),
+        veilwatch_classifier_svm::declarations(),
     ]
     .concat()
 }

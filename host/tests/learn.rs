@@ -137,3 +137,209 @@ fn a_folder_without_tables_is_named() {
     assert_eq!(status, Some(2));
     assert!(message.contains("captures.csv"), "{message}");
 }
+
+/// Runs a command that must end well; what it wrote.
+fn done(args: &[&std::ffi::OsStr]) -> (Vec<u8>, String) {
+    let done = veilwatch(args);
+    let (status, messages) = err(&done);
+    assert_eq!(status, Some(0), "{messages}");
+    (done.stdout, messages)
+}
+
+/// Arguments of any kind.
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => { &[$(std::ffi::OsStr::new($arg)),*][..] };
+}
+
+#[test]
+fn a_table_teaches_what_its_captures_do() {
+    let data = folder();
+    let config = config(data.path());
+    let at = |name: &str| data.path().join(name);
+    let (from, small) = (data.path(), config.as_path());
+    let (table, _) = {
+        let written = veilwatch(args!["features", "--data", from, "--config", small]);
+        // One capture cannot be read.
+        assert_eq!(written.status.code(), Some(3));
+        (written.stdout, ())
+    };
+    std::fs::write(at("rows.csv"), &table).unwrap();
+    done(args!["train", "--data", from, "--config", small, "--out", &at("x/m")]);
+    done(args!["train", "--table", &at("rows.csv"), "--config", small, "--out", &at("y/m")]);
+    for file in ["weights.bin", "card.json"] {
+        let [one, two] = ["x/m", "y/m"].map(|model| std::fs::read(at(model).join(file)).unwrap());
+        assert!(one == two, "{file} differs between captures and their table");
+    }
+    // A table that somebody changed stands for itself.
+    let text = String::from_utf8(table).unwrap();
+    std::fs::write(at("changed.csv"), text.trim_end().rsplit_once('\n').unwrap().0).unwrap();
+    done(args!["train", "--table", &at("changed.csv"), "--config", small, "--out", &at("z/m")]);
+    let hash = |model: &str| -> Value {
+        let card: Value = serde_json::from_slice(&std::fs::read(at(model).join("card.json")).unwrap()).unwrap();
+        card["training"]["data_sha256"].clone()
+    };
+    assert_ne!(hash("y/m"), hash("z/m"));
+    // One of other features is refused, and so is what is no table.
+    std::fs::write(at("other.csv"), text.replacen("schema=", "schema=0", 1)).unwrap();
+    std::fs::write(at("none.csv"), "a,b\n1,2\n").unwrap();
+    for (file, word) in [("other.csv", "with other features"), ("none.csv", "this is no table")] {
+        let (status, messages) =
+            err(&veilwatch(args!["train", "--table", &at(file), "--config", small, "--out", &at("no")]));
+        assert_eq!(status, Some(2));
+        assert!(messages.contains(word), "{messages}");
+    }
+}
+
+#[test]
+fn a_card_is_enough_to_make_its_model_again() {
+    let data = folder();
+    let config = config(data.path());
+    let at = |name: &str| data.path().join(name);
+    let (from, small) = (data.path(), config.as_path());
+    let grid = "inner_folds = 2\n[classifier.\"classifier/boosted-trees\"]\nmax_depth = [1, 3]\n";
+    std::fs::write(at("grid.toml"), grid).unwrap();
+    let (_, messages) = done(args![
+        "train",
+        "--data",
+        from,
+        "--config",
+        small,
+        "--out",
+        &at("one"),
+        "--seed",
+        "7",
+        "--pair-weight",
+        "2",
+        "--positive-share",
+        "0.5",
+        "--negatives",
+        "benign",
+        "--heuristic",
+        "0.1",
+        "--clean",
+        "default",
+        "--augment",
+        "hide=certificates:0.5,loss=0.05:0.5",
+        "--search",
+        "--grid",
+        &at("grid.toml"),
+    ]);
+    assert!(messages.contains("searching 2 combinations"), "{messages}");
+    assert!(messages.contains("altered copies"), "{messages}");
+    let (_, messages) =
+        done(args!["train", "--from", &at("one/card.json"), "--data", from, "--config", small, "--out", &at("two")]);
+    assert!(!messages.contains("other data"), "{messages}");
+    for file in ["weights.bin", "card.json"] {
+        let [one, two] = ["one", "two"].map(|model| std::fs::read(at(model).join(file)).unwrap());
+        assert!(one == two, "{file} differs from what its card made");
+    }
+    let card: Value = serde_json::from_slice(&std::fs::read(at("one/card.json")).unwrap()).unwrap();
+    assert_eq!(card["training"]["recipe"]["augment"][0], "hide=certificates:0.5");
+    assert_eq!(card["training"]["pair_weight"], 2.0);
+    // Its recipe does something: without it other weights come out.
+    done(args!["train", "--data", from, "--config", small, "--out", &at("plain"), "--seed", "7"]);
+    let [one, plain] = ["one", "plain"].map(|model| std::fs::read(at(model).join("weights.bin")).unwrap());
+    assert!(one != plain);
+    let (status, messages) = err(&veilwatch(args!["train", "--data", from, "--augment", "hide=all:0.5", "--out", "x"]));
+    assert_eq!(status, Some(2));
+    assert!(messages.contains("hide=certificates"), "{messages}");
+}
+
+#[test]
+fn two_folders_teach_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, from) in [
+        ("bad/old/a.pcap", "malicious-beacon-tls12.pcap"),
+        ("bad/b.pcap", "malicious-beacon-tls13.pcap"),
+        ("good/c.pcap", "benign-office.pcapng"),
+        ("good/d.pcap", "benign-odd.pcap"),
+        ("good/again.pcap", "benign-odd.pcap"),
+    ] {
+        std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+        std::fs::copy(example(from), at(name)).unwrap();
+    }
+    // So many that every fold has some: the same with other snap lengths in their headers.
+    for snaplen in 1..8 {
+        let mut capture = std::fs::read(example("benign-odd.pcap")).unwrap();
+        capture[16] ^= snaplen;
+        std::fs::write(at(&format!("good/{snaplen}.pcap")), capture).unwrap();
+    }
+    let config = config(folder.path());
+    let table = "[[rule]]\nid = \"all\"\nwords = \"\"\nports = [\"tcp/4443\"]\n";
+    std::fs::write(at("rules.toml"), table).unwrap();
+    let (bad, good, small) = (&at("bad"), &at("good"), config.as_path());
+    let card = |model: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(at(model).join("card.json")).unwrap()).unwrap()
+    };
+    let sources = args!["train", "--malicious", bad, "--benign", good, "--config", small];
+    let (text, messages) = done(&[sources, args!["--out", &at("m"), "--clean", "none"]].concat());
+    assert!(String::from_utf8(text).unwrap().contains("old"), "a folder names its family");
+    assert!(messages.contains("benign/d.pcap: the same capture as another"), "{messages}");
+    let (_, messages) =
+        done(&[sources, args!["--out", &at("n"), "--clean", &at("rules.toml"), "--report-cleaning"]].concat());
+    assert!(messages.contains("that were malicious, by rule all"), "{messages}");
+    assert!(messages.contains("cleaned,") && messages.contains("not cleaned"), "{messages}");
+    let count = |model: &str, kind: &str| card(model)["training"][kind].as_u64().unwrap();
+    assert_eq!(count("m", "background_flows"), 0);
+    assert!(count("n", "background_flows") > 0);
+    assert_eq!(
+        count("m", "malicious_flows"),
+        count("n", "malicious_flows") + count("n", "background_flows"),
+        "what was cleaned is the machines' own"
+    );
+    // A table of them teaches the same, cleaning included.
+    let (rows, _) = done(&[args!["features", "--clean", &at("rules.toml")], &sources[1..]].concat());
+    std::fs::write(at("rows.csv"), rows).unwrap();
+    done(args!["train", "--table", &at("rows.csv"), "--config", small, "--out", &at("again/n")]);
+    for file in ["weights.bin", "card.json"] {
+        let [one, two] = ["n", "again/n"].map(|model| std::fs::read(at(model).join(file)).unwrap());
+        assert!(one == two, "{file} differs between captures and their table");
+    }
+    // Without anything to learn from there is a word on how to name it.
+    let (status, messages) = err(&veilwatch(args!["train", "--out", &at("x")]));
+    assert_eq!(status, Some(2));
+    assert!(messages.contains("--benign and --malicious"), "{messages}");
+}
+
+#[test]
+fn packet_tables_are_judged_and_learnt_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut tables = ["good.csv", "bad.csv"].map(|name| (name, String::new()));
+    for (which, (name, text)) in tables.iter_mut().enumerate() {
+        for host in 0..60 {
+            for packet in 0..4 {
+                let (words, port) =
+                    if which == 0 { ("TLS / TLS Application Data", 443) } else { ("Raw", 8080 + host % 3) };
+                let _ = writeln!(
+                    text,
+                    "2021-04-25 14:17:2{packet},10.0.0.{host},192.0.2.{host},{},Ether / IP / TCP a > b PA / {words},50869,{port},TCP,x",
+                    100 + packet * 10 + host
+                );
+            }
+        }
+        std::fs::write(at(name), &*text).unwrap();
+    }
+    let (good, bad) = (&at("good.csv"), &at("bad.csv"));
+    let (table, messages) = done(args!["evaluate", "--import", good, bad]);
+    let table = String::from_utf8(table).unwrap();
+    assert!(messages.contains("240 packets in 60 conversations; 0 rows not understood"), "{messages}");
+    for word in ["random forest", "91.01", "34.03", "boosted trees", "two places apart"] {
+        assert!(table.contains(word), "{table}");
+    }
+    let again = done(args!["evaluate", "--import", good, bad]).0;
+    assert_eq!(table.as_bytes(), again, "seeded");
+    let report: Value = serde_json::from_slice(&done(args!["evaluate", "--import", good, bad, "--json"]).0).unwrap();
+    let ours = report["table"].as_array().unwrap().iter().find(|row| row["name"] == "boosted trees").unwrap();
+    assert!(ours["figures"]["f1"].as_f64().unwrap() > 0.9, "{ours}");
+
+    let config = config(folder.path());
+    done(args!["train", "--import", good, bad, "--config", &config, "--out", &at("m")]);
+    let card: Value = serde_json::from_slice(&std::fs::read(at("m/card.json")).unwrap()).unwrap();
+    assert!(card["training"]["split"].as_str().unwrap().contains("imported packet tables"), "{card}");
+    let (status, messages) =
+        err(&veilwatch(args!["detect", &example("first-run.pcap"), "--model", &at("m"), "--config", &config]));
+    assert_eq!(status, Some(2));
+    assert!(messages.contains("other features"), "{messages}");
+}

@@ -21,8 +21,12 @@ const SETS: [&str; 2] = ["full", "blind"];
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder with captures.csv, flows.csv and the captures they name.
-    #[arg(long, value_name = "FOLDER")]
-    data: PathBuf,
+    #[arg(long, value_name = "FOLDER", required_unless_present = "import")]
+    data: Option<PathBuf>,
+    /// Instead, tables of packets of the project that this one grew from, a benign and a malicious one: its table of seven
+    /// classifiers, by its own protocol.
+    #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], conflicts_with_all = ["data", "config"])]
+    import: Vec<PathBuf>,
     /// Pipeline to judge instead of the default one.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -52,14 +56,18 @@ fn leak(name: &str) -> Result<Leak, String> {
 
 /// Runs it. The exit status is 1 where the audit failed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let [good, bad] = &args.import[..] {
+        return super::origin::run(good, bad, args.seed, args.json);
+    }
+    let Some(folder) = &args.data else { return Ok(ExitCode::from(super::FAILED)) };
     let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
     let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
-    let mut data = load(&args.data, &pipeline)?;
+    let mut data = load(folder, &pipeline)?;
     let mut columns: Vec<String> = pipeline.schema().columns().iter().map(|column| column.name.to_string()).collect();
     columns.extend(args.plant.map(|leak| leak.plant(&mut data)));
     let plan = Plan { seed: args.seed, quick: args.quick, table_only: args.table };
-    let sets = if plan.table() { sets(args)? } else { Vec::new() };
-    let altered = if plan.robustness() { altered(args, &pipeline)? } else { Vec::new() };
+    let sets = if plan.table() { sets(folder)? } else { Vec::new() };
+    let altered = if plan.robustness() { altered(folder, args.seed, &pipeline)? } else { Vec::new() };
     let bench = Bench {
         registry: &registry,
         classifier,
@@ -90,22 +98,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The data as the other sets of features in the box see it.
-fn sets(args: &Args) -> Result<Vec<FeatureSet>> {
+fn sets(folder: &Path) -> Result<Vec<FeatureSet>> {
     let mut sets = Vec::new();
     for name in SETS.into_iter().filter(|name| veilwatch::config::Config::is_in_the_box(name)) {
         let (_, _, pipeline) = pipeline(Some(Path::new(name)))?;
-        sets.push(FeatureSet { name: name.to_owned(), data: load(&args.data, &pipeline)? });
+        sets.push(FeatureSet { name: name.to_owned(), data: load(folder, &pipeline)? });
     }
     Ok(sets)
 }
 
 /// The data in each usual alteration.
-fn altered(args: &Args, pipeline: &Pipeline) -> Result<Vec<Altered>> {
+fn altered(folder: &Path, seed: u64, pipeline: &Pipeline) -> Result<Vec<Altered>> {
     let mut all = Vec::new();
     for alteration in Alteration::USUAL {
-        let altering = Altering { alterations: &[alteration], seed: args.seed };
+        let altering = Altering { alterations: &[alteration], seed };
         let name = alteration.to_string();
-        let data = read(&args.data, pipeline, &name, altering)?;
+        let data = read(folder, pipeline, &name, altering)?;
         all.push(Altered { name, data });
     }
     Ok(all)

@@ -1,31 +1,44 @@
 use super::interrupt::Interrupt;
+use super::learning::{DataArgs, read};
 use super::watch::Watch;
 use super::{FilterArgs, Total};
-use anyhow::{Context, Result};
-use std::io::BufWriter;
+use anyhow::{Context, Result, bail};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use veilwatch::engine::{self, Detection, Pipeline, Progress, RunOptions, Sink};
+use veilwatch::learn::{self, Origin, Truth};
 use veilwatch::output::csv_error;
 
 /// Arguments of `veilwatch features`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Captures and folders of captures; `-` is standard input.
-    #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// Pipeline to run instead of the default one; its classifier and model are not used.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     filter: FilterArgs,
+    /// Write a table for `veilwatch train --table`, in which every flow of the captures is benign, background, malicious or
+    /// unlabelled.
+    #[arg(long, value_name = "LABEL")]
+    label: Option<Truth>,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (mut config, mut registry) = super::prepare(args.config.as_deref())?;
     args.filter.apply(&mut config);
+    if args.label.is_some() || !args.data.is_empty() {
+        return labelled(args, &Pipeline::untrained(config, &mut registry)?);
+    }
+    if args.inputs.is_empty() {
+        bail!("name captures, or labelled ones with --data, --benign or --malicious");
+    }
     let mut total = Total::default();
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::untrained(config, &mut registry)?;
@@ -58,6 +71,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     sink.out.flush()?;
     Ok(total.exit())
+}
+
+/// Writes labelled rows; they are held in memory until all are known.
+fn labelled(args: &Args, pipeline: &Pipeline) -> Result<ExitCode> {
+    let mut origins = args.data.origins();
+    match args.label {
+        Some(label) => origins.push(Origin::Captures(args.inputs.iter().map(|path| (label, path.clone())).collect())),
+        None if args.inputs.is_empty() => {}
+        None => bail!("captures by themselves have no label; say it with --label, --benign or --malicious"),
+    }
+    let background = args.data.background()?;
+    let mut data = read(&origins, pipeline, background.as_ref())?;
+    data.recipe.background_sha256 = background.map(|table| table.sha256().to_owned()).unwrap_or_default();
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    learn::write_table(&data, pipeline, &mut out)?;
+    out.flush()?;
+    let partial = !data.unreadable.is_empty();
+    Ok(if partial { ExitCode::from(super::PARTIAL) } else { ExitCode::SUCCESS })
 }
 
 struct Rows<W: std::io::Write> {

@@ -5,6 +5,8 @@ pub(crate) mod detect;
 pub(crate) mod evaluate;
 pub(crate) mod features;
 mod interrupt;
+mod learning;
+mod origin;
 pub(crate) mod packets;
 pub(crate) mod plugin;
 pub(crate) mod tables;

@@ -1,44 +1,167 @@
+use super::learning::{DataArgs, append_tables, read, watched};
 use super::say;
 use super::watch::Watch;
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use veilwatch::config::Config;
 use veilwatch::engine::Pipeline;
-use veilwatch::learn::{self, Dataset, Evaluation, Loading, Truth};
-use veilwatch::model::{Figure, Report};
+use veilwatch::learn::{
+    self, Augment, Background, Dataset, Evaluation, Grid, LoadOptions, Negatives, Origin, Recipe, Truth,
+};
+use veilwatch::model::{Card, Figure, Report};
 use veilwatch::plugins::Registry;
 
 /// Arguments of `veilwatch train`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder with captures.csv, flows.csv and the captures they name.
-    #[arg(long, value_name = "FOLDER")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Tables of `veilwatch features --data` or `--label`, instead of the captures or beside others.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    table: Vec<PathBuf>,
+    /// Instead, tables of packets of the project that this one grew from, a benign and a malicious one: the model has
+    /// features of its own and judges no captures.
+    #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], conflicts_with_all = [
+        "data", "benign", "malicious", "clean", "table", "augment", "from", "report_cleaning",
+    ])]
+    import: Vec<PathBuf>,
     /// Folder to write the model into.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Pipeline to train instead of the default one.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Seed of whatever is random; the same seed and data give the same model.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Seed of whatever is random; the same seed and data give the same model. It is 1 where nothing says otherwise.
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Make a model again from its card.json: name, seed and recipe are the card's. The same data give the same bytes.
+    #[arg(long, value_name = "CARD", conflicts_with_all = [
+        "seed", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search",
+    ])]
+    from: Option<PathBuf>,
+    /// Also train without cleaning, and tell what cleaning changed, on the same folds.
+    #[arg(long)]
+    report_cleaning: bool,
+}
+
+/// How rows are weighed and chosen.
+#[derive(Debug, clap::Args)]
+struct RecipeArgs {
+    /// Most weight that the flows of one (capture, server) pair have together. [default: 3]
+    #[arg(long, value_name = "FLOWS")]
+    pair_weight: Option<f64>,
+    /// Weight of all malicious flows, as a share of that of all benign ones. [default: 0.25]
+    #[arg(long, value_name = "SHARE")]
+    positive_share: Option<f64>,
+    /// Benign flows to learn from: those of benign captures, those of infected machines, or both. [default: both]
+    #[arg(long, value_name = "benign|background|both")]
+    negatives: Option<Negatives>,
+    /// Weight of flows that are weakly labelled malicious; they never score a model. [default: 0]
+    #[arg(long, value_name = "WEIGHT")]
+    heuristic: Option<f64>,
+    /// Learn from altered copies of flows too, such as `hide=certificates:0.3,hide=names:0.2`: of which share of the flows.
+    /// What there is beside: snaplen=256, loss=0.01, mtu=576, jitter=20ms, hide=dns, pad=256.
+    #[arg(long, value_name = "ALTERATION:SHARE", value_delimiter = ',')]
+    augment: Vec<Augment>,
+    /// Choose settings of the classifier on folds within what is learnt from.
+    #[arg(long)]
+    search: bool,
+    /// What to try instead of `config/training/search.toml`.
+    #[arg(long, value_name = "FILE", requires = "search")]
+    grid: Option<PathBuf>,
+}
+
+impl RecipeArgs {
+    fn recipe(&self, classifier: &str) -> Result<Recipe> {
+        let usual = Recipe::default();
+        let number = |name: &str, given: Option<f64>, usual: f64, least: f64, most: f64| match given {
+            Some(number) if !(least..=most).contains(&number) => {
+                bail!("--{name} {number}: it must be from {least} to {most}")
+            }
+            given => Ok(given.unwrap_or(usual)),
+        };
+        Ok(Recipe {
+            pair_weight: number("pair-weight", self.pair_weight, usual.pair_weight, 0.01, 1e6)?,
+            positive_share: number("positive-share", self.positive_share, usual.positive_share, 1e-4, 1e4)?,
+            negatives: self.negatives.unwrap_or_default(),
+            heuristic: number("heuristic", self.heuristic, usual.heuristic, 0.0, 1.0)?,
+            augment: self.augment.clone(),
+            search: if self.search { Some(Grid::load(self.grid.as_deref(), classifier)?) } else { None },
+            ..usual
+        })
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (config, registry, pipeline) = pipeline(args.config.as_deref())?;
-    drop(config);
-    let data = load(&args.data, &pipeline)?;
-    let name = args.out.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
+    if let [good, bad] = &args.import[..] {
+        return import(args, good, bad);
+    }
+    if args.data.is_empty() && args.table.is_empty() {
+        bail!("there is nothing to learn from; name it with --data, with --benign and --malicious, or with --table");
+    }
+    let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
+    let (path, settings) = pipeline.classifier().ok_or(learn::LearnError::NoClassifier)?;
+    let card = args.from.as_deref().map(card).transpose()?;
+    let mut sources = args.data.clone();
+    let mut recipe = match &card {
+        Some(card) => card.training.recipe(),
+        None => args.recipe.recipe(path)?,
+    };
+    if let Some(card) = &card {
+        if card.schema_sha256 != pipeline.schema().hash() || card.classifier != path {
+            bail!(
+                "the card is of another pipeline, with other features or another classifier; name its own with --config"
+            );
+        }
+        if !recipe.background_sha256.is_empty() && !sources.says_clean() {
+            sources.clean_by_default();
+        }
+    }
+    let background = sources.background()?;
+    if args.report_cleaning && background.is_none() {
+        bail!("--report-cleaning: nothing is cleaned; name a table with --clean");
+    }
+    let hash = background.as_ref().map(|table| table.sha256().to_owned()).unwrap_or_default();
+    if card.is_some() && hash != recipe.background_sha256 {
+        bail!("the card's table of background traffic is another one; name it with --clean FILE, or `none`");
+    }
+    if card.is_none() {
+        (recipe.clean, recipe.background_sha256) = (background.is_some(), hash);
+    }
+    let seed = card.as_ref().map_or(args.seed.unwrap_or(1), |card| card.training.seed);
+    let asked = card.is_some() || sources.says_clean();
+    let data = gather(&sources, &args.table, &pipeline, background.as_ref(), (recipe, asked), seed)?;
+    let own = args.out.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
+    let name = card.as_ref().map_or(own, |card| card.name.clone());
+    if let Some(card) = card.as_ref().filter(|card| card.training.data_sha256 != data.sha256) {
+        say(&format!("{}: it was trained on other data; what comes out will differ", card.name));
+    }
+    if let Some(grid) = &data.recipe.search {
+        say(&format!("searching {} combinations of {} on {} inner folds", grid.count(), words(grid), grid.inner_folds));
+    }
+    // From a card the search begins from what it chose, and tries the same.
+    let settings = card.as_ref().map_or(settings, |card| card.settings.as_str());
     let folds = Folds::watch();
-    let trained = learn::train(&registry, &pipeline, &data, &name, args.seed, |done, of| folds.set(done, of))?;
+    let trained = learn::train_as(&registry, &pipeline, settings, &data, &name, seed, |done, of| folds.set(done, of))?;
     drop(folds);
     trained.model.save(&args.out)?;
     print(&data, &trained.evaluation)?;
+    if let Some(table) = &background {
+        tell_cleaning(&data, table);
+        if args.report_cleaning {
+            report_cleaning(&registry, (path, settings), &data, seed, &trained.evaluation)?;
+        }
+    }
+    if data.recipe.search.is_some() {
+        say(&format!("chosen on inner folds: {}", trained.model.card.settings.trim().replace('\n', ", ")));
+    }
     let thresholds = trained.model.card.thresholds;
     say(&format!(
         "wrote {}: malicious from {:.4}, suspicious from {:.4}",
@@ -47,6 +170,126 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         thresholds.suspicious
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Trains the pipeline's classifier on imported tables.
+fn import(args: &Args, good: &Path, bad: &Path) -> Result<ExitCode> {
+    let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
+    let classifier = pipeline.classifier().ok_or(learn::LearnError::NoClassifier)?;
+    let mut data = imported(good, bad)?;
+    data.set_recipe(args.recipe.recipe(classifier.0)?);
+    let name = args.out.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
+    let folds = Folds::watch();
+    let seed = args.seed.unwrap_or(1);
+    let trained = learn::train_imported(&registry, classifier, &data, &name, seed, |done, of| folds.set(done, of))?;
+    drop(folds);
+    trained.model.save(&args.out)?;
+    print(&data, &trained.evaluation)?;
+    say(&format!("wrote {}: a model of imported tables, which judges no captures", args.out.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Imported tables, and what was in them.
+pub(super) fn imported(good: &Path, bad: &Path) -> Result<Dataset> {
+    let imported = learn::import(good, bad)?;
+    for (path, counts) in [good, bad].into_iter().zip(imported.counts) {
+        say(&format!(
+            "{}: {} packets in {} conversations; {} rows not understood",
+            path.display(),
+            counts.packets,
+            counts.conversations,
+            counts.not_understood
+        ));
+    }
+    Ok(imported.data)
+}
+
+/// A card by its file, or by its model's folder.
+fn card(path: &Path) -> Result<Card> {
+    let path = if path.is_dir() { path.join("card.json") } else { path.to_owned() };
+    let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&text).with_context(|| format!("{}: this is no card of a model", path.display()))
+}
+
+/// All that is learnt from: captures, tables, and altered copies. Beside the recipe: whether somebody asked how to clean.
+fn gather(
+    sources: &DataArgs,
+    tables: &[PathBuf],
+    pipeline: &Pipeline,
+    background: Option<&Background>,
+    (mut recipe, asked): (Recipe, bool),
+    seed: u64,
+) -> Result<Dataset> {
+    let origins = sources.origins();
+    let mut data = read(&origins, pipeline, background)?;
+    let cleaned = append_tables(&mut data, tables, pipeline, background)?;
+    if let Some(hash) = cleaned.filter(|_| !asked) {
+        // A table is learnt from as it was written.
+        (recipe.clean, recipe.background_sha256) = (true, hash);
+    }
+    let augments = !recipe.augment.is_empty();
+    if augments && !tables.is_empty() {
+        bail!("--augment reads captures again, altered, and a feature table has none; name the captures");
+    }
+    data.set_recipe(recipe);
+    if augments {
+        let options = LoadOptions { workers: super::cores(), background, ..LoadOptions::default() };
+        watched(|loading| data.augment(&origins, pipeline, &options, seed, loading))?;
+        say(&format!("{} altered copies of {} flows", data.copies.len(), data.rows.len()));
+    }
+    Ok(data)
+}
+
+/// What is tried.
+fn words(grid: &Grid) -> String {
+    let one = |(name, values): (&String, &Vec<toml::Value>)| {
+        format!("{name} {}", values.iter().map(ToString::to_string).collect::<Vec<_>>().join("/"))
+    };
+    grid.values.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Tells which flows a table of background traffic recognised.
+fn tell_cleaning(data: &Dataset, table: &Background) {
+    let mut moved: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for cleaned in data.cleaned.values() {
+        *moved.entry((table.rule(cleaned.rule), cleaned.was.name())).or_default() += 1;
+    }
+    say(&format!("cleaning took {} flows for the machines' own:", data.cleaned.len()));
+    for ((rule, was), flows) in moved {
+        say(&format!("  {flows} that were {was}, by rule {rule}"));
+    }
+    say(&format!("  {} more had that label already", data.agreed));
+    if data.contradicted > 0 {
+        say(&format!(
+            "  {} that an indicator names malicious stay malicious, whatever they ask for",
+            data.contradicted
+        ));
+    }
+}
+
+/// What cleaning does to the figures: the same rows on the same folds, scored by the same labels, learnt from without it.
+fn report_cleaning(
+    registry: &Registry,
+    classifier: (&str, &str),
+    data: &Dataset,
+    seed: u64,
+    with: &Evaluation,
+) -> Result<()> {
+    let mut uncleaned = data.clone();
+    uncleaned.set_recipe(Recipe { clean: false, ..data.recipe.clone() });
+    let folds = Folds::watch();
+    let without = learn::evaluate(registry, classifier, &uncleaned, seed, |done, of| folds.set(done, of))?;
+    drop(folds);
+    for (name, of) in [
+        ("both negatives", (|report| report.average_precision) as fn(&Report) -> Figure),
+        ("benign captures", |report| report.average_precision_benign),
+        ("infected machines' own traffic", |report| report.average_precision_background),
+    ] {
+        let [with, without] = [with, &without].map(|evaluation| of(&evaluation.report));
+        let words = |figure: Figure| format!("{:.4} ({:.4} – {:.4})", figure.value, figure.low, figure.high);
+        say(&format!("average precision, {name}: {} cleaned, {} not cleaned", words(with), words(without)));
+    }
+    Ok(())
 }
 
 /// A pipeline without a model.
@@ -58,23 +301,7 @@ pub(super) fn pipeline(path: Option<&Path>) -> Result<(Config, Registry, Pipelin
 
 /// Reads a training folder, with progress.
 pub(super) fn load(folder: &Path, pipeline: &Pipeline) -> Result<Dataset> {
-    let loading = Arc::new(Loading::default());
-    let looked_at = Arc::clone(&loading);
-    let _watch = Watch::start(
-        false,
-        Box::new(move || {
-            let total = looked_at.total.load(Ordering::Relaxed) as u64;
-            (looked_at.done.load(Ordering::Relaxed) as u64, Some(total), "captures read".into())
-        }),
-    );
-    let data = learn::load(folder, pipeline, super::cores(), &loading)?;
-    for path in &data.unreadable {
-        say(&format!("{path}: no capture, left out"));
-    }
-    for path in &data.duplicates {
-        say(&format!("{path}: the same capture as another, left out"));
-    }
-    Ok(data)
+    read(&[Origin::Folder(folder.to_owned())], pipeline, None)
 }
 
 /// Progress over folds.

@@ -62,7 +62,7 @@ impl<'a> Tests<'a> {
     /// Has a fold's model score the altered captures that the fold tests.
     pub(super) fn score(&mut self, fold: usize, path: &str, fitted: &validate::Fitted<'_>) -> Result<(), LearnError> {
         let rows = self.rows(fold);
-        let scores = validate::predict(fitted.classifier, path, &self.altered.data, &rows)?;
+        let scores = validate::scores(fitted.classifier, path, &self.altered.data, &rows)?;
         rows.iter().zip(scores).for_each(|(row, score)| self.raw[*row] = score);
         Ok(())
     }

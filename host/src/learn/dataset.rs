@@ -1,8 +1,10 @@
 //! Captures become labelled rows, through the very pipeline that detects.
 
 use super::alter::{self, Alteration, RecordChanges};
-use super::labels::{self, CaptureRow, FlowLabels};
-use super::{LearnError, Truth};
+use super::background::Background;
+use super::labels::{CaptureRow, FlowLabels};
+use super::sources::{self, Origin};
+use super::{LearnError, Recipe, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
 use crate::hash::hex;
 use crate::source::Source;
@@ -32,6 +34,40 @@ pub struct Dataset {
     pub duplicates: Vec<String>,
     /// SHA-256 over the tables and the captures' names and contents, in hexadecimal.
     pub sha256: String,
+    /// What weakly labelled malicious rows are tied to, by row: [`Row::kin`], were their labels strong.
+    pub weak: BTreeMap<usize, Vec<String>>,
+    /// Rows that a table of background traffic recognises in captures of malware.
+    pub cleaned: BTreeMap<usize, Cleaned>,
+    /// Strongly labelled malicious rows that the table recognises as well; they stay.
+    pub contradicted: usize,
+    /// Rows that the table recognises and whose labels say the same.
+    pub agreed: usize,
+    /// What each row's flow is found again by: a hash of its five-tuple.
+    pub tuples: Vec<u64>,
+    /// Altered copies of rows, which are learnt from beside them and never tested.
+    pub copies: Vec<Copied>,
+    /// How rows are weighed and chosen when something is learnt from them.
+    pub recipe: Recipe,
+    /// What else a card must say of how its folds were made; empty for captures.
+    pub caution: &'static str,
+}
+
+/// A row that a table of background traffic recognises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Place of the rule in its table.
+    pub rule: usize,
+    /// What it was before: malicious where its whole capture was labelled so, else unlabelled.
+    pub was: Truth,
+}
+
+/// An altered copy of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Copied {
+    /// The row.
+    pub row: usize,
+    /// Its features, altered.
+    pub values: Vec<f32>,
 }
 
 /// What is known of a capture as a whole.
@@ -122,22 +158,40 @@ impl Dataset {
         &self.values[at * self.width..(at + 1) * self.width]
     }
 
+    /// The same rows without what training adds to them (weak labels, what was cleaned, altered copies): for those whose
+    /// labels or columns are about to be others.
+    pub(crate) fn without_additions(&self) -> Self {
+        Self { weak: BTreeMap::new(), cleaned: BTreeMap::new(), copies: Vec::new(), ..self.clone() }
+    }
+
     /// How many rows have this truth.
     pub fn count(&self, truth: Truth) -> usize {
         self.rows.iter().filter(|row| row.truth == truth).count()
     }
 }
 
-/// Truth, ties, server, first packet and keys of a row.
-type Taken = (Truth, Vec<String>, [u8; 16], u64, Keys);
-
 /// What one capture gave.
 #[derive(Default)]
 struct Part {
     values: Vec<f32>,
-    rows: Vec<Taken>,
+    rows: Vec<Seen>,
     sha256: Vec<u8>,
     error: Option<RunError>,
+}
+
+/// What is known of a flow beside its features.
+struct Seen {
+    truth: Truth,
+    kin: Vec<String>,
+    weak: bool,
+    server: [u8; 16],
+    packet: u64,
+    keys: Keys,
+    tuple: u64,
+    /// The rule of the background's table that recognises it.
+    rule: Option<usize>,
+    /// Whether its label is its whole capture's.
+    whole: bool,
 }
 
 /// How captures are changed while they are read.
@@ -147,6 +201,17 @@ pub struct Altering<'a> {
     pub alterations: &'a [Alteration],
     /// Seed of what is random in it.
     pub seed: u64,
+}
+
+/// How captures are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// Captures that are read at a time.
+    pub workers: usize,
+    /// How they are changed.
+    pub altering: Altering<'a>,
+    /// What of infected machines' captures is the machines' own.
+    pub background: Option<&'a Background>,
 }
 
 /// Reads a training folder through a pipeline.
@@ -162,28 +227,54 @@ pub fn load_altered(
     loading: &Loading,
     altering: Altering<'_>,
 ) -> Result<Dataset, LearnError> {
+    let options = LoadOptions { workers, altering, background: None };
+    load_from(&[Origin::Folder(folder.to_owned())], pipeline, &options, loading)
+}
+
+/// Reads labelled captures of any origin, as one data set.
+pub fn load_from(
+    origins: &[Origin],
+    pipeline: &Pipeline,
+    options: &LoadOptions<'_>,
+    loading: &Loading,
+) -> Result<Dataset, LearnError> {
+    let mut whole = Dataset { width: pipeline.schema().width(), ..Dataset::default() };
+    for origin in origins {
+        whole.append(load_one(origin, pipeline, options, loading)?);
+    }
+    Ok(whole)
+}
+
+fn load_one(
+    origin: &Origin,
+    pipeline: &Pipeline,
+    options: &LoadOptions<'_>,
+    loading: &Loading,
+) -> Result<Dataset, LearnError> {
+    let altering = options.altering;
     let changes = RecordChanges::new(altering.alterations, pipeline);
-    let tables = labels::read(folder)?;
-    loading.total.store(tables.captures.len(), Ordering::Relaxed);
+    let found = sources::find(origin)?;
+    let tables = found.tables;
+    loading.total.fetch_add(tables.captures.len(), Ordering::Relaxed);
     let none = FlowLabels::default();
     let next = AtomicUsize::new(0);
     let parts: Mutex<BTreeMap<usize, Part>> = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
-        for _ in 0..workers.max(1) {
+        for _ in 0..options.workers.max(1) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(capture) = tables.captures.get(at) else { return };
-                    let labels = tables.flows.get(&capture.path).unwrap_or(&none);
-                    let benign = capture.kind == "benign";
                     let collector = Collector {
-                        benign,
-                        labels,
+                        capture,
+                        labels: tables.flows.get(&capture.path).unwrap_or(&none),
                         changes: &changes,
-                        certificates: HashMap::new(),
+                        background: options.background,
+                        pipeline,
+                        asides: HashMap::new(),
                         part: Part::default(),
                     };
-                    let part = collector.read(&folder.join(&capture.path), &capture.path, pipeline, altering);
+                    let part = collector.read(altering);
                     loading.done.fetch_add(1, Ordering::Relaxed);
                     if let Ok(mut parts) = parts.lock() {
                         parts.insert(at, part);
@@ -192,7 +283,7 @@ pub fn load_altered(
             });
         }
     });
-    let mut data = Dataset { width: pipeline.schema().width(), ..Dataset::default() };
+    let mut data = Dataset { width: pipeline.schema().width(), unreadable: found.unreadable, ..Dataset::default() };
     let mut hasher = Sha256::new();
     let mut pairs = BTreeMap::new();
     let twins = duplicates(&tables.captures);
@@ -218,21 +309,70 @@ pub fn load_altered(
             source: capture.source.clone(),
         });
         data.values.extend(part.values);
-        for (truth, kin, server, packet, keys) in part.rows {
+        for seen in part.rows {
             let number = pairs.len();
-            let pair = *pairs.entry((place, server)).or_insert(number);
-            data.rows.push(Row { capture: place, pair, truth, kin, packet, keys });
+            let pair = *pairs.entry((place, seen.server)).or_insert(number);
+            data.add(place, pair, seen);
         }
     }
-    for table in ["captures.csv", "flows.csv"] {
-        hasher.update(std::fs::read(folder.join(table)).unwrap_or_default());
-    }
+    hasher.update(found.words);
     if !altering.alterations.is_empty() {
         let words: Vec<String> = altering.alterations.iter().map(ToString::to_string).collect();
         hasher.update(format!("{} with seed {}", words.join(","), altering.seed));
     }
     data.sha256 = hex(&hasher.finalize());
     Ok(data)
+}
+
+impl Dataset {
+    /// Takes one row in, whose values stand already.
+    fn add(&mut self, capture: usize, pair: usize, seen: Seen) {
+        let Seen { mut truth, mut kin, weak, packet, keys, tuple, rule, whole, .. } = seen;
+        let row = self.rows.len();
+        if let Some(rule) = rule {
+            match truth {
+                // The capture's label says nothing of this flow by itself.
+                Truth::Malicious if whole => {
+                    self.cleaned.insert(row, Cleaned { rule, was: truth });
+                    (truth, kin) = (Truth::Background, Vec::new());
+                }
+                Truth::Malicious => self.contradicted += 1,
+                Truth::Unlabelled => {
+                    self.cleaned.insert(row, Cleaned { rule, was: truth });
+                }
+                Truth::Background => self.agreed += 1,
+                Truth::Benign => {}
+            }
+        }
+        if weak {
+            self.weak.insert(row, std::mem::take(&mut kin));
+        }
+        self.tuples.push(tuple);
+        self.rows.push(Row { capture, pair, truth, kin, packet, keys });
+    }
+
+    /// Takes all of another data set in, of the same width.
+    pub fn append(&mut self, other: Self) {
+        let (captures, rows) = (self.captures.len(), self.rows.len());
+        let pairs = self.rows.iter().map(|row| row.pair + 1).max().unwrap_or_default();
+        self.sha256 = match (self.sha256.is_empty(), other.sha256.is_empty()) {
+            (true, _) => other.sha256,
+            (false, true) => std::mem::take(&mut self.sha256),
+            (false, false) => hex(&Sha256::digest(format!("{} {}", self.sha256, other.sha256))),
+        };
+        self.values.extend(other.values);
+        let moved = |row: Row| Row { capture: row.capture + captures, pair: row.pair + pairs, ..row };
+        self.rows.extend(other.rows.into_iter().map(moved));
+        self.captures.extend(other.captures);
+        self.unreadable.extend(other.unreadable);
+        self.duplicates.extend(other.duplicates);
+        self.weak.extend(other.weak.into_iter().map(|(row, ties)| (row + rows, ties)));
+        self.cleaned.extend(other.cleaned.into_iter().map(|(row, cleaned)| (row + rows, cleaned)));
+        self.contradicted += other.contradicted;
+        self.agreed += other.agreed;
+        self.tuples.extend(other.tuples);
+        self.copies.extend(other.copies.into_iter().map(|copy| Copied { row: copy.row + rows, ..copy }));
+    }
 }
 
 /// Places of the captures to leave out because another row of the table is the same capture.
@@ -251,23 +391,33 @@ fn duplicates(captures: &[CaptureRow]) -> BTreeSet<usize> {
 }
 
 struct Collector<'a> {
-    benign: bool,
+    capture: &'a CaptureRow,
     labels: &'a FlowLabels,
     changes: &'a RecordChanges,
-    /// Certificates by flow, as they were before alterations: what ties flows together does not change with them.
-    certificates: HashMap<u64, String>,
+    background: Option<&'a Background>,
+    pipeline: &'a Pipeline,
+    /// What is known of flows as they were before alterations, by flow: what ties them together does not change with them.
+    asides: HashMap<u64, Aside>,
     part: Part,
 }
 
+struct Aside {
+    keys: Keys,
+    certificate: Option<String>,
+    rule: Option<usize>,
+}
+
 impl Collector<'_> {
-    /// Reads one capture; `name` is what it is called in its folder.
-    fn read(mut self, path: &Path, name: &str, pipeline: &Pipeline, altering: Altering<'_>) -> Part {
-        self.part.sha256 = std::fs::read(path).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
+    /// Reads the capture.
+    fn read(mut self, altering: Altering<'_>) -> Part {
+        let CaptureRow { file, path, .. } = self.capture;
+        self.part.sha256 = std::fs::read(file).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
         let (stop, progress) = (AtomicBool::new(false), Progress::default());
         let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+        let pipeline = self.pipeline;
         let limits = &pipeline.config().input;
-        let outcome = Source::open(path, limits)
-            .and_then(|source| alter::altered(source, altering.alterations, name, altering.seed, limits))
+        let outcome = Source::open(file, limits)
+            .and_then(|source| alter::altered(source, altering.alterations, path, altering.seed, limits))
             .map_err(RunError::from)
             .and_then(|source| engine::run(pipeline, source, options, &mut self))
             .and_then(|summary| match summary.plugin_errors.into_iter().next() {
@@ -282,31 +432,43 @@ impl Collector<'_> {
     }
 }
 
-/// What ties a flow to others by its certificate.
-fn certificate(flow: &FlowRecord) -> Option<String> {
-    flow.fields.record::<CertificateInfo<'_>>().map(|certificate| format!("certificate {}", hex(certificate.sha256)))
-}
-
 impl Sink for Collector<'_> {
     fn ended(&mut self, flow: &mut FlowRecord) {
-        if let Some(certificate) = certificate(flow) {
-            self.certificates.insert(flow.id, certificate);
+        if self.pipeline.scores(flow) && !flow.is_early() {
+            let certificate = flow.fields.record::<CertificateInfo<'_>>();
+            let aside = Aside {
+                keys: Keys::of(flow),
+                certificate: certificate.map(|certificate| format!("certificate {}", hex(certificate.sha256))),
+                rule: self.background.and_then(|table| table.recognises(flow, self.pipeline)),
+            };
+            self.asides.insert(flow.id, aside);
         }
         self.changes.apply(flow);
     }
 
     fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
-        let Some(scored) = detection.scored else { return Ok(()) };
+        let aside = self.asides.remove(&detection.flow.id);
+        let (Some(scored), Some(Aside { keys, certificate, rule })) = (detection.scored, aside) else { return Ok(()) };
         let flow = detection.flow;
-        let (truth, family) =
-            if self.benign { (Truth::Benign, "") } else { self.labels.of(flow).unwrap_or((Truth::Unlabelled, "")) };
+        let label = self.capture.label(self.labels, flow);
         let mut kin = Vec::new();
-        if truth == Truth::Malicious {
-            kin = vec![format!("family {family}"), format!("server {}", flow.responder.ip())];
-            kin.extend(self.certificates.remove(&flow.id));
+        if label.truth == Truth::Malicious || label.weak {
+            kin = vec![format!("family {}", label.family), format!("server {}", flow.responder.ip())];
+            kin.extend(certificate);
         }
         self.part.values.extend_from_slice(scored.row);
-        self.part.rows.push((truth, kin, flow.responder.address, flow.first_packet, Keys::of(flow)));
+        let ends = [flow.originator, flow.responder].map(|end| [&end.address[..], &end.port.to_be_bytes()].concat());
+        self.part.rows.push(Seen {
+            truth: label.truth,
+            weak: label.weak,
+            kin,
+            server: flow.responder.address,
+            packet: flow.first_packet,
+            keys,
+            tuple: key(&[&ends.concat()[..], &[flow.protocol]].concat()),
+            rule,
+            whole: self.capture.whole.is_some(),
+        });
         Ok(())
     }
 }

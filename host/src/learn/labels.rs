@@ -4,6 +4,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use veilwatch_core::flow::{Endpoint, FlowRecord};
 
 /// Why labels cannot be used.
@@ -44,6 +45,16 @@ impl Truth {
     }
 }
 
+impl FromStr for Truth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut all = [Self::Benign, Self::Background, Self::Malicious, Self::Unlabelled].into_iter();
+        all.find(|truth| truth.name() == text)
+            .ok_or_else(|| format!("`{text}` is no label; there are benign, background, malicious and unlabelled"))
+    }
+}
+
 /// One capture of the table.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct CaptureRow {
@@ -51,6 +62,12 @@ pub(super) struct CaptureRow {
     pub(super) kind: String,
     pub(super) family: String,
     pub(super) source: String,
+    /// The file itself.
+    #[serde(skip)]
+    pub(super) file: PathBuf,
+    /// What all flows are, where the capture was labelled as a whole.
+    #[serde(skip)]
+    pub(super) whole: Option<Truth>,
     /// Hash of the capture as it was published; two rows with the same one are one capture.
     #[serde(default)]
     pub(super) sha256_original: String,
@@ -75,7 +92,32 @@ struct FlowRow {
 struct FlowLabel {
     time: f64,
     truth: Truth,
+    /// Whether it is taken for malicious without a published indicator.
+    weak: bool,
     family: String,
+}
+
+/// What a label says of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Labelled<'a> {
+    pub(super) truth: Truth,
+    /// Whether it is taken for malicious without a published indicator.
+    pub(super) weak: bool,
+    /// The family it belongs to; empty for benign ones.
+    pub(super) family: &'a str,
+}
+
+impl CaptureRow {
+    /// What is known of a flow of this capture.
+    pub(super) fn label<'a>(&'a self, labels: &'a FlowLabels, flow: &FlowRecord) -> Labelled<'a> {
+        let all =
+            |truth| Labelled { truth, weak: false, family: if truth == Truth::Malicious { &self.family } else { "" } };
+        match self.whole {
+            Some(truth) => all(truth),
+            None if self.kind == "benign" => all(Truth::Benign),
+            None => labels.of(flow).unwrap_or(all(Truth::Unlabelled)),
+        }
+    }
 }
 
 /// The labels of one capture: by client and server endpoint.
@@ -85,8 +127,8 @@ pub(super) struct FlowLabels {
 }
 
 impl FlowLabels {
-    /// The label of a flow, and the family it belongs to; matched by five-tuple and a time within it.
-    pub(super) fn of(&self, flow: &FlowRecord) -> Option<(Truth, &str)> {
+    /// The label of a flow; matched by five-tuple and a time within it.
+    fn of(&self, flow: &FlowRecord) -> Option<Labelled<'_>> {
         let key = |a: &Endpoint, b: &Endpoint| (a.ip(), a.port, b.ip(), b.port);
         let labels = self
             .by_ends
@@ -95,19 +137,27 @@ impl FlowLabels {
         // The table's times have microseconds; a second of slack bridges rounding and retransmitted hellos.
         let (from, to) = (flow.first_ns as f64 / 1e9 - 1.0, flow.last_ns as f64 / 1e9 + 1.0);
         let label = labels.iter().find(|label| (from..=to).contains(&label.time))?;
-        Some((label.truth, &label.family))
+        Some(Labelled { truth: label.truth, weak: label.weak, family: &label.family })
     }
 }
 
 /// A training folder's tables.
+#[derive(Default)]
 pub(super) struct Tables {
     pub(super) captures: Vec<CaptureRow>,
     pub(super) flows: BTreeMap<String, FlowLabels>,
 }
 
+/// Reads the table of a folder's captures.
+pub(super) fn captures(folder: &Path) -> Result<Vec<CaptureRow>, LabelError> {
+    let mut captures: Vec<CaptureRow> = table(&folder.join("captures.csv"))?;
+    captures.iter_mut().for_each(|capture| capture.file = folder.join(&capture.path));
+    Ok(captures)
+}
+
 /// Reads the tables of a training folder.
 pub(super) fn read(folder: &Path) -> Result<Tables, LabelError> {
-    let captures: Vec<CaptureRow> = table(&folder.join("captures.csv"))?;
+    let captures = captures(folder)?;
     let mut flows: BTreeMap<String, FlowLabels> = BTreeMap::new();
     for row in table::<FlowRow>(&folder.join("flows.csv"))? {
         let (Ok(client), Ok(server)) = (row.client.parse(), row.server.parse()) else { continue };
@@ -117,7 +167,8 @@ pub(super) fn read(folder: &Path) -> Result<Tables, LabelError> {
             _ => Truth::Unlabelled,
         };
         let key = (client, row.client_port, server, row.server_port);
-        let label = FlowLabel { time: row.time, truth, family: named_family(&row.reason).unwrap_or(row.family) };
+        let weak = truth == Truth::Unlabelled && row.label == "malicious";
+        let label = FlowLabel { time: row.time, truth, weak, family: named_family(&row.reason).unwrap_or(row.family) };
         flows.entry(row.path).or_default().by_ends.entry(key).or_default().push(label);
     }
     Ok(Tables { captures, flows })
@@ -167,5 +218,34 @@ mod tests {
         assert_eq!(named("FeodoTracker 192.0.2.1:449 = Heodo").as_deref(), Some("emotet"));
         assert_eq!(named("rule 1: SSL certificate detected (Dridex/Trickbot CnC)"), None);
         assert_eq!(named("abuse.ch SSLBL cert sha1 00ff = Malware C&C"), None);
+    }
+
+    #[test]
+    fn labels_are_strong_weak_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("captures.csv"), "path,kind,family,source\nx,malicious,f,s\n").unwrap();
+        let mut rows = "path,time,client,client_port,server,server_port,label,confidence,family\n".to_owned();
+        let said = [
+            "malicious,ioc",
+            "malicious,source",
+            "malicious,heuristic",
+            "malicious,ioc-weak",
+            "benign,allowlist",
+            "unknown,",
+        ];
+        for (port, said) in said.iter().enumerate() {
+            rows += &format!("x,1.5,192.0.2.1,{port},192.0.2.2,443,{said},f\n");
+        }
+        std::fs::write(folder.path().join("flows.csv"), rows).unwrap();
+        let tables = read(folder.path()).unwrap();
+        assert_eq!(tables.captures[0].file, folder.path().join("x"));
+        let mut labels: Vec<_> =
+            tables.flows["x"].by_ends.iter().map(|(ends, labels)| (ends.1, labels[0].truth, labels[0].weak)).collect();
+        labels.sort();
+        use Truth::{Background, Malicious, Unlabelled};
+        let expected = [Malicious, Malicious, Unlabelled, Unlabelled, Background, Unlabelled];
+        let weak = [false, false, true, true, false, false];
+        assert!(labels.iter().map(|(_, truth, _)| *truth).eq(expected), "{labels:?}");
+        assert!(labels.iter().map(|(_, _, weak)| *weak).eq(weak), "{labels:?}");
     }
 }

@@ -5,20 +5,36 @@
 //! always there, and one server's flood of flows weighs no more than a few of them.
 
 mod alter;
+mod augment;
+mod background;
 mod dataset;
 pub(crate) mod folds;
+mod import;
 mod labels;
 pub(crate) mod metrics;
+pub mod origin;
 mod random;
+mod recipe;
+mod search;
+mod sources;
+mod table;
 mod train;
 pub(crate) mod validate;
 
 pub use alter::{Alteration, Hidden, NoAlteration};
-pub use dataset::{Altering, CaptureFacts, Dataset, Keys, Loading, Row, load, load_altered};
+pub use background::Background;
+pub use dataset::{
+    Altering, CaptureFacts, Cleaned, Copied, Dataset, Keys, LoadOptions, Loading, Row, load, load_altered, load_from,
+};
 pub use folds::{Folds, Protocol};
+pub use import::{ImportCounts, Imported, import, schema as import_schema};
 pub use labels::{LabelError, Truth};
 pub use metrics::{Pair, Pairs};
-pub use train::{Trained, train};
+pub use recipe::{Augment, Negatives, NoAugment, Recipe};
+pub use search::Grid;
+pub use sources::Origin;
+pub use table::{read_table, write_table};
+pub use train::{Trained, train, train_as, train_imported};
 pub use validate::{Evaluation, FamilyResult, evaluate};
 
 /// Why learning ended without a result.
@@ -27,6 +43,14 @@ pub enum LearnError {
     /// The labels cannot be used.
     #[error(transparent)]
     Labels(#[from] LabelError),
+    /// A file that training reads beside captures cannot be used.
+    #[error("{path}: {what}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// A capture cannot be read.
     #[error("{capture}: {error}")]
     Capture {

@@ -1,14 +1,15 @@
 //! A model from labelled rows: cross-validate, calibrate, choose thresholds, then learn from everything.
 
 use super::metrics::tail_threshold;
-use super::validate::{self, MALICIOUS_RATE, PAIR_WEIGHT, SPLIT, SUSPICIOUS_RATE};
-use super::{Dataset, Evaluation, LearnError, Truth};
+use super::validate::{self, MALICIOUS_RATE, SPLIT, SUSPICIOUS_RATE};
+use super::{Dataset, Evaluation, LearnError, Truth, search};
+use crate::config::ScoredFlows;
 use crate::engine::Pipeline;
 use crate::hash::sha256_hex;
 use crate::model::{Card, ColumnProfile, Model, Training};
 use crate::plugins::Registry;
 use veilwatch_core::detect::{Calibration, Thresholds};
-use veilwatch_core::feature::quantiles;
+use veilwatch_core::feature::{FeatureSchema, quantiles};
 
 /// A model and the evaluation that stands in its card.
 #[derive(Debug)]
@@ -28,7 +29,46 @@ pub fn train(
     seed: u64,
     progress: impl FnMut(usize, usize),
 ) -> Result<Trained, LearnError> {
-    let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
+    let (_, settings) = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
+    train_as(registry, pipeline, settings, data, name, seed, progress)
+}
+
+/// The same with other settings of the classifier, in TOML.
+pub fn train_as(
+    registry: &Registry,
+    pipeline: &Pipeline,
+    settings: &str,
+    data: &Dataset,
+    name: &str,
+    seed: u64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Trained, LearnError> {
+    let classifier = (pipeline.classifier().ok_or(LearnError::NoClassifier)?.0, settings);
+    fit_all(registry, classifier, (pipeline.schema(), pipeline.config().detection.scored), data, name, seed, progress)
+}
+
+/// The same for what was imported, which has a schema of its own: the pipeline gives only its classifier.
+pub fn train_imported(
+    registry: &Registry,
+    classifier: (&str, &str),
+    data: &Dataset,
+    name: &str,
+    seed: u64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Trained, LearnError> {
+    let schema = super::import_schema()?;
+    fit_all(registry, classifier, (&schema, ScoredFlows::All), data, name, seed, progress)
+}
+
+fn fit_all(
+    registry: &Registry,
+    classifier: (&str, &str),
+    (schema, scored): (&FeatureSchema, ScoredFlows),
+    data: &Dataset,
+    name: &str,
+    seed: u64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Trained, LearnError> {
     let evaluation = validate::evaluate(registry, classifier, data, seed, progress)?;
     let labelled: Vec<usize> = (0..data.rows.len()).filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
     let weights = validate::weights(data, &labelled);
@@ -44,7 +84,10 @@ pub fn train(
     // With few benign pairs the two smoothed tails can cross.
     let malicious = threshold(MALICIOUS_RATE);
     let thresholds = Thresholds { suspicious: threshold(SUSPICIOUS_RATE).min(malicious), malicious };
-    let fitted = validate::fit(registry, classifier, data, &labelled, seed)?;
+    // Rows that are not scored may be learnt from all the same, as the recipe says.
+    let all: Vec<usize> = (0..data.rows.len()).collect();
+    let settings = search::choose(registry, classifier, data, &all, seed)?;
+    let fitted = validate::fit_as(registry, (classifier.0, &settings), data, &all, seed)?;
     let weights = fitted.save().map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
     let mut captures: Vec<usize> = labelled.iter().map(|row| data.rows[*row].capture).collect();
     captures.dedup();
@@ -53,10 +96,10 @@ pub fn train(
         name: name.to_owned(),
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
         classifier: classifier.0.to_owned(),
-        settings: classifier.1.to_owned(),
+        settings: settings.into_owned(),
         weights_sha256: sha256_hex(&weights),
-        schema_sha256: pipeline.schema().hash().to_owned(),
-        scored: pipeline.config().detection.scored,
+        schema_sha256: schema.hash().to_owned(),
+        scored,
         calibration,
         thresholds,
         false_alert_budget: MALICIOUS_RATE * 1e5,
@@ -69,20 +112,21 @@ pub fn train(
             malicious_flows: data.count(Truth::Malicious),
             malicious_pairs: evaluation.report.malicious_pairs,
             unlabelled_flows: data.count(Truth::Unlabelled),
-            pair_weight: PAIR_WEIGHT,
-            split: SPLIT.to_owned(),
+            pair_weight: data.recipe.pair_weight,
+            recipe: data.recipe.clone(),
+            split: format!("{SPLIT}{}", data.caution),
         },
         report: evaluation.report.clone(),
-        columns: profiles(pipeline, data),
+        columns: profiles(schema, data),
     };
     Ok(Trained { model: Model { card, weights }, evaluation })
 }
 
 /// What each column looks like in benign rows.
-fn profiles(pipeline: &Pipeline, data: &Dataset) -> Vec<ColumnProfile> {
+fn profiles(schema: &FeatureSchema, data: &Dataset) -> Vec<ColumnProfile> {
     let benign: Vec<usize> =
         (0..data.rows.len()).filter(|row| matches!(data.rows[*row].truth, Truth::Benign | Truth::Background)).collect();
-    let columns = pipeline.schema().columns().iter().enumerate();
+    let columns = schema.columns().iter().enumerate();
     columns
         .map(|(at, column)| {
             let mut values: Vec<f64> =

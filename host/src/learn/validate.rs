@@ -2,7 +2,7 @@
 
 use super::folds::Folds;
 use super::metrics::{Pair, Pairs, tail_threshold};
-use super::{Dataset, LearnError, Truth};
+use super::{Dataset, LearnError, Truth, augment, search};
 use crate::model::Report;
 use crate::plugins::Registry;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(crate) const MALICIOUS_RATE: f64 = 1e-3;
 /// The same for the lower threshold.
 pub(crate) const SUSPICIOUS_RATE: f64 = 1e-2;
 /// Total weight of malicious rows, as a share of the total weight of benign rows.
-const POSITIVE_SHARE: f64 = 0.25;
+pub(super) const POSITIVE_SHARE: f64 = 0.25;
 
 /// How the folds are made, for cards and reports.
 pub(super) const SPLIT: &str = "leave one malware family out; no malicious row in training shares a named family, a \
@@ -50,8 +50,20 @@ pub struct FamilyResult {
     pub found: usize,
 }
 
-/// Fits a fresh classifier to some rows.
+/// Fits a fresh classifier to some rows, as the data set's recipe says, search of its settings included.
 pub(crate) fn fit(
+    registry: &Registry,
+    (path, settings): (&str, &str),
+    data: &Dataset,
+    rows: &[usize],
+    seed: u64,
+) -> Result<Box<dyn Classifier>, LearnError> {
+    let settings = search::choose(registry, (path, settings), data, rows, seed)?;
+    fit_as(registry, (path, &settings), data, rows, seed)
+}
+
+/// The same with settings that were chosen.
+pub(super) fn fit_as(
     registry: &Registry,
     (path, settings): (&str, &str),
     data: &Dataset,
@@ -61,27 +73,55 @@ pub(crate) fn fit(
     let Instance::Classifier(mut classifier) = registry.create(path, Settings::new(settings))? else {
         return Err(LearnError::NoClassifier);
     };
-    let rows: Vec<usize> = rows.iter().copied().filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
-    let mut values = Vec::with_capacity(rows.len() * data.width);
-    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
-    let labels: Vec<bool> = rows.iter().map(|row| data.rows[*row].truth == Truth::Malicious).collect();
-    let mut weights = weights(data, &rows);
+    let (mut learnt, mut labels, mut factors) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        if let Some((label, factor)) = data.lesson(*row) {
+            learnt.push(*row);
+            labels.push(label);
+            factors.push(factor);
+        }
+    }
+    let mut values = Vec::with_capacity(learnt.len() * data.width);
+    learnt.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+    let mut weights = weights(data, &learnt);
+    weights.iter_mut().zip(&factors).for_each(|(weight, factor)| *weight *= factor);
     let total = |label: bool| -> f64 {
         weights.iter().zip(&labels).filter(|(_, known)| **known == label).map(|(weight, _)| weight).sum()
     };
-    let scale = POSITIVE_SHARE * total(false) / total(true).max(1.0);
+    let scale = data.recipe.positive_share * total(false) / total(true).max(1.0);
     weights.iter_mut().zip(&labels).filter(|(_, label)| **label).for_each(|(weight, _)| *weight *= scale);
+    augment::add_copies(data, &learnt, &mut values, &mut labels, &mut weights);
     let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
     let set = TrainingSet { rows: Rows::new(&values, data.width), labels: &labels, weights: &weights, seed };
     classifier.fit(&set).map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
     Ok(classifier)
 }
 
-/// One weight a row: a pair's flows share [`PAIR_WEIGHT`] at most.
+/// One weight a row: a pair's flows share at most what the recipe gives a pair.
 pub(crate) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
     let mut sizes: BTreeMap<usize, f64> = BTreeMap::new();
     rows.iter().for_each(|row| *sizes.entry(data.rows[*row].pair).or_default() += 1.0);
-    rows.iter().map(|row| (PAIR_WEIGHT / sizes[&data.rows[*row].pair]).min(1.0)).collect()
+    rows.iter().map(|row| (data.recipe.pair_weight / sizes[&data.rows[*row].pair]).min(1.0)).collect()
+}
+
+/// Raw scores of some rows; a classifier that gives none for a row has failed.
+pub(crate) fn scores(
+    model: &dyn Classifier,
+    path: &str,
+    data: &Dataset,
+    rows: &[usize],
+) -> Result<Vec<f64>, LearnError> {
+    let mut values = Vec::with_capacity(rows.len() * data.width);
+    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+    let mut scores = vec![0.0; rows.len()];
+    let failed = |error| LearnError::Classifier { path: path.to_owned(), error };
+    model.predict(&Rows::new(&values, data.width), &mut scores).map_err(failed)?;
+    let missing = scores.iter().filter(|score| score.is_nan()).count();
+    if missing > 0 {
+        let message = format!("gives no score for {missing} of {} rows that it did not learn from", scores.len());
+        return Err(failed(PluginError::data(message)));
+    }
+    Ok(scores)
 }
 
 /// Cross-validates a classifier; `progress` hears of every fold that is done.
@@ -132,32 +172,11 @@ pub(crate) fn cross_validate(
             continue;
         }
         let model = fit(registry, classifier, data, &folds.training(fold, data), seed)?;
-        let scores = predict(model.as_ref(), classifier.0, data, &tested)?;
-        let missing = scores.iter().filter(|score| score.is_nan()).count();
-        if missing > 0 {
-            let message = format!("gives no score for {missing} of {} rows that it did not learn from", scores.len());
-            return Err(LearnError::Classifier { path: classifier.0.to_owned(), error: PluginError::data(message) });
-        }
+        let scores = scores(model.as_ref(), classifier.0, data, &tested)?;
         tested.iter().zip(&scores).for_each(|(row, score)| raw[*row] = *score);
         each(fold, &Fitted { classifier: model.as_ref(), tested: &tested, scores: &scores });
     }
     Ok(raw)
-}
-
-/// Raw scores of some rows.
-pub(crate) fn predict(
-    model: &dyn Classifier,
-    path: &str,
-    data: &Dataset,
-    rows: &[usize],
-) -> Result<Vec<f64>, LearnError> {
-    let mut values = Vec::with_capacity(rows.len() * data.width);
-    rows.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
-    let mut scores = vec![0.0; rows.len()];
-    model
-        .predict(&Rows::new(&values, data.width), &mut scores)
-        .map_err(|error| LearnError::Classifier { path: path.to_owned(), error })?;
-    Ok(scores)
 }
 
 /// One pair with what kind it is and its first packet.

@@ -1,4 +1,5 @@
 use crate::config::ScoredFlows;
+use crate::learn::Recipe;
 use serde::{Deserialize, Serialize};
 use veilwatch_core::detect::{Calibration, Thresholds};
 
@@ -80,8 +81,18 @@ pub struct Training {
     pub unlabelled_flows: usize,
     /// Most weight that the flows of one (capture, server) pair have together.
     pub pair_weight: f64,
+    /// How rows were weighed and chosen beside that. Cards of before there was a choice say nothing, and mean the default.
+    #[serde(default)]
+    pub recipe: Recipe,
     /// How the folds were made.
     pub split: String,
+}
+
+impl Training {
+    /// The whole recipe.
+    pub fn recipe(&self) -> Recipe {
+        Recipe { pair_weight: self.pair_weight, ..self.recipe.clone() }
+    }
 }
 
 /// A figure with its interval.

@@ -160,6 +160,16 @@ pub(super) fn protocols(judgement: &Judgement) -> Table {
     table
 }
 
+/// How many variants were looked at, in words.
+pub(super) fn variants(judgement: &Judgement) -> String {
+    let crate::evaluate::Variants { count, searched, note, .. } = &judgement.variants;
+    let search = match searched {
+        0 => String::new(),
+        tried => format!(" In each, a search on inner folds tried {tried} settings."),
+    };
+    format!("{count} variants were fitted and scored: {note}.{search}")
+}
+
 /// Figures in short, a row each.
 pub(super) fn shorts(title: &str, about: &str, shorts: &[Short]) -> Table {
     let head = [

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use veilwatch_core::packet::{LinkType, decode};
-use veilwatch_core::record::{CertificateInfo, ClientHello, TlsRecords};
+use veilwatch_core::record::{CertificateInfo, ClientHello, Dns, TlsRecords};
 use veilwatch_core::tables::Tables;
 
 fn root() -> PathBuf {
@@ -296,4 +296,34 @@ fn padded_records_are_multiples_and_packets_grow_with_them() {
     let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
     run(&pipeline, open("first-run.pcap", &[], 1), options, &mut check).unwrap();
     assert!(check.1 > 0);
+}
+
+#[test]
+fn what_dns_said_is_not_known() {
+    /// Flows that a name led to, and flows whose own questions were read.
+    struct Names(RecordChanges, [u32; 2]);
+    impl Sink for Names {
+        fn ended(&mut self, flow: &mut veilwatch_core::flow::FlowRecord) {
+            self.0.apply(flow);
+        }
+        fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+            let flow = detection.flow;
+            self.1[0] += u32::from(flow.names.link.is_some() || flow.names.queries > 0);
+            self.1[1] += u32::from(flow.fields.record::<Dns<'_>>().is_some());
+            Ok(())
+        }
+    }
+    let config = Config::parse(include_str!("../../../../config/protocols.toml"), "protocols").unwrap();
+    let pipeline = Pipeline::untrained(config, &mut Registry::with_builtins().unwrap()).unwrap();
+    let count = |words: &[&str]| {
+        let (stop, progress) = (AtomicBool::new(false), Progress::default());
+        let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+        let mut names = Names(RecordChanges::new(&list(words), &pipeline), [0; 2]);
+        run(&pipeline, open("benign-office.pcapng", &[], 1), options, &mut names).unwrap();
+        names.1
+    };
+    let seen = count(&[]);
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+    assert_eq!(count(&["hide=names"]), seen);
+    assert_eq!(count(&["hide=dns"]), [0, 0]);
 }

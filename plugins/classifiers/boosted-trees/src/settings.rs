@@ -1,8 +1,6 @@
-use crate::forest::{MAX_DEPTH, MAX_NODES, MAX_NODES_PER_TREE, MAX_TREES};
 use serde::Deserialize;
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use veilwatch_core::plugin::PluginError;
+use veilwatch_classifier_shared::forest::{MAX_DEPTH, MAX_NODES, MAX_NODES_PER_TREE, MAX_TREES};
+use veilwatch_core::plugin::{PluginError, within};
 
 /// The settings of the classifier. The defaults suit some thousand rows of a few hundred columns, of which few are
 /// malicious.
@@ -50,18 +48,18 @@ impl Default for BoostedTreesSettings {
 
 impl BoostedTreesSettings {
     /// Refuses values outside of their ranges.
-    pub(crate) fn check(&self) -> Result<(), PluginError> {
-        within("trees", &self.trees, 1..=MAX_TREES)?;
-        within("learning_rate", &self.learning_rate, 0.001..=1.0)?;
-        within("max_depth", &self.max_depth, 1..=MAX_DEPTH)?;
-        within("max_leaves", &self.max_leaves, 2..=MAX_NODES_PER_TREE.div_ceil(2))?;
+    pub(crate) fn within_ranges(&self) -> Result<(), PluginError> {
+        within("trees", self.trees, 1..=MAX_TREES)?;
+        within("learning_rate", self.learning_rate, 0.001..=1.0)?;
+        within("max_depth", self.max_depth, 1..=MAX_DEPTH)?;
+        within("max_leaves", self.max_leaves, 2..=MAX_NODES_PER_TREE.div_ceil(2))?;
         // Below this, rounding in the library's sums can make it split off an empty child.
-        within("min_leaf_weight", &self.min_leaf_weight, 0.01..=1e6)?;
-        within("l2", &self.l2, 0.0..=1e6)?;
-        within("gamma", &self.gamma, 0.0..=1e6)?;
-        within("row_subsample", &self.row_subsample, 0.05..=1.0)?;
-        within("column_subsample", &self.column_subsample, 0.01..=1.0)?;
-        within("bins", &self.bins, 4..=4096)?;
+        within("min_leaf_weight", self.min_leaf_weight, 0.01..=1e6)?;
+        within("l2", self.l2, 0.0..=1e6)?;
+        within("gamma", self.gamma, 0.0..=1e6)?;
+        within("row_subsample", self.row_subsample, 0.05..=1.0)?;
+        within("column_subsample", self.column_subsample, 0.01..=1.0)?;
+        within("bins", self.bins, 4..=4096)?;
 
         let leaves = self.max_leaves.min(1 << self.max_depth);
         if self.trees * (2 * leaves - 1) > MAX_NODES {
@@ -78,14 +76,6 @@ impl BoostedTreesSettings {
     pub(crate) fn leaves_bind(&self) -> bool {
         self.max_leaves < 1 << self.max_depth
     }
-}
-
-/// NaN lies in no range, so it is refused as well.
-fn within<T: PartialOrd + Display>(name: &str, value: &T, range: RangeInclusive<T>) -> Result<(), PluginError> {
-    if range.contains(value) {
-        return Ok(());
-    }
-    Err(PluginError::settings(format!("`{name}` is {value}; use {} to {}", range.start(), range.end())))
 }
 
 #[cfg(test)]

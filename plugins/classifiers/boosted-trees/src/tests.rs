@@ -1,9 +1,11 @@
-use crate::forest::{Forest, MAX_DEPTH, Shape};
 use crate::settings::BoostedTreesSettings;
 use crate::training::{Threads, boost, by_column, convert};
-use crate::{BoostedTrees, declarations, weights};
+use crate::{BoostedTrees, declarations};
 use forust_ml::Matrix;
 use proptest::prelude::*;
+use veilwatch_classifier_shared::codec::Writer;
+use veilwatch_classifier_shared::forest::{Forest, MAX_DEPTH, Shape};
+use veilwatch_classifier_shared::learner::{Learner, Model};
 use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::{Classifier, PluginErrorKind, Settings, TrainingSet};
 
@@ -148,6 +150,12 @@ fn equals_the_library_to_the_bit() {
     }
 }
 
+fn encoded(forest: &Forest) -> Vec<u8> {
+    let mut writer = Writer::new(BoostedTreesSettings::MAGIC, BoostedTreesSettings::VERSION);
+    forest.write(&mut writer).unwrap();
+    writer.finish()
+}
+
 #[test]
 fn is_deterministic_on_any_number_of_threads() {
     for text in ["trees = 30", "trees = 30\nmax_leaves = 12\nrow_subsample = 0.4"] {
@@ -155,7 +163,7 @@ fn is_deterministic_on_any_number_of_threads() {
         let sample = Sample::new(2000, 30, 0.1, 5);
         let bytes = |threads| {
             let booster = boost(&settings, &sample.training(9), threads).unwrap();
-            weights::encode(&convert(&booster, 30).unwrap()).unwrap()
+            encoded(&convert(&booster, 30).unwrap())
         };
         let first = bytes(Threads::All);
         for threads in [0, 1, 2, 3, 7] {
@@ -185,7 +193,7 @@ fn explanations_add_up() {
     let sample = Sample::new(800, 9, 0.1, 4);
     let mut trees = classifier("trees = 50");
     trees.fit(&sample.training(1)).unwrap();
-    let bias = trees.forest.as_ref().unwrap().bias();
+    let bias = trees.model().unwrap().bias();
     let mut parts = vec![0.0; 9];
     let mut sums = vec![0.0; 9];
     for (row, score) in sample.rows().iter().zip(scores(&trees, &sample.rows())) {
@@ -244,9 +252,9 @@ fn refuses_what_does_not_fit() {
 fn checks_its_settings() {
     assert!(BoostedTrees::create(Settings::new("")).is_ok());
     for (bad, says) in [
-        ("trees = 0", "use 1 to 10000"),
+        ("trees = 0", "give 1 to 10000"),
         ("learning_rate = nan", "`learning_rate`"),
-        ("max_depth = 40", "use 1 to 16"),
+        ("max_depth = 40", "give 1 to 16"),
         ("max_leaves = 1", "`max_leaves`"),
         ("min_leaf_weight = 0.0", "`min_leaf_weight`"),
         ("l2 = -1.0", "`l2`"),
@@ -367,7 +375,7 @@ proptest! {
 fn survive(bytes: &[u8]) {
     let mut trees = classifier("");
     if trees.load(bytes).is_ok() {
-        let width = trees.forest().unwrap().width();
+        let width = trees.model().unwrap().width();
         let row = vec![f32::NAN; width];
         assert!(scores(&trees, &Rows::new(&row, width))[0].is_finite());
         trees.explain(&row, &mut vec![0.0; width]).unwrap();

@@ -1,11 +1,11 @@
-use crate::forest::{Forest, MAX_WIDTH, Shape};
 use crate::settings::BoostedTreesSettings;
 use forust_ml::gradientbooster::GrowPolicy;
 use forust_ml::objective::ObjectiveType;
 use forust_ml::sampler::SampleMethod;
 use forust_ml::tree::Tree;
 use forust_ml::{GradientBooster, Matrix};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use veilwatch_classifier_shared::forest::{Forest, Shape};
+use veilwatch_classifier_shared::training::guarded;
 use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::{PluginError, TrainingSet};
 
@@ -32,19 +32,14 @@ pub(crate) fn boost(
     data: &TrainingSet<'_>,
     threads: Threads,
 ) -> Result<GradientBooster, PluginError> {
-    check(data)?;
     let columns = by_column(&data.rows);
     let matrix = Matrix::new(&columns, data.rows.len(), data.rows.width());
     let labels: Vec<f64> = data.labels.iter().map(|&label| f64::from(u8::from(label))).collect();
     let weights = scaled(data.weights);
     let mut booster = configure(settings, data, threads);
 
-    // The library asserts where it could return an error; what it asserts must not end the host.
-    match catch_unwind(AssertUnwindSafe(|| booster.fit(&matrix, &labels, &weights, None))) {
-        Ok(Ok(())) => Ok(booster),
-        Ok(Err(error)) => Err(PluginError::failed(format!("training failed: {error}"))),
-        Err(_) => Err(PluginError::failed("training failed inside forust-ml; try a larger `min_leaf_weight`")),
-    }
+    guarded("forust-ml (try a larger `min_leaf_weight`)", || booster.fit(&matrix, &labels, &weights, None))?;
+    Ok(booster)
 }
 
 fn configure(settings: &BoostedTreesSettings, data: &TrainingSet<'_>, threads: Threads) -> GradientBooster {
@@ -84,43 +79,6 @@ fn configure(settings: &BoostedTreesSettings, data: &TrainingSet<'_>, threads: T
 fn column_share(share: f64, width: usize) -> f64 {
     let columns = ((width as f64 * share) as usize).max(1);
     if columns >= width { 1.0 } else { (columns as f64 + 0.5) / width as f64 }
-}
-
-fn check(data: &TrainingSet<'_>) -> Result<(), PluginError> {
-    let rows = data.rows.len();
-    if rows == 0 {
-        return Err(PluginError::data("there are no rows to train on"));
-    }
-    if data.rows.width() > MAX_WIDTH {
-        return Err(PluginError::data(format!("rows of {} columns; at most {MAX_WIDTH}", data.rows.width())));
-    }
-    if data.labels.len() != rows || data.weights.len() != rows {
-        return Err(PluginError::data(format!(
-            "{rows} rows, {} labels and {} weights: there must be one label and one weight a row",
-            data.labels.len(),
-            data.weights.len()
-        )));
-    }
-    let malicious = data.labels.iter().filter(|&&label| label).count();
-    if malicious == 0 || malicious == rows {
-        let missing = if malicious == 0 { "malicious" } else { "benign" };
-        return Err(PluginError::data(format!("no row to train on is {missing}: training needs both kinds")));
-    }
-    if let Some(at) = data.weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
-        return Err(PluginError::data(format!(
-            "row {at} has the weight {}: weights are positive numbers",
-            data.weights[at]
-        )));
-    }
-    // An infinity would break the library's bins, which end at the largest finite number.
-    if let Some(at) = data.rows.data().iter().position(|value| value.is_infinite()) {
-        return Err(PluginError::data(format!(
-            "row {} has an infinite value in column {}: extractors write finite numbers, or NaN for missing values",
-            at / data.rows.width(),
-            at % data.rows.width()
-        )));
-    }
-    Ok(())
 }
 
 /// The rows as the library wants them, column after column.

@@ -1,16 +1,30 @@
+//! Flat trees: scored without branches, written without pointers.
+//!
+//! As bytes a forest is the width of a row (`u32`), the base score (`f64`) and the number of trees (`u32`); for each
+//! tree the number of its nodes (`u32`) and the nodes level by level: a leaf is `0u32` and its value (`f32`); a split is
+//! `1 + 2 × column + (1 if missing values go right)` (`u32`), its threshold and its expected value (`f32` each).
+
+use crate::MAX_WIDTH;
+use crate::codec::{Reader, Writer};
+use crate::learner::Model;
 use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::PluginError;
 
 /// Trees of a forest, at most.
-pub(crate) const MAX_TREES: usize = 10_000;
+pub const MAX_TREES: usize = 10_000;
 /// Nodes of a tree, at most: 4,096 leaves.
-pub(crate) const MAX_NODES_PER_TREE: usize = 8_191;
+pub const MAX_NODES_PER_TREE: usize = 8_191;
 /// Nodes of a forest, at most: 64 MB of them.
-pub(crate) const MAX_NODES: usize = 1 << 22;
+pub const MAX_NODES: usize = 1 << 22;
 /// Decisions from a root to a leaf, at most.
-pub(crate) const MAX_DEPTH: usize = 16;
-/// Columns of a row, at most: a node names its column in 16 bits.
-pub(crate) const MAX_WIDTH: usize = 1 << 16;
+pub const MAX_DEPTH: usize = 16;
+/// Bytes of a leaf, the smallest node.
+const MIN_NODE: usize = 5;
+/// Bytes of a tree that is one leaf.
+const MIN_TREE: usize = 1 + MIN_NODE;
+
+// A node names its column in 16 bits.
+const _: () = assert!(MAX_WIDTH <= 1 << 16);
 
 /// Rows that walk down a tree side by side, so that one's memory accesses hide behind those of the others.
 const LANES: usize = 8;
@@ -22,11 +36,23 @@ const BLOCK: usize = 64;
 /// A tree is its nodes level by level: the children of the first split follow the root, then those of the second, and
 /// so on. Children are not named, so there can be no cycles.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Shape {
-    /// The end of a path, and its part of the score.
-    Leaf { value: f32 },
-    /// Values below the threshold go left, others right; `expected` is the mean of the leaves below.
-    Split { feature: u16, threshold: f32, missing_right: bool, expected: f32 },
+pub enum Shape {
+    /// The end of a path.
+    Leaf {
+        /// Its part of the score.
+        value: f32,
+    },
+    /// A decision over one column.
+    Split {
+        /// The column.
+        feature: u16,
+        /// Values below it go left, others right.
+        threshold: f32,
+        /// Whether missing values go right.
+        missing_right: bool,
+        /// Mean of the leaves below.
+        expected: f32,
+    },
 }
 
 /// A node as it is walked: 16 bytes, four in a cache line.
@@ -64,7 +90,7 @@ struct Tree {
 
 /// Trees whose leaf values add up to a raw score.
 #[derive(Debug)]
-pub(crate) struct Forest {
+pub struct Forest {
     width: usize,
     base: f64,
     nodes: Vec<Node>,
@@ -73,7 +99,10 @@ pub(crate) struct Forest {
 
 impl Forest {
     /// A forest without trees, for rows of `width` columns; `base` is the score that the trees add to.
-    pub(crate) fn new(width: usize, base: f64) -> Result<Self, PluginError> {
+    ///
+    /// # Errors
+    /// Where the width or the base cannot be.
+    pub fn new(width: usize, base: f64) -> Result<Self, PluginError> {
         if width == 0 || width > MAX_WIDTH {
             return Err(PluginError::data(format!("rows of {width} columns; 1 to {MAX_WIDTH} are possible")));
         }
@@ -83,23 +112,26 @@ impl Forest {
         Ok(Self { width, base, nodes: Vec::new(), trees: Vec::new() })
     }
 
-    /// Columns of the rows it scores.
-    pub(crate) fn width(&self) -> usize {
-        self.width
-    }
-
     /// The score that the trees add to.
-    pub(crate) fn base(&self) -> f64 {
+    pub fn base(&self) -> f64 {
         self.base
     }
 
+    /// Whether it has no trees.
+    pub fn is_empty(&self) -> bool {
+        self.trees.is_empty()
+    }
+
     /// How many trees.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.trees.len()
     }
 
-    /// Adds a tree; refuses one that is none, or that this forest cannot hold.
-    pub(crate) fn push(&mut self, shape: &[Shape]) -> Result<(), PluginError> {
+    /// Adds a tree.
+    ///
+    /// # Errors
+    /// Where it is none, or this forest cannot hold it.
+    pub fn push(&mut self, shape: &[Shape]) -> Result<(), PluginError> {
         let bad = |what: &str| Err(PluginError::data(format!("tree {} {what}", self.trees.len())));
         if self.trees.len() >= MAX_TREES
             || shape.len() > MAX_NODES_PER_TREE
@@ -155,7 +187,7 @@ impl Forest {
     }
 
     /// The trees as they were added.
-    pub(crate) fn shapes(&self) -> impl Iterator<Item = impl ExactSizeIterator<Item = Shape>> {
+    pub fn shapes(&self) -> impl Iterator<Item = impl ExactSizeIterator<Item = Shape>> {
         self.trees.iter().map(|tree| {
             self.nodes[tree.begin..tree.end].iter().enumerate().map(|(at, node)| {
                 if node.left as usize == at {
@@ -170,17 +202,6 @@ impl Forest {
                 }
             })
         })
-    }
-
-    /// Scores rows of [`width`](Self::width) columns, one score a row.
-    pub(crate) fn score(&self, rows: &Rows<'_>, scores: &mut [f64]) {
-        scores.fill(self.base);
-        let blocks = rows.data().chunks(BLOCK * self.width).zip(scores.chunks_mut(BLOCK));
-        for (block, scores) in blocks {
-            for tree in &self.trees {
-                self.add_tree(tree, block, scores);
-            }
-        }
     }
 
     /// Adds one tree's part to the scores of some rows.
@@ -215,13 +236,28 @@ impl Forest {
     }
 
     /// The expected score: what the parts of any row and this add up to is the row's score.
-    #[cfg(test)]
-    pub(crate) fn bias(&self) -> f64 {
+    pub fn bias(&self) -> f64 {
         self.base + self.trees.iter().map(|tree| f64::from(self.nodes[tree.begin].value)).sum::<f64>()
     }
+}
 
-    /// Writes each column's part of the score of a row: the changes of the expected value along the decision paths.
-    pub(crate) fn attribute(&self, row: &[f32], parts: &mut [f64]) {
+impl Model for Forest {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn score(&self, rows: &Rows<'_>, scores: &mut [f64]) {
+        scores.fill(self.base);
+        let blocks = rows.data().chunks(BLOCK * self.width).zip(scores.chunks_mut(BLOCK));
+        for (block, scores) in blocks {
+            for tree in &self.trees {
+                self.add_tree(tree, block, scores);
+            }
+        }
+    }
+
+    /// The changes of the expected value along the decision paths (Saabas).
+    fn explain(&self, row: &[f32], parts: &mut [f64]) {
         parts.fill(0.0);
         for tree in &self.trees {
             let nodes = &self.nodes[tree.begin..tree.end];
@@ -233,5 +269,53 @@ impl Forest {
                 node = child;
             }
         }
+    }
+
+    fn write(&self, to: &mut Writer) -> Result<(), PluginError> {
+        to.put(&(self.width as u32, self.base, self.len() as u32))?;
+        for tree in self.shapes() {
+            to.put(&(tree.len() as u32))?;
+            for node in tree {
+                match node {
+                    Shape::Leaf { value } => to.put(&(0u32, value))?,
+                    Shape::Split { feature, threshold, missing_right, expected } => {
+                        let tag = 1 + 2 * u32::from(feature) + u32::from(missing_right);
+                        to.put(&(tag, threshold, expected))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, PluginError> {
+        let width: u32 = from.take()?;
+        let base: f64 = from.take()?;
+        let mut forest = Self::new(width as usize, base)?;
+        let trees = from.count("trees", MAX_TREES, MIN_TREE)?;
+        let mut shape = Vec::new();
+        for _ in 0..trees {
+            let nodes = from.count("nodes of a tree", MAX_NODES_PER_TREE, MIN_NODE)?;
+            shape.clear();
+            shape.reserve(nodes);
+            for _ in 0..nodes {
+                shape.push(Shape::read(from)?);
+            }
+            forest.push(&shape)?;
+        }
+        Ok(forest)
+    }
+}
+
+impl Shape {
+    fn read(from: &mut Reader<'_>) -> Result<Self, PluginError> {
+        let tag: u32 = from.take()?;
+        let Some(tag) = tag.checked_sub(1) else {
+            return Ok(Self::Leaf { value: from.take()? });
+        };
+        let feature = u16::try_from(tag / 2)
+            .map_err(|_| PluginError::data(format!("a split asks for column {}, which cannot be", tag / 2)))?;
+        let (threshold, expected) = from.take()?;
+        Ok(Self::Split { feature, threshold, missing_right: tag % 2 == 1, expected })
     }
 }
