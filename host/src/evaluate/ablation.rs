@@ -106,11 +106,5 @@ pub(super) fn ablations(bench: &Bench<'_>, folds: &Folds, steps: &mut Steps<'_>)
 fn of_columns(data: &Dataset, columns: &[usize]) -> Dataset {
     let mut values = Vec::with_capacity(data.rows.len() * columns.len());
     (0..data.rows.len()).for_each(|row| values.extend(columns.iter().map(|column| data.row(row)[*column])));
-    Dataset {
-        width: columns.len(),
-        values,
-        rows: data.rows.clone(),
-        captures: data.captures.clone(),
-        ..Dataset::default()
-    }
+    Dataset { width: columns.len(), values, ..data.without_additions() }
 }

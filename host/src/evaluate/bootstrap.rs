@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn the_interval_of_a_mean_is_that_of_theory() {
         // 400 captures, of which a quarter has the value 1: the standard error is sqrt(.25 · .75 / 400) = .0217.
-        let value = |at: usize| f64::from(u8::from(at % 4 == 0));
+        let value = |at: usize| f64::from(u8::from(at.is_multiple_of(4)));
         let bootstrap = Bootstrap::new(0..400, 2000, 1);
         let [mean] = bootstrap.figures(|times| {
             let weight = |at: usize| times.map_or(1.0, |times| times[at]);

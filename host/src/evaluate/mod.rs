@@ -31,7 +31,7 @@ pub use table::FeatureSet;
 pub use units::{Level, Negatives};
 pub use worst::{Mistake, Push, Worst};
 
-use crate::learn::{Dataset, Folds, LearnError, Protocol, Row, Truth, validate};
+use crate::learn::{Dataset, Folds, Grid, LearnError, Protocol, Row, Truth, validate};
 use crate::model::{Figure, Report};
 use crate::plugins::Registry;
 use serde::Serialize;
@@ -223,6 +223,8 @@ pub struct VersionReport {
 pub struct Variants {
     /// How many.
     pub count: usize,
+    /// Settings that a search on inner folds tried each time, beside them; 0 where nothing was searched.
+    pub searched: usize,
     /// What they were.
     pub names: Vec<String>,
     /// What this count leaves out.
@@ -256,7 +258,7 @@ pub fn judge(bench: &Bench<'_>, steps: &mut Steps<'_>) -> Result<Judgement, Lear
             judgement.ablations.push(Short::judge(bench, bench.classifier, name, &set.data, &folds, steps));
         }
     }
-    judgement.tell(&steps.looked_at);
+    judgement.tell(&steps.looked_at, bench.data.recipe.search.as_ref().map_or(0, Grid::count));
     Ok(judgement)
 }
 
@@ -388,7 +390,7 @@ impl Judgement {
             worst: Worst::default(),
             curves: None,
             baseline: Vec::new(),
-            variants: Variants { count: 0, names: Vec::new(), note: "" },
+            variants: Variants { count: 0, searched: 0, names: Vec::new(), note: "" },
         }
     }
 
@@ -398,7 +400,7 @@ impl Judgement {
     }
 
     /// The headline, or why there is none; and how many variants were looked at.
-    fn tell(&mut self, looked_at: &[String]) {
+    fn tell(&mut self, looked_at: &[String], searched: usize) {
         let failed = self.audit.iter().flat_map(|audit| &audit.checks).filter(|check| check.ending == Ending::Failed);
         self.withheld = failed
             .map(|check| {
@@ -412,6 +414,7 @@ impl Judgement {
         }
         self.variants = Variants {
             count: looked_at.len(),
+            searched,
             names: looked_at.to_vec(),
             note: "every configuration that this run fitted and scored out of fold; what earlier runs, searches and people \
                    looked at is not among them",

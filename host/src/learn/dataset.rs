@@ -167,6 +167,12 @@ impl Dataset {
         &self.values[at * self.width..(at + 1) * self.width]
     }
 
+    /// The same rows without what training adds to them (weak labels, what was cleaned, altered copies): for those whose
+    /// labels or columns are about to be others.
+    pub(crate) fn without_additions(&self) -> Self {
+        Self { weak: BTreeMap::new(), cleaned: BTreeMap::new(), copies: Vec::new(), ..self.clone() }
+    }
+
     /// How many rows have this truth.
     pub fn count(&self, truth: Truth) -> usize {
         self.rows.iter().filter(|row| row.truth == truth).count()

@@ -283,7 +283,7 @@ fn spread(text: &str, seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::{Keys, Row, Truth};
+    use crate::learn::Keys;
 
     fn capture(path: &str, family: &str, source: &str) -> CaptureFacts {
         CaptureFacts { path: path.into(), family: family.into(), source: source.into() }

@@ -91,6 +91,9 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
         let found = by_pair(data, &scores).0;
         let difference = difference(subject, &scores);
         let [low, high] = [difference.low, difference.high];
+        if low.is_nan() {
+            return check.too_little("too few malicious captures for an interval");
+        }
         let text = format!(
             "look-up {found:.3}, model {model:.3}; the model is better by {:.3} [{low:.3}, {high:.3}]",
             difference.value

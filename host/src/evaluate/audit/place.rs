@@ -18,7 +18,7 @@ const PUBLISHERS: usize = 3;
 
 /// Benign captures against infected machines' benign flows, which stand as malicious; what is malicious has no label.
 pub(super) fn places(data: &Dataset) -> Dataset {
-    let mut data = data.clone();
+    let mut data = data.without_additions();
     for row in &mut data.rows {
         row.kin.clear();
         row.truth = match row.truth {
@@ -66,7 +66,11 @@ fn time_only(subject: &Subject<'_>, model: f64, steps: &mut Steps<'_>) -> Result
         let hours = row.keys.first_ns / 3_600_000_000_000;
         [(hours / 24) as f32, (hours / 24 % 7) as f32, (hours % 24) as f32]
     };
-    let data = Dataset { width: 3, values: subject.data.rows.iter().flat_map(times).collect(), ..subject.data.clone() };
+    let data = Dataset {
+        width: 3,
+        values: subject.data.rows.iter().flat_map(times).collect(),
+        ..subject.data.without_additions()
+    };
     let found = by_pair(&data, &raw(subject, &data, subject.folds, "audit: time alone", steps)?);
     Ok(check.number("average_precision", found.0).number("roc_auc", found.1).passes(
         found.0 <= TIME_SHARE * model,
@@ -130,7 +134,7 @@ fn source(subject: &Subject<'_>, steps: &mut Steps<'_>) -> Result<Check, LearnEr
     let mut told = Vec::new();
     let mut check = check;
     for (name, _) in order {
-        let mut data = subject.data.clone();
+        let mut data = subject.data.without_additions();
         for row in &mut data.rows {
             row.kin.clear();
             row.truth = match row.truth {

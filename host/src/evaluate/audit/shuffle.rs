@@ -75,7 +75,7 @@ fn permuted(data: &Dataset, flags: &[Option<bool>], seed: u64) -> Dataset {
     }
     let mut of_capture = vec![None; flags.len()];
     places.iter().zip(drawn).for_each(|(at, flag)| of_capture[*at] = flag);
-    let mut data = data.clone();
+    let mut data = data.without_additions();
     for row in data.rows.iter_mut().filter(|row| row.truth != Truth::Unlabelled) {
         row.kin.clear();
         row.truth = if of_capture[row.capture] == Some(true) { Truth::Malicious } else { Truth::Benign };

@@ -68,7 +68,7 @@ pub fn html(judgement: &Judgement) -> Result<String, PictureError> {
     }
     tables::others(judgement).iter().for_each(|table| page.table(table, true));
     page.raw("<h2>How many variants were looked at</h2>");
-    page.text("p", &format!("{}: {}.", judgement.variants.count, judgement.variants.note));
+    page.text("p", &tables::variants(judgement));
     page.raw("<details><summary>Their names</summary><ul>");
     judgement.variants.names.iter().for_each(|name| page.text("li", name));
     page.raw("</ul></details>");

@@ -159,6 +159,14 @@ fn scores(curves: &Curves) -> Result<String, PictureError> {
     })
 }
 
+/// A row of a picture: a name, a span between 0 and 1, perhaps a dot on it, and a text.
+struct Bar {
+    name: String,
+    span: Option<(f64, f64)>,
+    dot: Option<f64>,
+    text: String,
+}
+
 /// A bar a family.
 fn families(families: &[FamilyResult]) -> Result<String, PictureError> {
     let (pairs, found) = families.iter().fold((0, 0), |(pairs, found), one| (pairs + one.pairs, found + one.found));
@@ -167,11 +175,13 @@ fn families(families: &[FamilyResult]) -> Result<String, PictureError> {
         "Pairs found of each family, which was new to the model: {found} of {pairs} in all; none of {}",
         if missed.is_empty() { "no family".into() } else { missed.join(", ") }
     );
-    let rows: Vec<(String, String, Vec<(f64, f64, RGBColor)>, Option<f64>)> = families
+    let rows: Vec<Bar> = families
         .iter()
-        .map(|one| {
-            let share = one.found as f64 / one.pairs.max(1) as f64;
-            (one.family.clone(), format!("{} of {}", one.found, one.pairs), vec![(0.0, share, MALICE)], None)
+        .map(|one| Bar {
+            name: one.family.clone(),
+            span: Some((0.0, one.found as f64 / one.pairs.max(1) as f64)),
+            dot: None,
+            text: format!("{} of {}", one.found, one.pairs),
         })
         .collect();
     bars("Recall by family", &sentence, &rows)
@@ -189,47 +199,41 @@ fn classifiers(table: &[Short]) -> Result<String, PictureError> {
         }
         None => "Average precision by pair".into(),
     };
-    let rows: Vec<(String, String, Vec<(f64, f64, RGBColor)>, Option<f64>)> = table
+    let rows: Vec<Bar> = table
         .iter()
-        .map(|short| match short.average_precision {
-            Some(figure) => {
-                let span = vec![(figure.low.max(0.0), figure.high.min(1.0), REST)];
-                (short.name.clone(), format!("{:.3}", figure.value), span, Some(figure.value))
-            }
-            None => (short.name.clone(), "failed".into(), Vec::new(), None),
+        .map(|short| Bar {
+            name: short.name.clone(),
+            span: short.average_precision.map(|figure| (figure.low, figure.high)),
+            dot: short.average_precision.map(|figure| figure.value),
+            text: short.average_precision.map_or_else(|| "failed".into(), |figure| format!("{:.3}", figure.value)),
         })
         .collect();
     bars("Classifiers", &sentence, &rows)
 }
 
-/// Rows with a name, a text, and spans between 0 and 1.
-fn bars(
-    title: &str,
-    sentence: &str,
-    rows: &[(String, String, Vec<(f64, f64, RGBColor)>, Option<f64>)],
-) -> Result<String, PictureError> {
+/// Rows one under the other.
+fn bars(title: &str, sentence: &str, rows: &[Bar]) -> Result<String, PictureError> {
     const STEP: i32 = 20;
     const LEFT: i32 = 200;
     const RIGHT: i32 = 410;
     let height = (rows.len() as i32 * STEP + 16).unsigned_abs();
     let place = |share: f64| LEFT + (share.clamp(0.0, 1.0) * f64::from(RIGHT - LEFT)).round() as i32;
     picture(title, sentence, height, |area| {
-        for (at, (name, text, spans, dot)) in rows.iter().enumerate() {
+        for (at, bar) in rows.iter().enumerate() {
             let y = 14 + at as i32 * STEP;
-            label(area, name, (LEFT - 8, y), HPos::Right)?;
+            label(area, &bar.name, (LEFT - 8, y), HPos::Right)?;
             let ground = Rectangle::new([(LEFT, y - 1), (RIGHT, y + 1)], INK.mix(0.2).filled());
             area.draw(&ground).map_err(failed)?;
-            for (from, to, colour) in spans {
-                let (top, bottom) = if dot.is_some() { (y - 2, y + 2) } else { (y - 6, y + 6) };
-                if to > from {
-                    let span = Rectangle::new([(place(*from), top), (place(*to), bottom)], colour.filled());
-                    area.draw(&span).map_err(failed)?;
-                }
+            // An interval is thinner than a bar, so that its dot is seen.
+            let (half, colour) = if bar.dot.is_some() { (2, REST) } else { (6, MALICE) };
+            if let Some((from, to)) = bar.span.filter(|(from, to)| to > from) {
+                let span = Rectangle::new([(place(from), y - half), (place(to), y + half)], colour.filled());
+                area.draw(&span).map_err(failed)?;
             }
-            if let Some(value) = dot {
-                area.draw(&Circle::new((place(*value), y), 5, MALICE.filled())).map_err(failed)?;
+            if let Some(value) = bar.dot {
+                area.draw(&Circle::new((place(value), y), 5, MALICE.filled())).map_err(failed)?;
             }
-            label(area, text, (RIGHT + 8, y), HPos::Left)?;
+            label(area, &bar.text, (RIGHT + 8, y), HPos::Left)?;
         }
         Ok(())
     })

@@ -26,7 +26,7 @@ pub(super) fn told(figure: Figure) -> String {
     if value.is_nan() {
         "–".into()
     } else if low.is_nan() {
-        format!("{}", number(value))
+        number(value)
     } else {
         format!("{} [{}–{}]", number(value), number(low), number(high))
     }
@@ -158,6 +158,16 @@ pub(super) fn protocols(judgement: &Judgement) -> Table {
         table.rows.push(row);
     }
     table
+}
+
+/// How many variants were looked at, in words.
+pub(super) fn variants(judgement: &Judgement) -> String {
+    let crate::evaluate::Variants { count, searched, note, .. } = &judgement.variants;
+    let search = match searched {
+        0 => String::new(),
+        tried => format!(" In each, a search on inner folds tried {tried} settings."),
+    };
+    format!("{count} variants were fitted and scored: {note}.{search}")
 }
 
 /// Figures in short, a row each.

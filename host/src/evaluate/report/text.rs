@@ -43,8 +43,7 @@ pub fn text(judgement: &Judgement) -> String {
         Level::ALL.into_iter().filter_map(|level| tables::level(family, level)).for_each(|table| put(&mut out, &table));
     }
     tables::others(judgement).iter().for_each(|table| put(&mut out, table));
-    let _ =
-        writeln!(out, "\n{} variants were fitted and scored: {}", judgement.variants.count, judgement.variants.note);
+    let _ = writeln!(out, "\n{}", super::tables::variants(judgement));
     out
 }
 
