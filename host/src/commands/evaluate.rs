@@ -1,5 +1,6 @@
+use super::learning::{self, RecipeArgs, prepared};
 use super::say;
-use super::train::{load, pipeline};
+use super::train::pipeline;
 use super::watch::Watch;
 use anyhow::{Context, Result};
 use std::io::Write;
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use veilwatch::engine::Pipeline;
 use veilwatch::evaluate::{self, Altered, Bench, FeatureSet, Leak, Plan, Steps};
-use veilwatch::learn::{self, Alteration, Altering, Dataset, LearnError, Loading};
+use veilwatch::learn::{self, Alteration, Altering, Dataset, LearnError, Loading, Origin, Recipe};
 
 /// Exit status: the audit failed, so that the figures are not to be believed.
 const AUDIT_FAILED: u8 = 1;
@@ -25,7 +26,9 @@ pub(crate) struct Args {
     data: Option<PathBuf>,
     /// Instead, tables of packets of the project that this one grew from, a benign and a malicious one: its table of seven
     /// classifiers, by its own protocol.
-    #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], conflicts_with_all = ["data", "config"])]
+    #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], conflicts_with_all = [
+        "data", "config", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search",
+    ])]
     import: Vec<PathBuf>,
     /// Pipeline to judge instead of the default one.
     #[arg(long, value_name = "FILE")]
@@ -33,6 +36,8 @@ pub(crate) struct Args {
     /// Seed of whatever is random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    recipe: RecipeArgs,
     /// Less of everything, in a few minutes: ten folds, 200 bootstrap samples, no ablations, no robustness.
     #[arg(long)]
     quick: bool,
@@ -46,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Plant a leak that the audit has to find: `address`, `capture` or `label`.
-    #[arg(long, hide = true, value_name = "LEAK", value_parser = leak)]
+    #[arg(long, hide = true, value_name = "LEAK", value_parser = leak, conflicts_with = "augment")]
     plant: Option<Leak>,
 }
 
@@ -62,11 +67,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let Some(folder) = &args.data else { return Ok(ExitCode::from(super::FAILED)) };
     let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
     let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
-    let mut data = load(folder, &pipeline)?;
+    let recipe = args.recipe.recipe(classifier.0)?;
+    let mut data = load(folder, &pipeline, &recipe, args.seed)?;
     let mut columns: Vec<String> = pipeline.schema().columns().iter().map(|column| column.name.to_string()).collect();
     columns.extend(args.plant.map(|leak| leak.plant(&mut data)));
     let plan = Plan { seed: args.seed, quick: args.quick, table_only: args.table };
-    let sets = if plan.table() { sets(folder)? } else { Vec::new() };
+    let sets = if plan.table() { sets(folder, &recipe, args.seed)? } else { Vec::new() };
     let altered = if plan.robustness() { altered(folder, args.seed, &pipeline)? } else { Vec::new() };
     let bench = Bench {
         registry: &registry,
@@ -98,13 +104,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The data as the other sets of features in the box see it.
-fn sets(folder: &Path) -> Result<Vec<FeatureSet>> {
+fn sets(folder: &Path, recipe: &Recipe, seed: u64) -> Result<Vec<FeatureSet>> {
     let mut sets = Vec::new();
     for name in SETS.into_iter().filter(|name| veilwatch::config::Config::is_in_the_box(name)) {
         let (_, _, pipeline) = pipeline(Some(Path::new(name)))?;
-        sets.push(FeatureSet { name: name.to_owned(), data: load(folder, &pipeline)? });
+        sets.push(FeatureSet { name: name.to_owned(), data: load(folder, &pipeline, recipe, seed)? });
     }
     Ok(sets)
+}
+
+/// The training folder, with what its recipe asks for.
+fn load(folder: &Path, pipeline: &Pipeline, recipe: &Recipe, seed: u64) -> Result<Dataset> {
+    let origins = [Origin::Folder(folder.to_owned())];
+    prepared(learning::read(&origins, pipeline, None)?, recipe.clone(), &origins, pipeline, None, seed)
 }
 
 /// The data in each usual alteration.

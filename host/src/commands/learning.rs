@@ -1,4 +1,4 @@
-//! What commands that learn have in common: where their rows come from.
+//! What commands that learn have in common: where their rows come from, and how they are weighed and chosen.
 
 use super::say;
 use super::watch::Watch;
@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use veilwatch::engine::Pipeline;
-use veilwatch::learn::{self, Background, Dataset, LoadOptions, Loading, Origin, Truth};
+use veilwatch::learn::{
+    self, Augment, Background, Dataset, Grid, LoadOptions, Loading, Negatives, NoAugment, Origin, Recipe, Truth,
+};
 use veilwatch::output::plain;
 
 /// Where labelled rows come from; all that is named makes one data set.
@@ -66,6 +68,83 @@ impl DataArgs {
             None => Some(Background::builtin()?),
         })
     }
+}
+
+/// How rows are weighed and chosen.
+#[derive(Debug, clap::Args)]
+pub(super) struct RecipeArgs {
+    /// Most weight that the flows of one (capture, server) pair have together. [default: 3]
+    #[arg(long, value_name = "FLOWS")]
+    pair_weight: Option<f64>,
+    /// Weight of all malicious flows, as a share of that of all benign ones. [default: 0.25]
+    #[arg(long, value_name = "SHARE")]
+    positive_share: Option<f64>,
+    /// Benign flows to learn from: those of benign captures, those of infected machines, or both. [default: both]
+    #[arg(long, value_name = "benign|background|both")]
+    negatives: Option<Negatives>,
+    /// Weight of flows that are weakly labelled malicious; they never score a model. [default: 0]
+    #[arg(long, value_name = "WEIGHT")]
+    heuristic: Option<f64>,
+    /// Learn from altered copies of flows too, such as `hide=certificates:0.3,hide=names:0.2`: of which share of the flows.
+    /// What there is beside: snaplen=256, loss=0.01, mtu=576, jitter=20ms, hide=dns, pad=256. `path` stands for what may
+    /// happen to packets on their way, a fifth of the flows each; the models in the box have learnt so.
+    #[arg(long, value_name = "ALTERATION:SHARE|path", value_delimiter = ',', value_parser = augment)]
+    augment: Vec<AugmentList>,
+    /// Choose settings of the classifier on folds within what is learnt from.
+    #[arg(long)]
+    search: bool,
+    /// What to try instead of `config/training/search.toml`.
+    #[arg(long, value_name = "FILE", requires = "search")]
+    grid: Option<PathBuf>,
+}
+
+impl RecipeArgs {
+    /// The recipe for a classifier.
+    pub(super) fn recipe(&self, classifier: &str) -> Result<Recipe> {
+        let usual = Recipe::default();
+        let number = |name: &str, given: Option<f64>, usual: f64, least: f64, most: f64| match given {
+            Some(number) if !(least..=most).contains(&number) => {
+                bail!("--{name} {number}: it must be from {least} to {most}")
+            }
+            given => Ok(given.unwrap_or(usual)),
+        };
+        Ok(Recipe {
+            pair_weight: number("pair-weight", self.pair_weight, usual.pair_weight, 0.01, 1e6)?,
+            positive_share: number("positive-share", self.positive_share, usual.positive_share, 1e-4, 1e4)?,
+            negatives: self.negatives.unwrap_or_default(),
+            heuristic: number("heuristic", self.heuristic, usual.heuristic, 0.0, 1.0)?,
+            augment: self.augment.iter().flat_map(|list| list.0.clone()).collect(),
+            search: if self.search { Some(Grid::load(self.grid.as_deref(), classifier)?) } else { None },
+            ..usual
+        })
+    }
+}
+
+/// What one word of `--augment` asks for.
+#[derive(Debug, Clone)]
+struct AugmentList(Vec<Augment>);
+
+fn augment(word: &str) -> Result<AugmentList, NoAugment> {
+    Ok(AugmentList(if word == "path" { Augment::PATH.to_vec() } else { vec![word.parse()?] }))
+}
+
+/// The data with its recipe, and with the altered copies that this asks for.
+pub(super) fn prepared(
+    mut data: Dataset,
+    recipe: Recipe,
+    origins: &[Origin],
+    pipeline: &Pipeline,
+    background: Option<&Background>,
+    seed: u64,
+) -> Result<Dataset> {
+    let augments = !recipe.augment.is_empty();
+    data.set_recipe(recipe);
+    if augments {
+        let options = LoadOptions { workers: super::cores(), background, ..LoadOptions::default() };
+        watched(|loading| data.augment(origins, pipeline, &options, seed, loading))?;
+        say(&format!("{} altered copies of {} flows", data.copies.len(), data.rows.len()));
+    }
+    Ok(data)
 }
 
 /// Reads captures, with progress, and tells what was left out.

@@ -1,4 +1,4 @@
-use super::learning::{DataArgs, append_tables, read, watched};
+use super::learning::{DataArgs, RecipeArgs, append_tables, prepared, read};
 use super::say;
 use super::watch::Watch;
 use anyhow::{Context, Result, bail};
@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use veilwatch::config::Config;
 use veilwatch::engine::Pipeline;
-use veilwatch::learn::{
-    self, Augment, Background, Dataset, Evaluation, Grid, LoadOptions, Negatives, Origin, Recipe, Truth,
-};
+use veilwatch::learn::{self, Background, Dataset, Evaluation, Grid, Recipe, Truth};
 use veilwatch::model::{Card, Figure, Report};
 use veilwatch::plugins::Registry;
 
@@ -48,54 +46,6 @@ pub(crate) struct Args {
     /// Also train without cleaning, and tell what cleaning changed, on the same folds.
     #[arg(long)]
     report_cleaning: bool,
-}
-
-/// How rows are weighed and chosen.
-#[derive(Debug, clap::Args)]
-struct RecipeArgs {
-    /// Most weight that the flows of one (capture, server) pair have together. [default: 3]
-    #[arg(long, value_name = "FLOWS")]
-    pair_weight: Option<f64>,
-    /// Weight of all malicious flows, as a share of that of all benign ones. [default: 0.25]
-    #[arg(long, value_name = "SHARE")]
-    positive_share: Option<f64>,
-    /// Benign flows to learn from: those of benign captures, those of infected machines, or both. [default: both]
-    #[arg(long, value_name = "benign|background|both")]
-    negatives: Option<Negatives>,
-    /// Weight of flows that are weakly labelled malicious; they never score a model. [default: 0]
-    #[arg(long, value_name = "WEIGHT")]
-    heuristic: Option<f64>,
-    /// Learn from altered copies of flows too, such as `hide=certificates:0.3,hide=names:0.2`: of which share of the flows.
-    /// What there is beside: snaplen=256, loss=0.01, mtu=576, jitter=20ms, hide=dns, pad=256.
-    #[arg(long, value_name = "ALTERATION:SHARE", value_delimiter = ',')]
-    augment: Vec<Augment>,
-    /// Choose settings of the classifier on folds within what is learnt from.
-    #[arg(long)]
-    search: bool,
-    /// What to try instead of `config/training/search.toml`.
-    #[arg(long, value_name = "FILE", requires = "search")]
-    grid: Option<PathBuf>,
-}
-
-impl RecipeArgs {
-    fn recipe(&self, classifier: &str) -> Result<Recipe> {
-        let usual = Recipe::default();
-        let number = |name: &str, given: Option<f64>, usual: f64, least: f64, most: f64| match given {
-            Some(number) if !(least..=most).contains(&number) => {
-                bail!("--{name} {number}: it must be from {least} to {most}")
-            }
-            given => Ok(given.unwrap_or(usual)),
-        };
-        Ok(Recipe {
-            pair_weight: number("pair-weight", self.pair_weight, usual.pair_weight, 0.01, 1e6)?,
-            positive_share: number("positive-share", self.positive_share, usual.positive_share, 1e-4, 1e4)?,
-            negatives: self.negatives.unwrap_or_default(),
-            heuristic: number("heuristic", self.heuristic, usual.heuristic, 0.0, 1.0)?,
-            augment: self.augment.clone(),
-            search: if self.search { Some(Grid::load(self.grid.as_deref(), classifier)?) } else { None },
-            ..usual
-        })
-    }
 }
 
 /// Runs it.
@@ -227,17 +177,10 @@ fn gather(
         // A table is learnt from as it was written.
         (recipe.clean, recipe.background_sha256) = (true, hash);
     }
-    let augments = !recipe.augment.is_empty();
-    if augments && !tables.is_empty() {
+    if !recipe.augment.is_empty() && !tables.is_empty() {
         bail!("--augment reads captures again, altered, and a feature table has none; name the captures");
     }
-    data.set_recipe(recipe);
-    if augments {
-        let options = LoadOptions { workers: super::cores(), background, ..LoadOptions::default() };
-        watched(|loading| data.augment(&origins, pipeline, &options, seed, loading))?;
-        say(&format!("{} altered copies of {} flows", data.copies.len(), data.rows.len()));
-    }
-    Ok(data)
+    prepared(data, recipe, &origins, pipeline, background, seed)
 }
 
 /// What is tried.
@@ -297,11 +240,6 @@ pub(super) fn pipeline(path: Option<&Path>) -> Result<(Config, Registry, Pipelin
     let (config, mut registry) = super::prepare(path)?;
     let pipeline = Pipeline::untrained(config.clone(), &mut registry)?;
     Ok((config, registry, pipeline))
-}
-
-/// Reads a training folder, with progress.
-pub(super) fn load(folder: &Path, pipeline: &Pipeline) -> Result<Dataset> {
-    read(&[Origin::Folder(folder.to_owned())], pipeline, None)
 }
 
 /// Progress over folds.

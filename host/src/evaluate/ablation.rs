@@ -90,7 +90,9 @@ pub(super) fn ablations(bench: &Bench<'_>, folds: &Folds, steps: &mut Steps<'_>)
     if groups.len() < 2 {
         return Vec::new();
     }
-    let mut judged = vec![Short::judge(bench, bench.classifier, "all".into(), bench.data, folds, steps)];
+    // Without altered copies too, as the others: of these only whole rows are kept.
+    let whole = bench.data.without_additions();
+    let mut judged = vec![Short::judge(bench, bench.classifier, "all".into(), &whole, folds, steps)];
     for (words, keep) in [("without", false), ("only", true)] {
         for name in &groups {
             let kept: Vec<usize> =
@@ -106,5 +108,6 @@ pub(super) fn ablations(bench: &Bench<'_>, folds: &Folds, steps: &mut Steps<'_>)
 fn of_columns(data: &Dataset, columns: &[usize]) -> Dataset {
     let mut values = Vec::with_capacity(data.rows.len() * columns.len());
     (0..data.rows.len()).for_each(|row| values.extend(columns.iter().map(|column| data.row(row)[*column])));
-    Dataset { width: columns.len(), values, ..data.without_additions() }
+    let terms = (0..columns.len()).filter(|at| data.terms.contains(&columns[*at])).collect();
+    Dataset { width: columns.len(), values, terms, ..data.without_additions() }
 }

@@ -65,11 +65,6 @@ impl Plan {
         if self.quick { 10 } else { usize::MAX }
     }
 
-    /// Folds of what is fitted many times: the audit, ablations, the table.
-    fn packed(&self) -> usize {
-        if self.quick { 5 } else { 10 }
-    }
-
     fn samples(&self) -> usize {
         if self.quick { 200 } else { 1000 }
     }
@@ -244,16 +239,16 @@ pub fn judge(bench: &Bench<'_>, steps: &mut Steps<'_>) -> Result<Judgement, Lear
         }
         judgement.baseline = baseline::compare(&judgement.protocols);
     }
-    let packed = Folds::by_family(bench.data, bench.plan.seed, bench.plan.packed());
+    let folds = Folds::by_family(bench.data, bench.plan.seed, bench.plan.folds());
     if bench.plan.table() {
         let mut sets = vec![("default", bench.data)];
         sets.extend(bench.sets.iter().map(|set| (set.name.as_str(), &set.data)));
-        judgement.table = table::table(bench, &sets, bench.plan.packed(), steps);
+        judgement.table = table::table(bench, &sets, bench.plan.folds(), steps);
     }
     if bench.plan.robustness() {
-        judgement.ablations = ablation::ablations(bench, &packed, steps);
+        judgement.ablations = ablation::ablations(bench, &folds, steps);
         for set in bench.sets {
-            let folds = Folds::by_family(&set.data, bench.plan.seed, bench.plan.packed());
+            let folds = Folds::by_family(&set.data, bench.plan.seed, bench.plan.folds());
             let name = format!("set {}", set.name);
             judgement.ablations.push(Short::judge(bench, bench.classifier, name, &set.data, &folds, steps));
         }
@@ -294,14 +289,12 @@ fn headline_and_audit(bench: &Bench<'_>, judgement: &mut Judgement, steps: &mut 
     judgement.worst = Worst::of(&outcome, &explained);
     judgement.curves = Some(Curves::of(&units(&outcome, Level::Pair)));
     judgement.robustness = tests.into_iter().map(|test| test.report(bench, &outcome)).collect();
-    // The procedure is audited on packed folds: the same code, fewer fits.
-    let packed = Folds::by_family(bench.data, seed, bench.plan.packed());
     let subject = audit::Subject {
         registry: bench.registry,
         classifier: bench.classifier,
         data: bench.data,
         columns: bench.columns,
-        folds: &packed,
+        folds: &folds,
         model: &outcome,
         seed,
         samples,

@@ -88,6 +88,17 @@ pub struct Augment {
     pub share: f64,
 }
 
+impl Augment {
+    /// What may happen to packets on their way to whoever captures them: kept in part, lost, cut smaller, late. A fifth of
+    /// the flows each.
+    pub const PATH: [Self; 4] = [
+        Self { alteration: Alteration::SnapLength(256), share: 0.2 },
+        Self { alteration: Alteration::Loss(0.01), share: 0.2 },
+        Self { alteration: Alteration::Mtu(576), share: 0.2 },
+        Self { alteration: Alteration::Jitter(20), share: 0.2 },
+    ];
+}
+
 /// Why a text is no augmentation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAugment {

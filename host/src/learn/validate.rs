@@ -167,17 +167,58 @@ pub(crate) fn cross_validate(
         return Err(LearnError::TooFew { malicious, benign, families: folds.count });
     }
     let mut raw = vec![f64::NAN; data.rows.len()];
-    for fold in 0..folds.count {
+    let judge = |fold: usize| -> Result<Judging, LearnError> {
         let tested = folds.tested(fold);
         if tested.is_empty() {
-            continue;
+            return Ok(None);
         }
         let model = fit(registry, classifier, data, &folds.training(fold, data), seed)?;
         let scores = scores(model.as_ref(), classifier.0, data, &tested)?;
+        Ok(Some((model, tested, scores)))
+    };
+    in_order(folds.count, judge, |fold, judged| {
+        let Some((model, tested, scores)) = judged? else { return Ok(()) };
         tested.iter().zip(&scores).for_each(|(row, score)| raw[*row] = *score);
         each(fold, &Fitted { classifier: model.as_ref(), tested: &tested, scores: &scores });
-    }
+        Ok(())
+    })?;
     Ok(raw)
+}
+
+/// A fold's model, the rows it was tested on and its scores of them; nothing where the fold tests none.
+type Judging = Option<(Box<dyn Classifier>, Vec<usize>, Vec<f64>)>;
+
+/// Does `work` for each of `count` folds on all processors, and gives what comes of it to `take` in the order of the folds;
+/// the first error ends it. At most as many as there are processors are under way or wait for their turn.
+fn in_order<T: Send>(
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+    mut take: impl FnMut(usize, T) -> Result<(), LearnError>,
+) -> Result<(), LearnError> {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(count);
+    std::thread::scope(|scope| {
+        // Worker `n` does every `workers`-th fold and waits until the last one was taken.
+        let lanes: Vec<_> = (0..workers)
+            .map(|first| {
+                let (send, receive) = std::sync::mpsc::sync_channel(0);
+                let work = &work;
+                scope.spawn(move || {
+                    for fold in (first..count).step_by(workers) {
+                        if send.send(work(fold)).is_err() {
+                            return;
+                        }
+                    }
+                });
+                receive
+            })
+            .collect();
+        for fold in 0..count {
+            // A worker that is gone has panicked; the scope hands that on.
+            let Ok(done) = lanes[fold % workers].recv() else { return Ok(()) };
+            take(fold, done)?;
+        }
+        Ok(())
+    })
 }
 
 /// One pair with what kind it is and its first packet.

@@ -13,7 +13,7 @@ const END: Duration = Duration::from_secs(20);
 fn a_portal_that_is_asked_to_end_does_and_goes_on_later() {
     let mut portal = Portal::start(&[("worker.at_once", "1")]);
     let ada = portal.administrator();
-    let long = many_times("malicious-beacon-tls12.pcap", 40);
+    let long = many_times("malicious-beacon-tls12.pcap", 160);
     let keys = [(); 2].map(|()| ada.analyse(&portal, "default", &long));
     soon("the first analysis reads", || {
         ada.entry(&portal, &keys[0])["progress"]["progress"]["packets"].as_u64() > Some(0)

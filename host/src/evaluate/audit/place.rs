@@ -69,6 +69,7 @@ fn time_only(subject: &Subject<'_>, model: f64, steps: &mut Steps<'_>) -> Result
     let data = Dataset {
         width: 3,
         values: subject.data.rows.iter().flat_map(times).collect(),
+        terms: Vec::new(),
         ..subject.data.without_additions()
     };
     let found = by_pair(&data, &raw(subject, &data, subject.folds, "audit: time alone", steps)?);

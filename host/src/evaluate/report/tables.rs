@@ -205,7 +205,7 @@ pub(super) fn shorts(title: &str, about: &str, shorts: &[Short]) -> Table {
 pub(super) fn others(judgement: &Judgement) -> Vec<Table> {
     let mut tables = Vec::new();
     if !judgement.table.is_empty() {
-        let about = "by pair, families left out in the same packed folds, both negatives";
+        let about = "by pair, families left out in the same folds, both negatives";
         tables.push(shorts("Classifiers", about, &judgement.table));
     }
     for version in &judgement.tls_versions {
@@ -213,7 +213,8 @@ pub(super) fn others(judgement: &Judgement) -> Vec<Table> {
         tables.push(Table { title, ..against(&version.against) });
     }
     if !judgement.ablations.is_empty() {
-        let about = "by pair, families left out in packed folds, both negatives: a group of columns left out, or alone";
+        let about =
+            "by pair, families left out in the same folds, both negatives: a group of columns left out, or alone";
         tables.push(shorts("Groups of features", about, &judgement.ablations));
     }
     if !judgement.robustness.is_empty() {
