@@ -185,17 +185,17 @@ fn a_library_that_cannot_be_loaded_is_refused_in_words() {
         ),
         (
             compile("other_root", "abi_stable", &["--cfg=version_9_0_0"]),
-            "needs contract 9.0, this program has 1.2",
+            "needs contract 9.0, this program has 1.3",
             "update Veilwatch",
         ),
         (
             compile("other_root", "abi_stable", &["--cfg=version_1_9_0"]),
-            "needs contract 1.9, this program has 1.2",
+            "needs contract 1.9, this program has 1.3",
             "update Veilwatch",
         ),
         (
             compile("other_root", "abi_stable", &["--cfg=version_0_1_0"]),
-            "needs contract 0.1, this program has 1.2",
+            "needs contract 0.1, this program has 1.3",
             "build it again with this veilwatch-core",
         ),
         (
