@@ -18,7 +18,7 @@ declare_plugins!(feature "tls-handshake" "ClientHello and ServerHello as numbers
 #[derive(Debug)]
 pub struct TlsHandshake;
 
-const CLIENT: [(&str, &str, &str); 46] = [
+const CLIENT: [(&str, &str, &str); 45] = [
     ("client_record_version", "code", "version of the record that carries the ClientHello"),
     ("client_version", "code", "version in the ClientHello"),
     ("client_best_version", "code", "highest version the client offers"),
@@ -50,7 +50,6 @@ const CLIENT: [(&str, &str, &str); 46] = [
     ("client_sorted_extensions", "flag", "the extensions are in numeric order"),
     ("client_hellos", "count", "ClientHellos sent"),
     ("client_first_secret", "count", "place of the first forward-secret cipher suite offered"),
-    ("client_first_weak", "count", "place of the first weak cipher suite offered"),
     ("client_first_authenticated", "count", "place of the first authenticated cipher suite offered"),
     ("client_first_13", "count", "place of the first cipher suite of TLS 1.3 offered"),
     ("client_authenticated_share", "ratio", "share of authenticated cipher suites offered"),
@@ -156,11 +155,12 @@ fn client(hello: &ClientHello<'_>, row: &mut RowWriter<'_>) {
 /// RFC 7685.
 const PADDING: u16 = 21;
 
-/// In which order the client has its suites and extensions; places count from 0.
+/// In which order the client has its suites and extensions; places count from 0. The place of the first weak one is left
+/// out: it tells old systems from new ones so well (an area of .96 between infected machines' own traffic and benign
+/// captures) that it names the place of capture.
 fn order(suites: &[u16], extensions: &[u16], row: &mut RowWriter<'_>) {
     let place = |test: &dyn Fn(u16) -> bool| suites.iter().position(|suite| test(*suite)).map(|at| at as f64);
     row.maybe(place(&forward_secret));
-    row.maybe(place(&weak));
     row.maybe(place(&code_points::authenticated));
     row.maybe(place(&|suite| suite >> 8 == 0x13));
     let authenticated = suites.iter().filter(|suite| code_points::authenticated(**suite)).count();
@@ -279,10 +279,7 @@ mod tests {
         let bare = Talk::tcp().open().forward(b"x").flow(&Templates::default());
         let table = Table::new(&declarations()[0], "", &fields, &[flow, bare]).unwrap();
         let get = |name: &str| table.get(0, name).unwrap();
-        assert_eq!(
-            ["client_first_secret", "client_first_weak", "client_first_authenticated"].map(get),
-            [2.0, 1.0, 2.0]
-        );
+        assert_eq!(["client_first_secret", "client_first_authenticated"].map(get), [2.0, 2.0]);
         assert!(get("client_first_13").is_nan());
         assert_eq!(["client_cipher_1", "client_cipher_2", "client_cipher_last"].map(get), [47.0, 5.0, 49_199.0]);
         assert_eq!(["client_extension_1", "client_extension_2", "client_extension_last"].map(get), [23.0, 0.0, 21.0]);
