@@ -144,7 +144,7 @@ impl HostTracker {
 
     /// Hosts that were forgotten because the limit was reached.
     pub fn forgotten(&self) -> u64 {
-        self.hosts.forgotten
+        self.hosts.forgotten()
     }
 }
 
@@ -211,7 +211,10 @@ mod tests {
         let begin = run(600, 0);
         let left = |seconds: f64| (-seconds / 60.0).exp();
         let wanted = [0.0, left(30.0), left(30.0) + 1.0, left(90.0) + left(60.0) + left(70.0)];
-        wanted.iter().zip(begin).for_each(|(wanted, found)| assert!((*wanted as f32 - found).abs() < 1e-5, "{begin:?}"));
+        wanted
+            .iter()
+            .zip(begin)
+            .for_each(|(wanted, found)| assert!((*wanted as f32 - found).abs() < 1e-5, "{begin:?}"));
         assert!([run(617, 0), run(1_700_000_033, 0), run(600, 1000)].iter().all(|other| *other == begin));
     }
 
