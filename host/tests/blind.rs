@@ -87,7 +87,12 @@ fn server_hello(hidden: &Hidden, is_13: bool) -> Vec<u8> {
     let answers = match (is_13, hidden.name.is_empty()) {
         (true, _) => [extension(43, &[3, 4]), extension(51, &[&[0, 29][..], &vec16(&[6; 32])].concat())].concat(),
         // Servers say that they knew the name, and which protocol they chose.
-        (false, false) => [extension(0, &[]), extension(23, &[]), extension(16, &vec16(hidden.alpn))].concat(),
+        // A certificate may bring a staple along, and stamps.
+        (false, false) => {
+            let brought = [extension(5, &[]), extension(18, &vec16(&[1; 8]))].concat();
+            let brought = if hidden.chain > 1000 { brought } else { Vec::new() };
+            [extension(0, &[]), extension(23, &[]), extension(16, &vec16(hidden.alpn)), brought].concat()
+        }
         (false, true) => extension(23, &[]),
     };
     let cipher: [u8; 2] = if is_13 { [0x13, 1] } else { [0xc0, 0x2f] };

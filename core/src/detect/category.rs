@@ -69,7 +69,8 @@ impl fmt::Display for Category {
 /// only say what an alert is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// A warning that names a category: its bytes were seen. For a flow that is no alert it must be of severity `high`.
+    /// A warning that names a category: of bytes that were seen, of a name or of a port. For a flow that is no alert it must
+    /// be of severity `high`.
     Warned,
     /// The originator tried many addresses at services through which malware spreads, and most gave no answer.
     Spread,
@@ -130,11 +131,11 @@ impl Rule {
     }
 }
 
-/// What a rhythm must be worth: a third is that of four gaps.
-const BEACON_CONFIDENCE: f32 = 0.33;
+/// What a rhythm must be worth: half is that of eight gaps.
+const BEACON_CONFIDENCE: f32 = 0.5;
 /// Seconds between flows below which a program is only busy.
 const BEACON_PERIOD: f32 = 2.0;
-/// The least rhythm: 1 is a clock's, and flows that begin at random have some .6.
+/// The least rhythm: 1 is a clock's; flows that begin at random have some .65, and this much three times in a hundred.
 const BEACON_RHYTHM: f32 = 0.8;
 /// Addresses tried at a service through which malware spreads from which on TLS from the first byte may be that.
 const TLS_SPREADS: u32 = 2;

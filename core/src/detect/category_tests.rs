@@ -164,9 +164,9 @@ fn irregular_times_are_no_beacon() {
     let regular = beacon().beacon;
     for (beacon, is_one) in [
         (regular, true),
-        // Four gaps, and not three.
-        (BeaconSnapshot { confidence: 4.0 / 12.0, ..regular }, true),
-        (BeaconSnapshot { confidence: 3.0 / 11.0, ..regular }, false),
+        // Eight gaps, and not seven.
+        (BeaconSnapshot { confidence: 8.0 / 16.0, ..regular }, true),
+        (BeaconSnapshot { confidence: 7.0 / 15.0, ..regular }, false),
         (BeaconSnapshot { period: 0.5, ..regular }, false),
         (BeaconSnapshot { rhythm: 0.6, ..regular }, false),
         (BeaconSnapshot { rhythm: f32::NAN, ..regular }, false),
@@ -194,7 +194,7 @@ fn missed_beats_are_still_a_beacon() {
         payload: &[],
     };
     let mut tracker = ConversationTracker::new(10, 0);
-    let last = [0, 60, 120, 300, 360, 420, 540, 600].map(|seconds: u64| {
+    let last = [0, 60, 120, 240, 300, 360, 420, 540, 600, 660].map(|seconds: u64| {
         let mut table = FlowTable::new(FlowLimits::default(), 0);
         table.push(1, seconds * 1_000_000_000, &packet, &Templates::default());
         table.finish_all(0, &Templates::default());
@@ -202,11 +202,11 @@ fn missed_beats_are_still_a_beacon() {
         tracker.observe(&mut flow);
         flow.conversation
     });
-    let conversation = last[7];
-    assert!(conversation.gap_variation > 0.4, "{conversation:?}");
+    let conversation = last[9];
+    assert!(conversation.gap_variation > 0.3, "{conversation:?}");
     let found = categorise(&CategoryEvidence { conversation, ..named(b"u.example", None) }).unwrap();
-    assert_eq!(found.reasons[0].rule, Rule::Beacon);
-    assert!(found.reasons[0].words.contains("7 flows before this one, 60 seconds apart, 30 % of"), "{found:?}");
+    assert_eq!(found.reasons[0].rule, Rule::Beacon, "{conversation:?}");
+    assert!(found.reasons[0].words.contains("9 flows before this one, 60 seconds apart, 18 % of"), "{found:?}");
 }
 
 #[test]
