@@ -4,7 +4,9 @@ mod category;
 #[cfg(test)]
 mod category_tests;
 
-pub use category::{Categorised, Category, CategoryEvidence, CategoryReason, NameKind, Named, Rule, categorise};
+pub use category::{
+    Categorised, Category, CategoryEvidence, CategoryReason, NameKind, Named, Rule, Trust, categorise, is_unruly,
+};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -608,6 +608,7 @@ fn mistakes_in_purposes_are_told() {
         ("[purpose.a]\nwords = 'w'\nnames = 'a.b'", "`a` has no `category`"),
         ("[purpose.a]\ncategory = 'trusted-rely'\nwords = 'w'\nnames = 'a.b'", "did you mean `trusted-relay`"),
         ("[purpose.a]\ncategory = 'other'\nstrength = 'very'\nwords = 'w'\nnames = 'a.b'", "say one of weak, strong"),
+        ("[purpose.a]\ncategory = 'other'\nstrength = 'weak'\nwords = 'w'\nports = 1", "a port is weak by itself"),
         ("[purpose.a]\ncategory = 'other'\nwords = 'w'", "needs `ports` or `names`"),
         ("[purpose.a]\ncategory = 'other'\nwords = 'w'\nports = 1\nagents = 'x'", "needs `names` beside `agents`"),
         ("[purpose.a]\ncategory = 'other'\nwords = 'w'\nnames = 'a.b'\nagents = ''", "`agents`"),

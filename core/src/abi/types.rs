@@ -626,8 +626,7 @@ pub mod number {
         FlowShape { first_ns, duration_ns, responder_port: responder_port as u16, protocol: protocol as u8 }
     }
 
-    /// Builds the conversation's snapshot from its numbers. A program of an earlier contract has none for the rhythm: what
-    /// it does not know reads as a NaN.
+    /// Builds the conversation's snapshot from its numbers.
     pub fn conversation(fill: impl Fn(u16, &mut [u64])) -> ConversationSnapshot {
         let mut numbers = [0; 6 + BeaconSnapshot::VALUES];
         fill(CONVERSATION, &mut numbers);

@@ -23,7 +23,7 @@ pub struct HostSnapshot {
     pub services: f32,
     /// About how many kinds of ClientHello they had, by what these offer; 266 where there are too many to tell.
     pub hellos: f32,
-    /// How many of them ended in the minute before.
+    /// How many of them began of late, each counted by e to the power of less the minutes from its begin to this one's.
     pub recent: f32,
 }
 
@@ -58,43 +58,38 @@ struct Host {
     tls: u32,
     services: Seen<2>,
     hellos: Seen<1>,
-    /// The minute of packet time in which a flow of it ended last, how many did, and how many in the minute before that.
-    minute: u64,
-    now: u32,
-    before: u32,
+    /// When the latest of its flows began, and how many there were of late by then.
+    begun_ns: u64,
+    recent: f64,
 }
 
-const MINUTE_NS: u64 = 60_000_000_000;
+/// Time after which a flow counts 1/e as one of late.
+const RECENT_NS: f64 = 60e9;
+
+/// What is left of 1 after so much time.
+fn left(ns: u64) -> f64 {
+    (-(ns as f64) / RECENT_NS).exp()
+}
 
 impl Host {
-    fn snapshot(&self, ended_ns: u64) -> HostSnapshot {
-        let minute = ended_ns / MINUTE_NS;
-        let (now, before) = match minute.checked_sub(self.minute) {
-            // A clock that was set back: no time has passed.
-            None | Some(0) => (self.now, self.before),
-            Some(1) => (0, self.now),
-            Some(_) => (0, 0),
-        };
-        // What ended in the minute before counts as far as it is less than a minute ago, taken to be spread evenly.
-        let left = 1.0 - (ended_ns % MINUTE_NS) as f64 / MINUTE_NS as f64;
+    fn snapshot(&self, begun_ns: u64) -> HostSnapshot {
         HostSnapshot {
             earlier: self.flows,
             failed: self.failed,
             tls: self.tls,
             services: self.services.estimate(),
             hellos: self.hellos.estimate(),
-            recent: (f64::from(now) + f64::from(before) * left) as f32,
+            // For one that began before others that ended before it, no time has passed.
+            recent: (self.recent * left(begun_ns.saturating_sub(self.begun_ns))) as f32,
         }
     }
 
     fn observe(&mut self, flow: &FlowRecord) {
-        let minute = flow.ended_ns / MINUTE_NS;
-        match minute.checked_sub(self.minute) {
-            None | Some(0) => {}
-            Some(1) => (self.minute, self.before, self.now) = (minute, self.now, 0),
-            Some(_) => (self.minute, self.before, self.now) = (minute, 0, 0),
-        }
-        self.now = self.now.saturating_add(1);
+        // Differences alone: neither the clock nor the end of a capture, at which flows are cut, has a part in it.
+        let begun = flow.first_ns;
+        let latest = begun.max(self.begun_ns);
+        self.recent = self.recent * left(latest - self.begun_ns) + left(latest - begun);
+        self.begun_ns = latest;
         self.flows = self.flows.saturating_add(1);
         self.failed = self.failed.saturating_add(u32::from(flow.stats[1].payload_bytes == 0));
         let port = u64::from(flow.responder.port);
@@ -133,7 +128,7 @@ impl HostTracker {
     pub fn peek(&self, flow: &mut FlowRecord) {
         if self.limit > 0 {
             let host = self.hosts.get(&flow.originator.address).copied().unwrap_or_default();
-            flow.host = host.snapshot(flow.ended_ns);
+            flow.host = host.snapshot(flow.first_ns);
         }
     }
 
@@ -141,7 +136,7 @@ impl HostTracker {
     pub fn observe(&mut self, flow: &mut FlowRecord) {
         if self.limit > 0 {
             let mut host = self.hosts.get(&flow.originator.address).copied().unwrap_or_default();
-            flow.host = host.snapshot(flow.ended_ns);
+            flow.host = host.snapshot(flow.first_ns);
             host.observe(flow);
             self.hosts.put(flow.originator.address, host);
         }
@@ -149,7 +144,7 @@ impl HostTracker {
 
     /// Hosts that were forgotten because the limit was reached.
     pub fn forgotten(&self) -> u64 {
-        self.hosts.forgotten
+        self.hosts.forgotten()
     }
 }
 
@@ -182,6 +177,11 @@ mod tests {
         FlowRecord { ended_ns: ended * SECOND, ..flow }
     }
 
+    /// One that begins in this second and ends in that one.
+    fn spanning(begun: u64, ended: u64) -> FlowRecord {
+        FlowRecord { ended_ns: ended * SECOND, ..flow(1, 443, begun) }
+    }
+
     fn seen(tracker: &mut HostTracker, mut flow: FlowRecord) -> HostSnapshot {
         tracker.observe(&mut flow);
         flow.host
@@ -192,14 +192,30 @@ mod tests {
         let mut tracker = HostTracker::new(100, 0);
         assert_eq!(seen(&mut tracker, flow(1, 443, 600)), HostSnapshot::default());
         let second = seen(&mut tracker, flow(1, 443, 630));
-        assert_eq!((second.earlier, second.failed, second.tls, second.recent), (1, 1, 0, 1.0));
-        // Half a minute into the next minute, half of the two counts; a minute later nothing is left.
-        assert_eq!(seen(&mut tracker, flow(1, 443, 690)).recent, 1.0);
-        assert_eq!(seen(&mut tracker, flow(1, 443, 900)).recent, 0.0);
+        assert_eq!((second.earlier, second.failed, second.tls), (1, 1, 0));
+        assert_eq!(second.recent, (-0.5f64).exp() as f32);
         assert_eq!(seen(&mut tracker, flow(2, 443, 900)), HostSnapshot::default());
         let mut early = flow(1, 443, 901);
         tracker.peek(&mut early);
         assert_eq!(early.host, seen(&mut tracker, flow(1, 443, 901)));
+    }
+
+    #[test]
+    fn neither_the_clock_nor_the_end_of_flows_tells_what_was_of_late() {
+        // Begin and end in order of the ends; the third began before the second, the last is cut by the capture's end.
+        let run = |shift: u64, longer: u64| {
+            let mut tracker = HostTracker::new(100, 0);
+            let flows = [(0, 1), (30, 40), (20, 50), (90, 95 + longer), (150, 160 + longer)];
+            flows.map(|(begun, ended)| seen(&mut tracker, spanning(begun + shift, ended + shift)).recent)
+        };
+        let begin = run(600, 0);
+        let left = |seconds: f64| (-seconds / 60.0).exp();
+        let wanted = [0.0, left(30.0), left(30.0) + 1.0, left(90.0) + left(60.0) + left(70.0)];
+        wanted
+            .iter()
+            .zip(begin)
+            .for_each(|(wanted, found)| assert!((*wanted as f32 - found).abs() < 1e-5, "{begin:?}"));
+        assert!([run(617, 0), run(1_700_000_033, 0), run(600, 1000)].iter().all(|other| *other == begin));
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl NameTracker {
 
     /// Hosts whose queries were forgotten because the limit was reached.
     pub fn hosts_forgotten(&self) -> u64 {
-        self.hosts.forgotten
+        self.hosts.forgotten()
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) struct Generations<K, V> {
     young: HashMap<K, V, FixedState>,
     old: HashMap<K, V, FixedState>,
     limit: usize,
-    pub(super) forgotten: u64,
+    forgotten: u64,
 }
 
 impl<K: Eq + Hash + Copy, V> Generations<K, V> {

@@ -60,16 +60,7 @@ impl SpreadTracker {
         // Taken out and put back: whoever is heard of now is among those that are remembered longest.
         let mut tried = self.tried.take(&key).unwrap_or_default();
         let target = Target::of(flow);
-        let full = tried.len() >= SPREAD_KEPT;
-        if let Some(known) = tried.iter_mut().find(|known| known.address == target.address) {
-            if known.begun_ns <= target.begun_ns {
-                *known = target;
-            }
-        } else if !full {
-            tried.push(target);
-        } else if let Some(oldest) = tried.iter_mut().min_by_key(|known| known.begun_ns) {
-            *oldest = target;
-        }
+        target.join(&mut tried);
         flow.spread = self.sum(&tried, &target);
         self.tried.put(key, tried);
     }
@@ -81,9 +72,7 @@ impl SpreadTracker {
         }
         let target = Target::of(flow);
         let mut tried = self.tried.get(&(flow.originator.address, service)).cloned().unwrap_or_default();
-        tried.retain(|known| known.address != target.address);
-        tried.push(target);
-        tried.truncate(SPREAD_KEPT);
+        target.join(&mut tried);
         flow.spread = self.sum(&tried, &target);
     }
 
@@ -113,6 +102,20 @@ impl Target {
     fn of(flow: &FlowRecord) -> Self {
         let failed = flow.stats[1].payload_bytes == 0;
         Self { address: flow.responder.address, begun_ns: flow.first_ns, failed }
+    }
+
+    /// Takes its place among those that were tried: its address's own, else a new one, else that of the oldest.
+    fn join(self, tried: &mut Vec<Self>) {
+        let full = tried.len() >= SPREAD_KEPT;
+        if let Some(known) = tried.iter_mut().find(|known| known.address == self.address) {
+            if known.begun_ns <= self.begun_ns {
+                *known = self;
+            }
+        } else if !full {
+            tried.push(self);
+        } else if let Some(oldest) = tried.iter_mut().min_by_key(|known| known.begun_ns) {
+            *oldest = self;
+        }
     }
 }
 
@@ -184,6 +187,22 @@ mod tests {
             assert_eq!(early.spread, SpreadSnapshot { targets: 4, failed: 4, seconds: 1 });
         }
         assert_eq!(observe(&mut tracker, 1, flow(1, 103, SECOND, false)).targets, 4);
+    }
+
+    #[test]
+    fn an_early_record_sees_the_same_where_no_more_are_remembered() {
+        let mut tracker = SpreadTracker::new(10, 60, 0);
+        // Tried long before: only the flow that is asked about is of now.
+        for to in 100..100 + SPREAD_KEPT as u8 {
+            observe(&mut tracker, 1, flow(1, to, 0, false));
+        }
+        for (to, begin) in [(200, 1000 * SECOND), (201, 1001 * SECOND), (201, 999 * SECOND)] {
+            let mut early = flow(1, to, begin, false);
+            tracker.peek(1, &mut early);
+            let after = observe(&mut tracker, 1, flow(1, to, begin, false));
+            assert_eq!(early.spread, after);
+            assert_eq!(after.targets, if to == 200 { 1 } else { 2 });
+        }
     }
 
     #[test]

@@ -69,15 +69,18 @@ impl fmt::Display for Category {
 /// only say what an alert is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// A warning that names a category: its bytes were seen. For a flow that is no alert it must be of severity `high`.
+    /// A warning that names a category: of bytes that were seen, of a name or of a port. For a flow that is no alert it must
+    /// be of severity `high`.
     Warned,
     /// The originator tried many addresses at services through which malware spreads, and most gave no answer.
     Spread,
-    /// A certificate that vouches for itself: whatever the name says, no public service has one.
+    /// A certificate that vouches for itself, where TLS is all that there is: remote desktops and servers that go over to
+    /// TLS on the way, of mail for one, have such certificates for no bad end.
     SelfSigned,
     /// The flow's name is one that tables know for what it is for.
     Named,
-    /// A port that tables know: an alert at SMB or a mail server is for what such ports are for.
+    /// A port that tables know: an alert at SMB or a mail server is for what such ports are for. TLS from the first byte is
+    /// none of the services through which malware spreads, so that it takes another address that was tried as well.
     Port,
     /// No name at all: the address came out of the malware itself.
     Address,
@@ -122,28 +125,20 @@ impl Rule {
         }
     }
 
-    /// How much it weighs.
-    pub fn strength(self) -> Strength {
-        match self {
-            Self::Warned | Self::Spread | Self::SelfSigned | Self::Named | Self::Address | Self::Beacon => {
-                Strength::Strong
-            }
-            Self::Port | Self::WeaklyNamed | Self::Unknown | Self::Nothing => Strength::Weak,
-        }
-    }
-
     /// Whether it speaks of flows that are no alerts.
     fn speaks_of_all(self) -> bool {
         matches!(self, Self::Warned | Self::Spread)
     }
 }
 
-/// Flows before this one from which on times can be regular.
-const BEACON_EARLIER: u32 = 4;
+/// What a rhythm must be worth: half is that of eight gaps.
+const BEACON_CONFIDENCE: f32 = 0.5;
 /// Seconds between flows below which a program is only busy.
-const BEACON_GAP: f64 = 2.0;
-/// The most that gaps may vary: their deviation over their mean, which is 1 where flows begin at random.
-const BEACON_VARIATION: f64 = 0.35;
+const BEACON_PERIOD: f32 = 2.0;
+/// The least rhythm: 1 is a clock's; flows that begin at random have some .65, and this much three times in a hundred.
+const BEACON_RHYTHM: f32 = 0.8;
+/// Addresses tried at a service through which malware spreads from which on TLS from the first byte may be that.
+const TLS_SPREADS: u32 = 2;
 
 /// How a flow came by a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,6 +165,17 @@ impl NameKind {
     }
 }
 
+/// What a name is worth: the client alone says it, and malware says what it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// Something else says the same: an answer of DNS, or the server's certificate.
+    Confirmed,
+    /// Nothing else speaks.
+    Claimed,
+    /// The certificate does not cover it, or another name led to the address.
+    Denied,
+}
+
 /// A name of a flow.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
@@ -177,6 +183,8 @@ pub struct Named<'a> {
     pub kind: NameKind,
     /// The name; an attacker's bytes.
     pub name: &'a [u8],
+    /// What it is worth.
+    pub trust: Trust,
     /// What tables say of it.
     pub purpose: Option<&'a Purpose>,
 }
@@ -200,6 +208,12 @@ pub struct CategoryEvidence<'a> {
     pub conversation: ConversationSnapshot,
     /// Whether it shows a certificate that vouches for itself.
     pub is_self_signed: bool,
+    /// Whether it is TLS from its first byte on, or from where a proxy passes it on.
+    pub is_tls: bool,
+    /// Whether it went over to TLS on the way, as mail and remote desktops do.
+    pub is_upgraded: bool,
+    /// Whether names are followed, and its originator was seen to ask for any: else a name may only not have been seen.
+    pub is_asking: bool,
     /// Whether its server is one computer, and not a group of them.
     pub is_unicast: bool,
     /// Whether anything was said.
@@ -211,6 +225,8 @@ pub struct CategoryEvidence<'a> {
 pub struct CategoryReason {
     /// The rule.
     pub rule: Rule,
+    /// How much it weighs here.
+    pub strength: Strength,
     /// The entry of a table behind it, where there is one: its id.
     pub entry: Option<Box<str>>,
     /// In words; a name among them is an attacker's text.
@@ -230,8 +246,8 @@ pub struct Categorised {
 pub fn categorise(evidence: &CategoryEvidence<'_>) -> Option<Categorised> {
     let asked = Rule::ALL.into_iter().filter(|rule| evidence.is_alert || rule.speaks_of_all());
     let mut said = asked.filter_map(|rule| {
-        let (category, entry, words) = evidence.ask(rule)?;
-        Some((category, CategoryReason { rule, entry: entry.map(Into::into), words }))
+        let Said { category, strength, entry, words } = evidence.ask(rule)?;
+        Some((category, CategoryReason { rule, strength, entry: entry.map(Into::into), words }))
     });
     let (category, first) = said.next()?;
     // The last two only stand in where nothing else speaks.
@@ -241,55 +257,36 @@ pub fn categorise(evidence: &CategoryEvidence<'_>) -> Option<Categorised> {
     Some(Categorised { category, reasons })
 }
 
-/// What a rule says: the category, the entry of a table, and words.
-type Said<'a> = (Category, Option<&'a str>, String);
+/// What a rule says.
+struct Said<'a> {
+    category: Category,
+    strength: Strength,
+    /// The entry of a table.
+    entry: Option<&'a str>,
+    words: String,
+}
 
 impl<'a> CategoryEvidence<'a> {
     /// What a rule says of the flow, if it holds.
     fn ask(&self, rule: Rule) -> Option<Said<'a>> {
-        let direct = |words: String| (Category::C2Direct, None, words);
         match rule {
             Rule::Warned => self.warned(),
             Rule::Spread => self.spread(),
-            Rule::SelfSigned => self.is_self_signed.then(|| {
-                direct(match self.name {
-                    Some(name) if name.purpose.is_some() => format!(
-                        "the certificate vouches for itself, so that {} `{}` is not what it seems",
-                        name.kind.words(),
-                        shown(name.name)
-                    ),
-                    _ => "the certificate vouches for itself: nobody else does".into(),
-                })
-            }),
+            Rule::SelfSigned => self.self_signed(),
             Rule::Named => self.named(Strength::Strong),
             Rule::WeaklyNamed => self.named(Strength::Weak),
             Rule::Port => {
-                let purpose = self.port?;
-                Some((purpose.category, Some(&purpose.id), format!("the server's port: {}", purpose.words)))
+                let purpose = self.port_purpose()?;
+                let words = format!("the server's port: {}", purpose.words);
+                Some(Said { category: purpose.category, strength: Strength::Weak, entry: Some(&purpose.id), words })
             }
-            Rule::Address => (self.name.is_none() && self.is_unicast && self.has_payload)
-                .then(|| direct("the server is asked for by no name, and none is known that led there".into())),
-            Rule::Beacon => {
-                let ConversationSnapshot { earlier, gap_mean, gap_variation, .. } = self.conversation;
-                // Neither comparison holds where the number is missing.
-                let regular = earlier >= BEACON_EARLIER && gap_mean >= BEACON_GAP && gap_variation <= BEACON_VARIATION;
-                regular.then(|| {
-                    direct(format!(
-                        "it comes back at regular times: {earlier} flows before this one, {gap_mean:.0} seconds apart, give or \
-                         take {:.0} %",
-                        100.0 * gap_variation
-                    ))
-                })
+            Rule::Address => self.address(),
+            Rule::Beacon => self.beacon(),
+            Rule::Unknown => self.unknown(),
+            Rule::Nothing => {
+                let words = "nothing tells what it is for".into();
+                Some(Said { category: Category::Other, strength: Strength::Weak, entry: None, words })
             }
-            Rule::Unknown => {
-                let name = self.name.filter(|_| self.has_payload)?;
-                Some(direct(format!(
-                    "{} `{}` is of no service that the tables know",
-                    name.kind.words(),
-                    shown(name.name)
-                )))
-            }
-            Rule::Nothing => Some((Category::Other, None, "nothing tells what it is for".into())),
         }
     }
 
@@ -297,7 +294,8 @@ impl<'a> CategoryEvidence<'a> {
         let heard = |warning: &&&Warning| self.is_alert || warning.severity == Severity::High;
         let (category, warning) =
             self.warnings.iter().filter(heard).find_map(|warning| Some((warning.category?, warning)))?;
-        Some((category, Some(&warning.id), warning.words.to_string()))
+        let words = warning.words.to_string();
+        Some(Said { category, strength: Strength::Strong, entry: Some(&warning.id), words })
     }
 
     fn spread(&self) -> Option<Said<'a>> {
@@ -305,28 +303,113 @@ impl<'a> CategoryEvidence<'a> {
         let purpose = self.port?;
         // An administrator's program reaches those it tries; for an alert it need not be so.
         let holds = targets >= self.spread_targets && (self.is_alert || failed.saturating_mul(2) >= targets);
-        holds.then(|| {
-            let words = format!(
+        holds.then(|| Said {
+            category: Category::WormPropagation,
+            strength: Strength::Strong,
+            entry: Some(&purpose.id),
+            words: format!(
                 "its host tried {targets} addresses there within {seconds} seconds, and {failed} of them said nothing: {}",
                 purpose.words
-            );
-            (Category::WormPropagation, Some(&*purpose.id), words)
+            ),
         })
     }
 
+    fn self_signed(&self) -> Option<Said<'a>> {
+        let holds = self.is_self_signed && !self.is_upgraded && self.port_purpose().is_none();
+        let words = || match self.name {
+            Some(name) if name.purpose.is_some() => format!(
+                "the certificate vouches for itself, so that {} `{}` is not what it seems",
+                name.kind.words(),
+                shown(name.name)
+            ),
+            _ => "the certificate vouches for itself: nobody else does".into(),
+        };
+        holds.then(|| direct(Strength::Strong, words()))
+    }
+
     fn named(&self, strength: Strength) -> Option<Said<'a>> {
-        let named = self.name?;
+        let named = self.name.filter(|named| named.trust != Trust::Denied)?;
         let purpose = named.purpose.filter(|purpose| purpose.strength == strength)?;
         let words = format!("{} is `{}`: {}", named.kind.words(), shown(named.name), purpose.words);
-        Some((purpose.category, Some(&purpose.id), words))
+        let (strength, words) = match named.trust {
+            Trust::Claimed => (Strength::Weak, format!("{words} Only the client says that name.")),
+            Trust::Confirmed | Trust::Denied => (strength, words),
+        };
+        Some(Said { category: purpose.category, strength, entry: Some(&purpose.id), words })
+    }
+
+    /// What tables say of the server's port, if that holds of the flow.
+    fn port_purpose(&self) -> Option<&'a Purpose> {
+        let elsewhere = |purpose: &&Purpose| {
+            purpose.category == Category::WormPropagation && self.is_tls && self.spread.targets < TLS_SPREADS
+        };
+        self.port.filter(|purpose| !elsewhere(purpose))
+    }
+
+    fn address(&self) -> Option<Said<'a>> {
+        if self.name.is_some() || !self.is_unicast || !self.has_payload {
+            return None;
+        }
+        Some(if self.is_asking {
+            direct(Strength::Strong, "the server is asked for by no name, and none is known that led there".into())
+        } else {
+            direct(Strength::Weak, "the server is asked for by no name".into())
+        })
+    }
+
+    fn beacon(&self) -> Option<Said<'a>> {
+        let ConversationSnapshot { earlier, beacon, .. } = self.conversation;
+        // No comparison holds where the number is missing.
+        let regular =
+            beacon.confidence >= BEACON_CONFIDENCE && beacon.period >= BEACON_PERIOD && beacon.rhythm >= BEACON_RHYTHM;
+        regular.then(|| {
+            let missed = if beacon.missed > 0.0 {
+                format!(", {:.0} % of the times missed", 100.0 * beacon.missed)
+            } else {
+                String::new()
+            };
+            let words = format!(
+                "it comes back at regular times: {earlier} flows before this one, {:.0} seconds apart{missed}",
+                beacon.period
+            );
+            direct(Strength::Strong, words)
+        })
+    }
+
+    fn unknown(&self) -> Option<Said<'a>> {
+        let named = self.name.filter(|_| self.has_payload)?;
+        let (kind, name) = (named.kind.words(), shown(named.name));
+        let words = match named.trust {
+            Trust::Denied => format!("{kind} `{name}` is not the server's"),
+            Trust::Confirmed | Trust::Claimed => format!("{kind} `{name}` is of no service that the tables know"),
+        };
+        Some(direct(Strength::Weak, words))
     }
 }
 
-/// A name as text: names that tables know are short, and others are cut.
+/// Straight to those who give the orders, for which there is no entry.
+fn direct<'a>(strength: Strength, words: String) -> Said<'a> {
+    Said { category: Category::C2Direct, strength, entry: None, words }
+}
+
+/// Whether a character controls a terminal, or turns or breaks the line that it stands in.
+pub fn is_unruly(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
+/// A name as text, with escapes for unruly characters: names that tables know are short, and others are cut.
 fn shown(name: &[u8]) -> String {
     const CHARACTERS: usize = 80;
     let text = String::from_utf8_lossy(name);
-    let mut short: String = text.chars().take(CHARACTERS).filter(|c| !c.is_control()).collect();
+    let mut short = String::new();
+    for c in text.chars().take(CHARACTERS) {
+        if is_unruly(c) {
+            short.extend(c.escape_default());
+        } else {
+            short.push(c);
+        }
+    }
     if text.chars().nth(CHARACTERS).is_some() {
         short.push('…');
     }

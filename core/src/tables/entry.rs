@@ -210,11 +210,6 @@ impl Strength {
             Self::Strong => "strong",
         }
     }
-
-    /// The strength of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|strength| strength.name() == name)
-    }
 }
 
 /// What servers are there for, known by their names or ports. Of the kinds that it names, each must fit; of several in a

@@ -27,14 +27,19 @@ impl PurposeTable {
         let names = NameIndex::new(names.collect());
         let by_port: Vec<u32> =
             (0_u32..).zip(&entries).filter(|(_, entry)| entry.names.is_empty()).map(|(at, _)| at).collect();
+        let of_ports = || by_port.iter().filter_map(|at| entries.get(*at as usize));
         let spoken_of = Transport::ALL.map(|transport| {
-            let any = |port| {
-                by_port.iter().any(|at| {
-                    entries.get(*at as usize).is_some_and(|entry| entry.fits_around(&around(transport, port)))
-                })
-            };
-            let word = |first: u16| (0..64).fold(0, |word, bit| word | u64::from(any(first + bit)) << bit);
-            if by_port.is_empty() { Vec::new() } else { (0..=u16::MAX).step_by(64).map(word).collect() }
+            let theirs = || of_ports().filter(|entry| entry.transport.is_none_or(|its| its == transport));
+            let mut words =
+                if theirs().next().is_some() { vec![0; usize::from(u16::MAX) / 64 + 1] } else { Vec::new() };
+            for range in theirs().flat_map(|entry| &entry.ports) {
+                for port in range.first..=range.last {
+                    if let Some(word) = words.get_mut(usize::from(port / 64)) {
+                        *word |= 1 << (port % 64);
+                    }
+                }
+            }
+            words
         });
         Self { names, by_port, spoken_of, entries }
     }

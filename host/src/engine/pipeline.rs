@@ -12,7 +12,7 @@ use crate::tables::TableErrors;
 use std::sync::Arc;
 use std::time::Duration;
 use veilwatch_core::detect::{
-    Categorised, Category, CategoryEvidence, NameKind, Named, Reason, Verdict, categorise, top_reasons,
+    Categorised, Category, CategoryEvidence, NameKind, Named, Reason, Trust, Verdict, categorise, top_reasons,
 };
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
@@ -145,6 +145,8 @@ pub struct Pipeline {
     /// What HTTP calls the host that it asks, and the program that asks, where a template reads HTTP.
     host_field: Option<FieldId>,
     agent_field: Option<FieldId>,
+    /// Fields of flows that go over to TLS on the way.
+    upgrade_fields: Vec<FieldId>,
     templates: Templates,
     template_ids: Vec<String>,
     /// Their places among the pipeline's entries.
@@ -378,9 +380,11 @@ impl Pipeline {
         });
         reports.extend(from_folders);
         let tables = Arc::new(crate::tables::load(&config.tables)?);
+        let upgrades = fields.declared().filter(|(_, spec)| is_upgrade(&spec.name)).map(|(id, _)| id);
         Ok(Self {
             host_field: fields.id("http.hostname"),
             agent_field: fields.id("http.http_user_agent"),
+            upgrade_fields: upgrades.collect(),
             templates: if config.tables.look { templates.with_tables(Arc::clone(&tables)) } else { templates },
             tables,
             config,
@@ -530,11 +534,14 @@ impl Pipeline {
             Some(Value::Bytes(agent)) => agent,
             _ => &[],
         };
+        let is_upgraded =
+            !flow.handed.is_empty() && self.upgrade_fields.iter().any(|id| flow.fields.get(*id).is_some());
         categorise(&CategoryEvidence {
             is_alert,
-            name: self.name(flow).map(|(kind, name)| Named {
+            name: self.name(flow, certificate.as_ref()).map(|(kind, name, trust)| Named {
                 kind,
                 name,
+                trust,
                 purpose: self.tables.purpose_of_name(&Asked { transport, port, name, agent }),
             }),
             port: self.tables.purpose_of_port(transport, port).map(|(_, purpose)| purpose),
@@ -543,13 +550,21 @@ impl Pipeline {
             spread_targets: self.config.context.spread_targets,
             conversation: flow.conversation,
             is_self_signed: certificate.is_some_and(|certificate| certificate.parsed && certificate.self_signed),
+            is_tls: !is_upgraded && flow.fields.record::<ClientHello<'_>>().is_some(),
+            is_upgraded,
+            is_asking: self.config.context.names > 0 && flow.names.queries > 0,
             is_unicast: !responder.is_multicast() && !is_broadcast,
             has_payload: flow.stats.iter().any(|stats| stats.payload_bytes > 0),
         })
     }
 
-    /// The name of a flow, if it has one: its own, else the one that led there. An address written as text is none.
-    fn name<'f>(&self, flow: &'f FlowRecord) -> Option<(NameKind, &'f [u8])> {
+    /// The name of a flow, if it has one: its own, else the one that led there. An address written as text is none, and a
+    /// server name that is denied gives way to the name that led there.
+    fn name<'f>(
+        &self,
+        flow: &'f FlowRecord,
+        certificate: Option<&CertificateInfo<'_>>,
+    ) -> Option<(NameKind, &'f [u8], Trust)> {
         let text = |id| match flow.fields.get(id) {
             Some(Value::Bytes(name)) if !name.is_empty() => Some(name),
             _ => None,
@@ -559,10 +574,13 @@ impl Pipeline {
             (NameKind::Host, self.host_field.and_then(text).map(without_port)),
             (NameKind::Query, text(Dns::RRNAME)),
         ];
-        let answer = (NameKind::Answer, flow.names.link.as_ref().map(|link| &*link.name));
-        let names = own.into_iter().chain([answer]);
-        let mut names = names.filter_map(|(kind, name)| Some((kind, name.filter(|name| !is_address(name))?)));
-        names.next()
+        let answer = flow.names.link.as_ref().map(|link| &*link.name).filter(|name| !is_address(name));
+        let own = own.into_iter().find_map(|(kind, name)| Some((kind, name.filter(|name| !is_address(name))?)));
+        let Some((kind, name)) = own else { return Some((NameKind::Answer, answer?, Trust::Confirmed)) };
+        match trust(kind, name, answer, certificate) {
+            Trust::Denied if answer.is_some() => Some((NameKind::Answer, answer?, Trust::Confirmed)),
+            trust => Some((kind, name, trust)),
+        }
     }
 
     /// The templates in order.
@@ -713,6 +731,26 @@ impl Pipeline {
             }
         }
         Ok(ScoredBatch { rows, width, raw, verdicts })
+    }
+}
+
+/// Whether a field is one of a template that hands its flow over to TLS on the way.
+fn is_upgrade(field: &str) -> bool {
+    field.ends_with(".starttls") || field == "rdp.selected_protocol"
+}
+
+/// What a flow's own name is worth, beside the name that DNS says led there and the certificate.
+fn trust(kind: NameKind, name: &[u8], answer: Option<&[u8]>, certificate: Option<&CertificateInfo<'_>>) -> Trust {
+    let same = answer.map(|answer| answer.eq_ignore_ascii_case(name.strip_suffix(b".").unwrap_or(name)));
+    let covered = certificate.filter(|it| it.parsed).map(|it| it.matches_sni && !it.self_signed);
+    match (kind, same, covered) {
+        // A flow that asks for a name, or was led by it, has it for certain.
+        (NameKind::Query | NameKind::Answer, ..) | (_, Some(true), _) | (NameKind::Sni, _, Some(true)) => {
+            Trust::Confirmed
+        }
+        (NameKind::Sni, Some(false), _) | (NameKind::Sni, _, Some(false)) => Trust::Denied,
+        // What HTTP asks of a proxy is not the proxy's name.
+        (NameKind::Sni | NameKind::Host, ..) => Trust::Claimed,
     }
 }
 

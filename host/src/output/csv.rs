@@ -157,9 +157,10 @@ impl<W: Write> Sink for CsvSink<W> {
         let reasons = detection.scored.map(|scored| scored.reasons.as_slice()).unwrap_or_default();
         let columns = reasons.iter().filter_map(|reason| schema.columns().get(reason.column));
         let mut packets: Vec<u64> = columns.clone().map(|column| flow.packet_of(column.evidence.mark())).collect();
+        let said = detection.category.map(|said| said.reasons.as_slice()).unwrap_or_default();
+        packets.extend(said.first().map(|_| flow.first_packet));
         packets.sort_unstable();
         packets.dedup();
-        let said = detection.category.map(|said| said.reasons.as_slice()).unwrap_or_default();
         let rules: Vec<&str> = said.iter().map(|reason| reason.rule.name()).collect();
         let names: Vec<&str> = columns.map(|column| column.name.as_ref()).collect();
         let line = CsvFlow {

@@ -193,8 +193,8 @@ struct CategoryReasonLine<'a> {
 
 impl<'a> CategoryReasonLine<'a> {
     fn of(reason: &'a CategoryReason) -> Self {
-        let CategoryReason { rule, entry, words } = reason;
-        Self { rule: rule.name(), strength: rule.strength().name(), entry: entry.as_deref(), words }
+        let CategoryReason { rule, strength, entry, words } = reason;
+        Self { rule: rule.name(), strength: strength.name(), entry: entry.as_deref(), words }
     }
 }
 
@@ -318,9 +318,11 @@ impl FlowLines {
                 look: Some(&warning.look),
             });
         }
+        let said = detection.category.map(|said| said.reasons.as_slice()).unwrap_or_default();
+        // What a flow is for is told of all of it: of a spread, its first packet is all there is.
+        packets.extend(said.first().map(|_| flow.first_packet));
         packets.sort_unstable();
         packets.dedup();
-        let said = detection.category.map(|said| said.reasons.as_slice()).unwrap_or_default();
         let [forward, backward] = &flow.stats;
         FlowLine {
             format: FORMAT,

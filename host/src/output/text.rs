@@ -1,6 +1,7 @@
 //! Attacker's text made fit to be shown, and times.
 
 use jiff::Timestamp;
+use veilwatch_core::detect::is_unruly;
 
 /// Text from bytes of a capture: what is not UTF-8 is replaced, what a terminal would obey is escaped, and it is cut to
 /// `limit` bytes.
@@ -17,9 +18,7 @@ pub fn bounded(bytes: &[u8], limit: usize) -> String {
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns =
-            matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
+        if is_unruly(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);

@@ -202,13 +202,17 @@ impl Reader<'_> {
         let fields =
             self.fields(&id, at, value, &["category", "strength", "words", "transport", "ports", "names", "agents"])?;
         let category = self.category(&fields)?;
-        let strength = if fields.get("strength").is_some() {
-            self.word(&fields, "strength", &Strength::ALL, Strength::name)?
-        } else {
-            Strength::Strong
-        };
         let words = self.text(&fields, "words", WORDS_BYTES)?;
         let (transport, ports, names) = self.around(&fields)?;
+        let strength = match fields.get("strength").is_some() {
+            true if names.is_empty() => {
+                return self
+                    .wrong(at, format!("`{}`: a port is weak by itself; `strength` is for `names`", shown(&id)));
+            }
+            true => self.word(&fields, "strength", &Strength::ALL, Strength::name)?,
+            false if names.is_empty() => Strength::Weak,
+            false => Strength::Strong,
+        };
         let agents = self.list(&fields, "agents", |agent| {
             let good = (1..=NAME_BYTES).contains(&agent.len());
             good.then(|| agent.into()).ok_or(format!("give 1 to {NAME_BYTES} bytes with which a program's name begins"))

@@ -41,6 +41,10 @@ impl RecordChanges {
             forgotten.extend(ids::<CertificateInfo<'_>>());
             forgotten.extend(declared(&["tls.certificate", "tls.client_certificate"]));
         }
+        // Histograms are of the bytes that hold both; parts cannot be taken out of them.
+        if hides(Hidden::Names) || hides(Hidden::Certificates) {
+            forgotten.extend(declared(&["tls.bytes."]));
+        }
         if hides(Hidden::Dns) {
             forgotten.extend(ids::<Dns<'_>>());
             forgotten.extend(declared(&["dns."]));

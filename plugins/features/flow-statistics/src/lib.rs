@@ -129,3 +129,108 @@ impl FeatureExtractor for FlowStatistics {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use veilwatch_core::flow::{FlowRecord, Moments, Templates};
+    use veilwatch_core::record::FieldTable;
+    use veilwatch_testkit::conformance::assert_conforms;
+    use veilwatch_testkit::flows::Table;
+    use veilwatch_testkit::talk::Talk;
+
+    fn moments(values: &[f64]) -> Moments {
+        let mut moments = Moments::default();
+        values.iter().for_each(|value| moments.add(*value));
+        moments
+    }
+
+    fn flow() -> FlowRecord {
+        let mut flow = Talk::tcp().open().flow(&Templates::default());
+        (flow.first_ns, flow.last_ns, flow.responder.port) = (1_000_000_000, 5_000_000_000, 8443);
+        let [forward, backward] = &mut flow.stats;
+        *forward = DirectionStats {
+            packets: 6,
+            bytes: 1240,
+            payload_bytes: 1000,
+            syn: 2,
+            fin: 1,
+            psh: 3,
+            retransmitted: 1,
+            first_ns: 1_000_000_000,
+            last_ns: 4_500_000_000,
+            lengths: moments(&[100.0, 900.0]),
+            gaps: moments(&[0.5, 1.5]),
+            ..DirectionStats::default()
+        };
+        *backward = DirectionStats {
+            packets: 2,
+            bytes: 3160,
+            payload_bytes: 3000,
+            rst: 1,
+            first_ns: 1_500_000_000,
+            last_ns: 4_000_000_000,
+            lengths: moments(&[3000.0]),
+            ..DirectionStats::default()
+        };
+        flow
+    }
+
+    #[test]
+    fn values_by_hand() {
+        let table = Table::new(&declarations()[0], "", &FieldTable::new(), &[flow()]).unwrap();
+        let get = |name: &str| table.get(0, name).unwrap();
+        for (name, wanted) in [
+            ("forward_packets", 6.0),
+            ("forward_bytes", 1240.0),
+            ("forward_payload_packets", 2.0),
+            ("forward_length_min", 100.0),
+            ("forward_length_mean", 500.0),
+            ("forward_length_deviation", 400.0),
+            ("forward_gap_max", 1.5),
+            ("forward_gap_mean", 1.0),
+            ("forward_gap_deviation", 0.5),
+            ("forward_push_share", 0.5),
+            ("forward_fin", 1.0),
+            ("forward_retransmitted", 0.5),
+            ("backward_reset", 1.0),
+            // A segment of the machine that captured, cut to what any segment may have.
+            ("backward_length_max", 1200.0),
+            ("duration", 4.0),
+            ("sent_share", 0.25),
+            ("packet_share", 0.75),
+            ("payload_share", (4000.0 / 4400.0) as f32),
+            ("bytes_per_second", 1100.0),
+            ("packets_per_second", 2.0),
+            ("tail", 0.5),
+            ("syn", 2.0),
+            ("port_https", 0.0),
+            ("port_tls", 1.0),
+            ("port_high", 0.0),
+        ] {
+            assert_eq!(get(name), wanted, "{name}");
+        }
+        assert!(get("backward_gap_max").is_nan());
+    }
+
+    #[test]
+    fn what_was_not_seen_is_missing_and_no_zero() {
+        let mut short = flow();
+        short.last_ns = short.first_ns + 500_000;
+        short.stats[1] = DirectionStats::default();
+        let mut empty = flow();
+        empty.stats = Default::default();
+        let table = Table::new(&declarations()[0], "", &FieldTable::new(), &[short, empty]).unwrap();
+        let missing = |row: usize, name: &str| table.get(row, name).unwrap().is_nan();
+        assert!(
+            ["bytes_per_second", "packets_per_second", "tail", "backward_length_min"].iter().all(|it| missing(0, it))
+        );
+        assert!(["sent_share", "packet_share", "payload_share", "forward_push_share"].iter().all(|it| missing(1, it)));
+        assert_eq!(table.get(1, "forward_packets"), Some(0.0));
+    }
+
+    #[test]
+    fn it_conforms() {
+        assert_conforms(declarations());
+    }
+}

@@ -20,7 +20,7 @@ const COLUMNS: [(&str, &str, &str); 8] = [
     ("service_share", "ratio", "different services for each of the host's earlier flows, about"),
     ("hellos", "count", "kinds of ClientHello that the host has sent, about"),
     ("hello_share", "ratio", "kinds of ClientHello for each of the host's earlier TLS flows, about"),
-    ("recent", "1/min", "flows of the host that ended in the minute before"),
+    ("recent", "1/min", "flows of the host of late: each that began counts the less, 1/e after a minute"),
 ];
 
 impl HostContext {

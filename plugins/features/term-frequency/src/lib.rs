@@ -100,7 +100,7 @@ impl FeatureExtractor for TermFrequency {
         let unit = format!("weight {:08x}", self.settings.stamp() as u32);
         let column = |at: usize| {
             let words = format!("weight of the flow's terms with the hash {at}");
-            Column::new(format!("t{at}"), unit.clone(), words, Evidence::ClientHello)
+            Column::new(format!("t{at}"), unit.clone(), words, Evidence::Flow)
         };
         (0..self.settings.width).map(column).collect()
     }

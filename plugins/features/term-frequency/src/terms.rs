@@ -20,6 +20,10 @@ pub(crate) enum Group {
     Packets,
 }
 
+/// What servers answer whatever their certificate is. Others come and go with it: a staple (5), its time stamps (18), its
+/// type (20), and the acknowledgement of the name (0).
+const OF_SERVERS: [u16; 11] = [1, 11, 22, 23, 24, 35, 41, 43, 51, 13_172, 65_281];
+
 impl Group {
     /// All of them, with the name in settings and what it stands for.
     pub(crate) const ALL: [(Self, &'static str, &'static str); 11] = [
@@ -29,7 +33,11 @@ impl Group {
         (Self::Signatures, "signatures", "signature algorithms that the client offers"),
         (Self::Alpn, "alpn", "application protocols that the client offers"),
         (Self::Versions, "versions", "versions that the client offers, and those of its record and hello"),
-        (Self::Server, "server", "version, cipher suite, group and extensions that the server chooses"),
+        (
+            Self::Server,
+            "server",
+            "version, cipher suite, group and extensions that the server chooses, but for those that go with its certificate",
+        ),
         (Self::Certificate, "certificate", "which attributes and marks the server's certificate has"),
         (Self::Names, "names", "three characters in a row of the server name and of names in the certificate"),
         (Self::Records, "records", "types and lengths by class of records, one by one and two in a row"),
@@ -37,8 +45,8 @@ impl Group {
     ];
 }
 
-/// Terms of one flow at most: what is said beyond them is not heard.
-const MOST: usize = 1024;
+/// Terms of one group and flow at most, so that who says much of one thing silences no other.
+const MOST: usize = 128;
 
 /// Bytes of one name whose pieces count.
 const NAME_BYTES: usize = 96;
@@ -52,15 +60,18 @@ const OF_NAMES: [u16; 3] = [0, 16, 21];
 pub(crate) struct Terms {
     seed: u64,
     hashes: Vec<u64>,
+    /// How many there are of each group.
+    counts: [usize; Group::ALL.len()],
 }
 
 impl Terms {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, hashes: Vec::with_capacity(MOST) }
+        Self { seed, hashes: Vec::with_capacity(MOST), counts: Default::default() }
     }
 
     pub(crate) fn clear(&mut self) {
         self.hashes.clear();
+        self.counts = Default::default();
     }
 
     /// All terms, equal ones beside each other.
@@ -71,10 +82,10 @@ impl Terms {
 
     /// Takes in a term: a group, a kind within it, and what it is.
     fn add(&mut self, group: Group, kind: u8, what: &[u8]) {
-        if self.hashes.len() < MOST {
-            let seed = self.seed ^ (u64::from(group as u8) << 56 | u64::from(kind) << 48);
-            self.hashes.push(hash64(seed, what));
-        }
+        let Some(count) = self.counts.get_mut(group as usize).filter(|count| **count < MOST) else { return };
+        *count += 1;
+        let seed = self.seed ^ (u64::from(group as u8) << 56 | u64::from(kind) << 48);
+        self.hashes.push(hash64(seed, what));
     }
 
     fn code(&mut self, group: Group, kind: u8, code: u16) {
@@ -84,12 +95,6 @@ impl Terms {
     /// Each code, without GREASE.
     fn codes(&mut self, group: Group, kind: u8, codes: &[u16]) {
         codes.iter().filter(|code| !is_grease(**code)).for_each(|code| self.code(group, kind, *code));
-    }
-
-    /// Each extension that does not go with names.
-    fn extensions(&mut self, group: Group, kind: u8, extensions: &[u16]) {
-        let plain = extensions.iter().filter(|code| !is_grease(**code) && !OF_NAMES.contains(code));
-        plain.for_each(|code| self.code(group, kind, *code));
     }
 
     /// Each two neighbours, without GREASE.
@@ -141,7 +146,8 @@ impl Terms {
                 self.pairs(group, 1, hello.ciphers.iter().copied());
             }
             Group::Extensions => {
-                self.extensions(group, 0, hello.extensions);
+                let plain = hello.extensions.iter().filter(|code| !is_grease(**code) && !OF_NAMES.contains(code));
+                plain.for_each(|code| self.code(group, 0, *code));
             }
             Group::Groups => self.codes(group, 0, hello.groups),
             Group::Signatures => self.codes(group, 0, hello.signature_algorithms),
@@ -163,7 +169,8 @@ impl Terms {
         self.code(Group::Server, 0, hello.selected_version);
         self.code(Group::Server, 1, hello.cipher);
         self.code(Group::Server, 2, hello.key_share);
-        self.extensions(Group::Server, 3, hello.extensions);
+        let plain = hello.extensions.iter().filter(|code| OF_SERVERS.contains(code));
+        plain.for_each(|code| self.code(Group::Server, 3, *code));
         self.add(Group::Server, 4, &[u8::from(hello.resumed), u8::from(hello.retry)]);
     }
 
@@ -247,6 +254,12 @@ mod tests {
     fn there_is_an_end_to_terms() {
         let mut terms = Terms::new(0);
         terms.codes(Group::Ciphers, 0, &[1; 4000]);
-        assert_eq!(terms.sorted().len(), MOST);
+        assert_eq!(terms.hashes.len(), MOST);
+        // And the other groups are heard all the same.
+        terms.codes(Group::Groups, 0, &[1; 4000]);
+        assert_eq!(terms.sorted().len(), 2 * MOST);
+        terms.clear();
+        terms.codes(Group::Ciphers, 0, &[1, 2]);
+        assert_eq!(terms.sorted().len(), 2);
     }
 }

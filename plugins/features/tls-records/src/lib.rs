@@ -26,6 +26,8 @@ struct RecordSettings {
 const ANY: usize = 12;
 /// Application-data records with columns of their own, each direction.
 const DATA: usize = 12;
+/// Records of a direction that the template notes where nothing else is set.
+const NOTED: usize = 32;
 /// Handshake records with columns of their own, each direction.
 const HANDSHAKE: usize = 5;
 
@@ -86,17 +88,21 @@ impl TlsRecords {
     }
 
     fn fill_after(records: &Records<'_>, end: HandshakeEnd, row: &mut RowWriter<'_>) {
-        for (lengths, types, begin) in [
-            (records.client, records.client_types, Some(end.client_records)),
-            (records.server, records.server_types, end.server_records),
+        for (lengths, types, complete, begin) in [
+            (records.client, records.client_types, records.client_complete, Some(end.client_records)),
+            (records.server, records.server_types, records.server_complete, end.server_records),
         ] {
-            let Some(begin) = begin else {
-                (0..DATA + OF_DATA.len()).for_each(|_| row.put(f64::NAN));
-                continue;
-            };
-            let behind = lengths.iter().zip(types).skip(begin).filter(|(_, kind)| **kind == 23);
-            // As many as have columns: how many are noted at all depends on how many the handshake took.
-            data(behind.map(|(length, _)| *length).take(DATA).collect(), row);
+            let behind = begin.map(|begin| {
+                let behind = lengths.iter().zip(types).skip(begin).filter(|(_, kind)| **kind == 23);
+                behind.map(|(length, _)| *length).take(DATA).collect::<SmallVec<[u16; 32]>>()
+            });
+            // How many are noted, and after a retry how far records are followed at all, depends on how long the handshake
+            // was: fewer than have columns are all that there were, or nothing is said of them.
+            let all = complete && lengths.len() < NOTED;
+            match behind.filter(|behind| behind.len() >= DATA || all) {
+                Some(behind) => data(behind, row),
+                None => (0..DATA + OF_DATA.len()).for_each(|_| row.put(f64::NAN)),
+            }
         }
     }
 }
@@ -180,6 +186,39 @@ mod tests {
     use veilwatch_testkit::flows::{Table, write};
     use veilwatch_testkit::talk::Talk;
 
+    /// A handshake of so many records, data behind it, and whether the sides were followed to their ends.
+    fn long(handshake: usize, data: usize, complete: bool) -> Table {
+        let fields = FieldTable::new();
+        let mut flow = Talk::tcp().open().forward(b"x").flow(&Templates::default());
+        let mut types = vec![22; handshake];
+        types.extend([20, 22]);
+        types.extend(vec![23; data]);
+        types.truncate(NOTED);
+        let lengths: Vec<u16> = (0..types.len() as u16).collect();
+        let values = [
+            ("tls.server.record_version", Value::U64(0x303)),
+            ("tls.server.selected_version", Value::U64(0x303)),
+            ("tls.records.client", Value::U16List(&lengths)),
+            ("tls.records.client_types", Value::Bytes(&types)),
+            ("tls.records.client_complete", Value::U64(complete.into())),
+            ("tls.records.server", Value::U16List(&lengths)),
+            ("tls.records.server_types", Value::Bytes(&types)),
+            ("tls.records.server_complete", Value::U64(complete.into())),
+        ];
+        write(&mut flow, &fields, &values).unwrap();
+        Table::new(&declarations()[0], "after_handshake = true", &fields, &[flow]).unwrap()
+    }
+
+    #[test]
+    fn how_much_is_said_of_data_does_not_tell_how_long_the_handshake_was() {
+        let count = |handshake, data, complete| long(handshake, data, complete).get(0, "server_data_count").unwrap();
+        assert_eq!([count(2, 5, true), count(20, 5, true), count(2, 5, false)].map(f32::is_nan), [false, false, true]);
+        assert_eq!((count(2, 5, true), count(20, 5, true)), (5.0, 5.0));
+        // So many records that those behind it were not all noted, and one that was not followed but showed enough.
+        assert!(count(25, 20, true).is_nan() && count(30, 0, true).is_nan());
+        assert_eq!([count(2, 20, true), count(2, 20, false), count(18, 20, false)], [12.0; 3]);
+    }
+
     fn row(settings: &str) -> Table {
         let fields = FieldTable::new();
         let mut flow = Talk::tcp().open().forward(b"x").flow(&Templates::default());
@@ -190,6 +229,8 @@ mod tests {
             ("tls.records.client_types", Value::Bytes(&[22, 22, 20, 22, 23, 23, 21])),
             ("tls.records.server", Value::U16List(&[80, 3000, 1, 40, 16_384])),
             ("tls.records.server_types", Value::Bytes(&[22, 22, 20, 22, 23])),
+            ("tls.records.client_complete", Value::U64(1)),
+            ("tls.records.server_complete", Value::U64(1)),
         ];
         write(&mut flow, &fields, &values).unwrap();
         Table::new(&declarations()[0], settings, &fields, &[flow]).unwrap()
