@@ -4,7 +4,7 @@ use super::alter::{self, Alteration, RecordChanges};
 use super::background::Background;
 use super::labels::{CaptureRow, FlowLabels};
 use super::sources::{self, Origin};
-use super::{LearnError, Recipe, Truth};
+use super::{LearnError, Negatives, Recipe, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
 use crate::hash::hex;
 use crate::model::term_columns;
@@ -171,6 +171,14 @@ impl Dataset {
     /// labels or columns are about to be others.
     pub(crate) fn without_additions(&self) -> Self {
         Self { weak: BTreeMap::new(), cleaned: BTreeMap::new(), copies: Vec::new(), ..self.clone() }
+    }
+
+    /// The same for those whose labels are about to be others: what the recipe says of this or that label is no longer said
+    /// of what they are.
+    pub(crate) fn to_be_relabelled(&self) -> Self {
+        let mut data = self.without_additions();
+        data.recipe = Recipe { negatives: Negatives::Both, clean: false, heuristic: 0.0, ..data.recipe };
+        data
     }
 
     /// How many rows have this truth.

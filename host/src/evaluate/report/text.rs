@@ -26,7 +26,7 @@ pub fn text(judgement: &Judgement) -> String {
     match tables::headline(judgement) {
         Some(table) => put(&mut out, &table),
         None if !judgement.withheld.is_empty() => {
-            let _ = writeln!(out, "\nThe headline is withheld, because the audit failed:");
+            let _ = writeln!(out, "\nThe headline is withheld, because {}:", tables::why_withheld(judgement));
             for why in &judgement.withheld {
                 let _ = writeln!(out, "  {}", plain(why));
             }
