@@ -94,17 +94,30 @@ fn a_model_is_trained_judged_used_and_made_again() {
     assert_eq!(card["training"]["malicious_pairs"], 4);
     assert!(card["report"]["average_precision"]["value"].is_f64());
 
-    let judged = veilwatch([
-        "evaluate".into(),
-        "--json".into(),
-        "--data".into(),
-        data.path().to_owned(),
-        "--config".into(),
-        config.clone(),
-    ]);
-    let report: Value = serde_json::from_slice(&judged.stdout).unwrap();
-    assert_eq!(report["report"], card["report"], "training and evaluation must tell the same");
+    let judge = |more: &[&str]| -> Value {
+        let args = ["evaluate", "--json", "--data"].iter().map(std::path::PathBuf::from);
+        let args = args.chain([data.path().to_owned(), "--config".into(), config.clone()]);
+        let judged = veilwatch(args.chain(more.iter().map(std::path::PathBuf::from)));
+        serde_json::from_slice(&judged.stdout).unwrap_or_else(|_| panic!("{}", err(&judged).1))
+    };
+    let report = judge(&[]);
+    let figures = &report["protocols"][0]["levels"][0]["against"][0]["figures"];
+    assert_eq!(
+        figures["average_precision"], card["report"]["average_precision"],
+        "training and evaluation must tell the same"
+    );
     assert_eq!(report["folds"], 2);
+    // So little cannot be audited, and is not to be quoted.
+    assert!(report["headline"].is_null() && report["report"].is_null() && report["audit"]["measured"] == false);
+    assert!(
+        report["withheld"][0].as_str().unwrap().starts_with("label_shuffle: not measured"),
+        "{}",
+        report["withheld"]
+    );
+    assert!(report["table"][0]["name"].as_str().unwrap().ends_with(" on small"), "{}", report["table"]);
+    // A planted leak goes the whole way, though altered captures and other sets have no such column.
+    let planted = judge(&["--plant", "label"]);
+    assert!(planted["audit"].is_object() && planted["robustness"] == serde_json::json!([]), "{planted}");
 
     let used = |model: &Path| {
         veilwatch([

@@ -6,7 +6,7 @@ use super::labels::{CaptureRow, FlowLabels};
 use super::sources::{self, Origin};
 use super::{LearnError, Negatives, Recipe, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
-use crate::hash::hex;
+use crate::hash::{hex, sha256_of_file};
 use crate::model::term_columns;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
@@ -428,7 +428,7 @@ impl Collector<'_> {
     /// Reads the capture.
     fn read(mut self, altering: Altering<'_>) -> Part {
         let CaptureRow { file, path, .. } = self.capture;
-        self.part.sha256 = std::fs::read(file).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
+        self.part.sha256 = sha256_of_file(file).map(Vec::from).unwrap_or_default();
         let (stop, progress) = (AtomicBool::new(false), Progress::default());
         let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
         let pipeline = self.pipeline;
@@ -470,7 +470,12 @@ impl Sink for Collector<'_> {
         let label = self.capture.label(self.labels, flow);
         let mut kin = Vec::new();
         if label.truth == Truth::Malicious || label.weak {
-            kin = vec![format!("family {}", label.family), format!("server {}", flow.responder.ip())];
+            let named = [label.family, &self.capture.family].into_iter().find(|family| !family.is_empty());
+            // Where nobody names a family, the capture is one by itself.
+            kin = vec![
+                format!("family {}", named.unwrap_or(&self.capture.path)),
+                format!("server {}", flow.responder.ip()),
+            ];
             kin.extend(certificate);
         }
         self.part.values.extend_from_slice(scored.row);

@@ -1,7 +1,7 @@
 //! Whether the figures may be believed.
 //!
 //! Each check has a rule with numbers, which were set before it was looked at what the shipped set-up makes of them (since
-//! then two became stricter: a constant with a little noise is a constant too, and certificates are looked up by capture),
+//! then two became stricter: a constant with a little noise is a constant too, and names and certificates are looked up in all other captures),
 //! and which stand in the report beside its outcome. A check that fails withholds the headline. One that there is too little
 //! data for says so; it neither passes nor fails, but without those of [`KEY`] there is no headline either. Some things are told and not judged: that a classifier can tell benign
 //! captures from infected machines' benign flows is true of every honest feature set that was ever tried on such data
@@ -15,7 +15,7 @@
 //! | `server_constant` | a column that agrees between captures for one server and differs between servers: it names the address |
 //! | `single_label` | one column that by itself has an average precision of [`SINGLE_LABEL`](columns::SINGLE_LABEL): it is the label |
 //! | `single_place` | one column that by itself tells infected machines' benign flows from benign captures with an area of [`SINGLE_PLACE`](columns::SINGLE_PLACE): it names the place |
-//! | `lookup_*` | what SNI, JA3, JA4 or certificate alone reach, looked up in the training folds (certificates in all other captures), is more than [`LOOKUP_SHARE`](lookups::LOOKUP_SHARE) of the model's average precision, or not surely below it |
+//! | `lookup_*` | what SNI, JA3, JA4 or certificate alone reach, looked up in the training folds (names and certificates: in all other captures), is more than [`LOOKUP_SHARE`](lookups::LOOKUP_SHARE) of the model's average precision, or not surely below it |
 //! | `time_only` | the classifier on capture time alone reaches more than [`TIME_SHARE`](place::TIME_SHARE) of the model's average precision |
 //! | `never_saw_malware` | the classifier, taught to tell infected machines' benign flows from benign captures, reaches more than [`NEVER_SAW_SHARE`](place::NEVER_SAW_SHARE) of the model's average precision on malicious against benign |
 //! | `place_probe`, `source_probe` | nothing: told, not judged |

@@ -231,7 +231,9 @@ pub(super) fn others(judgement: &Judgement) -> Vec<Table> {
     if !judgement.robustness.is_empty() {
         let about = match judgement.recipe.augment.is_empty() {
             true => "learnt from captures as they are, tested on the same captures altered; thresholds as they were",
-            false => "the headline's models, which learnt from altered copies too, on altered captures; thresholds as they were",
+            false => {
+                "the headline's models, which learnt from altered copies too, on altered captures; thresholds as they were"
+            }
         };
         let head = ["altered", "malicious pairs", "others", "average precision", "recall at threshold", "FPR there"];
         let mut table = Table::new("Robustness", about, head);
