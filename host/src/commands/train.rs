@@ -43,7 +43,7 @@ pub(crate) struct Args {
         "seed", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search",
     ])]
     from: Option<PathBuf>,
-    /// Also train without cleaning, and tell what cleaning changed, on the same folds.
+    /// Also tell what cleaning changed: learnt with it and without, on the same folds, and scored on the other flows.
     #[arg(long)]
     report_cleaning: bool,
 }
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(table) = &background {
         tell_cleaning(&data, table);
         if args.report_cleaning {
-            report_cleaning(&registry, (path, settings), &data, seed, &trained.evaluation)?;
+            report_cleaning(&registry, (path, settings), &data, seed)?;
         }
     }
     if data.recipe.search.is_some() {
@@ -213,25 +213,22 @@ fn tell_cleaning(data: &Dataset, table: &Background) {
     }
 }
 
-/// What cleaning does to the figures: the same rows on the same folds, scored by the same labels, learnt from without it.
-fn report_cleaning(
-    registry: &Registry,
-    classifier: (&str, &str),
-    data: &Dataset,
-    seed: u64,
-    with: &Evaluation,
-) -> Result<()> {
-    let mut uncleaned = data.clone();
-    uncleaned.set_recipe(Recipe { clean: false, ..data.recipe.clone() });
-    let folds = Folds::watch();
-    let without = learn::evaluate(registry, classifier, &uncleaned, seed, |done, of| folds.set(done, of))?;
-    drop(folds);
+/// What cleaning does to the figures: both ways on the same folds, scored on what cleaning does not judge itself.
+fn report_cleaning(registry: &Registry, classifier: (&str, &str), data: &Dataset, seed: u64) -> Result<()> {
+    let mut rest = data.without_verdict_on_cleaned();
+    let mut evaluate = |clean: bool| {
+        rest.recipe.clean = clean;
+        let folds = Folds::watch();
+        learn::evaluate(registry, classifier, &rest, seed, |done, of| folds.set(done, of))
+    };
+    let (with, without) = (evaluate(true)?, evaluate(false)?);
+    say("what cleaning changes, scored on the flows that it does not judge itself:");
     for (name, of) in [
         ("both negatives", (|report| Some(report.average_precision)) as fn(&Report) -> Option<Figure>),
         ("benign captures", |report| report.average_precision_benign),
         ("infected machines' own traffic", |report| report.average_precision_background),
     ] {
-        let [with, without] = [with, &without].map(|evaluation| of(&evaluation.report));
+        let [with, without] = [&with, &without].map(|evaluation| of(&evaluation.report));
         let words = |figure: Figure| format!("{:.4} ({:.4} – {:.4})", figure.value, figure.low, figure.high);
         let (Some(with), Some(without)) = (with, without) else { continue };
         say(&format!("average precision, {name}: {} cleaned, {} not cleaned", words(with), words(without)));

@@ -107,6 +107,7 @@ pub(crate) fn tail_threshold(mut benign: Vec<f64>, rate: f64) -> f64 {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): small, and the same everywhere.
+#[derive(Debug, Clone)]
 pub(crate) struct SplitMix(pub(crate) u64);
 
 impl SplitMix {

@@ -4,7 +4,7 @@ use super::columns::by_pair;
 use super::{Check, Subject};
 use crate::evaluate::bootstrap::{Bootstrap, interval};
 use crate::learn::validate::weights;
-use crate::learn::{Dataset, Folds, Keys, Truth};
+use crate::learn::{Dataset, Folds, Keys, Pair, Pairs, Truth};
 use std::collections::BTreeMap;
 
 /// A look-up may reach this share of the model's average precision.
@@ -129,39 +129,23 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
 /// The model's average precision less a look-up's, by pair, with its interval: both are measured on the same samples.
 fn difference(subject: &Subject<'_>, scores: &[f64]) -> crate::model::Figure {
     let data = subject.data;
-    let sorted = |scores: &[f64]| {
-        let mut pairs: BTreeMap<usize, (f64, bool, usize)> = BTreeMap::new();
+    let pairs = |scores: &[f64]| {
+        let mut pairs: BTreeMap<usize, Pair> = BTreeMap::new();
         for (row, score) in data.rows.iter().zip(scores).filter(|(row, _)| row.truth != Truth::Unlabelled) {
-            let pair = pairs.entry(row.pair).or_insert((f64::NEG_INFINITY, false, row.capture));
-            pair.0 = pair.0.max(*score);
-            pair.1 |= row.truth == Truth::Malicious;
+            let none = Pair { capture: row.capture, malicious: false, score: f64::NEG_INFINITY };
+            let pair = pairs.entry(row.pair).or_insert(none);
+            pair.score = pair.score.max(*score);
+            pair.malicious |= row.truth == Truth::Malicious;
         }
-        let mut pairs: Vec<(f64, bool, usize)> = pairs.into_values().collect();
-        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
-        pairs
+        Pairs::new(pairs.into_values().collect())
     };
-    let both = [sorted(&subject.model.raw), sorted(scores)];
-    let bootstrap = Bootstrap::new(both[0].iter().map(|pair| pair.2), subject.samples, subject.seed);
+    let both = [pairs(&subject.model.raw), pairs(scores)];
+    let bootstrap = Bootstrap::new(both[0].iter().map(|pair| pair.capture), subject.samples, subject.seed);
     let measure = |times: Option<&[f64]>| {
-        let [model, lookup] = [0, 1].map(|at: usize| weighted(&both[at], times));
-        model - lookup
+        let weight = |pair: &Pair| times.map_or(1.0, |times| times[pair.capture]);
+        both[0].average_precision(weight) - both[1].average_precision(weight)
     };
     let mut drawn = Vec::new();
     bootstrap.each(|times| drawn.extend(Some(measure(Some(times))).filter(|value| !value.is_nan())));
     interval(measure(None), &mut drawn, subject.samples)
-}
-
-/// Average precision of sorted pairs.
-fn weighted(sorted: &[(f64, bool, usize)], times: Option<&[f64]>) -> f64 {
-    let weight = |pair: &(f64, bool, usize)| times.map_or(1.0, |times| times[pair.2]);
-    let (mut hits, mut seen, mut area) = (0.0, 0.0, 0.0);
-    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let gained: f64 = tied.iter().filter(|pair| pair.1).map(weight).sum();
-        seen += tied.iter().map(weight).sum::<f64>();
-        hits += gained;
-        if gained > 0.0 {
-            area += gained * hits / seen;
-        }
-    }
-    area / hits
 }

@@ -61,7 +61,7 @@ pub fn html(judgement: &Judgement) -> Result<String, PictureError> {
     }
     for protocol in &judgement.protocols {
         for level in Level::ALL {
-            if let Some(table) = tables::level(protocol, level) {
+            if let Some(table) = tables::level(judgement, protocol, level) {
                 page.table(&table, level == Level::Pair);
             }
         }

@@ -105,10 +105,15 @@ pub(super) fn headline(judgement: &Judgement) -> Option<Table> {
 }
 
 /// All figures of a protocol at one level: a row a figure, a column a kind of negatives.
-pub(super) fn level(protocol: &ProtocolReport, level: Level) -> Option<Table> {
+pub(super) fn level(judgement: &Judgement, protocol: &ProtocolReport, level: Level) -> Option<Table> {
     let report = protocol.levels.iter().find(|report| report.level == level)?;
     let title = format!("{}, by {}", protocol.name, report.name);
-    Some(Table { title, ..against(&report.against) })
+    Some(Table { title, about: quoted(judgement).to_owned(), ..against(&report.against) })
+}
+
+/// What there is to say before figures are quoted.
+fn quoted(judgement: &Judgement) -> &'static str {
+    if judgement.withheld.is_empty() { "" } else { NOT_TO_BE_QUOTED }
 }
 
 /// A row a figure, a column a kind of negatives.
@@ -150,7 +155,7 @@ pub(super) fn against(reports: &[AgainstReport]) -> Table {
 pub(super) fn protocols(judgement: &Judgement) -> Table {
     let mut table = Table::new(
         "Average precision by pair, under each protocol",
-        if judgement.withheld.is_empty() { "" } else { NOT_TO_BE_QUOTED },
+        quoted(judgement),
         ["protocol", "folds", "both", "benign captures", "infected machines' own", "recall at 1e-3, both"],
     );
     for protocol in &judgement.protocols {

@@ -40,7 +40,10 @@ pub fn text(judgement: &Judgement) -> String {
         }
     }
     if let Some(family) = judgement.protocols.first() {
-        Level::ALL.into_iter().filter_map(|level| tables::level(family, level)).for_each(|table| put(&mut out, &table));
+        Level::ALL
+            .into_iter()
+            .filter_map(|level| tables::level(judgement, family, level))
+            .for_each(|table| put(&mut out, &table));
     }
     tables::others(judgement).iter().for_each(|table| put(&mut out, table));
     let _ = writeln!(out, "\n{}", super::tables::variants(judgement));
