@@ -94,17 +94,30 @@ fn a_model_is_trained_judged_used_and_made_again() {
     assert_eq!(card["training"]["malicious_pairs"], 4);
     assert!(card["report"]["average_precision"]["value"].is_f64());
 
-    let judged = veilwatch([
-        "evaluate".into(),
-        "--json".into(),
-        "--data".into(),
-        data.path().to_owned(),
-        "--config".into(),
-        config.clone(),
-    ]);
-    let report: Value = serde_json::from_slice(&judged.stdout).unwrap();
-    assert_eq!(report["report"], card["report"], "training and evaluation must tell the same");
+    let judge = |more: &[&str]| -> Value {
+        let args = ["evaluate", "--json", "--data"].iter().map(std::path::PathBuf::from);
+        let args = args.chain([data.path().to_owned(), "--config".into(), config.clone()]);
+        let judged = veilwatch(args.chain(more.iter().map(std::path::PathBuf::from)));
+        serde_json::from_slice(&judged.stdout).unwrap_or_else(|_| panic!("{}", err(&judged).1))
+    };
+    let report = judge(&[]);
+    let figures = &report["protocols"][0]["levels"][0]["against"][0]["figures"];
+    assert_eq!(
+        figures["average_precision"], card["report"]["average_precision"],
+        "training and evaluation must tell the same"
+    );
     assert_eq!(report["folds"], 2);
+    // So little cannot be audited, and is not to be quoted.
+    assert!(report["headline"].is_null() && report["report"].is_null() && report["audit"]["measured"] == false);
+    assert!(
+        report["withheld"][0].as_str().unwrap().starts_with("label_shuffle: not measured"),
+        "{}",
+        report["withheld"]
+    );
+    assert!(report["table"][0]["name"].as_str().unwrap().ends_with(" on small"), "{}", report["table"]);
+    // A planted leak goes the whole way, though altered captures and other sets have no such column.
+    let planted = judge(&["--plant", "label"]);
+    assert!(planted["audit"].is_object() && planted["robustness"] == serde_json::json!([]), "{planted}");
 
     let used = |model: &Path| {
         veilwatch([
@@ -182,12 +195,47 @@ fn a_table_teaches_what_its_captures_do() {
     // One of other features is refused, and so is what is no table.
     std::fs::write(at("other.csv"), text.replacen("schema=", "schema=0", 1)).unwrap();
     std::fs::write(at("none.csv"), "a,b\n1,2\n").unwrap();
-    for (file, word) in [("other.csv", "with other features"), ("none.csv", "this is no table")] {
-        let (status, messages) =
-            err(&veilwatch(args!["train", "--table", &at(file), "--config", small, "--out", &at("no")]));
+    // Whatever numbers pairs have, they are the same pairs; and no malicious row is tied to nothing.
+    let (first, rest) = text.split_once('\n').unwrap();
+    let changed = |change: &dyn Fn(usize, &str) -> String| {
+        let (mut reader, mut writer) =
+            (csv::Reader::from_reader(rest.as_bytes()), csv::Writer::from_writer(Vec::new()));
+        writer.write_record(reader.headers().unwrap()).unwrap();
+        for record in reader.records() {
+            writer.write_record(record.unwrap().iter().enumerate().map(|(at, cell)| change(at, cell))).unwrap();
+        }
+        format!("{first}\n{}", String::from_utf8(writer.into_inner().unwrap()).unwrap())
+    };
+    let renumbered = changed(&|at, cell| match at {
+        3 => (usize::MAX - cell.parse::<usize>().unwrap()).to_string(),
+        _ => cell.to_owned(),
+    });
+    std::fs::write(at("renumbered.csv"), renumbered).unwrap();
+    done(args!["train", "--table", &at("renumbered.csv"), "--config", small, "--out", &at("r/m")]);
+    assert!(
+        ["y/m", "r/m"]
+            .map(|model| std::fs::read(at(model).join("weights.bin")).unwrap())
+            .windows(2)
+            .all(|two| two[0] == two[1])
+    );
+    std::fs::write(at("loose.csv"), changed(&|at, cell| if at == 5 { String::new() } else { cell.to_owned() }))
+        .unwrap();
+    let refused = |sources: &[&std::ffi::OsStr], word: &str| {
+        let no = at("no");
+        let rest = args!["--config", small, "--out", &no];
+        let (status, messages) = err(&veilwatch([args!["train"], sources, rest].concat()));
         assert_eq!(status, Some(2));
         assert!(messages.contains(word), "{messages}");
-    }
+    };
+    refused(args!["--table", &at("other.csv")], "with other features");
+    refused(args!["--table", &at("none.csv")], "this is no table");
+    refused(args!["--table", &at("loose.csv")], "tied to nothing");
+    // What is there already is not learnt twice, under whatever name.
+    refused(args!["--table", &at("rows.csv"), &at("changed.csv")], "is there already");
+    refused(args!["--data", from, "--table", &at("rows.csv")], "is there already");
+    let (_, messages) =
+        done(args!["train", "--data", from, "--benign", &at("c.pcap"), "--config", small, "--out", &at("w/m")]);
+    assert!(messages.contains("benign/c.pcap: the same capture as another, left out"), "{messages}");
 }
 
 #[test]
@@ -236,6 +284,13 @@ fn a_card_is_enough_to_make_its_model_again() {
     let card: Value = serde_json::from_slice(&std::fs::read(at("one/card.json")).unwrap()).unwrap();
     assert_eq!(card["training"]["recipe"]["augment"][0], "hide=certificates:0.5");
     assert_eq!(card["training"]["pair_weight"], 2.0);
+    // A card may be anybody's.
+    let text = std::fs::read_to_string(at("one/card.json")).unwrap();
+    std::fs::write(at("odd.json"), text.replace("\"inner_folds\": 2", "\"inner_folds\": 0")).unwrap();
+    let (status, messages) =
+        err(&veilwatch(args!["train", "--from", &at("odd.json"), "--data", from, "--config", small, "--out", "x"]));
+    assert_eq!(status, Some(2));
+    assert!(messages.contains("inner_folds must be"), "{messages}");
     // Its recipe does something: without it other weights come out.
     done(args!["train", "--data", from, "--config", small, "--out", &at("plain"), "--seed", "7"]);
     let [one, plain] = ["one", "plain"].map(|model| std::fs::read(at(model).join("weights.bin")).unwrap());
@@ -296,6 +351,13 @@ fn two_folders_teach_as_well() {
         let [one, two] = ["n", "again/n"].map(|model| std::fs::read(at(model).join(file)).unwrap());
         assert!(one == two, "{file} differs between captures and their table");
     }
+    // Beside captures that nothing cleaned it would make a card that is wrong of one of the two.
+    let beside = [at("good"), at("rows.csv"), at("no")];
+    let (status, messages) = err(&veilwatch(args![
+        "train", "--benign", &beside[0], "--table", &beside[1], "--config", small, "--out", &beside[2]
+    ]));
+    assert_eq!(status, Some(2));
+    assert!(messages.contains("not cleaned by the same table"), "{messages}");
     // Without anything to learn from there is a word on how to name it.
     let (status, messages) = err(&veilwatch(args!["train", "--out", &at("x")]));
     assert_eq!(status, Some(2));

@@ -27,7 +27,8 @@ pub(crate) struct Args {
     /// Instead, tables of packets of the project that this one grew from, a benign and a malicious one: its table of seven
     /// classifiers, by its own protocol.
     #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], conflicts_with_all = [
-        "data", "config", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search",
+        "data", "config", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search", "quick", "table",
+        "html", "plant",
     ])]
     import: Vec<PathBuf>,
     /// Pipeline to judge instead of the default one.
@@ -71,13 +72,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut data = load(folder, &pipeline, &recipe, args.seed)?;
     let mut columns: Vec<String> = pipeline.schema().columns().iter().map(|column| column.name.to_string()).collect();
     columns.extend(args.plant.map(|leak| leak.plant(&mut data)));
-    let plan = Plan { seed: args.seed, quick: args.quick, table_only: args.table };
-    let sets = if plan.table() { sets(folder, &recipe, args.seed)? } else { Vec::new() };
+    let plan = Plan { seed: args.seed, quick: args.quick, table_only: args.table, planted: args.plant.is_some() };
+    let sets = if plan.sets() { sets(folder, &pipeline, &recipe, args.seed)? } else { Vec::new() };
     let altered = if plan.robustness() { altered(folder, args.seed, &pipeline)? } else { Vec::new() };
+    let stem = args.config.as_deref().and_then(Path::file_stem);
+    let set = stem.map_or("default".into(), |stem| stem.to_string_lossy().into_owned());
     let bench = Bench {
         registry: &registry,
         classifier,
         data: &data,
+        set: &set,
         columns: &columns,
         schema_sha256: pipeline.schema().hash(),
         sets: &sets,
@@ -103,11 +107,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(if judgement.passed() { 0 } else { AUDIT_FAILED }))
 }
 
-/// The data as the other sets of features in the box see it.
-fn sets(folder: &Path, recipe: &Recipe, seed: u64) -> Result<Vec<FeatureSet>> {
+/// The data as the other sets of features in the box see it; one that is the judged pipeline's own is none.
+fn sets(folder: &Path, judged: &Pipeline, recipe: &Recipe, seed: u64) -> Result<Vec<FeatureSet>> {
     let mut sets = Vec::new();
     for name in SETS.into_iter().filter(|name| veilwatch::config::Config::is_in_the_box(name)) {
         let (_, _, pipeline) = pipeline(Some(Path::new(name)))?;
+        if pipeline.schema().hash() == judged.schema().hash() {
+            continue;
+        }
         sets.push(FeatureSet { name: name.to_owned(), data: load(folder, &pipeline, recipe, seed)? });
     }
     Ok(sets)

@@ -156,6 +156,9 @@ pub(super) fn read(origins: &[Origin], pipeline: &Pipeline, background: Option<&
     for path in &data.unreadable {
         say(&format!("{}: no capture, left out", plain(path)));
     }
+    if data.lost_labels > 0 {
+        say(&format!("flows.csv: {} labels whose ends are no addresses, left out", data.lost_labels));
+    }
     for path in &data.duplicates {
         say(&format!("{}: the same capture as another, left out", plain(path)));
     }
@@ -177,26 +180,33 @@ pub(super) fn watched<T>(read: impl FnOnce(&Loading) -> T) -> T {
 }
 
 /// Adds feature tables to what was read of captures; `background` is the table that cleans. Gives the hash of the one by
-/// which a feature table was cleaned when it was written.
+/// which all were cleaned.
 pub(super) fn append_tables(
     data: &mut Dataset,
     tables: &[PathBuf],
     pipeline: &Pipeline,
     background: Option<&Background>,
 ) -> Result<Option<String>> {
-    let mut cleaned = None;
+    // One card tells of one cleaning: what the command line says, else what captures beside the tables have, else the
+    // first table's own.
+    let mut wanted = background.map(|table| table.sha256().to_owned());
+    if wanted.is_none() && !data.captures.is_empty() {
+        wanted = Some(String::new());
+    }
     for path in tables {
         let table = learn::read_table(path, pipeline)?;
         let by = &table.recipe.background_sha256;
-        if background.is_some_and(|wanted| by != wanted.sha256()) {
+        if wanted.get_or_insert_with(|| by.clone()) != by {
             bail!(
-                "{}: its rows were not cleaned by this table of background traffic; write it again with the same \
-                 `--clean`",
+                "{}: its rows were not cleaned by the same table of background traffic as the others, or not at all; \
+                 write it again with the same `--clean`",
                 path.display()
             );
         }
-        cleaned = Some(by.clone()).filter(|by| !by.is_empty()).or(cleaned);
+        if let Some(capture) = data.shared(&table) {
+            bail!("{}: its capture {} is there already, in another table or beside it", path.display(), plain(capture));
+        }
         data.append(table);
     }
-    Ok(cleaned)
+    Ok(wanted.filter(|by| !by.is_empty()))
 }

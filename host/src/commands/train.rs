@@ -1,7 +1,7 @@
 use super::learning::{DataArgs, RecipeArgs, append_tables, prepared, read};
 use super::say;
 use super::watch::Watch;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,7 +43,7 @@ pub(crate) struct Args {
         "seed", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search",
     ])]
     from: Option<PathBuf>,
-    /// Also train without cleaning, and tell what cleaning changed, on the same folds.
+    /// Also tell what cleaning changed: learnt with it and without, on the same folds, and scored on the other flows.
     #[arg(long)]
     report_cleaning: bool,
 }
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(table) = &background {
         tell_cleaning(&data, table);
         if args.report_cleaning {
-            report_cleaning(&registry, (path, settings), &data, seed, &trained.evaluation)?;
+            report_cleaning(&registry, (path, settings), &data, seed)?;
         }
     }
     if data.recipe.search.is_some() {
@@ -157,8 +157,11 @@ pub(super) fn imported(good: &Path, bad: &Path) -> Result<Dataset> {
 /// A card by its file, or by its model's folder.
 fn card(path: &Path) -> Result<Card> {
     let path = if path.is_dir() { path.join("card.json") } else { path.to_owned() };
-    let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    serde_json::from_slice(&text).with_context(|| format!("{}: this is no card of a model", path.display()))
+    let card = Card::load(&path)?;
+    if let Some(what) = card.training.recipe.search.as_ref().and_then(Grid::flaw) {
+        bail!("{}: its search: {what}", path.display());
+    }
+    Ok(card)
 }
 
 /// All that is learnt from: captures, tables, and altered copies. Beside the recipe: whether somebody asked how to clean.
@@ -210,26 +213,24 @@ fn tell_cleaning(data: &Dataset, table: &Background) {
     }
 }
 
-/// What cleaning does to the figures: the same rows on the same folds, scored by the same labels, learnt from without it.
-fn report_cleaning(
-    registry: &Registry,
-    classifier: (&str, &str),
-    data: &Dataset,
-    seed: u64,
-    with: &Evaluation,
-) -> Result<()> {
-    let mut uncleaned = data.clone();
-    uncleaned.set_recipe(Recipe { clean: false, ..data.recipe.clone() });
-    let folds = Folds::watch();
-    let without = learn::evaluate(registry, classifier, &uncleaned, seed, |done, of| folds.set(done, of))?;
-    drop(folds);
+/// What cleaning does to the figures: both ways on the same folds, scored on what cleaning does not judge itself.
+fn report_cleaning(registry: &Registry, classifier: (&str, &str), data: &Dataset, seed: u64) -> Result<()> {
+    let mut rest = data.without_verdict_on_cleaned();
+    let mut evaluate = |clean: bool| {
+        rest.recipe.clean = clean;
+        let folds = Folds::watch();
+        learn::evaluate(registry, classifier, &rest, seed, |done, of| folds.set(done, of))
+    };
+    let (with, without) = (evaluate(true)?, evaluate(false)?);
+    say("what cleaning changes, scored on the flows that it does not judge itself:");
     for (name, of) in [
-        ("both negatives", (|report| report.average_precision) as fn(&Report) -> Figure),
+        ("both negatives", (|report| Some(report.average_precision)) as fn(&Report) -> Option<Figure>),
         ("benign captures", |report| report.average_precision_benign),
         ("infected machines' own traffic", |report| report.average_precision_background),
     ] {
-        let [with, without] = [with, &without].map(|evaluation| of(&evaluation.report));
+        let [with, without] = [&with, &without].map(|evaluation| of(&evaluation.report));
         let words = |figure: Figure| format!("{:.4} ({:.4} – {:.4})", figure.value, figure.low, figure.high);
+        let (Some(with), Some(without)) = (with, without) else { continue };
         say(&format!("average precision, {name}: {} cleaned, {} not cleaned", words(with), words(without)));
     }
     Ok(())
@@ -290,15 +291,19 @@ pub(super) fn print(data: &Dataset, evaluation: &Evaluation) -> Result<()> {
     table.set_header(["by pair", "value", "95 % interval (bootstrap by capture)"]);
     let report = &evaluation.report;
     for (name, figure) in [
-        ("average precision, both negatives", report.average_precision),
+        ("average precision, both negatives", Some(report.average_precision)),
         ("average precision, benign captures", report.average_precision_benign),
         ("average precision, infected machines' own traffic", report.average_precision_background),
-        ("recall at FPR 1e-3", report.recall_at_fpr_1e3),
-        ("recall at the threshold chosen on the other folds", report.recall_at_threshold),
-        ("FPR at that threshold", report.fpr_at_threshold),
+        ("recall at FPR 1e-3", Some(report.recall_at_fpr_1e3)),
+        ("recall at the threshold chosen on the other folds", Some(report.recall_at_threshold)),
+        ("FPR at that threshold", Some(report.fpr_at_threshold)),
     ] {
-        let Figure { value, low, high } = figure;
-        table.add_row([name.to_owned(), format!("{value:.4}"), format!("{low:.4} – {high:.4}")]);
+        table.add_row(match figure {
+            Some(Figure { value, low, high }) => {
+                [name.to_owned(), format!("{value:.4}"), format!("{low:.4} – {high:.4}")]
+            }
+            None => [name.to_owned(), "there are none".to_owned(), String::new()],
+        });
     }
     writeln!(out, "{table}")?;
     let mut families = comfy_table::Table::new();

@@ -105,7 +105,10 @@ impl Figures {
         let negative_pairs = negative().map(|unit| unit.pair).collect::<BTreeSet<_>>().len();
         let false_alarms = negative().filter(|unit| unit.alarm).count();
         let bootstrap = Bootstrap::new(units.iter().map(|unit| unit.capture), samples, seed);
-        let all: [Figure; MEASURES] = bootstrap.figures(|times| measure(units, times, negative_pairs));
+        // Flows of one pair are no evidence of their own: the bound counts pairs. Whether it stands for the rate is a matter of
+        // what was seen, not of what a sample happens to draw.
+        let bound = (false_alarms == 0).then(|| RULE_OF_THREE / negative_pairs as f64);
+        let all: [Figure; MEASURES] = bootstrap.figures(|times| measure(units, times, bound));
         let [roc_auc, average_precision, r2, r3, r4, tpr, fpr, p2, p3, p4, p5, f1, precision, recall, wf1, wp, brier] =
             all;
         let [calibration_error] = bootstrap.figures(|times| [calibration_error(units, times)]);
@@ -149,8 +152,8 @@ impl Figures {
     }
 }
 
-/// Everything that one pass over the sorted units gives.
-fn measure(units: &[Unit], times: Option<&[f64]>, negative_pairs: usize) -> [f64; MEASURES] {
+/// Everything that one pass over the sorted units gives; a bound of the false-positive rate stands for it where there is one.
+fn measure(units: &[Unit], times: Option<&[f64]>, bound: Option<f64>) -> [f64; MEASURES] {
     let weight = |unit: &Unit| unit.weight * times.map_or(1.0, |times| times[unit.capture]);
     let (mut positive, mut negative) = (0.0, 0.0);
     // Malicious and others, of those that raise an alarm and of those that are called at the best F1.
@@ -183,8 +186,7 @@ fn measure(units: &[Unit], times: Option<&[f64]>, negative_pairs: usize) -> [f64
     }
     let recall_or = |value: f64| if positive > 0.0 && negative > 0.0 { value } else { f64::NAN };
     let (tpr, fpr) = (alarm[0] / positive, alarm[1] / negative);
-    // Flows of one pair are no evidence of their own: the bound counts pairs.
-    let bounded = if alarm[1] > 0.0 { fpr } else { RULE_OF_THREE / negative_pairs as f64 };
+    let bounded = bound.unwrap_or(fpr);
     let at_base = |rate: f64| rate * tpr / (rate * tpr + (1.0 - rate) * bounded);
     let f1 = |hit: f64, size: f64, called: f64| if size + called > 0.0 { 2.0 * hit / (size + called) } else { 0.0 };
     let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
@@ -195,7 +197,7 @@ fn measure(units: &[Unit], times: Option<&[f64]>, negative_pairs: usize) -> [f64
     let by_size = |malicious: f64, benign: f64| (positive * malicious + negative * benign) / total;
     [
         area / (positive * negative),
-        precision / positive,
+        recall_or(precision / positive),
         recall_or(recall[0]),
         recall_or(recall[1]),
         recall_or(recall[2]),
@@ -318,6 +320,8 @@ mod tests {
         near(figures.precision_at_base_rate[0].precision, 0.01 / (0.01 + 0.99 * 0.01));
         near(figures.precision_at_base_rate[3].precision, 1e-5 / (1e-5 + (1.0 - 1e-5) * 0.01));
         assert!(!figures.precision_at_base_rate[0].is_bound);
+        // Samples without that alarm have a rate of zero, and no bound in its place.
+        assert_eq!(figures.precision_at_base_rate[3].precision.high, 1.0);
     }
 
     #[test]

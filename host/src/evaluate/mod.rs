@@ -31,7 +31,7 @@ pub use table::FeatureSet;
 pub use units::{Level, Negatives};
 pub use worst::{Mistake, Push, Worst};
 
-use crate::learn::{Dataset, Folds, Grid, LearnError, Protocol, Row, Truth, validate};
+use crate::learn::{Dataset, Folds, Grid, LearnError, Protocol, Recipe, Row, Truth, validate};
 use crate::model::{Figure, Report};
 use crate::plugins::Registry;
 use serde::Serialize;
@@ -47,6 +47,8 @@ pub struct Plan {
     pub quick: bool,
     /// The table of classifiers and nothing else.
     pub table_only: bool,
+    /// A leak was planted: only the data themselves have its column, so that nothing else is judged beside them.
+    pub planted: bool,
 }
 
 impl Plan {
@@ -55,8 +57,17 @@ impl Plan {
         self.table_only || !self.quick
     }
 
+    /// Whether other sets of features are judged too.
+    pub fn sets(&self) -> bool {
+        self.table() && !self.planted
+    }
+
     /// Whether altered captures are tested.
     pub fn robustness(&self) -> bool {
+        self.ablations() && !self.planted
+    }
+
+    fn ablations(&self) -> bool {
         !self.table_only && !self.quick
     }
 
@@ -82,6 +93,8 @@ pub struct Bench<'a> {
     pub classifier: (&'a str, &'a str),
     /// The labelled rows.
     pub data: &'a Dataset,
+    /// What the pipeline's own set of features is called.
+    pub set: &'a str,
     /// Names of their columns.
     pub columns: &'a [String],
     /// Hash of the schema.
@@ -136,9 +149,13 @@ pub struct Judgement {
     pub classifier: String,
     /// Its settings, as TOML.
     pub settings: String,
+    /// How rows were weighed and chosen.
+    pub recipe: Recipe,
+    /// Most weight that the flows of one (capture, server) pair had together.
+    pub pair_weight: f64,
     /// What there was.
     pub data: Counts,
-    /// The figures to quote; none where the audit failed.
+    /// The figures to quote; none where the audit failed, or could not make one of the checks that figures stand on.
     pub headline: Option<Headline>,
     /// Why it is withheld.
     pub withheld: Vec<String>,
@@ -146,7 +163,7 @@ pub struct Judgement {
     pub audit: Option<Audit>,
     /// Folds of the headline's protocol.
     pub folds: usize,
-    /// What a model's card would say.
+    /// What a model's card would say; none where the headline is withheld.
     pub report: Option<Report>,
     /// Figures under each protocol.
     pub protocols: Vec<ProtocolReport>,
@@ -160,9 +177,9 @@ pub struct Judgement {
     pub robustness: Vec<Robustness>,
     /// The worst errors.
     pub worst: Worst,
-    /// What pictures are drawn from.
+    /// What pictures are drawn from; none where the headline is withheld.
     pub curves: Option<Curves>,
-    /// Our intervals against a published baseline's points.
+    /// Our intervals against a published baseline's points; none where the headline is withheld.
     pub baseline: Vec<Against>,
     /// How many variants were looked at.
     pub variants: Variants,
@@ -213,7 +230,7 @@ pub struct VersionReport {
     pub against: Vec<AgainstReport>,
 }
 
-/// All that was fitted and scored: whoever picks the best of many figures should know of how many.
+/// All that was fitted, or scored on other captures: whoever picks the best of many figures should know of how many.
 #[derive(Debug, Clone, Serialize)]
 pub struct Variants {
     /// How many.
@@ -241,16 +258,18 @@ pub fn judge(bench: &Bench<'_>, steps: &mut Steps<'_>) -> Result<Judgement, Lear
     }
     let folds = Folds::by_family(bench.data, bench.plan.seed, bench.plan.folds());
     if bench.plan.table() {
-        let mut sets = vec![("default", bench.data)];
+        let mut sets = vec![(bench.set, bench.data)];
         sets.extend(bench.sets.iter().map(|set| (set.name.as_str(), &set.data)));
         judgement.table = table::table(bench, &sets, bench.plan.folds(), steps);
     }
-    if bench.plan.robustness() {
+    if bench.plan.ablations() {
         judgement.ablations = ablation::ablations(bench, &folds, steps);
         for set in bench.sets {
             let folds = Folds::by_family(&set.data, bench.plan.seed, bench.plan.folds());
             let name = format!("set {}", set.name);
-            judgement.ablations.push(Short::judge(bench, bench.classifier, name, &set.data, &folds, steps));
+            // From its rows alone, as the groups beside it.
+            let rows = set.data.without_additions();
+            judgement.ablations.push(Short::judge(bench, bench.classifier, name, &rows, &folds, steps));
         }
     }
     judgement.tell(&steps.looked_at, bench.data.recipe.search.as_ref().map_or(0, Grid::count));
@@ -278,7 +297,7 @@ fn headline_and_audit(bench: &Bench<'_>, judgement: &mut Judgement, steps: &mut 
         return Err(error);
     }
     steps.count(name);
-    bench.altered.iter().for_each(|altered| steps.count(&altered.name));
+    bench.altered.iter().for_each(|altered| steps.count(&format!("the same models on {}", altered.name)));
     judgement.folds = folds.count;
     judgement.report = Some(validate::report(bench.data, masked(bench.data, &raw), &folds, seed).report);
     let outcome = Outcome::new(bench.data, &folds, raw);
@@ -360,6 +379,8 @@ impl Judgement {
             schema_sha256: bench.schema_sha256.to_owned(),
             classifier: bench.classifier.0.to_owned(),
             settings: bench.classifier.1.to_owned(),
+            recipe: data.recipe.clone(),
+            pair_weight: data.recipe.pair_weight,
             data: Counts {
                 captures: data.captures.len(),
                 unreadable: data.unreadable.len(),
@@ -394,23 +415,20 @@ impl Judgement {
 
     /// The headline, or why there is none; and how many variants were looked at.
     fn tell(&mut self, looked_at: &[String], searched: usize) {
-        let failed = self.audit.iter().flat_map(|audit| &audit.checks).filter(|check| check.ending == Ending::Failed);
-        self.withheld = failed
-            .map(|check| {
-                let blame =
-                    if check.blame.is_empty() { String::new() } else { format!(" ({})", check.blame.join(", ")) };
-                format!("{}{blame}: {}", check.id, check.found)
-            })
-            .collect();
+        self.withheld = self.audit.iter().flat_map(|audit| &audit.checks).filter_map(Check::withholds).collect();
         if self.withheld.is_empty() {
             self.headline = self.headline();
+        } else {
+            // What repeats the headline's figures is withheld with it.
+            (self.report, self.curves) = (None, None);
+            self.baseline.clear();
         }
         self.variants = Variants {
             count: looked_at.len(),
             searched,
             names: looked_at.to_vec(),
-            note: "every configuration that this run fitted and scored out of fold; what earlier runs, searches and people \
-                   looked at is not among them",
+            note: "every configuration that this run fitted and scored out of fold, and every alteration that the headline's \
+                   models were scored on; what earlier runs, searches and people looked at is not among them",
         };
     }
 

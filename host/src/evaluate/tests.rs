@@ -20,6 +20,7 @@ fn judged(plan: Plan, leak: Option<Leak>) -> Judgement {
         registry: &registry,
         classifier: CLASSIFIER,
         data,
+        set: "made",
         columns,
         schema_sha256: "00",
         sets: &[],
@@ -29,7 +30,7 @@ fn judged(plan: Plan, leak: Option<Leak>) -> Judgement {
     judge(&bench, &mut Steps::new(&mut |_, _, _| ())).unwrap()
 }
 
-const QUICK: Plan = Plan { seed: 1, quick: true, table_only: false };
+const QUICK: Plan = Plan { seed: 1, quick: true, table_only: false, planted: false };
 
 /// A quick one that tests share, because it takes its time.
 fn quick() -> &'static Judgement {
@@ -73,10 +74,12 @@ fn a_leak_withholds_the_headline_everywhere() {
     let judgement = judged(QUICK, Some(Leak::Label));
     assert!(!judgement.passed() && judgement.headline.is_none());
     let json = serde_json::to_value(&judgement).unwrap();
-    assert!(json["headline"].is_null());
+    assert!(json["headline"].is_null() && json["report"].is_null() && json["curves"].is_null());
+    assert_eq!(json["baseline"].as_array().unwrap().len(), 0);
     assert!(json["withheld"][0].as_str().unwrap().contains("planted.label"), "{}", json["withheld"]);
     for shown in [report::text(&judgement), report::html(&judgement).unwrap()] {
         assert!(shown.contains("headline is withheld") && shown.contains("planted.label"), "{shown}");
+        assert!(shown.contains("not to be quoted") && !shown.contains("<svg"), "{shown}");
         assert!(!shown.contains("by (capture, server) pair, never seen in training"), "{shown}");
     }
 }

@@ -2,11 +2,11 @@
 
 use super::alter::{self, Alteration, RecordChanges};
 use super::background::Background;
-use super::labels::{CaptureRow, FlowLabels};
-use super::sources::{self, Origin};
-use super::{LearnError, Recipe, Truth};
+use super::labels::{CaptureRow, FlowLabels, Tables};
+use super::sources::{self, Found, Origin};
+use super::{LearnError, Negatives, Recipe, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
-use crate::hash::hex;
+use crate::hash::{hex, sha256_of_file};
 use crate::model::term_columns;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
@@ -36,9 +36,12 @@ pub struct Dataset {
     pub unreadable: Vec<String>,
     /// Captures that are others under a new name; of two that are labelled alike the first is kept, else none.
     pub duplicates: Vec<String>,
+    /// Labels of flows that find none, because their ends are no addresses.
+    pub lost_labels: usize,
     /// SHA-256 over the tables and the captures' names and contents, in hexadecimal.
     pub sha256: String,
-    /// What weakly labelled malicious rows are tied to, by row: [`Row::kin`], were their labels strong.
+    /// What weakly labelled malicious rows, and malicious ones that were cleaned, are tied to, by row: [`Row::kin`], were
+    /// their labels strong.
     pub weak: BTreeMap<usize, Vec<String>>,
     /// Rows that a table of background traffic recognises in captures of malware.
     pub cleaned: BTreeMap<usize, Cleaned>,
@@ -173,6 +176,14 @@ impl Dataset {
         Self { weak: BTreeMap::new(), cleaned: BTreeMap::new(), copies: Vec::new(), ..self.clone() }
     }
 
+    /// The same for those whose labels are about to be others: what the recipe says of this or that label is no longer said
+    /// of what they are.
+    pub(crate) fn to_be_relabelled(&self) -> Self {
+        let mut data = self.without_additions();
+        data.recipe = Recipe { negatives: Negatives::Both, clean: false, heuristic: 0.0, ..data.recipe };
+        data
+    }
+
     /// How many rows have this truth.
     pub fn count(&self, truth: Truth) -> usize {
         self.rows.iter().filter(|row| row.truth == truth).count()
@@ -247,23 +258,37 @@ pub fn load_from(
     options: &LoadOptions<'_>,
     loading: &Loading,
 ) -> Result<Dataset, LearnError> {
-    let mut whole = Dataset::of(pipeline.schema());
+    let mut all = Vec::with_capacity(origins.len());
     for origin in origins {
-        whole.append(load_one(origin, pipeline, options, loading)?);
+        let found = sources::find(origin)?;
+        let parts = read_all(&found.tables, pipeline, options, loading);
+        all.push((found, parts));
+    }
+    // What is one capture may be in two origins.
+    let named: Vec<(&CaptureRow, &Part)> = all
+        .iter()
+        .flat_map(|(found, parts)| parts.iter().filter_map(|(at, part)| Some((found.tables.captures.get(*at)?, part))))
+        .collect();
+    let twins = duplicates(&named);
+    let (mut whole, mut first) = (Dataset::of(pipeline.schema()), 0);
+    for (found, parts) in all {
+        let theirs = first..first + parts.len();
+        first = theirs.end;
+        let left_out: Vec<bool> = theirs.map(|place| twins.contains(&place)).collect();
+        whole.append(put_together(found, parts, &left_out, pipeline, options.altering)?);
     }
     Ok(whole)
 }
 
-fn load_one(
-    origin: &Origin,
+/// What each capture of an origin gives, by its place in the origin's table.
+fn read_all(
+    tables: &Tables,
     pipeline: &Pipeline,
     options: &LoadOptions<'_>,
     loading: &Loading,
-) -> Result<Dataset, LearnError> {
+) -> BTreeMap<usize, Part> {
     let altering = options.altering;
     let changes = RecordChanges::new(altering.alterations, pipeline);
-    let found = sources::find(origin)?;
-    let tables = found.tables;
     loading.total.fetch_add(tables.captures.len(), Ordering::Relaxed);
     let none = FlowLabels::default();
     let next = AtomicUsize::new(0);
@@ -292,13 +317,24 @@ fn load_one(
             });
         }
     });
-    let mut data = Dataset { unreadable: found.unreadable, ..Dataset::of(pipeline.schema()) };
+    // Parts come back in any order; the table's order decides.
+    parts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The data set of an origin, without the captures that are left out.
+fn put_together(
+    found: Found,
+    parts: BTreeMap<usize, Part>,
+    left_out: &[bool],
+    pipeline: &Pipeline,
+    altering: Altering<'_>,
+) -> Result<Dataset, LearnError> {
+    let lost_labels = found.tables.lost;
+    let mut data = Dataset { unreadable: found.unreadable, lost_labels, ..Dataset::of(pipeline.schema()) };
     let mut hasher = Sha256::new();
     let mut pairs = BTreeMap::new();
-    let twins = duplicates(&tables.captures);
-    // Parts come back in any order; the table's order decides.
-    for (at, part) in parts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        let capture = &tables.captures[at];
+    for ((at, part), left_out) in parts.into_iter().zip(left_out) {
+        let capture = &found.tables.captures[at];
         hasher.update(capture.path.as_bytes());
         hasher.update(&part.sha256);
         match part.error {
@@ -307,7 +343,7 @@ fn load_one(
             Some(error) => return Err(LearnError::Capture { capture: capture.path.clone(), error }),
             None => {}
         }
-        if twins.contains(&at) {
+        if *left_out {
             data.duplicates.push(capture.path.clone());
             continue;
         }
@@ -343,7 +379,8 @@ impl Dataset {
                 // The capture's label says nothing of this flow by itself.
                 Truth::Malicious if whole => {
                     self.cleaned.insert(row, Cleaned { rule, was: truth });
-                    (truth, kin) = (Truth::Background, Vec::new());
+                    self.weak.insert(row, std::mem::take(&mut kin));
+                    truth = Truth::Background;
                 }
                 Truth::Malicious => self.contradicted += 1,
                 Truth::Unlabelled => {
@@ -358,6 +395,34 @@ impl Dataset {
         }
         self.tuples.push(tuple);
         self.rows.push(Row { capture, pair, truth, kin, packet, keys });
+    }
+
+    /// A capture of another data set whose rows are all here already, under whatever name: each by its flow, its time and
+    /// its first packet.
+    pub fn shared<'a>(&self, other: &'a Self) -> Option<&'a str> {
+        let seen =
+            |data: &Self, at: usize| Some((data.rows[at].packet, data.rows[at].keys.first_ns, *data.tuples.get(at)?));
+        let here: BTreeSet<_> = (0..self.rows.len()).filter_map(|at| seen(self, at)).collect();
+        let mut known: BTreeMap<usize, bool> = BTreeMap::new();
+        for (at, row) in other.rows.iter().enumerate() {
+            *known.entry(row.capture).or_insert(true) &= seen(other, at).is_some_and(|row| here.contains(&row));
+        }
+        let capture = known.into_iter().find(|(_, known)| *known)?.0;
+        other.captures.get(capture).map(|capture| capture.path.as_str())
+    }
+
+    /// The same rows, of which those say nothing of a model that a table of background traffic took out of captures labelled
+    /// malicious as a whole: by their capture's label they are malicious, by the table they are not, and a comparison of
+    /// both must go by neither. They are learnt from as ever, and tied as malicious rows are.
+    pub fn without_verdict_on_cleaned(&self) -> Self {
+        let mut data = self.clone();
+        for at in self.cleaned.iter().filter(|(_, cleaned)| cleaned.was == Truth::Malicious).map(|(at, _)| *at) {
+            if let Some(row) = data.rows.get_mut(at) {
+                row.truth = Truth::Unlabelled;
+                row.kin = self.weak.get(&at).cloned().unwrap_or_default();
+            }
+        }
+        data
     }
 
     /// Takes all of another data set in, of the same width.
@@ -375,6 +440,7 @@ impl Dataset {
         self.captures.extend(other.captures);
         self.unreadable.extend(other.unreadable);
         self.duplicates.extend(other.duplicates);
+        self.lost_labels += other.lost_labels;
         self.weak.extend(other.weak.into_iter().map(|(row, ties)| (row + rows, ties)));
         self.cleaned.extend(other.cleaned.into_iter().map(|(row, cleaned)| (row + rows, cleaned)));
         self.contradicted += other.contradicted;
@@ -384,16 +450,18 @@ impl Dataset {
     }
 }
 
-/// Places of the captures to leave out because another row of the table is the same capture.
-fn duplicates(captures: &[CaptureRow]) -> BTreeSet<usize> {
-    let mut by_hash: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (at, capture) in captures.iter().enumerate().filter(|(_, capture)| !capture.sha256_original.is_empty()) {
-        by_hash.entry(&capture.sha256_original).or_default().push(at);
+/// Places of the captures to leave out because another one is the same capture: as it was published, or as it lies here.
+fn duplicates(captures: &[(&CaptureRow, &Part)]) -> BTreeSet<usize> {
+    let mut by_hash: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, (capture, part)) in captures.iter().enumerate() {
+        let here = if part.error.is_none() { hex(&part.sha256) } else { String::new() };
+        let hashes = BTreeSet::from([capture.sha256_original.clone(), here]);
+        hashes.into_iter().filter(|hash| !hash.is_empty()).for_each(|hash| by_hash.entry(hash).or_default().push(at));
     }
     by_hash
         .into_values()
         .flat_map(|same| {
-            let alike = same.iter().all(|at| captures[*at].kind == captures[same[0]].kind);
+            let alike = same.iter().all(|at| captures[*at].0.kind == captures[same[0]].0.kind);
             same.into_iter().skip(usize::from(alike))
         })
         .collect()
@@ -420,7 +488,7 @@ impl Collector<'_> {
     /// Reads the capture.
     fn read(mut self, altering: Altering<'_>) -> Part {
         let CaptureRow { file, path, .. } = self.capture;
-        self.part.sha256 = std::fs::read(file).map(|bytes| Sha256::digest(bytes).to_vec()).unwrap_or_default();
+        self.part.sha256 = sha256_of_file(file).map(Vec::from).unwrap_or_default();
         let (stop, progress) = (AtomicBool::new(false), Progress::default());
         let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
         let pipeline = self.pipeline;
@@ -462,7 +530,12 @@ impl Sink for Collector<'_> {
         let label = self.capture.label(self.labels, flow);
         let mut kin = Vec::new();
         if label.truth == Truth::Malicious || label.weak {
-            kin = vec![format!("family {}", label.family), format!("server {}", flow.responder.ip())];
+            let named = [label.family, &self.capture.family].into_iter().find(|family| !family.is_empty());
+            // Where nobody names a family, the capture is one by itself.
+            kin = vec![
+                format!("family {}", named.unwrap_or(&self.capture.path)),
+                format!("server {}", flow.responder.ip()),
+            ];
             kin.extend(certificate);
         }
         self.part.values.extend_from_slice(scored.row);

@@ -60,8 +60,8 @@ impl Protocol {
             }
             Self::Time => {
                 "captures in the order of their clocks, cut into blocks that hold as many malicious pairs each: each \
-                 block but the first is tested by what was learnt from all earlier ones; no malicious row in training \
-                 shares a server or a certificate with one in the test; captures with a clock that was never set are \
+                 block but the first is tested by what was learnt from all earlier ones, less what of them began when it \
+                 had begun; no malicious row in training shares a server or a certificate with one in the test; captures with a clock that was never set are \
                  left out; thresholds and calibration come from the other tested blocks"
             }
         }
@@ -77,13 +77,16 @@ pub struct Folds {
     pub count: usize,
     /// Block of each row; none where it is neither learnt from nor tested.
     block: Vec<Option<usize>>,
+    /// When each block in time begins, in nanoseconds since 1970: nothing of then or later is learnt from where it is tested,
+    /// though its capture may have begun before. Empty for other protocols.
+    begins: Vec<u64>,
 }
 
 impl Folds {
     /// One fold for each family that has malicious rows, or `most` folds that families are packed into; captures of other
     /// families and benign captures are spread by a hash of their group.
     pub fn by_family(data: &Dataset, seed: u64, most: usize) -> Self {
-        Self::leave_out(Protocol::Family, data, seed, most, |capture| &capture.family, group)
+        Self::leave_out(Protocol::Family, data, seed, most, family, group)
     }
 
     /// One fold for each publisher that has malicious rows, or `most` folds that they are packed into; the others are
@@ -129,7 +132,12 @@ impl Folds {
             of_capture[*capture] = Some(last);
             seen += pairs[*capture].len();
         }
-        Self::of_captures(Protocol::Time, data, TIME_BLOCKS - 1, &of_capture)
+        let mut begins = vec![u64::MAX; TIME_BLOCKS];
+        for capture in order {
+            let block = of_capture[capture].unwrap_or_default();
+            begins[block] = begins[block].min(begin[capture]);
+        }
+        Self { begins, ..Self::of_captures(Protocol::Time, data, TIME_BLOCKS - 1, &of_capture) }
     }
 
     /// A protocol's folds: as many as it has, or at most so many.
@@ -169,13 +177,15 @@ impl Folds {
     }
 
     fn of_captures(protocol: Protocol, data: &Dataset, count: usize, of_capture: &[Option<usize>]) -> Self {
-        Self { protocol, count, block: data.rows.iter().map(|row| of_capture[row.capture]).collect() }
+        let block = data.rows.iter().map(|row| of_capture[row.capture]).collect();
+        Self { protocol, count, block, begins: Vec::new() }
     }
 
     /// Folds by flow, as nobody should make them: the audit has to notice.
     #[cfg(test)]
     pub(crate) fn by_flow(data: &Dataset, count: usize) -> Self {
-        Self { protocol: Protocol::Capture, count, block: (0..data.rows.len()).map(|at| Some(at % count)).collect() }
+        let block = (0..data.rows.len()).map(|at| Some(at % count)).collect();
+        Self { protocol: Protocol::Capture, count, block, begins: Vec::new() }
     }
 
     /// The block that a fold tests: of blocks in time, the first is tested by none.
@@ -222,7 +232,7 @@ impl Folds {
             let Row { kin, capture, .. } = &data.rows[row];
             tested.extend(kin.iter().filter(ties).cloned());
             if families && !kin.is_empty() {
-                tested.insert(format!("family {}", data.captures[*capture].family));
+                tested.insert(format!("family {}", family(&data.captures[*capture])));
             }
         }
         let tested_block = self.block(fold);
@@ -232,6 +242,7 @@ impl Folds {
         };
         (0..data.rows.len())
             .filter(|row| self.block[*row].is_some_and(learnt))
+            .filter(|row| self.begins.get(tested_block).is_none_or(|begin| data.rows[*row].keys.first_ns < *begin))
             .filter(|row| !data.rows[*row].kin.iter().any(|tie| tested.contains(tie)))
             .collect()
     }
@@ -254,6 +265,11 @@ fn pack<'a>(groups: &BTreeMap<&'a str, BTreeSet<usize>>, count: usize, seed: u64
             (name, least)
         })
         .collect()
+}
+
+/// A capture's family; one that names none is a family by itself.
+fn family(capture: &CaptureFacts) -> &str {
+    if capture.family.is_empty() { &capture.path } else { &capture.family }
 }
 
 /// What stays together: a family, the sources that share captures, else the capture itself.
@@ -402,5 +418,28 @@ mod tests {
         }
         assert!((0..folds.count).all(|fold| !folds.tests(fold, 6) && !folds.training(fold, &data).contains(&6)));
         assert!((0..folds.count).any(|fold| folds.tests(fold, 5)));
+    }
+
+    #[test]
+    fn a_long_capture_teaches_nothing_of_what_came_later() {
+        let mut data = data();
+        // A flow of the first capture that begins when all others have ended.
+        let mut late = row(0, Truth::Malicious, &["family dridex", "server 192.0.2.9"]);
+        late.keys.first_ns = 40 * 31_557_600_000_000_000;
+        data.rows.push(late);
+        let folds = Folds::by_time(&data);
+        let last = (0..folds.count).rfind(|fold| !folds.tested(*fold).is_empty()).unwrap();
+        assert!(folds.training(last, &data).contains(&0));
+        let tested = (0..folds.count).filter(|fold| !folds.tested(*fold).is_empty());
+        assert!(tested.into_iter().all(|fold| !folds.training(fold, &data).contains(&(data.rows.len() - 1))));
+    }
+
+    #[test]
+    fn a_capture_that_names_no_family_is_one_by_itself() {
+        let mut data = data();
+        data.captures.iter_mut().for_each(|capture| capture.family.clear());
+        let folds = Folds::by_family(&data, 1, usize::MAX);
+        assert_eq!(folds.count, 3);
+        assert!(folds.fold(0) != folds.fold(1) && folds.fold(1) != folds.fold(5));
     }
 }

@@ -146,6 +146,8 @@ impl FlowLabels {
 pub(super) struct Tables {
     pub(super) captures: Vec<CaptureRow>,
     pub(super) flows: BTreeMap<String, FlowLabels>,
+    /// Labels of flows whose ends are no addresses: they find no flow.
+    pub(super) lost: usize,
 }
 
 /// Reads the table of a folder's captures.
@@ -159,8 +161,12 @@ pub(super) fn captures(folder: &Path) -> Result<Vec<CaptureRow>, LabelError> {
 pub(super) fn read(folder: &Path) -> Result<Tables, LabelError> {
     let captures = captures(folder)?;
     let mut flows: BTreeMap<String, FlowLabels> = BTreeMap::new();
+    let mut lost = 0;
     for row in table::<FlowRow>(&folder.join("flows.csv"))? {
-        let (Ok(client), Ok(server)) = (row.client.parse(), row.server.parse()) else { continue };
+        let (Ok(client), Ok(server)) = (row.client.parse(), row.server.parse()) else {
+            lost += 1;
+            continue;
+        };
         let truth = match (row.label.as_str(), row.confidence.as_str()) {
             ("malicious", "ioc" | "source") => Truth::Malicious,
             ("benign", _) => Truth::Background,
@@ -171,7 +177,7 @@ pub(super) fn read(folder: &Path) -> Result<Tables, LabelError> {
         let label = FlowLabel { time: row.time, truth, weak, family: named_family(&row.reason).unwrap_or(row.family) };
         flows.entry(row.path).or_default().by_ends.entry(key).or_default().push(label);
     }
-    Ok(Tables { captures, flows })
+    Ok(Tables { captures, flows, lost })
 }
 
 /// The family that a label's reason names, which need not be the capture's: channels of others ride along.
@@ -236,8 +242,10 @@ mod tests {
         for (port, said) in said.iter().enumerate() {
             rows += &format!("x,1.5,192.0.2.1,{port},192.0.2.2,443,{said},f\n");
         }
+        rows += "x,1.5,client.example,9,192.0.2.2,443,malicious,ioc,f\n";
         std::fs::write(folder.path().join("flows.csv"), rows).unwrap();
         let tables = read(folder.path()).unwrap();
+        assert_eq!(tables.lost, 1);
         assert_eq!(tables.captures[0].file, folder.path().join("x"));
         let mut labels: Vec<_> =
             tables.flows["x"].by_ends.iter().map(|(ends, labels)| (ends.1, labels[0].truth, labels[0].weak)).collect();

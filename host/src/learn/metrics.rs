@@ -34,9 +34,9 @@ impl Pairs {
         self.sorted.iter()
     }
 
-    /// Average precision: the area under the precision–recall steps, pairs of one score taken together.
+    /// Average precision: the area under the precision–recall steps, pairs of one score taken together; NaN where one of the
+    /// classes is missing.
     pub fn average_precision(&self, weight: impl Fn(&Pair) -> f64) -> f64 {
-        let total: f64 = self.sorted.iter().filter(|pair| pair.malicious).map(&weight).sum();
         let (mut hits, mut seen, mut area) = (0.0, 0.0, 0.0);
         for tied in self.sorted.chunk_by(|a, b| a.score == b.score) {
             let gained: f64 = tied.iter().filter(|pair| pair.malicious).map(&weight).sum();
@@ -46,7 +46,7 @@ impl Pairs {
                 area += gained * hits / seen;
             }
         }
-        if total > 0.0 { area / total } else { f64::NAN }
+        if hits > 0.0 && seen > hits { area / hits } else { f64::NAN }
     }
 
     /// The highest recall whose false-positive rate is at most `limit`.
@@ -107,6 +107,7 @@ pub(crate) fn tail_threshold(mut benign: Vec<f64>, rate: f64) -> f64 {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): small, and the same everywhere.
+#[derive(Debug, Clone)]
 pub(crate) struct SplitMix(pub(crate) u64);
 
 impl SplitMix {
@@ -140,6 +141,9 @@ mod tests {
         // All tied: precision is the share of malicious pairs, whatever their order.
         let tied = pairs(&[(0.5, true), (0.5, false), (0.5, false), (0.5, false)]).average_precision(|_| 1.0);
         assert!((tied - 0.25).abs() < 1e-12);
+        // Against nothing there is none.
+        assert!(pairs(&[(0.9, true), (0.8, true)]).average_precision(|_| 1.0).is_nan());
+        assert!(pairs(&[(0.9, false)]).average_precision(|_| 1.0).is_nan());
     }
 
     #[test]

@@ -15,6 +15,9 @@ use std::path::Path;
 /// The grids in the box.
 const DEFAULT: &str = include_str!("../../../config/training/search.toml");
 
+/// How many inner folds there may be.
+const INNER_FOLDS: std::ops::RangeInclusive<usize> = 2..=20;
+
 /// Most combinations of a grid.
 const VARIANTS: usize = 256;
 
@@ -50,13 +53,18 @@ impl Grid {
             .remove(classifier)
             .ok_or_else(|| wrong(format!("there is no [classifier.\"{classifier}\"] to search over")))?;
         let grid = Self { inner_folds: file.inner_folds, values };
-        if !(2..=20).contains(&grid.inner_folds) {
-            return Err(wrong("inner_folds must be from 2 to 20".to_owned()));
+        grid.flaw().map_or(Ok(grid), |what| Err(wrong(what)))
+    }
+
+    /// What makes it one that cannot be searched, if anything: it may come from a card that somebody else wrote.
+    pub fn flaw(&self) -> Option<String> {
+        if !INNER_FOLDS.contains(&self.inner_folds) {
+            Some(format!("inner_folds must be from {} to {}", INNER_FOLDS.start(), INNER_FOLDS.end()))
+        } else if !(1..=VARIANTS).contains(&self.count()) {
+            Some(format!("{} combinations; there may be 1 to {VARIANTS}", self.count()))
+        } else {
+            None
         }
-        if !(1..=VARIANTS).contains(&grid.count()) {
-            return Err(wrong(format!("{} combinations; there may be 1 to {VARIANTS}", grid.count())));
-        }
-        Ok(grid)
     }
 
     /// How many combinations there are.
@@ -211,6 +219,14 @@ mod tests {
         let text = serde_json::to_string(&grid).unwrap();
         assert_eq!(serde_json::from_str::<Grid>(&text).unwrap(), grid);
         assert!(Grid::load(None, "classifier/none").is_err());
+        assert_eq!(grid.flaw(), None);
+        for inner_folds in [0, 1, 1_000_000_000_000] {
+            assert!(Grid { inner_folds, ..grid.clone() }.flaw().is_some(), "{inner_folds}");
+        }
+        let many = vec![toml::Value::Integer(1); 300];
+        for values in [many, Vec::new()] {
+            assert!(Grid { values: [("trees".to_owned(), values)].into(), ..grid.clone() }.flaw().is_some());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::labels::{self, CaptureRow, Tables};
 use super::{LearnError, Truth};
-use crate::hash::sha256_hex;
+use crate::hash::{hex, sha256_of_file};
 use crate::source::inputs::{self, Input};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn walk(truth: Truth, root: &Path, found: &mut Found) -> Result<(), LearnError> 
         }
         if row.sha256_original.is_empty() {
             // One that lies in two folders is one.
-            row.sha256_original = std::fs::read(&row.file).map(|bytes| sha256_hex(&bytes)).unwrap_or_default();
+            row.sha256_original = sha256_of_file(&row.file).map(|hash| hex(&hash)).unwrap_or_default();
         }
         found.tables.captures.push(row);
     }

@@ -123,7 +123,7 @@ pub fn read_table(path: &Path, pipeline: &Pipeline) -> Result<Dataset, LearnErro
     let mut hashing = Hashing { inner: reader, hasher: Sha256::new() };
     let mut data = Dataset::of(schema);
     data.recipe.background_sha256 = word("background").to_owned();
-    let mut places: BTreeMap<[String; 3], usize> = BTreeMap::new();
+    let mut places = Places::default();
     let mut table = csv::Reader::from_reader(&mut hashing);
     let named = table.headers().map_err(|error| wrong(error.to_string()))?.clone();
     let expected = FACTS.into_iter().chain(schema.columns().iter().map(|column| column.name.as_ref()));
@@ -137,6 +137,10 @@ pub fn read_table(path: &Path, pipeline: &Pipeline) -> Result<Dataset, LearnErro
             return Err(wrong(format!("more than {ROWS} rows")));
         }
         add(&mut data, &mut places, &record).ok_or_else(|| wrong(format!("row {} cannot be understood", row + 1)))?;
+        if data.rows.last().is_some_and(|row| row.truth == Truth::Malicious && row.kin.is_empty()) {
+            let what = "is malicious and tied to nothing, so that no fold could keep it from what it belongs to";
+            return Err(wrong(format!("row {} {what}", row + 1)));
+        }
     }
     drop(table);
     let hash = hex(&hashing.hasher.finalize());
@@ -144,8 +148,16 @@ pub fn read_table(path: &Path, pipeline: &Pipeline) -> Result<Dataset, LearnErro
     Ok(data)
 }
 
+/// Captures and pairs of a table, numbered as they come.
+#[derive(Default)]
+struct Places {
+    captures: BTreeMap<[String; 3], usize>,
+    /// By capture and the table's number: whoever wrote it, no pair has flows of two captures.
+    pairs: BTreeMap<(usize, usize), usize>,
+}
+
 /// Takes one row of a table in.
-fn add(data: &mut Dataset, places: &mut BTreeMap<[String; 3], usize>, record: &csv::StringRecord) -> Option<()> {
+fn add(data: &mut Dataset, places: &mut Places, record: &csv::StringRecord) -> Option<()> {
     let mut cells = record.iter();
     let mut text = || cells.next();
     let of = [text()?.to_owned(), text()?.to_owned(), text()?.to_owned()];
@@ -185,10 +197,12 @@ fn add(data: &mut Dataset, places: &mut BTreeMap<[String; 3], usize>, record: &c
         });
     }
     let captures = &mut data.captures;
-    let capture = *places.entry(of).or_insert_with_key(|[path, family, source]| {
+    let capture = *places.captures.entry(of).or_insert_with_key(|[path, family, source]| {
         captures.push(CaptureFacts { path: path.clone(), family: family.clone(), source: source.clone() });
         captures.len() - 1
     });
+    let number = places.pairs.len();
+    let pair = *places.pairs.entry((capture, pair)).or_insert(number);
     data.rows.push(Row { capture, pair, truth, kin, packet, keys });
     Some(())
 }

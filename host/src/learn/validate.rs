@@ -89,7 +89,8 @@ pub(super) fn fit_as(
     let total = |label: bool| -> f64 {
         weights.iter().zip(&labels).filter(|(_, known)| **known == label).map(|(weight, _)| weight).sum()
     };
-    let scale = data.recipe.positive_share * total(false) / total(true).max(1.0);
+    let malicious = total(true);
+    let scale = if malicious > 0.0 { data.recipe.positive_share * total(false) / malicious } else { 1.0 };
     weights.iter_mut().zip(&labels).filter(|(_, label)| **label).for_each(|(weight, _)| *weight *= scale);
     augment::add_copies(data, &learnt, &mut values, &mut labels, &mut weights);
     let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
@@ -262,6 +263,9 @@ pub(crate) fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) ->
     };
     let both = against(&[Truth::Benign, Truth::Background]);
     let precision = |pairs: &Pairs| pairs.figure(seed, |pairs, weight| pairs.average_precision(weight));
+    // Against nothing every ranking is perfect.
+    let precision_of =
+        |negatives: Truth| Some(precision(&against(&[negatives]))).filter(|figure| !figure.value.is_nan());
     // The threshold of a fold is chosen on the other folds' scores alone.
     let thresholds: Vec<f64> = (0..folds.count)
         .map(|fold| {
@@ -294,8 +298,8 @@ pub(crate) fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) ->
         benign_pairs: count(Truth::Benign),
         background_pairs: count(Truth::Background),
         average_precision: precision(&both),
-        average_precision_benign: precision(&against(&[Truth::Benign])),
-        average_precision_background: precision(&against(&[Truth::Background])),
+        average_precision_benign: precision_of(Truth::Benign),
+        average_precision_background: precision_of(Truth::Background),
         recall_at_fpr_1e3: both.figure(seed, |pairs, weight| pairs.recall_at(1e-3, weight)),
         recall_at_threshold: share(true),
         fpr_at_threshold: share(false),

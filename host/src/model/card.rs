@@ -118,10 +118,12 @@ pub struct Report {
     pub background_pairs: usize,
     /// Average precision against both kinds of benign pairs.
     pub average_precision: Figure,
-    /// Average precision against benign captures alone.
-    pub average_precision_benign: Figure,
-    /// Average precision against the infected machines' own benign pairs alone.
-    pub average_precision_background: Figure,
+    /// Average precision against benign captures alone; none where there are none.
+    #[serde(default)]
+    pub average_precision_benign: Option<Figure>,
+    /// Average precision against the infected machines' own benign pairs alone; none where there are none.
+    #[serde(default)]
+    pub average_precision_background: Option<Figure>,
     /// Recall where one benign pair in a thousand is called malicious.
     pub recall_at_fpr_1e3: Figure,
     /// Recall at the shipped threshold, on folds the scoring model had not seen.

@@ -154,6 +154,14 @@ impl Model {
     }
 }
 
+impl Card {
+    /// Reads a card without its weights.
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        let name = || path.display().to_string();
+        serde_json::from_slice(&read(path, CARD_LIMIT)?).map_err(|error| ModelError::Card { name: name(), error })
+    }
+}
+
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
     let failed = |error| ModelError::File { path: path.to_owned(), error };
     let mut bytes = Vec::new();

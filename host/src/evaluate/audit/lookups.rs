@@ -4,26 +4,38 @@ use super::columns::by_pair;
 use super::{Check, Subject};
 use crate::evaluate::bootstrap::{Bootstrap, interval};
 use crate::learn::validate::weights;
-use crate::learn::{Dataset, Folds, Keys, Truth};
+use crate::learn::{Dataset, Folds, Keys, Pair, Pairs, Truth};
 use std::collections::BTreeMap;
 
 /// A look-up may reach this share of the model's average precision.
 pub const LOOKUP_SHARE: f64 = 0.75;
 
+/// Folds of captures by which names and certificates are looked up.
+const CAPTURE_FOLDS: usize = 10;
+
 type Key = fn(&Keys) -> Option<u64>;
 
-/// What is looked up.
-const LOOKUPS: [(&str, &str, Key); 4] = [
-    ("lookup_sni", "server name", |keys| keys.sni),
-    ("lookup_ja3", "JA3", |keys| keys.ja3),
-    ("lookup_ja4", "JA4", |keys| keys.ja4),
-    ("lookup_certificate", "certificate", |keys| keys.certificate),
+/// What is looked up, and whether in the model's own folds. There no server and no certificate of a tested malicious row is
+/// ever learnt from: a list of names or certificates could find nothing, and its check could not fail.
+const LOOKUPS: [(&str, &str, Key, bool); 4] = [
+    ("lookup_sni", "server name", |keys| keys.sni, false),
+    ("lookup_ja3", "JA3", |keys| keys.ja3, true),
+    ("lookup_ja4", "JA4", |keys| keys.ja4, true),
+    ("lookup_certificate", "certificate", |keys| keys.certificate, false),
 ];
 
 /// The labelled rows that each fold learns from.
 pub(super) fn folds_training(folds: &Folds, data: &Dataset) -> Vec<Vec<usize>> {
     let labelled = |row: &usize| data.rows[*row].truth != Truth::Unlabelled;
     (0..folds.count).map(|fold| folds.training(fold, data).into_iter().filter(labelled).collect()).collect()
+}
+
+/// The same of folds by capture, whatever it is tied to.
+fn untied_training(folds: &Folds, data: &Dataset) -> Vec<Vec<usize>> {
+    let learnt = |fold: usize, row: &usize| {
+        data.rows[*row].truth != Truth::Unlabelled && folds.is_used(*row) && !folds.tests(fold, *row)
+    };
+    (0..folds.count).map(|fold| (0..data.rows.len()).filter(|row| learnt(fold, row)).collect()).collect()
 }
 
 /// Scores of all tested rows: the share of malicious weight that their category has in the rows that their fold learns
@@ -71,14 +83,21 @@ fn numbered(data: &Dataset, key: Key) -> (Vec<u32>, usize) {
 
 pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
     let (data, folds) = (subject.data, subject.folds);
-    let training = folds_training(folds, data);
+    let by_capture = Folds::by_capture(data, subject.seed, CAPTURE_FOLDS);
+    let (tied, untied) = (folds_training(folds, data), untied_training(&by_capture, data));
     let model = by_pair(data, &subject.model.raw).0;
-    let check = |(id, what, key): (&'static str, &str, Key)| {
+    let check = |(id, what, key, ties): (&'static str, &str, Key, bool)| {
+        let (learnt, folds, training) = match ties {
+            true => ("the training folds", folds, &tied),
+            false => {
+                ("all folds of captures but its own, families and servers of the test included,", &by_capture, &untied)
+            }
+        };
         let check = Check::new(
             id,
             &format!("Would a list of {what}s do as well as the model?"),
             format!(
-                "fails where a look-up of the {what} in the training folds has more than {LOOKUP_SHARE:.2} of the model's \
+                "fails where a look-up of the {what} in {learnt} has more than {LOOKUP_SHARE:.2} of the model's \
                  average precision by pair, or where the 95 % interval of the difference (both on the same bootstrap \
                  samples) reaches zero"
             ),
@@ -87,7 +106,7 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
         if categories < 3 {
             return check.too_little("fewer than two different ones were seen");
         }
-        let scores = lookup(data, folds, &training, &category, categories);
+        let scores = lookup(data, folds, training, &category, categories);
         let found = by_pair(data, &scores).0;
         let difference = difference(subject, &scores);
         let [low, high] = [difference.low, difference.high];
@@ -110,39 +129,23 @@ pub(super) fn checks(subject: &Subject<'_>) -> Vec<Check> {
 /// The model's average precision less a look-up's, by pair, with its interval: both are measured on the same samples.
 fn difference(subject: &Subject<'_>, scores: &[f64]) -> crate::model::Figure {
     let data = subject.data;
-    let sorted = |scores: &[f64]| {
-        let mut pairs: BTreeMap<usize, (f64, bool, usize)> = BTreeMap::new();
+    let pairs = |scores: &[f64]| {
+        let mut pairs: BTreeMap<usize, Pair> = BTreeMap::new();
         for (row, score) in data.rows.iter().zip(scores).filter(|(row, _)| row.truth != Truth::Unlabelled) {
-            let pair = pairs.entry(row.pair).or_insert((f64::NEG_INFINITY, false, row.capture));
-            pair.0 = pair.0.max(*score);
-            pair.1 |= row.truth == Truth::Malicious;
+            let none = Pair { capture: row.capture, malicious: false, score: f64::NEG_INFINITY };
+            let pair = pairs.entry(row.pair).or_insert(none);
+            pair.score = pair.score.max(*score);
+            pair.malicious |= row.truth == Truth::Malicious;
         }
-        let mut pairs: Vec<(f64, bool, usize)> = pairs.into_values().collect();
-        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
-        pairs
+        Pairs::new(pairs.into_values().collect())
     };
-    let both = [sorted(&subject.model.raw), sorted(scores)];
-    let bootstrap = Bootstrap::new(both[0].iter().map(|pair| pair.2), subject.samples, subject.seed);
+    let both = [pairs(&subject.model.raw), pairs(scores)];
+    let bootstrap = Bootstrap::new(both[0].iter().map(|pair| pair.capture), subject.samples, subject.seed);
     let measure = |times: Option<&[f64]>| {
-        let [model, lookup] = [0, 1].map(|at: usize| weighted(&both[at], times));
-        model - lookup
+        let weight = |pair: &Pair| times.map_or(1.0, |times| times[pair.capture]);
+        both[0].average_precision(weight) - both[1].average_precision(weight)
     };
     let mut drawn = Vec::new();
     bootstrap.each(|times| drawn.extend(Some(measure(Some(times))).filter(|value| !value.is_nan())));
     interval(measure(None), &mut drawn, subject.samples)
-}
-
-/// Average precision of sorted pairs.
-fn weighted(sorted: &[(f64, bool, usize)], times: Option<&[f64]>) -> f64 {
-    let weight = |pair: &(f64, bool, usize)| times.map_or(1.0, |times| times[pair.2]);
-    let (mut hits, mut seen, mut area) = (0.0, 0.0, 0.0);
-    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let gained: f64 = tied.iter().filter(|pair| pair.1).map(weight).sum();
-        seen += tied.iter().map(weight).sum::<f64>();
-        hits += gained;
-        if gained > 0.0 {
-            area += gained * hits / seen;
-        }
-    }
-    area / hits
 }

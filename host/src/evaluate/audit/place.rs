@@ -18,7 +18,7 @@ const PUBLISHERS: usize = 3;
 
 /// Benign captures against infected machines' benign flows, which stand as malicious; what is malicious has no label.
 pub(super) fn places(data: &Dataset) -> Dataset {
-    let mut data = data.without_additions();
+    let mut data = data.to_be_relabelled();
     for row in &mut data.rows {
         row.kin.clear();
         row.truth = match row.truth {
@@ -135,7 +135,7 @@ fn source(subject: &Subject<'_>, steps: &mut Steps<'_>) -> Result<Check, LearnEr
     let mut told = Vec::new();
     let mut check = check;
     for (name, _) in order {
-        let mut data = subject.data.without_additions();
+        let mut data = subject.data.to_be_relabelled();
         for row in &mut data.rows {
             row.kin.clear();
             row.truth = match row.truth {

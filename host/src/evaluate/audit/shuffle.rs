@@ -75,7 +75,8 @@ fn permuted(data: &Dataset, flags: &[Option<bool>], seed: u64) -> Dataset {
     }
     let mut of_capture = vec![None; flags.len()];
     places.iter().zip(drawn).for_each(|(at, flag)| of_capture[*at] = flag);
-    let mut data = data.without_additions();
+    // A copy is learnt from with its row, by the label that its row has now.
+    let mut data = Dataset { copies: data.copies.clone(), ..data.to_be_relabelled() };
     for row in data.rows.iter_mut().filter(|row| row.truth != Truth::Unlabelled) {
         row.kin.clear();
         row.truth = if of_capture[row.capture] == Some(true) { Truth::Malicious } else { Truth::Benign };

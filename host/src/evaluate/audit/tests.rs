@@ -150,3 +150,19 @@ fn folds_that_split_captures_are_found() {
     let split = audited(&made, &Folds::by_flow(&made.data, 5));
     assert!(failures(&split).iter().any(|(id, _)| *id == "label_shuffle"), "{:?}", split.checks);
 }
+
+#[test]
+fn a_list_of_certificates_can_do_as_well() {
+    // Each family's servers show one certificate, in both of its captures: a list of certificates finds them all.
+    let mut made = made();
+    for at in 0..made.data.rows.len() {
+        let row = &mut made.data.rows[at];
+        if row.truth == Truth::Malicious {
+            let certificate = 1000 + row.capture as u64 / 2;
+            row.keys.certificate = Some(certificate);
+            row.kin.push(format!("certificate {certificate}"));
+        }
+    }
+    let audit = audited(&made, &Folds::by_family(&made.data, 1, 5));
+    assert!(failures(&audit).iter().any(|(id, _)| *id == "lookup_certificate"), "{:#?}", audit.checks);
+}

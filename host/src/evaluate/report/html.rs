@@ -42,7 +42,7 @@ pub fn html(judgement: &Judgement) -> Result<String, PictureError> {
     if let Some(audit) = &judgement.audit {
         page.table(&tables::audit(audit), true);
     }
-    let pictures = pictures(judgement)?;
+    let pictures = if judgement.withheld.is_empty() { pictures(judgement)? } else { Vec::new() };
     if !pictures.is_empty() {
         page.raw("<h2>Pictures</h2><p class=\"about\">By pair, families left out, both negatives.</p><div class=\"pictures\">");
         pictures.iter().for_each(|picture| page.raw(picture));
@@ -61,7 +61,7 @@ pub fn html(judgement: &Judgement) -> Result<String, PictureError> {
     }
     for protocol in &judgement.protocols {
         for level in Level::ALL {
-            if let Some(table) = tables::level(protocol, level) {
+            if let Some(table) = tables::level(judgement, protocol, level) {
                 page.table(&table, level == Level::Pair);
             }
         }
@@ -92,7 +92,8 @@ fn headline(page: &mut Page, judgement: &Judgement) {
         page.raw("</section>");
     } else if !judgement.withheld.is_empty() {
         page.raw("<section class=\"headline withheld\"><h2>The headline is withheld</h2>");
-        page.text("p", "The audit failed, so that no figure of this report is to be quoted:");
+        let why = tables::why_withheld(judgement);
+        page.text("p", &format!("No figure of this report is to be quoted, because {why}:"));
         page.raw("<ul>");
         judgement.withheld.iter().for_each(|why| page.text("li", why));
         page.raw("</ul></section>");

@@ -5,6 +5,9 @@ use crate::evaluate::{
 };
 use crate::model::Figure;
 
+/// What stands above figures where the headline is withheld.
+const NOT_TO_BE_QUOTED: &str = "not to be quoted: the headline is withheld";
+
 /// A table with a heading and a line about it.
 pub(super) struct Table {
     pub(super) title: String,
@@ -52,7 +55,8 @@ fn recall(figures: &Figures, at: usize) -> String {
 pub(super) fn audit(audit: &Audit) -> Table {
     let mut table = Table::new(
         "Audit",
-        "Rules were set before it was looked at what the set-up makes of them; a check that fails withholds the headline.",
+        "Rules were set before it was looked at what the set-up makes of them (since then two became stricter); a check that \
+         fails, or that figures stand on and that could not be made, withholds the headline.",
         ["", "check", "found", "rule"],
     );
     for check in &audit.checks {
@@ -66,6 +70,11 @@ pub(super) fn audit(audit: &Audit) -> Table {
         ]);
     }
     table
+}
+
+/// Why there is no headline, in a few words.
+pub(super) fn why_withheld(judgement: &Judgement) -> &'static str {
+    if judgement.passed() { "there was too little data for a check that figures stand on" } else { "the audit failed" }
 }
 
 /// How a check ended, as a mark with a word.
@@ -96,10 +105,15 @@ pub(super) fn headline(judgement: &Judgement) -> Option<Table> {
 }
 
 /// All figures of a protocol at one level: a row a figure, a column a kind of negatives.
-pub(super) fn level(protocol: &ProtocolReport, level: Level) -> Option<Table> {
+pub(super) fn level(judgement: &Judgement, protocol: &ProtocolReport, level: Level) -> Option<Table> {
     let report = protocol.levels.iter().find(|report| report.level == level)?;
     let title = format!("{}, by {}", protocol.name, report.name);
-    Some(Table { title, ..against(&report.against) })
+    Some(Table { title, about: quoted(judgement).to_owned(), ..against(&report.against) })
+}
+
+/// What there is to say before figures are quoted.
+fn quoted(judgement: &Judgement) -> &'static str {
+    if judgement.withheld.is_empty() { "" } else { NOT_TO_BE_QUOTED }
 }
 
 /// A row a figure, a column a kind of negatives.
@@ -141,7 +155,7 @@ pub(super) fn against(reports: &[AgainstReport]) -> Table {
 pub(super) fn protocols(judgement: &Judgement) -> Table {
     let mut table = Table::new(
         "Average precision by pair, under each protocol",
-        "",
+        quoted(judgement),
         ["protocol", "folds", "both", "benign captures", "infected machines' own", "recall at 1e-3, both"],
     );
     for protocol in &judgement.protocols {
@@ -167,7 +181,7 @@ pub(super) fn variants(judgement: &Judgement) -> String {
         0 => String::new(),
         tried => format!(" In each, a search on inner folds tried {tried} settings."),
     };
-    format!("{count} variants were fitted and scored: {note}.{search}")
+    format!("{count} variants were looked at: {note}.{search}")
 }
 
 /// Figures in short, a row each.
@@ -213,12 +227,19 @@ pub(super) fn others(judgement: &Judgement) -> Vec<Table> {
         tables.push(Table { title, ..against(&version.against) });
     }
     if !judgement.ablations.is_empty() {
-        let about =
-            "by pair, families left out in the same folds, both negatives: a group of columns left out, or alone";
-        tables.push(shorts("Groups of features", about, &judgement.ablations));
+        let rows = if judgement.recipe.augment.is_empty() { "" } else { ", learnt from without altered copies" };
+        let about = format!(
+            "by pair, families left out in the same folds, both negatives: a group of columns left out, or alone{rows}"
+        );
+        tables.push(shorts("Groups of features", &about, &judgement.ablations));
     }
     if !judgement.robustness.is_empty() {
-        let about = "learnt from captures as they are, tested on the same captures altered; thresholds as they were";
+        let about = match judgement.recipe.augment.is_empty() {
+            true => "learnt from captures as they are, tested on the same captures altered; thresholds as they were",
+            false => {
+                "the headline's models, which learnt from altered copies too, on altered captures; thresholds as they were"
+            }
+        };
         let head = ["altered", "malicious pairs", "others", "average precision", "recall at threshold", "FPR there"];
         let mut table = Table::new("Robustness", about, head);
         for one in &judgement.robustness {

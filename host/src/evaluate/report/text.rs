@@ -26,7 +26,7 @@ pub fn text(judgement: &Judgement) -> String {
     match tables::headline(judgement) {
         Some(table) => put(&mut out, &table),
         None if !judgement.withheld.is_empty() => {
-            let _ = writeln!(out, "\nThe headline is withheld, because the audit failed:");
+            let _ = writeln!(out, "\nThe headline is withheld, because {}:", tables::why_withheld(judgement));
             for why in &judgement.withheld {
                 let _ = writeln!(out, "  {}", plain(why));
             }
@@ -40,7 +40,10 @@ pub fn text(judgement: &Judgement) -> String {
         }
     }
     if let Some(family) = judgement.protocols.first() {
-        Level::ALL.into_iter().filter_map(|level| tables::level(family, level)).for_each(|table| put(&mut out, &table));
+        Level::ALL
+            .into_iter()
+            .filter_map(|level| tables::level(judgement, family, level))
+            .for_each(|table| put(&mut out, &table));
     }
     tables::others(judgement).iter().for_each(|table| put(&mut out, table));
     let _ = writeln!(out, "\n{}", super::tables::variants(judgement));

@@ -4,7 +4,7 @@
 //! not hang on these, so they can be changed: in training (so that it learns to do without) and in tests (to see what is
 //! lost).
 //!
-//! Those of *packets* change the capture while it is read: it is written anew, block by block, and read again by the same
+//! Those of *packets* change the capture while it is read: it is written anew, packet by packet, and read again by the same
 //! [`Source`], so that everything behind it is the very pipeline that detects. Those of *records* change what was read of a
 //! flow, before anything that crosses flows is added to it and before its row is computed.
 //!
@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `snaplen=256` | of each packet the first 256 bytes are kept; its length on the wire stays known |
 //! | `loss=0.01` | one packet in a hundred is not there |
-//! | `mtu=576` | TCP segments in larger IP packets are cut into several; those of SYN packets, fragments, tunnels and rare links stay |
+//! | `mtu=576` | TCP segments in larger IP packets are cut into several; those of SYN packets, fragments, tunnels and rare links stay, and those of which next to nothing was kept |
 //! | `jitter=20ms` | each packet comes up to 20 ms earlier or later; what overtakes another then comes before it |
 //! | `hide=names` | no ClientHello names its server, as if each were inside an encrypted one; the lengths of the message, of its record and of its packet shrink with it |
 //! | `hide=certificates` | no certificate is seen, nor its fingerprint, as in TLS 1.3; the lengths of the records and packets that carried it stay, as they do in TLS 1.3 |

@@ -1,4 +1,5 @@
-//! A capture is written anew while it is read: never more of it is held than a block, and what jitter may still reorder.
+//! A capture is written anew while it is read: never more of it is held than a block, what one packet of it becomes, and
+//! what jitter may still reorder.
 
 use super::super::random::Random;
 use super::{Alteration, segments};
@@ -114,6 +115,8 @@ fn pass(changes: &mut [Change], frame: Frame, written: &mut Writer) {
 struct Rewriter {
     source: Source,
     block: Option<Block>,
+    /// The next packet of the block.
+    next: usize,
     changes: Vec<Change>,
     written: Writer,
     /// How much of what is written was given away.
@@ -123,22 +126,22 @@ struct Rewriter {
 
 impl Rewriter {
     fn new(source: Source, changes: Vec<Change>) -> Self {
-        Self { source, block: None, changes, written: Writer::begin(), given: 0, ended: false }
+        Self { source, block: None, next: 0, changes, written: Writer::begin(), given: 0, ended: false }
     }
 
-    /// Writes what the next block becomes.
+    /// Writes what the next packet becomes: a block's packets cut small would take many times its room.
     fn advance(&mut self) -> io::Result<()> {
         self.written.bytes.clear();
         self.given = 0;
+        if let Some(packet) = self.block.as_ref().and_then(|block| block.get(self.next)) {
+            let (time_ns, link, wire_len) = (packet.time_ns, packet.link, packet.wire_len);
+            let frame = Frame { time_ns, link, wire_len, data: packet.data.to_vec() };
+            self.next += 1;
+            pass(&mut self.changes, frame, &mut self.written);
+            return Ok(());
+        }
         match self.source.next_block(self.block.take()).map_err(io::Error::other)? {
-            Some(block) => {
-                for packet in block.packets() {
-                    let (time_ns, link, wire_len) = (packet.time_ns, packet.link, packet.wire_len);
-                    let frame = Frame { time_ns, link, wire_len, data: packet.data.to_vec() };
-                    pass(&mut self.changes, frame, &mut self.written);
-                }
-                self.block = Some(block);
-            }
+            Some(block) => (self.block, self.next) = (Some(block), 0),
             None => {
                 for at in 0..self.changes.len() {
                     if let Some((change, rest)) = self.changes.get_mut(at..).and_then(<[Change]>::split_first_mut) {

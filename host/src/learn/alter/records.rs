@@ -97,6 +97,9 @@ fn rewrite<'a, R: Record<'a>>(fields: &mut FieldStore, record: &R) {
     });
 }
 
+/// The header of a handshake message (RFC 8446 section 4).
+const MESSAGE_HEADER: u32 = 4;
+
 /// Takes the server's name out of the ClientHello.
 fn hide_name(flow: &mut FlowRecord) {
     let read = flow.fields.clone();
@@ -114,7 +117,7 @@ fn hide_name(flow: &mut FlowRecord) {
     };
     let (extensions, extension_lens) = (kept(hello.extensions), kept(hello.extension_lens));
     // Behind its type and length.
-    let gone = 4 + hello.extension_lens.get(place).copied().unwrap_or_default();
+    let gone = hello.extension_lens.get(place).copied().unwrap_or_default().saturating_add(4);
     rewrite(
         &mut flow.fields,
         &ClientHello {
@@ -125,15 +128,20 @@ fn hide_name(flow: &mut FlowRecord) {
             ..hello
         },
     );
-    // The record and the packet that carried it, where they carried nothing else.
+    // The record that carried all of it, and the packet, where it carried nothing else.
     let Some(records) = read.record::<TlsRecords<'_>>() else { return };
     let (Some(first), Some(&HANDSHAKE)) = (records.client.first(), records.client_types.first()) else { return };
+    let message = hello.message_len.saturating_add(MESSAGE_HEADER);
+    if u32::from(gone) > message || message > u32::from(*first) {
+        return;
+    }
     let mut client = records.client.to_vec();
-    client[0] = first.saturating_sub(gone);
+    client[0] = first - gone;
     rewrite(&mut flow.fields, &TlsRecords { client: &client, ..records });
     let whole = RECORD_HEADER as i32 + i32::from(*first);
     if let Some(size) = flow.splt.sizes.iter_mut().find(|size| **size > 0)
         && *size == whole
+        && *size > i32::from(gone)
     {
         *size -= i32::from(gone);
         grow(&mut flow.stats[0], -f64::from(gone));

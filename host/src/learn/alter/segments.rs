@@ -3,7 +3,8 @@
 use super::packets::Frame;
 use veilwatch_core::packet::LinkType;
 
-/// Gives a packet in pieces that fit; as it is where it fits, or where it is not plainly TCP over IP with a payload.
+/// Gives a packet in pieces that fit; as it is where it fits, where it is not plainly TCP over IP with a payload, or where
+/// its pieces would take far more than was kept of it.
 pub(super) fn cut(frame: Frame, mtu: usize, on: &mut dyn FnMut(Frame)) {
     match Segment::of(&frame, mtu) {
         Some(segment) => segment.pieces(&frame, mtu, on),
@@ -23,6 +24,10 @@ struct Segment {
     /// Length of the payload on the wire.
     len: usize,
 }
+
+/// How many times the bytes that were kept of a packet its pieces may take together. A packet of which little was kept, cut
+/// into many pieces that are headers alone, could take thousands of times as much; it stays as it is.
+const GROWTH: usize = 256;
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -50,7 +55,10 @@ impl Segment {
         let syn = data.get(tcp + 13)? & SYN != 0;
         let whole = offset >= 20 && payload <= data.len() && payload < end && end <= frame.wire_len as usize;
         let fits = end - ip <= mtu || payload - ip >= mtu;
-        (whole && !syn && !fits).then(|| Self { ip, version, tcp, payload, len: end - payload })
+        let bounded = || {
+            (end - payload).div_ceil(mtu - (payload - ip)).saturating_mul(payload) <= data.len().saturating_mul(GROWTH)
+        };
+        (whole && !syn && !fits && bounded()).then(|| Self { ip, version, tcp, payload, len: end - payload })
     }
 
     fn pieces(&self, frame: &Frame, mtu: usize, on: &mut dyn FnMut(Frame)) {

@@ -156,6 +156,21 @@ fn segment(v6: bool, tags: usize, len: usize) -> Vec<u8> {
     data
 }
 
+#[test]
+fn what_was_hardly_kept_is_not_cut_into_headers() {
+    let data = segment(false, 0, 65_000);
+    let wire_len = data.len() as u32;
+    let pieces = |kept: usize| {
+        let frame = packets::Frame { time_ns: 5, link: LinkType::ETHERNET, wire_len, data: data[..kept].to_vec() };
+        let mut bytes = Vec::new();
+        segments::cut(frame, 128, &mut |piece| bytes.push(piece.data.len()));
+        bytes
+    };
+    assert_eq!(pieces(54), [54]);
+    assert!(pieces(data.len()).len() > 700);
+    assert!(pieces(2000).iter().sum::<usize>() <= 2000 * 257);
+}
+
 proptest! {
     /// Cut at any size, anywhere along its capture: the pieces have the payload, and every checksum is right.
     #[test]
