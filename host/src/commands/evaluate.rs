@@ -109,13 +109,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// The data as the other sets of features in the box see it; one that is the judged pipeline's own is none.
 fn sets(folder: &Path, judged: &Pipeline, recipe: &Recipe, seed: u64) -> Result<Vec<FeatureSet>> {
+    // Classifiers and sets of features are compared without altered copies.
+    let recipe = Recipe { augment: Vec::new(), ..recipe.clone() };
     let mut sets = Vec::new();
     for name in SETS.into_iter().filter(|name| veilwatch::config::Config::is_in_the_box(name)) {
         let (_, _, pipeline) = pipeline(Some(Path::new(name)))?;
         if pipeline.schema().hash() == judged.schema().hash() {
             continue;
         }
-        sets.push(FeatureSet { name: name.to_owned(), data: load(folder, &pipeline, recipe, seed)? });
+        sets.push(FeatureSet { name: name.to_owned(), data: load(folder, &pipeline, &recipe, seed)? });
     }
     Ok(sets)
 }

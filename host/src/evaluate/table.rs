@@ -16,10 +16,11 @@ pub struct FeatureSet {
 }
 
 /// Every classifier that there is, on each set of features: the pipeline's own with its settings, the others with their
-/// defaults.
+/// defaults; all learn from the rows alone, without altered copies or weak labels.
 pub(super) fn table(bench: &Bench<'_>, sets: &[(&str, &Dataset)], folds: usize, steps: &mut Steps<'_>) -> Vec<Short> {
     let mut judged = Vec::new();
     for (set, data) in sets {
+        let data = &data.without_additions();
         let folds = Folds::by_family(data, bench.plan.seed, folds);
         for path in classifiers(bench.registry) {
             let settings = if path == bench.classifier.0 { bench.classifier.1 } else { "" };

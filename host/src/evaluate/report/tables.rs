@@ -219,7 +219,7 @@ pub(super) fn shorts(title: &str, about: &str, shorts: &[Short]) -> Table {
 pub(super) fn others(judgement: &Judgement) -> Vec<Table> {
     let mut tables = Vec::new();
     if !judgement.table.is_empty() {
-        let about = "by pair, families left out in the same folds, both negatives";
+        let about = "by pair, families left out in the same folds, both negatives; without altered copies";
         tables.push(shorts("Classifiers", about, &judgement.table));
     }
     for version in &judgement.tls_versions {
