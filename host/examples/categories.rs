@@ -20,6 +20,7 @@ use std::path::Path;
 use veilwatch::config::Config;
 use veilwatch::engine::Pipeline;
 use veilwatch::plugins::Registry;
+use veilwatch_core::detect::Category;
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -51,10 +52,14 @@ fn tell<'a>(name: &str, outcomes: impl Iterator<Item = &'a Outcome> + Clone) {
     println!("{name}: {} captures\n{}", captures.len(), Figures::of(outcomes.clone()).text());
     let sum = |count: fn(&Outcome) -> usize| outcomes.clone().map(count).sum::<usize>();
     println!(
-        "  through the whole pipeline: {} flows, {} of them alerts, {} with a category, {} with the right one\n",
+        "  through the whole pipeline: {} flows, {} of them alerts, {} with a category, {} with the right one",
         sum(|outcome| outcome.flows),
         sum(|outcome| outcome.alerts),
         sum(|outcome| outcome.through),
         sum(|outcome| outcome.through_right)
     );
+    // Worms are mostly seen by what crosses flows, which no verdict helps.
+    let worms = || outcomes.clone().filter(|outcome| outcome.row.category == Category::WormPropagation);
+    let told = worms().filter(|outcome| outcome.through_right > 0).count();
+    println!("  worm-propagation through the whole pipeline: {told} of {} rows\n", worms().count());
 }

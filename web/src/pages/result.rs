@@ -15,7 +15,7 @@ use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState};
 use crate::portal::Portal;
 use crate::results::pictures::{Ink, PictureKind, picture};
 use crate::results::read::category_message;
-use crate::results::sentence::{Counts, sentence, warnings};
+use crate::results::sentence::{Counts, beside, sentence, warnings};
 use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile, ResultSummary, human};
 use crate::visitor::Viewer;
 
@@ -144,6 +144,7 @@ pub(super) async fn page(
         .collect();
     let mut data = json!({
         "title": "outcome.title", "done": done, "class": verdict.tone.name(), "sentence": verdict.text(messages),
+        "beside": beside(&summary, messages),
         "size": human::bytes(entry.bytes), "category": entry.category, "pipeline": entry.pipeline,
         "model": summary.pipeline.model.as_ref().map(|model| model.name.clone()),
         "first": span.map(|(first, _)| human::time(first)), "last": span.map(|(_, last)| human::time(last)),

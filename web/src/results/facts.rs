@@ -31,6 +31,8 @@ pub struct ResultSummary {
     pub malicious: u64,
     /// Flows called suspicious.
     pub suspicious: u64,
+    /// Flows by what they are for: alerts, and others that are worth a look all the same.
+    pub categories: Vec<(String, u64)>,
     /// Packets that gave no flow, by reason; reasons that came up.
     pub skipped: Vec<(String, u64)>,
     /// Packets of each link type that is not decoded.
@@ -219,6 +221,8 @@ struct SummaryLine {
     scored: u64,
     malicious: u64,
     suspicious: u64,
+    #[serde(default)]
+    categories: BTreeMap<String, u64>,
     skipped: BTreeMap<String, u64>,
     unknown_links: BTreeMap<String, u64>,
     limits: BTreeMap<String, u64>,
@@ -279,6 +283,7 @@ impl ResultSummary {
             scored: summary.scored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
+            categories: list(summary.categories),
             skipped: list(summary.skipped),
             unknown_links: list(summary.unknown_links),
             limits: list(summary.limits),

@@ -10,7 +10,7 @@ use super::human;
 use super::human::{bytes, duration, grouped, percent, time};
 use super::pictures::{Ink, PictureError, PictureKind, picture};
 use super::read::{AlertRow, HostRow, ResultError, ResultFile, category_message};
-use super::sentence::{Counts, said, sentence, warnings};
+use super::sentence::{Counts, beside, said, sentence, warnings};
 use crate::clock::readable;
 use crate::pages::language::Messages;
 use crate::pages::{Language, PageError, Templates};
@@ -112,6 +112,7 @@ pub fn report(
         "note": facts.note,
         "tone": verdict.tone.name(),
         "sentence": verdict.text(messages),
+        "beside": beside(&summary, messages),
         "warnings": warnings(&summary, messages),
         "facts": facts_list(facts, &summary, messages),
         "hosts": hosts.iter().map(host).collect::<Vec<_>>(),

@@ -2,6 +2,7 @@
 
 use super::facts::{Found, ResultSummary, Spread};
 use super::human::grouped;
+use super::read::category_message;
 use crate::pages::language::{Messages, fill};
 
 /// What a sentence is made from: a whole result, or the few numbers that a list of entries has.
@@ -224,6 +225,26 @@ pub fn sentence(counts: &Counts) -> Sentence {
     Sentence { tone, parts }
 }
 
+/// Flows that are worth a look though they are no alerts, beside the sentence, which knows alerts alone; nothing where
+/// there are none.
+pub fn beside(summary: &ResultSummary, messages: &Messages) -> Option<String> {
+    let alerts = summary.malicious.saturating_add(summary.suspicious);
+    let all = summary.categories.iter().fold(0, |all: u64, (_, count)| all.saturating_add(*count));
+    // Every alert has a category.
+    let more = all.checked_sub(alerts).filter(|more| *more > 0)?;
+    let name = |name: &str| {
+        let key = category_message(name);
+        key.and_then(|key| messages.get(&key).cloned()).unwrap_or_else(|| name.to_owned())
+    };
+    let list = summary.categories.iter().map(|(of, count)| format!("{}: {}", name(of), grouped(*count)));
+    let list = list.collect::<Vec<_>>().join("; ");
+    Some(said(messages, "result.beside", |value| match value {
+        "n" => Some(grouped(more)),
+        "list" => Some(list.clone()),
+        _ => None,
+    }))
+}
+
 /// What was not looked at, and why, a line each; nothing where all was.
 pub fn warnings(summary: &ResultSummary, messages: &Messages) -> Vec<String> {
     let mut lines = Vec::new();
@@ -342,6 +363,8 @@ mod tests {
             }
             let counts = || vec![("x".to_owned(), 1)];
             let all = ResultSummary {
+                malicious: 1,
+                categories: vec![("c2-direct".into(), 1), ("worm-propagation".into(), 3)],
                 unknown_links: counts(),
                 limits: counts(),
                 template_errors: 1,
@@ -356,8 +379,14 @@ mod tests {
             };
             let lines = warnings(&all, &messages);
             assert_eq!(lines.len(), 11);
+            let told = beside(&all, &messages).unwrap();
+            assert!(told.contains('3') && told.contains(messages.get("for.c2-direct").unwrap().as_str()), "{told}");
+            assert!(!told.contains("result.") && !told.contains(['{', '}']), "{told}");
             assert!(lines.iter().all(|line| !line.contains("result.") && !line.contains(['{', '}'])), "{lines:?}");
             assert!(warnings(&ResultSummary::default(), &messages).is_empty());
+            // Alerts alone are told of elsewhere.
+            let alerts = ResultSummary { malicious: 4, categories: all.categories, ..ResultSummary::default() };
+            assert_eq!(beside(&alerts, &messages), None);
         }
     }
 }

@@ -342,3 +342,31 @@ fn what_dns_said_is_not_known() {
     assert_eq!(count(&["hide=names"]), seen);
     assert_eq!(count(&["hide=dns"]), [0, 0]);
 }
+
+/// Names and certificates stand in the bytes that histograms are of.
+#[test]
+fn histograms_of_the_handshake_go_with_what_is_hidden_in_it() {
+    struct Histograms(RecordChanges, usize);
+    impl Sink for Histograms {
+        fn ended(&mut self, flow: &mut veilwatch_core::flow::FlowRecord) {
+            self.0.apply(flow);
+        }
+        fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+            let ids = ["client", "server"].map(|side| detection.pipeline.fields().id(&format!("tls.bytes.{side}")));
+            self.1 += ids.iter().flatten().filter(|id| detection.flow.fields.get(**id).is_some()).count();
+            Ok(())
+        }
+    }
+    let pipeline =
+        Pipeline::untrained(Config::load(Path::new("full")).unwrap(), &mut Registry::with_builtins().unwrap()).unwrap();
+    let count = |words: &[&str]| {
+        let (stop, progress) = (AtomicBool::new(false), Progress::default());
+        let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+        let mut histograms = Histograms(RecordChanges::new(&list(words), &pipeline), 0);
+        run(&pipeline, open("first-run.pcap", &[], 1), options, &mut histograms).unwrap();
+        histograms.1
+    };
+    let seen = count(&[]);
+    assert!(seen > 0 && count(&["hide=dns"]) == seen);
+    assert_eq!([count(&["hide=names"]), count(&["hide=certificates"])], [0, 0]);
+}
