@@ -224,5 +224,13 @@ mod tests {
         // A whole capture that counts as malicious: what a rule took out of it counts again where nobody cleans.
         data.cleaned.insert(1, Cleaned { rule: 0, was: Truth::Malicious });
         assert_eq!(data.lesson(1), yes);
+        // A comparison of both ways scores it by neither, teaches what each says, and holds it back with what it is tied to.
+        data.weak.insert(1, vec!["server 192.0.2.7".to_owned()]);
+        let mut rest = data.without_verdict_on_cleaned();
+        assert_eq!((rest.rows[1].truth, &rest.rows[1].kin[0][..]), (Truth::Unlabelled, "server 192.0.2.7"));
+        assert_eq!(rest.lesson(1), yes);
+        rest.recipe.clean = true;
+        rest.recipe.negatives = Negatives::Both;
+        assert_eq!(rest.lesson(1), no);
     }
 }

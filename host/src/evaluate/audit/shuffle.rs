@@ -55,7 +55,7 @@ pub(super) fn check(subject: &Subject<'_>, steps: &mut Steps<'_>) -> Result<Chec
 }
 
 /// Whether each capture has malicious flows; none where it has no labelled flow. And how many pairs there are.
-fn flags(data: &Dataset) -> (Vec<Option<bool>>, usize) {
+pub(super) fn flags(data: &Dataset) -> (Vec<Option<bool>>, usize) {
     let mut flags = vec![None; data.captures.len()];
     let mut pairs = std::collections::BTreeSet::new();
     for row in data.rows.iter().filter(|row| row.truth != Truth::Unlabelled) {
@@ -66,7 +66,7 @@ fn flags(data: &Dataset) -> (Vec<Option<bool>>, usize) {
 }
 
 /// The data with flags permuted among captures (Fisher and Yates), and without ties between rows.
-fn permuted(data: &Dataset, flags: &[Option<bool>], seed: u64) -> Dataset {
+pub(super) fn permuted(data: &Dataset, flags: &[Option<bool>], seed: u64) -> Dataset {
     let places: Vec<usize> = (0..flags.len()).filter(|at| flags[*at].is_some()).collect();
     let mut drawn: Vec<Option<bool>> = places.iter().map(|at| flags[*at]).collect();
     let mut random = SplitMix(seed);

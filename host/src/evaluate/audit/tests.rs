@@ -4,7 +4,7 @@ use super::{Audit, Ending, Leak, Subject, audit};
 use crate::evaluate::Steps;
 use crate::evaluate::units::Outcome;
 use crate::learn::metrics::SplitMix;
-use crate::learn::{CaptureFacts, Dataset, Folds, Keys, Row, Truth, validate};
+use crate::learn::{CaptureFacts, Copied, Dataset, Folds, Keys, Negatives, Recipe, Row, Truth, validate};
 use crate::plugins::Registry;
 
 /// A small one, so that the tests are quick.
@@ -165,4 +165,42 @@ fn a_list_of_certificates_can_do_as_well() {
     }
     let audit = audited(&made, &Folds::by_family(&made.data, 1, 5));
     assert!(failures(&audit).iter().any(|(id, _)| *id == "lookup_certificate"), "{:#?}", audit.checks);
+}
+
+#[test]
+fn what_a_recipe_leaves_out_does_not_end_the_audit() {
+    // Where labels are others, no row is background any more: a recipe that learns from these alone would learn nothing.
+    let mut made = made();
+    made.data.set_recipe(Recipe { negatives: Negatives::Background, ..Recipe::default() });
+    let audit = audited(&made, &Folds::by_family(&made.data, 1, 3));
+    let ending = |id: &str| audit.checks.iter().find(|check| check.id == id).map(|check| check.ending);
+    assert_eq!(ending("label_shuffle"), Some(Ending::Passed));
+    assert_eq!(ending("place_probe"), Some(Ending::Told));
+}
+
+#[test]
+fn copies_are_learnt_from_under_permuted_labels_too() {
+    let mut made = made();
+    made.data.copies = vec![Copied { row: 3, values: vec![0.0; 5] }];
+    let (flags, _) = super::shuffle::flags(&made.data);
+    let permuted = super::shuffle::permuted(&made.data, &flags, 1);
+    assert_eq!(permuted.copies, made.data.copies);
+    assert_ne!(
+        permuted.rows.iter().map(|row| row.truth).collect::<Vec<_>>(),
+        made.data.rows.iter().map(|row| row.truth).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn without_key_checks_there_is_no_headline() {
+    let mut made = made();
+    // Four captures with malicious flows are too few to permute labels.
+    made.data.rows.iter_mut().filter(|row| row.capture >= 4 && row.truth == Truth::Malicious).for_each(|row| {
+        row.truth = Truth::Background;
+        row.kin.clear();
+    });
+    let audit = audited(&made, &Folds::by_family(&made.data, 1, 2));
+    assert!(!audit.measured);
+    let why: Vec<String> = audit.checks.iter().filter_map(super::Check::withholds).collect();
+    assert!(why.iter().any(|why| why.starts_with("label_shuffle: not measured")), "{why:?}");
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use veilwatch_core::packet::{LinkType, decode};
-use veilwatch_core::record::{CertificateInfo, ClientHello, Dns, TlsRecords};
+use veilwatch_core::record::{CertificateInfo, ClientHello, Dns, Record, TlsRecords};
 use veilwatch_core::tables::Tables;
 
 fn root() -> PathBuf {
@@ -311,6 +311,44 @@ fn padded_records_are_multiples_and_packets_grow_with_them() {
     let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
     run(&pipeline, open("first-run.pcap", &[], 1), options, &mut check).unwrap();
     assert!(check.1 > 0);
+}
+
+#[test]
+fn a_hello_that_is_spread_over_records_turns_no_packet_round() {
+    struct Spread(RecordChanges, usize);
+    impl Sink for Spread {
+        fn ended(&mut self, flow: &mut veilwatch_core::flow::FlowRecord) {
+            let read = flow.fields.clone();
+            let (Some(hello), Some(records)) = (read.record::<ClientHello<'_>>(), read.record::<TlsRecords<'_>>())
+            else {
+                return;
+            };
+            let Some(size) = flow.splt.sizes.iter().position(|size| *size > 0).filter(|_| hello.sni.len() > 20) else {
+                return;
+            };
+            // As if the first record held only the beginning, in a packet of its own.
+            let mut client = records.client.to_vec();
+            client[0] = 10;
+            TlsRecords { client: &client, ..records }.write(|id, value| _ = flow.fields.set(id, value));
+            flow.splt.sizes[size] = 15;
+            self.0.apply(flow);
+            assert_eq!(flow.fields.record::<TlsRecords<'_>>().unwrap().client[0], 10);
+            assert_eq!(flow.splt.sizes[size], 15);
+            self.1 += 1;
+        }
+        fn flow(&mut self, _: &Detection<'_>) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let config = Config::builtin().unwrap();
+    let pipeline = Pipeline::untrained(config, &mut Registry::with_builtins().unwrap()).unwrap();
+    let mut spread = Spread(RecordChanges::new(&list(&["hide=names"]), &pipeline), 0);
+    for capture in ["first-run.pcap", "benign-odd.pcap", "benign-office.pcapng"] {
+        let (stop, progress) = (AtomicBool::new(false), Progress::default());
+        let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+        run(&pipeline, open(capture, &[], 1), options, &mut spread).unwrap();
+    }
+    assert!(spread.1 > 0);
 }
 
 #[test]
