@@ -257,10 +257,10 @@ impl Config {
         IN_THE_BOX.iter().any(|(known, _)| *known == name)
     }
 
-    /// Reads a file; paths in it become relative to its folder. Where there is none of that name, `default`, `protocols`,
+    /// Reads a file; paths in it become relative to its folder. Where there is no file of that name, `default`, `protocols`,
     /// `full` and `blind` are the pipelines in the box.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let in_the_box = IN_THE_BOX.iter().find(|(name, _)| path == Path::new(name)).filter(|_| !path.exists());
+        let in_the_box = IN_THE_BOX.iter().find(|(name, _)| path == Path::new(name)).filter(|_| !path.is_file());
         if let Some((name, text)) = in_the_box {
             return Self::parse(text, &format!("config/{name}.toml"));
         }

@@ -3,6 +3,7 @@ use super::say;
 use super::train::pipeline;
 use super::watch::Watch;
 use anyhow::{Context, Result};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use veilwatch::engine::Pipeline;
 use veilwatch::evaluate::{self, Altered, Bench, FeatureSet, Leak, Plan, Steps};
 use veilwatch::learn::{self, Alteration, Altering, Dataset, LearnError, Loading, Origin, Recipe};
+use veilwatch::output::plain;
 
 /// Exit status: the audit failed, so that the figures are not to be believed.
 const AUDIT_FAILED: u8 = 1;
@@ -69,6 +71,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
     let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
     let recipe = args.recipe.recipe(classifier.0)?;
+    // Before the work, which may take an hour.
+    let page = args.html.as_deref().map(Page::create).transpose()?;
     let mut data = load(folder, &pipeline, &recipe, args.seed)?;
     let mut columns: Vec<String> = pipeline.schema().columns().iter().map(|column| column.name.to_string()).collect();
     columns.extend(args.plant.map(|leak| leak.plant(&mut data)));
@@ -92,11 +96,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut say_step = |what: &str, done: usize, of: usize| doing.set(what, done, of);
     let judgement = evaluate::judge(&bench, &mut Steps::new(&mut say_step))?;
     drop(doing);
-    if let Some(path) = &args.html {
-        std::fs::write(path, evaluate::report::html(&judgement)?)
-            .with_context(|| format!("{}: cannot be written", path.display()))?;
-        say(&format!("wrote {}", path.display()));
-    }
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &judgement)?;
@@ -104,7 +103,31 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         write!(out, "{}", evaluate::report::text(&judgement))?;
     }
+    drop(out);
+    if let Some(page) = page {
+        page.write(&evaluate::report::html(&judgement)?)?;
+    }
     Ok(ExitCode::from(if judgement.passed() { 0 } else { AUDIT_FAILED }))
+}
+
+/// The report as a page.
+struct Page<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Page<'a> {
+    /// Makes its file.
+    fn create(path: &'a Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("{}: cannot be written", path.display()))?;
+        Ok(Self { path, file })
+    }
+
+    fn write(mut self, html: &str) -> Result<()> {
+        self.file.write_all(html.as_bytes()).with_context(|| format!("{}: cannot be written", self.path.display()))?;
+        say(&format!("wrote {}", plain(&self.path.display().to_string())));
+        Ok(())
+    }
 }
 
 /// The data as the other sets of features in the box see it; one that is the judged pipeline's own is none.

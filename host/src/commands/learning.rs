@@ -159,10 +159,23 @@ pub(super) fn read(origins: &[Origin], pipeline: &Pipeline, background: Option<&
     if data.lost_labels > 0 {
         say(&format!("flows.csv: {} labels whose ends are no addresses, left out", data.lost_labels));
     }
+    if data.idle_labels > 0 {
+        say(&format!(
+            "flows.csv: {} of {} labels belong to no flow that has a row; what a label must have in common with its flow \
+             are the capture's path, both ends, and a time within it",
+            data.idle_labels, data.labels
+        ));
+    }
+    tell_doubts(&data);
     for path in &data.duplicates {
         say(&format!("{}: the same capture as another, left out", plain(path)));
     }
     Ok(data)
+}
+
+/// Tells what is to be said of what was read in part, or changed.
+fn tell_doubts(data: &Dataset) {
+    data.doubts.iter().for_each(|doubt| say(&plain(doubt)));
 }
 
 /// Shows how far reading captures has come.
@@ -195,6 +208,7 @@ pub(super) fn append_tables(
     }
     for path in tables {
         let table = learn::read_table(path, pipeline)?;
+        tell_doubts(&table);
         let by = &table.recipe.background_sha256;
         if wanted.get_or_insert_with(|| by.clone()) != by {
             bail!(

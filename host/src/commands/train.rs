@@ -11,6 +11,7 @@ use veilwatch::config::Config;
 use veilwatch::engine::Pipeline;
 use veilwatch::learn::{self, Background, Dataset, Evaluation, Grid, Recipe, Truth};
 use veilwatch::model::{Card, Figure, Report};
+use veilwatch::output::plain;
 use veilwatch::plugins::Registry;
 
 /// Arguments of `veilwatch train`.
@@ -55,6 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if args.data.is_empty() && args.table.is_empty() {
         bail!("there is nothing to learn from; name it with --data, with --benign and --malicious, or with --table");
+    }
+    if args.out.exists() && !args.out.is_dir() {
+        bail!("--out {}: this is a file; a model is a folder", plain(&args.out.display().to_string()));
     }
     let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
     let (path, settings) = pipeline.classifier().ok_or(learn::LearnError::NoClassifier)?;
@@ -115,7 +119,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let thresholds = trained.model.card.thresholds;
     say(&format!(
         "wrote {}: malicious from {:.4}, suspicious from {:.4}",
-        args.out.display(),
+        plain(&args.out.display().to_string()),
         thresholds.malicious,
         thresholds.suspicious
     ));
@@ -135,7 +139,10 @@ fn import(args: &Args, good: &Path, bad: &Path) -> Result<ExitCode> {
     drop(folds);
     trained.model.save(&args.out)?;
     print(&data, &trained.evaluation)?;
-    say(&format!("wrote {}: a model of imported tables, which judges no captures", args.out.display()));
+    say(&format!(
+        "wrote {}: a model of imported tables, which judges no captures",
+        plain(&args.out.display().to_string())
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -310,12 +317,12 @@ pub(super) fn print(data: &Dataset, evaluation: &Evaluation) -> Result<()> {
     families.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     families.set_header(["family left out", "pairs", "found at the threshold"]);
     for family in &evaluation.families {
-        families.add_row([family.family.clone(), family.pairs.to_string(), family.found.to_string()]);
+        families.add_row([plain(&family.family), family.pairs.to_string(), family.found.to_string()]);
     }
     writeln!(out, "{families}")?;
     writeln!(out, "benign pairs that scored highest:")?;
     for (capture, packet, raw) in &evaluation.false_alarms {
-        writeln!(out, "  {capture} packet {packet} (raw {raw:.2})")?;
+        writeln!(out, "  {} packet {packet} (raw {raw:.2})", plain(capture))?;
     }
     Ok(())
 }

@@ -38,6 +38,12 @@ pub struct Dataset {
     pub duplicates: Vec<String>,
     /// Labels of flows that find none, because their ends are no addresses.
     pub lost_labels: usize,
+    /// Other labels of flows that belong to no flow that has a row: another time, other ends, a capture that is not there.
+    pub idle_labels: usize,
+    /// Labels of flows in all.
+    pub labels: usize,
+    /// What is to be said of captures that were read in part, and of tables that are not as they were written.
+    pub doubts: Vec<String>,
     /// SHA-256 over the tables and the captures' names and contents, in hexadecimal.
     pub sha256: String,
     /// What weakly labelled malicious rows, and malicious ones that were cleaned, are tied to, by row: [`Row::kin`], were
@@ -197,6 +203,8 @@ struct Part {
     rows: Vec<Seen>,
     sha256: Vec<u8>,
     error: Option<RunError>,
+    /// What is wrong with the capture, where it was read in part.
+    damage: Option<String>,
 }
 
 /// What is known of a flow beside its features.
@@ -330,7 +338,9 @@ fn put_together(
     altering: Altering<'_>,
 ) -> Result<Dataset, LearnError> {
     let lost_labels = found.tables.lost;
-    let mut data = Dataset { unreadable: found.unreadable, lost_labels, ..Dataset::of(pipeline.schema()) };
+    let [labels, idle_labels] = found.tables.counts();
+    let mut data =
+        Dataset { unreadable: found.unreadable, lost_labels, idle_labels, labels, ..Dataset::of(pipeline.schema()) };
     let mut hasher = Sha256::new();
     let mut pairs = BTreeMap::new();
     for ((at, part), left_out) in parts.into_iter().zip(left_out) {
@@ -343,6 +353,8 @@ fn put_together(
             Some(error) => return Err(LearnError::Capture { capture: capture.path.clone(), error }),
             None => {}
         }
+        let doubt = |damage| format!("{}: {damage}; what came before it is learnt from", capture.path);
+        data.doubts.extend(part.damage.map(doubt));
         if *left_out {
             data.duplicates.push(capture.path.clone());
             continue;
@@ -441,6 +453,9 @@ impl Dataset {
         self.unreadable.extend(other.unreadable);
         self.duplicates.extend(other.duplicates);
         self.lost_labels += other.lost_labels;
+        self.idle_labels += other.idle_labels;
+        self.labels += other.labels;
+        self.doubts.extend(other.doubts);
         self.weak.extend(other.weak.into_iter().map(|(row, ties)| (row + rows, ties)));
         self.cleaned.extend(other.cleaned.into_iter().map(|(row, cleaned)| (row + rows, cleaned)));
         self.contradicted += other.contradicted;
@@ -502,9 +517,12 @@ impl Collector<'_> {
                 Some(PluginErrors { id, reason, .. }) => {
                     Err(RunError::Plugin { id, error: PluginError::failed(reason) })
                 }
-                None => Ok(()),
+                None => Ok(summary.damage.map(|damage| damage.to_string())),
             });
-        self.part.error = outcome.err();
+        match outcome {
+            Ok(damage) => self.part.damage = damage,
+            Err(error) => self.part.error = Some(error),
+        }
         self.part
     }
 }

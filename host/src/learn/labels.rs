@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use veilwatch_core::flow::{Endpoint, FlowRecord};
 
 /// Why labels cannot be used.
@@ -95,6 +96,8 @@ struct FlowLabel {
     /// Whether it is taken for malicious without a published indicator.
     weak: bool,
     family: String,
+    /// Whether a flow was found that it belongs to.
+    found: AtomicBool,
 }
 
 /// What a label says of a flow.
@@ -137,6 +140,7 @@ impl FlowLabels {
         // The table's times have microseconds; a second of slack bridges rounding and retransmitted hellos.
         let (from, to) = (flow.first_ns as f64 / 1e9 - 1.0, flow.last_ns as f64 / 1e9 + 1.0);
         let label = labels.iter().find(|label| (from..=to).contains(&label.time))?;
+        label.found.store(true, Ordering::Relaxed);
         Some(Labelled { truth: label.truth, weak: label.weak, family: &label.family })
     }
 }
@@ -148,6 +152,14 @@ pub(super) struct Tables {
     pub(super) flows: BTreeMap<String, FlowLabels>,
     /// Labels of flows whose ends are no addresses: they find no flow.
     pub(super) lost: usize,
+}
+
+impl Tables {
+    /// Labels of flows in all, and those of which no flow was found yet.
+    pub(super) fn counts(&self) -> [usize; 2] {
+        let labels = || self.flows.values().flat_map(|labels| labels.by_ends.values().flatten());
+        [labels().count() + self.lost, labels().filter(|label| !label.found.load(Ordering::Relaxed)).count()]
+    }
 }
 
 /// Reads the table of a folder's captures.
@@ -174,7 +186,8 @@ pub(super) fn read(folder: &Path) -> Result<Tables, LabelError> {
         };
         let key = (client, row.client_port, server, row.server_port);
         let weak = truth == Truth::Unlabelled && row.label == "malicious";
-        let label = FlowLabel { time: row.time, truth, weak, family: named_family(&row.reason).unwrap_or(row.family) };
+        let family = named_family(&row.reason).unwrap_or(row.family);
+        let label = FlowLabel { time: row.time, truth, weak, family, found: AtomicBool::new(false) };
         flows.entry(row.path).or_default().by_ends.entry(key).or_default().push(label);
     }
     Ok(Tables { captures, flows, lost })

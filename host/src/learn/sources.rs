@@ -66,6 +66,15 @@ fn walk(truth: Truth, root: &Path, found: &mut Found) -> Result<(), LearnError> 
             let what = "standard input cannot be read twice; name a file".to_owned();
             return Err(LearnError::File { path: "-".into(), what });
         };
+        // A pipe or a device can be read once or without end; learning reads a capture more than once.
+        let what = match std::fs::metadata(&file) {
+            Ok(metadata) if metadata.is_file() => None,
+            Ok(_) => Some("this is no regular file, and cannot be read twice".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(what) = what {
+            return Err(LearnError::File { path: file, what });
+        }
         let within = match file.strip_prefix(root) {
             Ok(within) if !within.as_os_str().is_empty() => within.to_owned(),
             _ => PathBuf::from(file.file_name().unwrap_or_default()),
@@ -124,6 +133,10 @@ mod tests {
         let labelled = [(Truth::Malicious, "bad"), (Truth::Benign, "good"), (Truth::Benign, "good/a.pcap")];
         let origin = Origin::Captures(labelled.map(|(truth, path)| (truth, root.path().join(path))).into());
         let found = find(&origin).unwrap();
+        for path in ["/dev/null", "not-there.pcap"] {
+            let error = find(&Origin::Captures(vec![(Truth::Benign, path.into())])).err().unwrap();
+            assert!(error.to_string().contains(path), "{error}");
+        }
         let said: Vec<[&str; 3]> =
             found.tables.captures.iter().map(|row| [&*row.path, &*row.family, &*row.source]).collect();
         assert_eq!(
