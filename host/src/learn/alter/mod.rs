@@ -5,7 +5,7 @@
 //! lost).
 //!
 //! Those of *packets* change the capture while it is read: it is written anew, packet by packet, and read again by the same
-//! [`Source`], so that everything behind it is the very pipeline that detects. Those of *records* change what was read of a
+//! [`Source`](crate::source::Source), so that everything behind it is the very pipeline that detects. Those of *records* change what was read of a
 //! flow, before anything that crosses flows is added to it and before its row is computed.
 //!
 //! | written | what happens |
