@@ -151,9 +151,5 @@ mod tests {
             ]
         );
         assert_eq!(found.tables.captures[3].sha256_original, found.tables.captures[5].sha256_original);
-        assert!(
-            find(&Origin::Captures(vec![(Truth::Benign, root.path().join("gone"))])).is_ok(),
-            "opening it says why"
-        );
     }
 }
