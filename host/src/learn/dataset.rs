@@ -341,6 +341,11 @@ fn put_together(
     let [labels, idle_labels] = found.tables.counts();
     let mut data =
         Dataset { unreadable: found.unreadable, lost_labels, idle_labels, labels, ..Dataset::of(pipeline.schema()) };
+    let known = |kind: &str| kind == "benign" || kind == "malicious";
+    let odd = found.tables.captures.iter().map(|capture| capture.kind.as_str()).filter(|kind| !known(kind));
+    let doubt =
+        |kind| format!("captures.csv: the kind `{kind}` is neither benign nor malicious, and taken for malicious");
+    data.doubts.extend(odd.collect::<BTreeSet<_>>().into_iter().map(doubt));
     let mut hasher = Sha256::new();
     let mut pairs = BTreeMap::new();
     for ((at, part), left_out) in parts.into_iter().zip(left_out) {

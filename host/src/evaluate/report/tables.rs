@@ -220,7 +220,11 @@ pub(super) fn others(judgement: &Judgement) -> Vec<Table> {
     let mut tables = Vec::new();
     if !judgement.table.is_empty() {
         let about = "by pair, families left out in the same folds, both negatives; without altered copies";
-        tables.push(shorts("Classifiers", about, &judgement.table));
+        let about = match judgement.audit {
+            Some(_) => about.to_owned(),
+            None => format!("{about}; no audit was made, so that they are good to compare and not to quote"),
+        };
+        tables.push(shorts("Classifiers", &about, &judgement.table));
     }
     for version in &judgement.tls_versions {
         let title = format!("{}: families left out, by pair", version.name);
