@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (_, registry, pipeline) = pipeline(args.config.as_deref())?;
     let classifier = pipeline.classifier().ok_or(LearnError::NoClassifier)?;
     let recipe = args.recipe.recipe(classifier.0)?;
-    // Before the work, which may take an hour.
+    // Before the work, which takes long.
     let page = args.html.as_deref().map(Page::create).transpose()?;
     let mut data = load(folder, &pipeline, &recipe, args.seed)?;
     let mut columns: Vec<String> = pipeline.schema().columns().iter().map(|column| column.name.to_string()).collect();

@@ -3,6 +3,7 @@
 use super::alter::{self, Alteration, RecordChanges};
 use super::background::Background;
 use super::labels::{CaptureRow, FlowLabels, Tables};
+use super::random::fnv;
 use super::sources::{self, Found, Origin};
 use super::{LearnError, Negatives, Recipe, Truth};
 use crate::engine::{self, Detection, Pipeline, PluginErrors, Progress, RunError, RunOptions, Sink};
@@ -149,11 +150,9 @@ impl Keys {
     }
 }
 
-/// FNV-1a: the same on every machine.
-pub(super) fn key(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+/// A text or an address, of which nothing is kept but whether two are the same.
+fn key(bytes: &[u8]) -> u64 {
+    fnv(0, bytes.iter().copied())
 }
 
 /// How far loading has come, for whoever looks on.

@@ -1,6 +1,7 @@
 //! Folds that never split what belongs together.
 
-use super::dataset::{CaptureFacts, key};
+use super::dataset::CaptureFacts;
+use super::random::fnv;
 use super::{Dataset, Row, Truth};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -290,10 +291,7 @@ pub(crate) fn publisher(capture: &CaptureFacts) -> &str {
 
 /// The same folds on every machine.
 fn spread(text: &str, seed: u64) -> u64 {
-    let mixed = text
-        .bytes()
-        .fold(key(&[]) ^ seed, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    mixed >> 32
+    fnv(seed, text.bytes()) >> 32
 }
 
 #[cfg(test)]
