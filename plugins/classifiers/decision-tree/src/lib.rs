@@ -1,6 +1,6 @@
 //! The classifier `decision-tree`: one tree of decisions over single columns.
 //!
-//! `linfa-trees` grows it ([`grow`]); the flat forest that classifiers share scores it.
+//! `linfa-trees` grows it; the flat forest that classifiers share scores it.
 
 mod grow;
 mod settings;

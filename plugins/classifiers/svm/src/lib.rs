@@ -25,7 +25,8 @@ use veilwatch_core::plugin::{PluginError, TrainingSet};
 
 /// The linear one. It explains exactly: each column's part is its difference from the training mean.
 pub type LinearSvm = Learning<LinearSvmSettings>;
-/// The one with a Gaussian kernel. Its explanations are an approximation: see [`kernel::Kernel`].
+/// The one with a Gaussian kernel. Its explanations are an approximation, by integrated gradients on the way from the training
+/// mean to the row.
 pub type RbfSvm = Learning<RbfSvmSettings>;
 
 /// Rows that can be drawn, at most: the similarities of all pairs take 8 bytes each.
