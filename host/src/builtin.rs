@@ -36,6 +36,7 @@ pub fn declarations() -> Vec<Declaration> {
         veilwatch_classifier_decision_tree::declarations(),
         veilwatch_classifier_random_forest::declarations(),
         veilwatch_classifier_adaboost::declarations(),
+        veilwatch_classifier_ensemble::declarations(),
         veilwatch_classifier_naive_bayes::declarations(),
         veilwatch_classifier_logistic_regression::declarations(),
         veilwatch_classifier_svm::declarations(),

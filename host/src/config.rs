@@ -85,11 +85,33 @@ impl Default for ContextLimits {
 }
 
 /// What is judged.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectionSettings {
     /// Which flows get a row of features, and a score.
     pub scored: ScoredFlows,
+    /// False alerts per 100,000 benign (host, server) pairs that the thresholds are chosen for; the model's own where it is
+    /// not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
+    /// The score from which on a flow is malicious, in place of the model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+}
+
+impl DetectionSettings {
+    /// The key that cannot be used, and why.
+    fn flaw(&self) -> Option<(&'static str, String)> {
+        let Self { budget, threshold, .. } = self;
+        if budget.is_some() && threshold.is_some() {
+            return Some(("threshold", "`budget` and `threshold` both choose the threshold: give one of them".into()));
+        }
+        if let Some(budget) = budget.filter(|budget| !(budget.is_finite() && *budget > 0.0)) {
+            return Some(("budget", format!("`budget = {budget}`: give false alerts in 100,000, above 0")));
+        }
+        let threshold = threshold.filter(|threshold| !(0.0..=1.0).contains(threshold))?;
+        Some(("threshold", format!("`threshold = {threshold}`: give a score from 0 to 1")))
+    }
 }
 
 /// Which flows get a row of features, and a score: a model learns from these, and judges no others.
@@ -305,6 +327,9 @@ impl Config {
             };
             invalid(at, message, hint)
         })?;
+        if let Some((key, message)) = config.detection.flaw() {
+            return Err(invalid(text.find(key).unwrap_or_default(), message, None));
+        }
         if let Some((key, message)) = config.out_of_range() {
             return Err(invalid(text.find(key).unwrap_or_default(), message, None));
         }

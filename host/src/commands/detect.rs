@@ -31,6 +31,13 @@ pub(crate) struct Args {
     /// Write all flows, not only alerts.
     #[arg(long, conflicts_with = "min_score")]
     all: bool,
+    /// False alerts in 100,000 benign pairs of a host and a server that are to be expected; the model's card knows which
+    /// score that takes, and ten times as many are suspicious.
+    #[arg(long, value_name = "N", value_parser = budget, conflicts_with = "threshold")]
+    budget: Option<f64>,
+    /// Score from which on a flow is malicious, in place of the model's.
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    threshold: Option<f64>,
     /// Write flows that score at least this much, whatever their verdict.
     #[arg(long, value_name = "SCORE", value_parser = score)]
     min_score: Option<f64>,
@@ -65,11 +72,22 @@ fn score(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A budget as one types it.
+fn budget(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(budget) if budget.is_finite() && budget > 0.0 => Ok(budget),
+        _ => Err("a budget is a number above 0: false alerts in 100,000 pairs".into()),
+    }
+}
+
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (mut config, mut registry) = super::prepare(args.config.as_deref())?;
     if let Some(model) = &args.model {
         config.model.clone_from(model);
+    }
+    if args.budget.is_some() || args.threshold.is_some() {
+        (config.detection.budget, config.detection.threshold) = (args.budget, args.threshold);
     }
     args.filter.apply(&mut config);
     let mut total = Total::default();

@@ -12,7 +12,8 @@ use crate::tables::TableErrors;
 use std::sync::Arc;
 use std::time::Duration;
 use veilwatch_core::detect::{
-    Categorised, Category, CategoryEvidence, NameKind, Named, Reason, Trust, Verdict, categorise, top_reasons,
+    Categorised, Category, CategoryEvidence, NameKind, Named, Reason, Thresholds, Trust, Verdict, categorise,
+    top_reasons,
 };
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
@@ -476,7 +477,17 @@ impl Pipeline {
             return Err(ModelError::OtherFlows { name: name(), trained, scored }.into());
         }
         slot.plugin.load(&model.weights).map_err(|error| PipelineError::Wire { id: slot.id.clone(), error })?;
-        self.card = Some(model.card.clone());
+        let mut card = model.card.clone();
+        let settings = &self.config.detection;
+        if let Some(budget) = settings.budget {
+            card.thresholds = card.thresholds_for(budget).map_err(|what| ModelError::Budget { name: name(), what })?;
+            card.false_alert_budget = budget;
+        }
+        if let Some(threshold) = settings.threshold {
+            let suspicious = card.thresholds.suspicious.min(threshold);
+            card.thresholds = Thresholds { suspicious, malicious: threshold };
+        }
+        self.card = Some(card);
         Ok(())
     }
 
@@ -608,7 +619,7 @@ impl Pipeline {
         &self.schema
     }
 
-    /// The card of its model, where it has one.
+    /// The card of its model, where it has one, with the thresholds that the configuration asks for.
     pub fn card(&self) -> Option<&Card> {
         self.card.as_ref()
     }

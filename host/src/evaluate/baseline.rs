@@ -22,7 +22,7 @@ pub struct Against {
     pub words: &'static str,
 }
 
-/// Leave-one-family-out average precision and recall at 1e-3, and leave-one-source-out average precision against benign
+/// Leave-one-family-out (by the families' names) average precision and recall at 1e-3, and leave-one-source-out average precision against benign
 /// captures, of gradient-boosted trees on 617 features; by the mean score of a pair's flows.
 const FAMILY_PRECISION: f64 = 0.941;
 const FAMILY_RECALL: f64 = 0.78;
@@ -45,25 +45,25 @@ pub(super) fn compare(protocols: &[ProtocolReport]) -> Vec<Against> {
         };
         all.push(Against { figure, ours, baseline, words });
     };
-    let family = |level| find(Protocol::Family, level, Negatives::Both);
+    let family = |level| find(Protocol::FamilyName, level, Negatives::Both);
     let source = |level| find(Protocol::Source, level, Negatives::Benign);
     add(
-        "families left out, average precision (highest score)",
+        "family names left out, average precision (highest score)",
         family(Level::Pair).map(|figures| figures.average_precision),
         FAMILY_PRECISION,
     );
     add(
-        "families left out, average precision (mean score)",
+        "family names left out, average precision (mean score)",
         family(Level::PairMean).map(|figures| figures.average_precision),
         FAMILY_PRECISION,
     );
     add(
-        "families left out, recall at FPR 1e-3 (highest score)",
+        "family names left out, recall at FPR 1e-3 (highest score)",
         family(Level::Pair).and_then(|figures| figures.recall_at(1e-3)),
         FAMILY_RECALL,
     );
     add(
-        "families left out, recall at FPR 1e-3 (mean score)",
+        "family names left out, recall at FPR 1e-3 (mean score)",
         family(Level::PairMean).and_then(|figures| figures.recall_at(1e-3)),
         FAMILY_RECALL,
     );

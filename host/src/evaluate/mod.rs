@@ -17,6 +17,7 @@ mod robustness;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod units;
 mod worst;
 
@@ -28,6 +29,7 @@ pub use figures::Figures;
 pub use protocols::{AgainstReport, LevelReport, ProtocolReport};
 pub use robustness::{Altered, Robustness};
 pub use table::FeatureSet;
+pub use transfer::{FoldKept, Kept, Transfer};
 pub use units::{Level, Negatives};
 pub use worst::{Mistake, Push, Worst};
 
@@ -167,6 +169,8 @@ pub struct Judgement {
     pub report: Option<Report>,
     /// Figures under each protocol.
     pub protocols: Vec<ProtocolReport>,
+    /// Whether thresholds that are chosen within keep their promise.
+    pub transfer: Vec<Transfer>,
     /// The headline's protocol, by the TLS version of what is tested.
     pub tls_versions: Vec<VersionReport>,
     /// All classifiers on the same folds.
@@ -219,6 +223,9 @@ pub struct Headline {
     pub false_positive_rate_at_threshold: Figure,
     /// Sources left out, against benign captures; none where that could not be measured.
     pub source_average_precision_benign: Option<Figure>,
+    /// Sources left out, both negatives: recall at the threshold that was chosen within for 1e-3, and the false-positive
+    /// rate there; none where that could not be measured.
+    pub transfer: Option<(Figure, Figure)>,
 }
 
 /// Figures of flows of one kind of TLS.
@@ -251,8 +258,12 @@ pub fn judge(bench: &Bench<'_>, steps: &mut Steps<'_>) -> Result<Judgement, Lear
     let mut judgement = Judgement::empty(bench);
     if !bench.plan.table_only {
         headline_and_audit(bench, &mut judgement, steps)?;
-        for protocol in [Protocol::Source, Protocol::Capture, Protocol::Time] {
+        for protocol in [Protocol::FamilyName, Protocol::Source, Protocol::Capture, Protocol::Time] {
             judgement.protocols.push(under(bench, protocol, steps));
+        }
+        let whole = !bench.plan.quick && !bench.plan.planted;
+        for protocol in [Protocol::Source, Protocol::Family].into_iter().take(if whole { 2 } else { 1 }) {
+            judgement.transfer.push(Transfer::judge(bench, protocol, steps));
         }
         judgement.baseline = baseline::compare(&judgement.protocols);
     }
@@ -397,6 +408,7 @@ impl Judgement {
             folds: 0,
             report: None,
             protocols: Vec::new(),
+            transfer: Vec::new(),
             tls_versions: Vec::new(),
             table: Vec::new(),
             ablations: Vec::new(),
@@ -444,6 +456,12 @@ impl Judgement {
             false_positive_rate_at_threshold: family.alarms.false_positive_rate,
             source_average_precision_benign: find(Protocol::Source, Negatives::Benign)
                 .map(|figures| figures.average_precision),
+            transfer: self
+                .transfer
+                .iter()
+                .find(|transfer| transfer.protocol == Protocol::Source)
+                .and_then(|transfer| transfer.figures(Negatives::Both))
+                .map(|figures| (figures.alarms.recall, figures.alarms.false_positive_rate)),
         })
     }
 }

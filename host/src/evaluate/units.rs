@@ -149,6 +149,16 @@ pub(super) fn units(outcome: &Outcome<'_>, level: Level) -> Vec<Unit> {
     units
 }
 
+/// Pairs by their highest score, called by a raw threshold of each fold.
+pub(super) fn pairs_called(outcome: &Outcome<'_>, thresholds: &[f64]) -> Vec<Unit> {
+    let mut units = bare(outcome, Level::Pair, &|_| true);
+    for unit in &mut units {
+        unit.alarm = thresholds.get(unit.fold).is_some_and(|threshold| unit.raw >= *threshold);
+        unit.called = unit.alarm;
+    }
+    units
+}
+
 /// Units of some rows alone, by the thresholds of all.
 pub(super) fn units_of(outcome: &Outcome<'_>, level: Level, keep: &dyn Fn(&Row) -> bool) -> Vec<Unit> {
     let all = bare(outcome, level, &|_| true);

@@ -93,10 +93,13 @@ impl Pairs {
     }
 }
 
+/// Benign pairs that make a tail, at least, however rare the alarms are to be.
+const LEAST_EXCESSES: f64 = 20.0;
+
 /// The score that a share `rate` of benign pairs reaches, with a smoothed tail: among the ten times as many that score
-/// highest, excesses are taken as exponential, so that not one or two odd pairs alone decide.
+/// highest, and no fewer than twenty, excesses are taken as exponential, so that not one or two odd pairs alone decide.
 pub(crate) fn tail_threshold(mut benign: Vec<f64>, rate: f64) -> f64 {
-    let tail = (10.0 * rate).min(1.0);
+    let tail = (10.0 * rate).max(LEAST_EXCESSES / benign.len() as f64).min(1.0);
     let [start] = veilwatch_core::feature::quantiles(&mut benign, [1.0 - tail]);
     let excesses: Vec<f64> = benign.iter().filter(|score| **score > start).map(|score| score - start).collect();
     if excesses.is_empty() {

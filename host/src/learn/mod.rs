@@ -7,6 +7,7 @@
 mod alter;
 mod augment;
 mod background;
+pub(crate) mod chosen;
 mod dataset;
 pub(crate) mod folds;
 mod import;

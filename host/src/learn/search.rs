@@ -145,7 +145,7 @@ fn is_malicious(data: &Dataset, row: usize) -> bool {
 /// A fold for each of some rows: rows of one capture, and malicious rows that share a tie or whose captures share a family,
 /// are in one, as are benign captures of sources that share captures. Groups are dealt out by size, those with malicious
 /// rows and the others each for themselves, so that no fold has most of either.
-fn inner(data: &Dataset, rows: &[usize], count: usize, seed: u64) -> Vec<usize> {
+pub(super) fn inner(data: &Dataset, rows: &[usize], count: usize, seed: u64) -> Vec<usize> {
     let mut groups = Groups((0..data.captures.len()).collect());
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows {

@@ -1,14 +1,13 @@
 //! A model from labelled rows: cross-validate, calibrate, choose thresholds, then learn from everything.
 
-use super::metrics::tail_threshold;
-use super::validate::{self, MALICIOUS_RATE, SPLIT, SUSPICIOUS_RATE};
+use super::chosen::Chosen;
+use super::validate::{self, MALICIOUS_RATE, SPLIT};
 use super::{Dataset, Evaluation, LearnError, Truth, search};
 use crate::config::ScoredFlows;
 use crate::engine::Pipeline;
 use crate::hash::sha256_hex;
 use crate::model::{Card, ColumnProfile, Model, Training};
 use crate::plugins::Registry;
-use veilwatch_core::detect::{Calibration, Thresholds};
 use veilwatch_core::feature::{FeatureSchema, quantiles};
 
 /// A model and the evaluation that stands in its card.
@@ -71,19 +70,8 @@ fn fit_all(
 ) -> Result<Trained, LearnError> {
     let evaluation = validate::evaluate(registry, classifier, data, seed, progress)?;
     let labelled: Vec<usize> = (0..data.rows.len()).filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
-    let weights = validate::weights(data, &labelled);
-    let calibration = Calibration::fit(
-        &labelled
-            .iter()
-            .zip(&weights)
-            .map(|(row, weight)| (evaluation.raw[*row], data.rows[*row].truth == Truth::Malicious, *weight))
-            .collect::<Vec<_>>(),
-    );
-    let benign = validate::benign_pairs(data, &evaluation.raw);
-    let threshold = |rate| calibration.score(tail_threshold(benign.clone(), rate));
-    // With few benign pairs the two smoothed tails can cross.
-    let malicious = threshold(MALICIOUS_RATE);
-    let thresholds = Thresholds { suspicious: threshold(SUSPICIOUS_RATE).min(malicious), malicious };
+    let raw: Vec<f64> = labelled.iter().map(|row| evaluation.raw[*row]).collect();
+    let chosen = Chosen::of(data, &labelled, &raw);
     // Rows that are not scored may be learnt from all the same, as the recipe says.
     let all: Vec<usize> = (0..data.rows.len()).collect();
     let settings = search::choose(registry, classifier, data, &all, seed)?;
@@ -100,9 +88,10 @@ fn fit_all(
         weights_sha256: sha256_hex(&weights),
         schema_sha256: schema.hash().to_owned(),
         scored,
-        calibration,
-        thresholds,
+        calibration: chosen.calibration,
+        thresholds: chosen.thresholds(),
         false_alert_budget: MALICIOUS_RATE * 1e5,
+        alarm_rates: chosen.alarm_rates(),
         training: Training {
             data_sha256: data.sha256.clone(),
             seed,

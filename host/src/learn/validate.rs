@@ -191,7 +191,7 @@ type Judging = Option<(Box<dyn Classifier>, Vec<usize>, Vec<f64>)>;
 
 /// Does `work` for each of `count` folds on all processors, and gives what comes of it to `take` in the order of the folds;
 /// the first error ends it. At most as many as there are processors are under way or wait for their turn.
-fn in_order<T: Send>(
+pub(crate) fn in_order<T: Send>(
     count: usize,
     work: impl Fn(usize) -> T + Sync,
     mut take: impl FnMut(usize, T) -> Result<(), LearnError>,
@@ -317,10 +317,4 @@ pub(crate) fn report(data: &Dataset, raw: Vec<f64>, folds: &Folds, seed: u64) ->
     let false_alarms =
         alarms.iter().take(10).map(|j| (data.captures[j.pair.capture].path.clone(), j.packet, j.pair.score)).collect();
     Evaluation { report, raw, families: families.into_values().collect(), false_alarms, folds: folds.count }
-}
-
-/// Scores of the benign pairs, for the shipped thresholds.
-pub(super) fn benign_pairs(data: &Dataset, raw: &[f64]) -> Vec<f64> {
-    let one = Folds::by_family(data, 0, usize::MAX);
-    judge(data, raw, &one).iter().filter(|j| !j.pair.malicious).map(|j| j.pair.score).collect()
 }

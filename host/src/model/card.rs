@@ -31,6 +31,10 @@ pub struct Card {
     /// False alerts per 100,000 benign (capture, server) pairs that the upper threshold was chosen for, on folds that
     /// the scoring model had not seen.
     pub false_alert_budget: f64,
+    /// Which score so many of these pairs reached, rarer ones last: what another budget takes. Cards of before this was
+    /// told have none.
+    #[serde(default)]
+    pub alarm_rates: Vec<AlarmRate>,
     /// What it was trained on.
     pub training: Training,
     /// How it did on folds it had not seen.
@@ -53,10 +57,79 @@ impl Card {
             Some("its calibration turns scores round or into nothing")
         } else if !(0.0 <= suspicious && suspicious <= malicious && malicious <= 1.0) {
             Some("its thresholds are not in order between 0 and 1")
+        } else if !rates_in_order(&self.alarm_rates) {
+            Some("its alarm rates are not in order between 0 and 1")
         } else {
             None
         }
     }
+
+    /// The thresholds for so many false alerts per 100,000 benign (capture, server) pairs, and ten times as many for the
+    /// lower one. Between the rates that the card tells, the score's log-odds go evenly with the rate's logarithm.
+    ///
+    /// # Errors
+    /// What the card can answer, where it cannot answer this.
+    pub fn thresholds_for(&self, budget: f64) -> Result<Thresholds, String> {
+        let (Some(most), Some(least)) = (self.alarm_rates.first(), self.alarm_rates.last()) else {
+            return Err("this model's card does not say how scores and false alerts go together; train it again".into());
+        };
+        let told = least.rate..=most.rate;
+        let rate = budget / PER;
+        if !told.contains(&rate) {
+            return Err(format!(
+                "a budget of {budget} false alerts in 100,000: this model can answer for {} to {}",
+                rounded(least.rate * PER),
+                rounded(most.rate * PER)
+            ));
+        }
+        let malicious = self.score_at(rate);
+        let suspicious = self.score_at((rate * SUSPICIOUS_FACTOR).min(most.rate)).min(malicious);
+        Ok(Thresholds { suspicious, malicious })
+    }
+
+    /// The score of a rate between those that are told.
+    fn score_at(&self, rate: f64) -> f64 {
+        let after = self.alarm_rates.iter().position(|at| at.rate <= rate).unwrap_or(self.alarm_rates.len());
+        let (Some(before), Some(after)) = (self.alarm_rates.get(after.saturating_sub(1)), self.alarm_rates.get(after))
+        else {
+            return self.alarm_rates.last().map_or(1.0, |at| at.score);
+        };
+        // Equal where it is told, to the last bit.
+        if after.rate == rate || before.score == after.score {
+            return after.score;
+        }
+        let odds = |score: f64| (score / (1.0 - score)).ln();
+        let way = (rate / before.rate).ln() / (after.rate / before.rate).ln();
+        let between = odds(before.score) + way * (odds(after.score) - odds(before.score));
+        let score = 1.0 / (1.0 + (-between).exp());
+        if score.is_finite() { score.clamp(before.score, after.score) } else { after.score }
+    }
+}
+
+/// Pairs that a budget counts false alerts in.
+const PER: f64 = 1e5;
+/// How many times more pairs may be suspicious than malicious.
+const SUSPICIOUS_FACTOR: f64 = 10.0;
+
+/// Whether rates fall and scores do not, all within 0 and 1.
+fn rates_in_order(rates: &[AlarmRate]) -> bool {
+    rates.iter().all(|at| at.rate > 0.0 && at.rate <= 1.0 && (0.0..=1.0).contains(&at.score))
+        && rates.is_sorted_by(|before, after| before.rate > after.rate && before.score <= after.score)
+}
+
+/// A number with at most three digits behind the point.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}
+
+/// The score that a share of benign (capture, server) pairs reached, on folds that the scoring model had not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmRate {
+    /// The share.
+    pub rate: f64,
+    /// The score.
+    pub score: f64,
 }
 
 /// What a model was trained on.
@@ -144,4 +217,57 @@ pub struct ColumnProfile {
     pub p50: Option<f32>,
     /// 95 % quantile.
     pub p95: Option<f32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Model;
+
+    fn card(rates: &[(f64, f64)]) -> Card {
+        let alarm_rates = rates.iter().map(|(rate, score)| AlarmRate { rate: *rate, score: *score }).collect();
+        Card { alarm_rates, ..Model::builtin().unwrap().card }
+    }
+
+    #[test]
+    fn a_budget_finds_its_threshold() {
+        let card = card(&[(1e-1, 0.1), (1e-2, 0.4), (1e-3, 0.9), (1e-4, 0.9)]);
+        assert_eq!(card.thresholds_for(100.0), Ok(Thresholds { suspicious: 0.4, malicious: 0.9 }));
+        assert_eq!(card.thresholds_for(10_000.0), Ok(Thresholds { suspicious: 0.1, malicious: 0.1 }));
+        let between = card.thresholds_for(1000.0 / 10f64.sqrt()).unwrap();
+        // Half way between log-odds of -0.405 and 2.197.
+        assert!((between.malicious - 0.7101).abs() < 1e-4, "{between:?}");
+        let mut last = 0.0;
+        for step in 0..=300 {
+            let budget = 10f64.powf(4.0 - f64::from(step) / 100.0).clamp(10.0, 1e4);
+            let Thresholds { suspicious, malicious } = card.thresholds_for(budget).unwrap();
+            assert!(suspicious <= malicious && last <= malicious, "{budget}");
+            last = malicious;
+        }
+        for budget in [1.0, 20_000.0] {
+            let error = card.thresholds_for(budget).unwrap_err();
+            assert!(error.ends_with("can answer for 10 to 10000"), "{error}");
+        }
+    }
+
+    #[test]
+    fn scores_of_one_have_thresholds_too() {
+        let card = card(&[(1e-2, 0.5), (1e-3, 1.0), (1e-4, 1.0)]);
+        assert_eq!(card.thresholds_for(10.0).unwrap().malicious, 1.0);
+        assert!(card.thresholds_for(300.0).unwrap().malicious >= 0.5);
+    }
+
+    #[test]
+    fn rates_stand_in_order() {
+        assert_eq!(card(&[(1e-2, 0.4), (1e-3, 0.9)]).flaw(), None);
+        for bad in [
+            [(1e-3, 0.4), (1e-2, 0.9)],
+            [(1e-2, 0.9), (1e-3, 0.4)],
+            [(1e-2, 0.9), (1e-3, f64::NAN)],
+            [(0.0, 0.1), (0.0, 0.1)],
+        ] {
+            assert!(card(&bad).flaw().is_some(), "{bad:?}");
+        }
+        assert!(card(&[]).thresholds_for(100.0).is_err());
+    }
 }

@@ -7,6 +7,6 @@ mod card;
 mod rarity;
 mod store;
 
-pub use card::{Card, ColumnProfile, Figure, Report, Training};
+pub use card::{AlarmRate, Card, ColumnProfile, Figure, Report, Training};
 pub(crate) use rarity::{by_rarity, term_columns};
 pub use store::{Model, ModelError};

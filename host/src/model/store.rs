@@ -76,6 +76,14 @@ pub enum ModelError {
         /// Which the pipeline scores.
         scored: &'static str,
     },
+    /// It has no threshold for the budget that is asked for.
+    #[error("model {name}: {what}")]
+    Budget {
+        /// The model.
+        name: String,
+        /// What it can answer for.
+        what: String,
+    },
     /// It belongs to another classifier.
     #[error("model {name} is made for {wanted}, but the pipeline has {found}")]
     OtherClassifier {

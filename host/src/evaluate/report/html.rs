@@ -66,6 +66,7 @@ pub fn html(judgement: &Judgement) -> Result<String, PictureError> {
             }
         }
     }
+    tables::transfer(judgement).iter().for_each(|table| page.table(table, true));
     tables::others(judgement).iter().for_each(|table| page.table(table, true));
     page.raw("<h2>How many variants were looked at</h2>");
     page.text("p", &tables::variants(judgement));

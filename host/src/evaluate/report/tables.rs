@@ -101,7 +101,58 @@ pub(super) fn headline(judgement: &Judgement) -> Option<Table> {
         "average precision, sources left out, benign captures",
         headline.source_average_precision_benign.map_or_else(|| "not measured".into(), told),
     );
+    if let Some((recall, rate)) = headline.transfer {
+        add("sources left out, threshold chosen within for FPR 1e-3: recall", told(recall));
+        add("FPR there", told(rate));
+    }
     Some(table)
+}
+
+/// Whether thresholds keep their promise, a table for each protocol and one of its folds.
+pub(super) fn transfer(judgement: &Judgement) -> Vec<Table> {
+    let mut tables = Vec::new();
+    for transfer in &judgement.transfer {
+        let about = format!(
+            "{}calibration and thresholds were chosen on {} folds within what each of {} folds learnt from; by pair, highest \
+             score, both negatives",
+            if judgement.withheld.is_empty() { "" } else { "not to be quoted: the headline is withheld; " },
+            transfer.inner_folds,
+            transfer.folds
+        );
+        let title = format!("Thresholds from within, {}", transfer.name);
+        let mut table = Table::new(&title, &about, ["promised FPR", "FPR", "false alarms", "recall"]);
+        for kept in &transfer.kept {
+            table.rows.push(vec![
+                number(kept.promised),
+                told(kept.false_positive_rate),
+                kept.false_alarms.to_string(),
+                told(kept.recall),
+            ]);
+        }
+        if let Some(failed) = &transfer.failed {
+            table.rows.push(vec!["–".into(), failed.clone(), "–".into(), "–".into()]);
+        }
+        tables.push(table);
+        if transfer.by_fold.is_empty() {
+            continue;
+        }
+        let calibration = transfer.figures(Negatives::Both).map_or_else(|| "–".into(), |f| told(f.calibration_error));
+        let mut folds = Table::new(
+            &format!("{title}: folds"),
+            &format!("at the shipped rate; expected calibration error of the scores {calibration}"),
+            ["left out", "threshold", "found", "false alarms"],
+        );
+        for fold in &transfer.by_fold {
+            folds.rows.push(vec![
+                if fold.left_out.is_empty() { "benign captures alone".into() } else { fold.left_out.join(", ") },
+                number(fold.threshold),
+                format!("{} of {}", fold.found, fold.malicious),
+                format!("{} of {}", fold.false_alarms, fold.negatives),
+            ]);
+        }
+        tables.push(folds);
+    }
+    tables
 }
 
 /// All figures of a protocol at one level: a row a figure, a column a kind of negatives.

@@ -45,6 +45,7 @@ pub fn text(judgement: &Judgement) -> String {
             .filter_map(|level| tables::level(judgement, family, level))
             .for_each(|table| put(&mut out, &table));
     }
+    tables::transfer(judgement).iter().for_each(|table| put(&mut out, table));
     tables::others(judgement).iter().for_each(|table| put(&mut out, table));
     let _ = writeln!(out, "\n{}", super::tables::variants(judgement));
     out

@@ -6,6 +6,7 @@ pub mod codec;
 pub mod columns;
 pub mod forest;
 pub mod learner;
+mod lookup;
 pub mod sample;
 pub mod sums;
 #[cfg(any(test, feature = "testing"))]

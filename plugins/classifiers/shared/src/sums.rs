@@ -4,6 +4,7 @@ use crate::bins::Bins;
 use crate::codec::{Reader, Writer, number};
 use crate::columns::Columns;
 use crate::learner::Model;
+use crate::lookup::Lookup;
 use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::PluginError;
 
@@ -90,6 +91,8 @@ pub struct BinTable {
     base: f64,
     /// For each column what each code adds, less the training mean of it.
     parts: Vec<Vec<f64>>,
+    /// The same, to score by.
+    lookup: Lookup,
 }
 
 impl BinTable {
@@ -114,7 +117,12 @@ impl BinTable {
         }
         number(base)?;
         parts.iter().flatten().try_for_each(|part| number(*part).map(drop))?;
-        Ok(Self { bins, base, parts })
+        Self::of(bins, base, parts)
+    }
+
+    fn of(bins: Bins, base: f64, parts: Vec<Vec<f64>>) -> Result<Self, PluginError> {
+        let lookup = Lookup::new(&bins, &parts)?;
+        Ok(Self { bins, base, parts, lookup })
     }
 
     /// The cuts of the columns.
@@ -133,9 +141,7 @@ impl Model for BinTable {
     }
 
     fn score(&self, rows: &Rows<'_>, scores: &mut [f64]) {
-        for (row, score) in rows.iter().zip(scores) {
-            *score = self.base + self.row_parts(row).sum::<f64>();
-        }
+        self.lookup.score(self.base, rows.data(), scores);
     }
 
     fn explain(&self, row: &[f32], parts: &mut [f64]) {
@@ -155,7 +161,7 @@ impl Model for BinTable {
         for column in 0..bins.width() {
             parts.push((0..bins.codes(column)).map(|_| from.number()).collect::<Result<Vec<_>, _>>()?);
         }
-        Ok(Self { bins, base, parts })
+        Self::of(bins, base, parts)
     }
 }
 
