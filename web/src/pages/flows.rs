@@ -7,6 +7,7 @@ use rocket::{FromForm, State, get, post};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
+use super::language::{Language, Messages};
 use super::render::{Answer, Failure, Page, Reply, told};
 use super::{entry, home, result};
 use crate::accounts::{Reason, Role};
@@ -270,21 +271,63 @@ async fn page(
         })),
         "category": category, "category_key": category.and_then(category_message),
         "category_reasons": category_reasons(&detail.line).into_iter().map(|reason| reason.words).collect::<Vec<_>>(),
-        "reasons": reasons(&detail.line), "packets": packets(&detail.line), "sections": sections,
+        "reasons": reasons(&detail.line, portal.templates.messages(me.language)?),
+        "without": without(&detail.line, portal, me.language)?,
+        "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && !is_explained(&detail.line),
+        "packets": packets(&detail.line), "sections": sections,
         "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),
         "features_count": features.len(), "features": features,
     });
     Ok(Page::new(portal, me, "flow", data)?)
 }
 
-fn reasons(line: &Value) -> Vec<Value> {
+/// Whether the line says why the model scored as it did; warnings are the tables' alone.
+fn is_explained(line: &Value) -> bool {
+    let is_column = |reason: &Value| {
+        reason.get("feature").and_then(Value::as_str).is_some_and(|feature| !feature.starts_with("warn."))
+    };
+    line.get("reasons").and_then(Value::as_array).is_some_and(|reasons| reasons.iter().any(is_column))
+}
+
+/// What a topic is called, where it is one in the box.
+fn topic<'a>(name: &'a str, messages: &'a Messages) -> &'a str {
+    messages.get(&format!("topic.{name}")).map_or(name, String::as_str)
+}
+
+/// What the score would be without some topics, in words.
+fn without(line: &Value, portal: &Portal, language: Language) -> Result<Option<String>, Failure> {
+    let Some(told) = line.get("counterfactual") else { return Ok(None) };
+    let messages = portal.templates.messages(language)?;
+    let names = told.get("without").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut topics = String::new();
+    for name in names.iter().take(FACTS).filter_map(Value::as_str) {
+        let name = topic(name, messages);
+        topics = match topics.as_str() {
+            "" => name.to_owned(),
+            one => portal.templates.message(language, "flow.topics", &json!({ "one": one, "other": name }))?,
+        };
+    }
+    let verdict = told.get("verdict").and_then(Value::as_str).unwrap_or_default();
+    let (Some(score), Some(known)) =
+        (told.get("score").and_then(Value::as_f64), messages.get(&format!("verdict.{verdict}")))
+    else {
+        return Ok(None);
+    };
+    let key = if matches!(verdict, "malicious" | "suspicious") { "flow.without-alert" } else { "flow.without" };
+    let values = json!({ "topics": topics, "score": human::score(score), "verdict": known });
+    Ok(Some(portal.templates.message(language, key, &values)?))
+}
+
+fn reasons(line: &Value, messages: &Messages) -> Vec<Value> {
     let reasons = line.get("reasons").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     reasons
         .iter()
         .take(FACTS)
         .map(|reason| {
             let part = |name| reason.get(name).map(text).unwrap_or_default();
-            json!({ "words": part("words"), "feature": part("feature"), "value": part("value") })
+            let name = reason.get("topic").and_then(|topic| topic.get("name")).and_then(Value::as_str);
+            let name = name.map(|name| text(&topic(name, messages).into()));
+            json!({ "topic": name, "words": part("words"), "feature": part("feature"), "value": part("value") })
         })
         .collect()
 }
