@@ -36,7 +36,10 @@ const RULES: [(&str, &[Rule]); 11] = [
     ("feature/splt", &[TIMING, AMOUNTS]),
     (
         "feature/tls-records",
-        &[(&["alert", "alerts"], "alerts", "the alerts of TLS"), (&[], "records", "the lengths of the encrypted records")],
+        &[
+            (&["alert", "alerts"], "alerts", "the alerts of TLS"),
+            (&[], "records", "the lengths of the encrypted records"),
+        ],
     ),
     (
         "feature/tls-handshake",
@@ -48,11 +51,7 @@ const RULES: [(&str, &[Rule]); 11] = [
     (
         "feature/certificate",
         &[
-            (
-                &["validity", "age", "left", "expired", "midnight"],
-                "certificate-validity",
-                "the certificate's validity",
-            ),
+            (&["validity", "age", "left", "expired", "midnight"], "certificate-validity", "the certificate's validity"),
             (
                 &[
                     "self",
