@@ -153,6 +153,8 @@ impl ScoredFlows {
 pub struct OutputSettings {
     /// Reasons of an alert.
     pub reasons: u32,
+    /// Alerts of one capture that are explained, and as many early records.
+    pub explained: u64,
     /// Flows written of one capture, and as many early records.
     pub lines: u64,
     /// Pairs of host and server in a terminal's table.
@@ -165,7 +167,7 @@ pub struct OutputSettings {
 
 impl Default for OutputSettings {
     fn default() -> Self {
-        Self { reasons: 4, lines: 10_000_000, table_rows: 10, table_pairs: 100_000, text_bytes: 512 }
+        Self { reasons: 4, explained: 1000, lines: 10_000_000, table_rows: 10, table_pairs: 100_000, text_bytes: 512 }
     }
 }
 
@@ -402,6 +404,7 @@ impl Config {
             ("spread_targets", u64::from(self.context.spread_targets), 2..=SPREAD_KEPT as u64),
             ("spread_seconds", u64::from(self.context.spread_seconds), 1..=86_400),
             ("reasons", u64::from(self.output.reasons), 1..=64),
+            ("explained", self.output.explained, 0..=1 << 40),
             ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),
             ("table_pairs", u64::from(self.output.table_pairs), 1..=1 << 24),

@@ -10,6 +10,7 @@
 //! | [`config`] | pipelines in TOML |
 //! | [`plugins`] | plugins in the box and dropped in, behind one registry |
 //! | [`engine`] | a capture in, finished flows with verdicts out |
+//! | [`explain`] | why a verdict is what it is, and what it would be without that |
 //! | [`model`] | models as folders of data |
 //! | [`learn`] | labelled rows, folds, training |
 //! | [`evaluate`] | figures with intervals, and the audit that they stand or fall with |
@@ -49,6 +50,7 @@ pub mod builtin;
 pub mod config;
 pub mod engine;
 pub mod evaluate;
+pub mod explain;
 pub mod filter;
 pub mod hash;
 pub mod learn;

@@ -186,7 +186,8 @@ impl Job<'_> {
             }
             Format::Table => {
                 let mut sink = TableSink::new(selection, settings.table_rows, settings.text_bytes)
-                    .with_pairs(settings.table_pairs);
+                    .with_pairs(settings.table_pairs)
+                    .explaining(settings.explained);
                 let mut summary = analyse(&mut sink)?;
                 summary.pairs_not_counted = sink.not_counted();
                 write!(out, "{}{}", summary_text(name, capture_format, &summary), sink.render(self.colour))?;

@@ -20,6 +20,8 @@ const AHEAD: usize = 4;
 /// Some flows in their order, and those of them that are scored.
 pub(super) struct Batch<'f> {
     pub(super) flows: &'f [Box<FlowRecord>],
+    /// Final records that came before it.
+    pub(super) before: u64,
     finals: Vec<&'f FlowRecord>,
     /// Numbers of the final records.
     numbers: Vec<u64>,
@@ -43,7 +45,7 @@ impl<'f> Batch<'f> {
     /// Cuts flows into batches; `before` final records came before them.
     pub(super) fn cut(flows: &'f [Box<FlowRecord>], pipeline: &Pipeline, mut before: u64) -> Vec<Self> {
         let batch = |flows: &'f [Box<FlowRecord>]| {
-            let mut batch = Self { flows, finals: Vec::new(), numbers: Vec::new(), early: Vec::new() };
+            let mut batch = Self { flows, before, finals: Vec::new(), numbers: Vec::new(), early: Vec::new() };
             for flow in flows {
                 // Final records have numbers; early ones have none.
                 before += u64::from(!flow.is_early());

@@ -79,6 +79,9 @@ pub(super) struct Consumer<'a> {
     limits: Vec<(FieldId, String)>,
     limited: Vec<u64>,
     health: Health<'a>,
+    /// Alerts, and early records of alerts, that are still explained.
+    room: u64,
+    early_room: u64,
     /// Flows of which each warning speaks, by its id.
     warned: BTreeMap<&'a str, u64>,
 }
@@ -105,6 +108,8 @@ impl<'a> Consumer<'a> {
             summary: Summary::default(),
             recognised: vec![0; pipeline.templates().len()],
             health: Health::new(pipeline),
+            room: pipeline.config().output.explained,
+            early_room: pipeline.config().output.explained,
             warned: BTreeMap::new(),
         }
     }
@@ -157,13 +162,18 @@ impl<'a> Consumer<'a> {
     /// Hands the flows of a batch to the sink, and counts verdicts.
     fn write(&mut self, batch: &Batch<'_>, scores: &Scores) -> Result<(), RunError> {
         let (mut finals, mut early) = scores.iter();
+        let mut record = batch.before;
         for flow in batch.flows {
-            let scored = match (self.pipeline.scores(flow), flow.is_early()) {
+            record += u64::from(!flow.is_early());
+            let mut scored = match (self.pipeline.scores(flow), flow.is_early()) {
                 (false, _) => None,
                 (true, false) => finals.next(),
                 (true, true) => early.next(),
             };
             let is_alert = scored.as_ref().and_then(|scored| scored.verdict).is_some_and(Verdict::is_alert);
+            if let Some(scored) = scored.as_mut().filter(|_| is_alert) {
+                self.explain(scored, flow.is_early(), record)?;
+            }
             let warnings = self.pipeline.warnings(flow);
             let category = self.pipeline.categorise(flow, is_alert, &warnings);
             let detection =
@@ -193,6 +203,23 @@ impl<'a> Consumer<'a> {
             }
             self.sink.flow(&detection)?;
         }
+        Ok(())
+    }
+
+    /// Says why an alert is one, where there is room for it: the first ones in the order of flows are explained, whatever the
+    /// threads. Early records have room of their own, so that they take none of the final ones'.
+    fn explain(&mut self, scored: &mut Scored<'_>, is_early: bool, record: u64) -> Result<(), RunError> {
+        let room = if is_early { &mut self.early_room } else { &mut self.room };
+        if *room == 0 {
+            self.summary.unexplained += u64::from(!is_early);
+            return Ok(());
+        }
+        *room -= 1;
+        scored.explanation = if is_early {
+            self.pipeline.explain_in_health(scored, record, &mut self.health.aside())?
+        } else {
+            self.pipeline.explain_in_health(scored, record, &mut self.health)?
+        };
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use super::health::{Health, infinite};
 use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
+use crate::explain::{Explanation, Topics, by_topic, without};
 use crate::filter::{Filter, FilterError};
 use crate::model::{Card, Model, ModelError, by_rarity, term_columns};
 use crate::plugins::{
@@ -12,8 +13,7 @@ use crate::tables::TableErrors;
 use std::sync::Arc;
 use std::time::Duration;
 use veilwatch_core::detect::{
-    Categorised, Category, CategoryEvidence, NameKind, Named, Reason, Thresholds, Trust, Verdict, categorise,
-    top_reasons,
+    Categorised, Category, CategoryEvidence, NameKind, Named, Thresholds, Trust, Verdict, categorise,
 };
 use veilwatch_core::feature::{Column, FeatureSchema, FlowBatch, Rows, RowsMut, SchemaError};
 use veilwatch_core::flow::{FlowRecord, Templates};
@@ -154,6 +154,8 @@ pub struct Pipeline {
     template_places: Vec<usize>,
     extractors: Vec<Extractor>,
     schema: FeatureSchema,
+    /// What its columns speak of.
+    topics: Topics,
     classifier: Option<ClassifierSlot>,
     card: Option<Card>,
     reports: Vec<PluginReport>,
@@ -264,8 +266,8 @@ pub struct Scored<'a> {
     pub score: Option<f64>,
     /// The verdict, where there is a model.
     pub verdict: Option<Verdict>,
-    /// Why, for alerts.
-    pub reasons: Vec<Reason>,
+    /// Why, for the alerts that are explained.
+    pub explanation: Explanation,
 }
 
 /// Scored flows with the rows they borrow.
@@ -273,18 +275,18 @@ pub(super) struct ScoredBatch {
     rows: Vec<f32>,
     width: usize,
     raw: Vec<f64>,
-    verdicts: Vec<(Option<f64>, Option<Verdict>, Vec<Reason>)>,
+    verdicts: Vec<(Option<f64>, Option<Verdict>)>,
 }
 
 impl ScoredBatch {
-    /// The flows in order.
+    /// The flows in order; none is explained yet.
     pub(super) fn iter(&self) -> impl Iterator<Item = Scored<'_>> {
-        self.raw.iter().zip(&self.verdicts).enumerate().map(|(at, (raw, (score, verdict, reasons)))| Scored {
+        self.raw.iter().zip(&self.verdicts).enumerate().map(|(at, (raw, (score, verdict)))| Scored {
             row: &self.rows[at * self.width..(at + 1) * self.width],
             raw: *raw,
             score: *score,
             verdict: *verdict,
-            reasons: reasons.clone(),
+            explanation: Explanation::default(),
         })
     }
 }
@@ -371,6 +373,8 @@ impl Pipeline {
             }
         }
         let schema = FeatureSchema::join(extractors.iter().map(|part| (part.id.as_str(), part.used_columns())))?;
+        let plugin = |part: &Extractor| reports[part.place].plugin.as_str();
+        let topics = Topics::new(extractors.iter().map(|part| (plugin(part), part.id.as_str(), part.used_columns())));
         let classifier = classifier.map(|slot| {
             let terms = term_columns(schema.columns());
             ClassifierSlot { plugin: by_rarity(slot.plugin, &terms), ..slot }
@@ -395,6 +399,7 @@ impl Pipeline {
             template_places,
             extractors,
             schema,
+            topics,
             classifier,
             card: None,
             reports,
@@ -619,6 +624,11 @@ impl Pipeline {
         &self.schema
     }
 
+    /// What its columns speak of.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
     /// The card of its model, where it has one, with the thresholds that the configuration asks for.
     pub fn card(&self) -> Option<&Card> {
         self.card.as_ref()
@@ -721,27 +731,46 @@ impl Pipeline {
         let rows = self.extract_in_health(flows, records, health)?;
         let width = self.schema.width();
         let mut raw = vec![f64::NAN; flows.len()];
-        let mut verdicts = vec![(None, None, Vec::new()); flows.len()];
+        let mut verdicts = vec![(None, None); flows.len()];
         if let (Some(slot), Some(card)) = (&self.classifier, &self.card) {
             raw = self.predict(slot, &rows, records, health)?;
-            let mut contributions = vec![0.0; width];
-            for (at, (raw, outcome)) in raw.iter().zip(&mut verdicts).enumerate() {
+            for (raw, outcome) in raw.iter().zip(&mut verdicts) {
                 let score = card.calibration.score(*raw);
-                let verdict = card.thresholds.verdict(score);
-                let mut reasons = Vec::new();
-                if verdict.is_alert() && health.works(slot.place) {
-                    let row = &rows[at * width..(at + 1) * width];
-                    contributions.fill(0.0);
-                    match slot.plugin.explain(row, &mut contributions) {
-                        Ok(()) => reasons = top_reasons(row, &contributions, self.config.output.reasons as usize),
-                        // The verdict stands; only its reasons are missing.
-                        Err(error) => health.fail(slot.place, records[at], &error)?,
-                    }
-                }
-                *outcome = ((!score.is_nan()).then_some(score), Some(verdict), reasons);
+                *outcome = ((!score.is_nan()).then_some(score), Some(card.thresholds.verdict(score)));
             }
         }
         Ok(ScoredBatch { rows, width, raw, verdicts })
+    }
+
+    /// Why a flow got its score. It takes much longer than the score did: who asks bounds how often.
+    ///
+    /// # Errors
+    /// Where the classifier fails.
+    pub(crate) fn explain(&self, scored: &Scored<'_>) -> Result<Explanation, PluginError> {
+        let (Some(slot), Some(card)) = (&self.classifier, &self.card) else { return Ok(Explanation::default()) };
+        let mut contributions = vec![0.0; scored.row.len()];
+        slot.plugin.explain(scored.row, &mut contributions)?;
+        let mut reasons = by_topic(scored.row, &contributions, &self.topics);
+        let predict = |rows: &Rows<'_>, scores: &mut [f64]| slot.plugin.predict(rows, scores);
+        let counterfactual = without(scored.row, scored.raw, &reasons, &self.topics, card, predict)?;
+        reasons.truncate(self.config.output.reasons as usize);
+        Ok(Explanation { reasons, counterfactual })
+    }
+
+    /// The same, but a failure is counted; the verdict stands, only its reasons are missing.
+    pub(super) fn explain_in_health(
+        &self,
+        scored: &Scored<'_>,
+        record: u64,
+        health: &mut Health<'_>,
+    ) -> Result<Explanation, RunError> {
+        let Some(slot) = self.classifier.as_ref().filter(|slot| health.works(slot.place)) else {
+            return Ok(Explanation::default());
+        };
+        match self.explain(scored) {
+            Ok(explanation) => Ok(explanation),
+            Err(error) => health.fail(slot.place, record, &error).map(|()| Explanation::default()),
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Summary {
     pub malicious: u64,
     /// Flows called suspicious.
     pub suspicious: u64,
+    /// Alerts that were not explained, because there were too many; early records are counted nowhere.
+    pub unexplained: u64,
     /// Flows of each category; in the order of [`Category::ALL`].
     pub categories: [u64; Category::ALL.len()],
     /// What WARN says of flows, worst first.
@@ -227,6 +229,7 @@ impl Summary {
             ("context.name_hosts", self.name_hosts_forgotten),
             ("context.hosts", self.hosts_forgotten),
             ("context.spread_hosts", self.spread_hosts_forgotten),
+            ("output.explained", self.unexplained),
             ("output.lines", self.not_written),
             ("output.table_pairs", self.pairs_not_counted),
             (FIELDS, counters.fields_dropped),

@@ -154,8 +154,8 @@ impl<W: Write> Sink for CsvSink<W> {
         let flow = detection.flow;
         let schema = detection.pipeline.schema();
         let hello = flow.fields.record::<ClientHello<'_>>();
-        let reasons = detection.scored.map(|scored| scored.reasons.as_slice()).unwrap_or_default();
-        let columns = reasons.iter().filter_map(|reason| schema.columns().get(reason.column));
+        let reasons = detection.scored.map(|scored| scored.explanation.reasons.as_slice()).unwrap_or_default();
+        let columns = reasons.iter().filter_map(|reason| schema.columns().get(reason.lead.column));
         let mut packets: Vec<u64> = columns.clone().map(|column| flow.packet_of(column.evidence.mark())).collect();
         let said = detection.category.map(|said| said.reasons.as_slice()).unwrap_or_default();
         packets.extend(said.first().map(|_| flow.first_packet));

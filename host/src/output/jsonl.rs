@@ -2,8 +2,9 @@ use super::community::community_id;
 use super::names::{dns, dns_name};
 use super::selection::Door;
 use super::text::{bounded, date, timestamp};
-use super::{Selection, reason_words};
+use super::{Selection, counterfactual_words, reason_words};
 use crate::engine::{Detection, Sink, Summary};
+use crate::explain::{Counterfactual, Topics};
 use crate::plugins::PluginReport;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
@@ -61,6 +62,8 @@ struct FlowLine<'a> {
     category_reasons: Vec<CategoryReasonLine<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<ReasonLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counterfactual: Option<CounterfactualLine<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     packets: Vec<u64>,
     flow: FlowFacts,
@@ -173,12 +176,52 @@ struct ReasonLine<'a> {
     value: Option<f32>,
     words: String,
     contribution: f64,
+    /// What all columns of the topic did; not there of warnings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<TopicLine<'a>>,
+    /// The topic's next column, where it pushed as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    also: Option<ColumnLine<'a>>,
     /// Of a warning: what it weighs.
     #[serde(skip_serializing_if = "Option::is_none")]
     severity: Option<&'static str>,
     /// Of a warning: what to look at.
     #[serde(skip_serializing_if = "Option::is_none")]
     look: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct TopicLine<'a> {
+    name: &'a str,
+    contribution: f64,
+}
+
+#[derive(Serialize)]
+struct ColumnLine<'a> {
+    feature: &'a str,
+    value: Option<f32>,
+    contribution: f64,
+}
+
+/// What the score would be without some topics.
+#[derive(Serialize)]
+struct CounterfactualLine<'a> {
+    without: Vec<&'a str>,
+    score: f64,
+    verdict: Verdict,
+    words: String,
+}
+
+impl<'a> CounterfactualLine<'a> {
+    fn of(counterfactual: &Counterfactual, topics: &'a Topics) -> Self {
+        let names = counterfactual.without.iter().filter_map(|topic| topics.get(*topic));
+        Self {
+            without: names.map(|topic| topic.key.as_str()).collect(),
+            score: rounded(counterfactual.score),
+            verdict: counterfactual.verdict,
+            words: counterfactual_words(counterfactual, topics),
+        }
+    }
 }
 
 /// Why a flow has its category.
@@ -294,14 +337,25 @@ impl FlowLines {
         let scored = detection.scored;
         let mut packets = Vec::new();
         let mut reasons = Vec::new();
-        for reason in scored.map(|scored| scored.reasons.as_slice()).unwrap_or_default() {
-            let Some(column) = schema.columns().get(reason.column) else { continue };
+        let there = |value: f32| (!value.is_nan()).then_some(value);
+        let explanation = scored.map(|scored| &scored.explanation);
+        for reason in explanation.map(|explanation| explanation.reasons.as_slice()).unwrap_or_default() {
+            let Some(column) = schema.columns().get(reason.lead.column) else { continue };
             packets.push(flow.packet_of(column.evidence.mark()));
+            let topic = pipeline.topics().get(reason.topic);
+            let also = reason.also.as_ref().and_then(|also| Some((also, schema.columns().get(also.column)?)));
+            packets.extend(also.map(|(_, column)| flow.packet_of(column.evidence.mark())));
             reasons.push(ReasonLine {
                 feature: column.name.as_ref().into(),
-                value: (!reason.value.is_nan()).then_some(reason.value),
+                value: there(reason.lead.value),
                 words: reason_words(reason, schema, pipeline.card()),
-                contribution: rounded(reason.contribution),
+                contribution: rounded(reason.lead.contribution),
+                topic: topic.map(|topic| TopicLine { name: &topic.key, contribution: rounded(reason.contribution) }),
+                also: also.map(|(also, column)| ColumnLine {
+                    feature: column.name.as_ref(),
+                    value: there(also.value),
+                    contribution: rounded(also.contribution),
+                }),
                 severity: None,
                 look: None,
             });
@@ -314,6 +368,8 @@ impl FlowLines {
                 value: None,
                 words: warning.words.to_string(),
                 contribution: 0.0,
+                topic: None,
+                also: None,
                 severity: Some(warning.severity.name()),
                 look: Some(&warning.look),
             });
@@ -344,6 +400,9 @@ impl FlowLines {
             category: detection.category.map(|said| said.category),
             category_reasons: said.iter().map(CategoryReasonLine::of).collect(),
             reasons,
+            counterfactual: explanation
+                .and_then(|explanation| explanation.counterfactual.as_ref())
+                .map(|counterfactual| CounterfactualLine::of(counterfactual, pipeline.topics())),
             packets,
             flow: FlowFacts {
                 pkts_toserver: forward.packets,

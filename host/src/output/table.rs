@@ -1,7 +1,8 @@
 use super::jsonl::version_name;
 use super::text::{bounded, plain, timestamp};
-use super::{Selection, reason_words};
+use super::{Selection, counterfactual_words, reason_words};
 use crate::engine::{Detection, Sink, Summary, Warned};
+use crate::explain::Explanation;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use std::collections::HashMap;
@@ -27,6 +28,8 @@ pub struct TableSink {
     /// Flows of pairs that are not.
     not_counted: u64,
     matched: u64,
+    /// Flows for the table that the run has not explained and that are explained here: the worst may come late.
+    room: u64,
 }
 
 /// Originator's address, responder's address and port.
@@ -45,6 +48,8 @@ struct Shown {
     ja4: String,
     notes: Vec<String>,
     reasons: Vec<String>,
+    /// What it would be without them.
+    without: Option<String>,
     /// Why it is for what it is for.
     purposes: Vec<String>,
     packets: Vec<u64>,
@@ -62,7 +67,14 @@ impl TableSink {
             most: usize::MAX,
             not_counted: 0,
             matched: 0,
+            room: 0,
         }
+    }
+
+    /// Explains so many flows at most that the run did not.
+    #[must_use]
+    pub fn explaining(self, most: u64) -> Self {
+        Self { room: most, ..self }
     }
 
     /// Counts the flows of so many pairs at most.
@@ -84,17 +96,31 @@ impl TableSink {
         format!("{}:{}{service}", responder.ip(), responder.port)
     }
 
-    fn shown(&self, detection: &Detection<'_>) -> Shown {
+    /// What the run said of a flow, else what is found here, while there is room.
+    fn explanation(&mut self, detection: &Detection<'_>) -> Explanation {
+        let Some(scored) = detection.scored else { return Explanation::default() };
+        let known = !scored.explanation.reasons.is_empty();
+        if known || self.room == 0 || !scored.verdict.is_some_and(Verdict::is_alert) {
+            return scored.explanation.clone();
+        }
+        self.room -= 1;
+        // Failures of the classifier count in the run; here the flow has no reasons.
+        detection.pipeline.explain(scored).unwrap_or_default()
+    }
+
+    fn shown(&mut self, detection: &Detection<'_>) -> Shown {
+        let explanation = self.explanation(detection);
         let flow = detection.flow;
         let pipeline = detection.pipeline;
         let value = |id| flow.fields.get(id);
         let hello = ClientHello::read(value);
         let text = |bytes: &[u8]| plain(&bounded(bytes, self.text_bytes));
-        let reasons = detection.scored.map(|scored| scored.reasons.as_slice()).unwrap_or_default();
+        let reasons = explanation.reasons.as_slice();
         let warnings = pipeline.warnings(flow);
         let mut packets: Vec<u64> = reasons
             .iter()
-            .filter_map(|reason| pipeline.schema().columns().get(reason.column))
+            .flat_map(|reason| [Some(&reason.lead), reason.also.as_ref()])
+            .filter_map(|reason| pipeline.schema().columns().get(reason?.column))
             .map(|column| flow.packet_of(column.evidence.mark()))
             .chain(warnings.iter().map(|(_, packet)| *packet))
             .chain([flow.first_packet])
@@ -125,6 +151,8 @@ impl TableSink {
                 .map(|reason| plain(&reason_words(reason, pipeline.schema(), pipeline.card())))
                 .chain(warnings.iter().map(|(warning, _)| warning_words(warning)))
                 .collect(),
+            without: (explanation.counterfactual.as_ref())
+                .map(|without| plain(&counterfactual_words(without, pipeline.topics()))),
             purposes: said.iter().map(|reason| plain(&reason.words)).collect(),
             packets,
         }
@@ -159,6 +187,9 @@ impl TableSink {
                 let _ = write!(flow, "\n{note}");
             }
             let mut why: String = shown.reasons.iter().map(|reason| format!("• {reason}\n")).collect();
+            if let Some(without) = &shown.without {
+                let _ = writeln!(why, "{without}");
+            }
             if let Some(category) = shown.category {
                 let _ = writeln!(why, "for {category}: {}", shown.purposes.join("; "));
             }
@@ -199,7 +230,8 @@ impl Sink for TableSink {
         }
         self.worst.retain(|shown| shown.pair != pair);
         if at < self.rows {
-            self.worst.insert(at, self.shown(detection));
+            let shown = self.shown(detection);
+            self.worst.insert(at, shown);
             self.worst.truncate(self.rows);
         }
         Ok(())

@@ -7,7 +7,8 @@ use rocket::{FromForm, State, get, post};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
-use super::render::{Answer, Failure, Page, Reply, told};
+use super::language::{Language, Messages};
+use super::render::{Answer, Failure, Page, PageError, Reply, Templates, told};
 use super::{entry, home, result};
 use crate::accounts::{Reason, Role};
 use crate::clock::readable;
@@ -270,21 +271,63 @@ async fn page(
         })),
         "category": category, "category_key": category.and_then(category_message),
         "category_reasons": category_reasons(&detail.line).into_iter().map(|reason| reason.words).collect::<Vec<_>>(),
-        "reasons": reasons(&detail.line), "packets": packets(&detail.line), "sections": sections,
+        "reasons": reasons(&detail.line, portal.templates.messages(me.language)?),
+        "without": without(&detail.line, &portal.templates, me.language)?,
+        "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && !is_explained(&detail.line),
+        "packets": packets(&detail.line), "sections": sections,
         "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),
         "features_count": features.len(), "features": features,
     });
     Ok(Page::new(portal, me, "flow", data)?)
 }
 
-fn reasons(line: &Value) -> Vec<Value> {
+/// Whether the line says why the model scored as it did; warnings are the tables' alone.
+fn is_explained(line: &Value) -> bool {
+    let is_column = |reason: &Value| {
+        reason.get("feature").and_then(Value::as_str).is_some_and(|feature| !feature.starts_with("warn."))
+    };
+    line.get("reasons").and_then(Value::as_array).is_some_and(|reasons| reasons.iter().any(is_column))
+}
+
+/// What a topic is called, where it is one in the box.
+fn topic<'a>(name: &'a str, messages: &'a Messages) -> &'a str {
+    messages.get(&format!("topic.{name}")).map_or(name, String::as_str)
+}
+
+/// What the score would be without some topics, in words.
+fn without(line: &Value, templates: &Templates, language: Language) -> Result<Option<String>, PageError> {
+    let Some(told) = line.get("counterfactual") else { return Ok(None) };
+    let messages = templates.messages(language)?;
+    let names = told.get("without").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut topics = String::new();
+    for name in names.iter().take(FACTS).filter_map(Value::as_str) {
+        let name = topic(name, messages);
+        topics = match topics.as_str() {
+            "" => name.to_owned(),
+            one => templates.message(language, "flow.topics", &json!({ "one": one, "other": name }))?,
+        };
+    }
+    let verdict = told.get("verdict").and_then(Value::as_str).unwrap_or_default();
+    let (Some(score), Some(known)) =
+        (told.get("score").and_then(Value::as_f64), messages.get(&format!("verdict.{verdict}")))
+    else {
+        return Ok(None);
+    };
+    let key = if matches!(verdict, "malicious" | "suspicious") { "flow.without-alert" } else { "flow.without" };
+    let values = json!({ "topics": topics, "score": human::score(score), "verdict": known });
+    Ok(Some(templates.message(language, key, &values)?))
+}
+
+fn reasons(line: &Value, messages: &Messages) -> Vec<Value> {
     let reasons = line.get("reasons").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     reasons
         .iter()
         .take(FACTS)
         .map(|reason| {
             let part = |name| reason.get(name).map(text).unwrap_or_default();
-            json!({ "words": part("words"), "feature": part("feature"), "value": part("value") })
+            let name = reason.get("topic").and_then(|topic| topic.get("name")).and_then(Value::as_str);
+            let name = name.map(|name| text(&topic(name, messages).into()));
+            json!({ "topic": name, "words": part("words"), "feature": part("feature"), "value": part("value") })
         })
         .collect()
 }
@@ -345,5 +388,42 @@ pub async fn mark(me: Analyst<'_>, portal: &State<Portal>, key: &str, flow: u64,
             let page = page(&me.into(), portal, &entry, &detail, None, Some(reason)).await?;
             Ok(page.with_status(Status::UnprocessableEntity).into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_flow_would_score_is_said_in_both_languages() {
+        let templates = Templates::embedded().unwrap();
+        let said = |line: &Value, language| without(line, &templates, language).unwrap();
+        let two = json!({"counterfactual": {"without": ["rhythm", "keep.*"], "score": 0.31, "verdict": "benign"}});
+        let english = said(&two, Language::English).unwrap();
+        let score = human::score(0.31);
+        let wanted =
+            format!("Without the rhythm of the flows to this server and keep.* this would score {score}: Benign.");
+        assert_eq!(english, wanted);
+        assert!(said(&two, Language::Chinese).unwrap().starts_with("如果访问该服务器的节律和keep.*与正常流量一样"));
+        let one = json!({"counterfactual": {"without": ["port"], "score": 0.9, "verdict": "malicious"}});
+        assert!(said(&one, Language::English).unwrap().starts_with("Even without the server's port this"));
+        assert!(said(&one, Language::Chinese).unwrap().starts_with("即使服务器端口与"));
+        // Nobody else's words reach the page.
+        let odd = json!({"counterfactual": {"without": ["port"], "score": 0.9, "verdict": "fine"}});
+        assert_eq!((said(&odd, Language::English), said(&json!({}), Language::English)), (None, None));
+    }
+
+    #[test]
+    fn a_flow_that_only_tables_warn_of_is_not_explained() {
+        let line = |features: &[&str]| json!({"reasons": features.iter().map(|name| json!({"feature": name})).collect::<Vec<_>>()});
+        assert!(!is_explained(&json!({})) && !is_explained(&line(&["warn.shell"])));
+        assert!(is_explained(&line(&["flow.duration", "warn.shell"])));
+        let (messages, reason) =
+            (Language::Chinese.messages().unwrap(), |topic: &str| json!({"topic": {"name": topic}}));
+        let told =
+            reasons(&json!({"reasons": [reason("rhythm"), reason("keep.*"), {"words": "a warning"}]}), &messages);
+        let topics: Vec<&Value> = told.iter().map(|reason| &reason["topic"]).collect();
+        assert_eq!(topics, [&json!("访问该服务器的节律"), &json!("keep.*"), &Value::Null]);
     }
 }

@@ -161,6 +161,9 @@ mod tests {
         for action in Action::ALL {
             assert!(messages.contains_key(&format!("action.{}", action.name())), "{action:?}");
         }
+        for topic in veilwatch::explain::Topics::keys_in_the_box() {
+            assert!(messages.contains_key(&format!("topic.{topic}")), "{topic}");
+        }
     }
 
     #[test]

@@ -24,8 +24,7 @@ use veilwatch_classifier_shared::sample::Sample;
 use veilwatch_classifier_shared::training::guarded;
 use veilwatch_core::plugin::{PluginError, TrainingSet};
 
-/// The classifier. It explains along the decision paths (Saabas): a split's column gets the change of the expected score
-/// from the node to the child that the row goes to.
+/// The classifier. It explains by the exact Shapley values of its trees, see `forest` of what classifiers share.
 pub type AdaBoost = Learning<AdaBoostSettings>;
 
 /// A tree of the library by its number of a class: 0 for benign, 1 for malicious.

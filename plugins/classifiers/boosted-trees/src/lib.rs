@@ -16,10 +16,8 @@ use veilwatch_core::plugin::{PluginError, TrainingSet};
 
 /// The classifier: its settings, and the forest once there is one.
 ///
-/// It explains along each decision path (Saabas): a split's column gets the change of the expected score from the node
-/// to the child that the row goes to. The parts and a constant of the model, its expected score, add up to the raw
-/// score. This approximates Shapley values: it favours columns deep in the trees over those near the root when they
-/// interact. A later version may compute Shapley values exactly, at many times the cost.
+/// It explains by the exact Shapley values of its trees: the parts and a constant of the model, its expected score, add up
+/// to the raw score. See `forest` of what classifiers share.
 pub type BoostedTrees = Learning<BoostedTreesSettings>;
 
 impl Learner for BoostedTreesSettings {

@@ -205,6 +205,28 @@ fn explanations_add_up() {
 }
 
 #[test]
+fn shares_of_rows_follow_from_expected_values() {
+    // What each side of a split weighed in training is not stored: the expected values tell.
+    let settings: BoostedTreesSettings = Settings::new("trees = 30").read().unwrap();
+    let booster = boost(&settings, &Sample::new(900, 9, 0.1, 6).training(2), Threads::All).unwrap();
+    let forest = convert(&booster, 9).unwrap();
+    let (mut splits, mut near) = (0, 0);
+    for (tree, theirs) in forest.left_shares().zip(&booster.trees) {
+        let mut order = vec![0];
+        for (at, share) in tree.into_iter().enumerate() {
+            let node = &theirs.nodes[order[at]];
+            let Some(share) = share else { continue };
+            order.extend([node.left_child, node.right_child]);
+            let cover = |child: usize| f64::from(theirs.nodes[child].hessian_sum);
+            let wanted = cover(node.left_child) / (cover(node.left_child) + cover(node.right_child));
+            splits += 1;
+            near += usize::from((share - wanted).abs() < 1e-3);
+        }
+    }
+    assert!(splits > 500 && near * 1000 >= splits * 999, "{near} of {splits}");
+}
+
+#[test]
 fn comes_back_from_bytes() {
     let (trees, sample) = small();
     let bytes = trees.save().unwrap();

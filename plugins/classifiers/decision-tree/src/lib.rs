@@ -15,8 +15,7 @@ use veilwatch_classifier_shared::learner::{Learner, Learning};
 use veilwatch_classifier_shared::sample::Sample;
 use veilwatch_core::plugin::{PluginError, TrainingSet};
 
-/// The classifier. It explains along the decision path (Saabas): a split's column gets the change of the expected score
-/// from the node to the child that the row goes to.
+/// The classifier. It explains by the exact Shapley values of its tree, see `forest` of what classifiers share.
 pub type DecisionTree = Learning<DecisionTreeSettings>;
 
 impl Learner for DecisionTreeSettings {

@@ -4,6 +4,8 @@
 //! tree the number of its nodes (`u32`) and the nodes level by level: a leaf is `0u32` and its value (`f32`); a split is
 //! `1 + 2 × column + (1 if missing values go right)` (`u32`), its threshold and its expected value (`f32` each).
 
+mod shapley;
+
 use crate::MAX_WIDTH;
 use crate::codec::{Reader, Writer};
 use crate::learner::Model;
@@ -18,6 +20,8 @@ pub const MAX_NODES_PER_TREE: usize = 8_191;
 pub const MAX_NODES: usize = 1 << 22;
 /// Decisions from a root to a leaf, at most.
 pub const MAX_DEPTH: usize = 16;
+/// Nodes of a forest up to which it explains exactly: that takes a few milliseconds at most.
+pub const MAX_EXACT: usize = 1 << 17;
 /// Bytes of a leaf, the smallest node.
 const MIN_NODE: usize = 5;
 /// Bytes of a tree that is one leaf.
@@ -50,7 +54,8 @@ pub enum Shape {
         threshold: f32,
         /// Whether missing values go right.
         missing_right: bool,
-        /// Mean of the leaves below.
+        /// Mean of the leaves below, by the training rows that reached them; with those of the children it tells how many of
+        /// the rows went to which side.
         expected: f32,
     },
 }
@@ -204,6 +209,16 @@ impl Forest {
         })
     }
 
+    /// Of each node of each tree the share of the training rows that went left there; none for leaves.
+    pub fn left_shares(&self) -> impl Iterator<Item = Vec<Option<f64>>> {
+        self.trees.iter().map(|tree| {
+            let nodes = &self.nodes[tree.begin..tree.end];
+            let splits =
+                |(at, node): (usize, &Node)| (node.left as usize != at).then(|| shapley::share_left(nodes, node));
+            nodes.iter().enumerate().map(splits).collect()
+        })
+    }
+
     /// Adds one tree's part to the scores of some rows.
     ///
     /// The order in which trees are added to a score is fixed: sums of floating-point numbers depend on it.
@@ -235,6 +250,21 @@ impl Forest {
         }
     }
 
+    /// The changes of the expected value along the decision paths (Saabas), an approximation at the cost of a score: of
+    /// columns that work together, the one that is asked last gets more than its share.
+    fn explain_along_paths(&self, row: &[f32], parts: &mut [f64]) {
+        for tree in &self.trees {
+            let nodes = &self.nodes[tree.begin..tree.end];
+            let mut node = &nodes[0];
+            for _ in 0..tree.depth {
+                let child = &nodes[node.next(row[usize::from(node.feature)])];
+                // A leaf is its own child, so what it adds to its column is zero.
+                parts[usize::from(node.feature)] += f64::from(child.value) - f64::from(node.value);
+                node = child;
+            }
+        }
+    }
+
     /// The expected score: what the parts of any row and this add up to is the row's score.
     pub fn bias(&self) -> f64 {
         self.base + self.trees.iter().map(|tree| f64::from(self.nodes[tree.begin].value)).sum::<f64>()
@@ -256,18 +286,15 @@ impl Model for Forest {
         }
     }
 
-    /// The changes of the expected value along the decision paths (Saabas).
+    /// Exact Shapley values; for forests of more than [`MAX_EXACT`] nodes the changes of the expected value along the
+    /// decision paths.
     fn explain(&self, row: &[f32], parts: &mut [f64]) {
         parts.fill(0.0);
+        if self.nodes.len() > MAX_EXACT {
+            return self.explain_along_paths(row, parts);
+        }
         for tree in &self.trees {
-            let nodes = &self.nodes[tree.begin..tree.end];
-            let mut node = &nodes[0];
-            for _ in 0..tree.depth {
-                let child = &nodes[node.next(row[usize::from(node.feature)])];
-                // A leaf is its own child, so what it adds to its column is zero.
-                parts[usize::from(node.feature)] += f64::from(child.value) - f64::from(node.value);
-                node = child;
-            }
+            shapley::explain(&self.nodes[tree.begin..tree.end], tree.depth, row, parts);
         }
     }
 
