@@ -20,7 +20,7 @@ struct Line {
     model: String,
     /// Of the registry: its number.
     version: Option<u32>,
-    /// Whether it is what its name alone leads to.
+    /// Of the registry: whether it is what its name alone leads to.
     champion: bool,
     #[serde(flatten)]
     said: Option<Said>,
@@ -62,27 +62,27 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let settings = args.common.settings()?;
     let mut lines = Vec::new();
     for name in Model::names_in_the_box() {
-        lines.push(line(name.to_owned(), None, true, open(name, Path::new(name), &Trust::default())));
+        lines.push(line(name.to_owned(), None, false, open(name, Path::new(name), &Trust::default())));
     }
     if !settings.folder.as_os_str().is_empty() {
         kept(&settings, &mut lines)?;
     }
     if show::for_people(args.common.format) {
         let cells = |line: &Line| {
-            let mut cells = [const { String::new() }; 8];
-            cells[0] = shown(&line.model);
-            cells[1] = if line.champion { "champion".into() } else { String::new() };
-            if let Some(said) = &line.said {
-                cells[2] = shown(&said.classifier);
-                cells[3] = figure(Some(said.average_precision));
-                cells[4] = figure(Some(said.recall_at_threshold));
-                cells[5] = figure(Some(said.fpr_at_threshold));
-                cells[6].clone_from(&said.signed_by);
-            }
-            cells[7] = line.reason.as_deref().map(shown).unwrap_or_default();
-            cells
+            let champion = line.champion.then(|| "champion".to_owned());
+            let reason = line.reason.as_deref().map(|reason| format!("cannot be used: {}", shown(reason)));
+            let state = champion.into_iter().chain(reason).collect::<Vec<_>>().join("; ");
+            let Some(said) = &line.said else {
+                let none = const { String::new() };
+                return [shown(&line.model), none.clone(), none.clone(), none.clone(), none.clone(), none, state];
+            };
+            let classifier = said.classifier.rsplit('/').next().unwrap_or_default();
+            let figures = [said.average_precision, said.recall_at_threshold, said.fpr_at_threshold];
+            let [average_precision, recall, fpr] = figures.map(|value| figure(Some(value)));
+            let signed_by = said.signed_by.clone();
+            [shown(&line.model), shown(classifier), average_precision, recall, fpr, signed_by, state]
         };
-        let header = ["model", "", "classifier", "average precision", "recall", "FPR", "signed by", "cannot be used"];
+        let header = ["model", "classifier", "average precision", "recall", "FPR", "signed by", "state"];
         show::text(&show::grid(header, lines.iter().map(cells)))?;
     } else {
         show::lines(&lines)?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
 use veilwatch::engine::Pipeline;
-use veilwatch::model::{Card, Model, ModelRegistry, Standing, VersionName, compare, same_protocol};
+use veilwatch::model::{Card, Model, ModelRegistry, Standing, Trust, VersionName, compare, same_protocol};
 
 /// Arguments of `veilwatch model promote`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let kept: Option<VersionName> = if folder.exists() { None } else { args.model.parse().ok() };
     let (name, version) = match kept {
         Some(VersionName { name, version: Some(version) }) => (name, Some(version)),
-        _ => (called(args, folder)?, None),
+        _ => (called(args, folder, &trust)?, None),
     };
     let edit = registry.edit(&name)?;
     let former = registry.champions(&name).unwrap_or_default().last().map(|champion| champion.version);
@@ -78,10 +78,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// What a model from elsewhere is to be called.
-fn called(args: &Args, folder: &Path) -> Result<String> {
+fn called(args: &Args, folder: &Path, trust: &Trust) -> Result<String> {
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => Card::load(&folder.join("card.json"))?.name,
+        // Looked at before anything of it is copied, so that what is no good leaves nothing behind.
+        None => Model::open_signed(&folder.display().to_string(), trust)?.0.card.name,
     };
     let VersionName { name, version } = name.parse().context("give the model a name with --name")?;
     if version.is_some() {
