@@ -222,7 +222,8 @@ fn every_changed_byte_is_noticed() {
     // In the registry, too: the champion is the one that was promoted.
     let kept = registry.join("office/1/card.json");
     std::fs::remove_file(registry.join("office/1/card.sig")).unwrap();
-    std::fs::write(&kept, std::fs::read_to_string(&kept).unwrap().replace("\"malicious\": 0.8", "\"malicious\": 0.9")).unwrap();
+    std::fs::write(&kept, std::fs::read_to_string(&kept).unwrap().replace("\"malicious\": 0.8", "\"malicious\": 0.9"))
+        .unwrap();
     refused(registry, &["show", "registry:office"], "`office@1` has changed since it was promoted");
     let lines = good(registry, &["list"]);
     assert!(lines.last().unwrap()["reason"].as_str().unwrap().contains("changed since"), "{lines:?}");
