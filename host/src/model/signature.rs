@@ -72,14 +72,14 @@ pub enum KeyError {
 
 /// Who can be trusted, by what everybody may know.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PublicKey(VerifyingKey);
+pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
     /// Reads 64 hexadecimal digits, or Base64.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let key = unhex(text).or_else(|| STANDARD.decode(text).ok()?.try_into().ok());
         // With a weak key anybody's signature is right.
-        let key = key.and_then(|key: [u8; 32]| VerifyingKey::from_bytes(&key).ok()).filter(|key| !key.is_weak());
+        let key = key.filter(|key| VerifyingKey::from_bytes(key).is_ok_and(|key| !key.is_weak()));
         key.map(Self).ok_or_else(|| KeyError::Public(text.chars().take(80).collect()))
     }
 
@@ -91,7 +91,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(self.0.as_bytes()))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -128,7 +128,7 @@ impl PrivateKey {
 
     /// Its other half.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
+        PublicKey(self.0.verifying_key().to_bytes())
     }
 
     /// Writes it into a new file that its owner alone can read.
@@ -223,7 +223,7 @@ impl Signature {
 
     /// Whether it is that key's, of these bytes.
     pub fn is_of(&self, card: &[u8]) -> bool {
-        self.key.0.verify_strict(&message(card), &self.bytes).is_ok()
+        VerifyingKey::from_bytes(&self.key.0).is_ok_and(|key| key.verify_strict(&message(card), &self.bytes).is_ok())
     }
 }
 
@@ -357,7 +357,7 @@ mod tests {
         let text = key(3).public().to_string();
         assert_eq!(PublicKey::parse(&text).unwrap(), key(3).public());
         assert_eq!(PublicKey::parse(&text.to_uppercase()).unwrap(), key(3).public());
-        assert_eq!(PublicKey::parse(&STANDARD.encode(key(3).0.verifying_key().as_bytes())).unwrap(), key(3).public());
+        assert_eq!(PublicKey::parse(&STANDARD.encode(key(3).public().0)).unwrap(), key(3).public());
         // The last two are weak: of small order.
         for bad in
             ["", "00", &text[1..], &format!("+{}", &text[1..]), &"0".repeat(64), &format!("01{}", "0".repeat(62))]
