@@ -10,7 +10,7 @@
 //! | [`config`] | pipelines in TOML |
 //! | [`plugins`] | plugins in the box and dropped in, behind one registry |
 //! | [`engine`] | a capture in, finished flows with verdicts out |
-//! | [`model`] | models as folders of data |
+//! | [`model`] | models as folders of data; versions, champions, signatures |
 //! | [`learn`] | labelled rows, folds, training |
 //! | [`evaluate`] | figures with intervals, and the audit that they stand or fall with |
 //! | [`output`] | tables, JSON Lines, CSV |

@@ -251,7 +251,7 @@ impl ModelRegistry {
             let champions = self.champions(&asked.name)?;
             let Some(champion) = champions.last() else {
                 let (folder, name) = (self.folder.clone(), asked.name.clone());
-                let is_known = !self.versions(&name)?.is_empty();
+                let is_known = self.folder_of(&name).is_dir();
                 return Err(
                     if is_known { RegistryError::NoChampion { folder, name } } else { self.unknown(name) }.into()
                 );
@@ -262,11 +262,13 @@ impl ModelRegistry {
         if place.is_dir() {
             return Ok(place);
         }
-        let versions = self.versions(&asked.name)?;
-        if versions.is_empty() {
+        if !self.folder_of(&asked.name).is_dir() {
             return Err(self.unknown(asked.name.clone()).into());
         }
+        // A confined process can read what it needs, and list nothing.
+        let versions = self.versions(&asked.name).unwrap_or_default();
         let versions = versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let versions = if versions.is_empty() { "none".into() } else { versions };
         let (folder, name) = (self.folder.clone(), asked.name.clone());
         Err(RegistryError::NoVersion { folder, name, version, versions }.into())
     }
