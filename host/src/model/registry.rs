@@ -31,7 +31,7 @@ const POINTER_LIMIT: u64 = 64 << 10;
 /// Bytes of a model's name.
 const NAME_BYTES: usize = 64;
 /// How long somebody else's change is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Which version is the champion.
 const POINTER: &str = "champion.toml";
 /// Held by whoever changes something.
