@@ -3,7 +3,7 @@
 //! Unknown keys are errors that say where they stand and what was probably meant. `config/default.toml` is the pipeline
 //! in the box and holds every key with its default; tests hold the two equal.
 
-use crate::model::Model;
+use crate::model::ModelSettings;
 use crate::source::InputLimits;
 use crate::tables::TableSettings;
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,13 @@ const IN_THE_BOX: [(&str, &str); 4] = [
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The model: `default`, `full` and `blind` are in the box; anything else is a folder, relative to the file that names it.
+    /// The model: `default`, `full` and `blind` are in the box; `registry:NAME` is the champion of that name in the registry,
+    /// `registry:NAME@VERSION` a certain one; anything else is a folder, relative to the file that names it.
     pub model: String,
+    /// Where models of one's own are kept, and whose signature counts.
+    pub models: ModelSettings,
+    /// A second model that scores beside the first.
+    pub shadow: ShadowSettings,
     /// What is read, and bounds on it.
     pub input: InputLimits,
     /// Bounds and times of flows.
@@ -45,6 +50,16 @@ pub struct Config {
     pub tables: TableSettings,
     /// The plugins, in order.
     pub plugin: Vec<PluginEntry>,
+}
+
+/// A second model, the challenger, that scores beside the first and decides nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShadowSettings {
+    /// The model, named as the first is; empty for none.
+    pub model: String,
+    /// Whether lines have its score for every flow, and not only where the verdicts differ.
+    pub all: bool,
 }
 
 /// Bounds on what crosses flows.
@@ -231,6 +246,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             model: "default".into(),
+            models: ModelSettings::default(),
+            shadow: ShadowSettings::default(),
             input: InputLimits::default(),
             flows: FlowLimits::default(),
             context: ContextLimits::default(),
@@ -303,8 +320,13 @@ impl Config {
         for tables in &mut config.tables.folders {
             *tables = folder.join(&*tables);
         }
-        if !Model::is_in_the_box(&config.model) {
-            config.model = folder.join(&config.model).display().to_string();
+        for model in [&mut config.model, &mut config.shadow.model] {
+            if !model.is_empty() && ModelSettings::is_folder(model) {
+                *model = folder.join(&*model).display().to_string();
+            }
+        }
+        if !config.models.folder.as_os_str().is_empty() {
+            config.models.folder = folder.join(&config.models.folder);
         }
         Ok(config)
     }
@@ -332,7 +354,7 @@ impl Config {
         if let Some((key, message)) = config.detection.flaw() {
             return Err(invalid(text.find(key).unwrap_or_default(), message, None));
         }
-        if let Some((key, message)) = config.out_of_range() {
+        if let Some((key, message)) = config.out_of_range().or_else(|| config.models.flaw()) {
             return Err(invalid(text.find(key).unwrap_or_default(), message, None));
         }
         for (at, entry) in config.plugin.iter().enumerate() {

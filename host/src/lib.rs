@@ -11,7 +11,7 @@
 //! | [`plugins`] | plugins in the box and dropped in, behind one registry |
 //! | [`engine`] | a capture in, finished flows with verdicts out |
 //! | [`explain`] | why a verdict is what it is, and what it would be without that |
-//! | [`model`] | models as folders of data |
+//! | [`model`] | models as folders of data; versions, champions, signatures |
 //! | [`learn`] | labelled rows, folds, training |
 //! | [`evaluate`] | figures with intervals, and the audit that they stand or fall with |
 //! | [`output`] | tables, JSON Lines, CSV |

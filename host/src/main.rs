@@ -34,6 +34,9 @@ enum Command {
     /// List, check and measure plugins, and begin new ones.
     #[command(subcommand)]
     Plugin(commands::plugin::Args),
+    /// List, compare, sign and verify models, and say which of yours is the champion.
+    #[command(subcommand)]
+    Model(commands::model::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Config(args) => commands::config::run(&args),
         Command::Tables(args) => commands::tables::run(&args),
         Command::Plugin(args) => commands::plugin::run(&args),
+        Command::Model(args) => commands::model::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         // A reader that has seen enough (`| head`) is no failure worth a message.

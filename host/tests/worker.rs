@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use veilwatch::config::Config;
 use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, Summary, run};
+use veilwatch::model::{ModelRegistry, ModelSettings};
 use veilwatch::output::{JsonSink, Selection};
 use veilwatch::plugins::Registry;
 use veilwatch::source::Source;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         analyses_with_a_folder_of_libraries
         analyses_with_a_filter
         analyses_with_a_model_of_its_own
+        analyses_with_the_champion_of_a_registry
         a_pipeline_that_cannot_be_used_is_said_so
         a_library_out_of_reach_is_said_so
         cuts_a_flow_out
@@ -378,6 +380,27 @@ fn analyses_with_a_model_of_its_own() {
     assert!(found.malicious > 0);
     std::fs::remove_file(bench.path("mine/weights.bin")).unwrap();
     assert_eq!(failure(&order).why, FailedWhy::Pipeline);
+}
+
+/// The sandbox lets it read the registry, and a challenger is nobody's business there.
+fn analyses_with_the_champion_of_a_registry() {
+    let bench = Bench::new();
+    let settings = ModelSettings { folder: bench.path("registry"), ..ModelSettings::default() };
+    let registry = ModelRegistry::open(&settings).unwrap();
+    let edit = registry.edit("office").unwrap();
+    let staged = edit.stage(&common::root().join("models/default")).unwrap();
+    edit.promote(edit.take_in(staged).unwrap()).unwrap();
+    let text = veilwatch::config::EXAMPLE
+        .replace("model = \"default\"", "model = \"registry:office\"")
+        .replacen("folder = \"\"", "folder = \"registry\"", 1)
+        .replace("[shadow]\nmodel = \"\"", "[shadow]\nmodel = \"gone\"");
+    let pipeline = bench.file("pipeline.toml", text.as_bytes());
+    let order = Order { pipeline: Some(pipeline), ..bench.analyse(&example("first-run.pcap")) };
+    let Event::Analysed(found) = go(&order).unwrap() else { panic!() };
+    assert!(found.malicious > 0);
+    std::fs::remove_file(bench.path("registry/office/champion.toml")).unwrap();
+    let failed = failure(&order);
+    assert!(failed.words.contains("no version of `office` is the champion yet"), "{}", failed.words);
 }
 
 fn a_pipeline_that_cannot_be_used_is_said_so() {

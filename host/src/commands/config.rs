@@ -32,7 +32,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 veilwatch::tables::load(&config.tables)?;
                 let mut pipeline = Pipeline::untrained(config, &mut registry)?;
                 if pipeline.classifier().is_some() {
-                    pipeline.use_model(&Model::open(&pipeline.config().model)?)?;
+                    let (model, _) = Model::find(&pipeline.config().model, &pipeline.config().models)?;
+                    pipeline.use_model(&model)?;
                 }
                 for report in pipeline.reports() {
                     let (id, plugin, reason) = (&report.id, &report.plugin, report.reason.as_deref());

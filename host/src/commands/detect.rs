@@ -22,9 +22,12 @@ pub(crate) struct Args {
     /// `full`, which knows most of each flow, `blind`, which sees no names and certificates.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Model to use instead of the configuration's: `default`, or a folder made by `veilwatch train`.
+    /// Model to use instead of the configuration's: `default`, `registry:NAME`, or a folder made by `veilwatch train`.
     #[arg(long, value_name = "FOLDER")]
     model: Option<String>,
+    /// A second model that scores the same flows and decides nothing: the last line says where it differs.
+    #[arg(long, value_name = "FOLDER")]
+    shadow: Option<String>,
     /// How to write the result; by default a table on a terminal and JSON Lines elsewhere.
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -88,6 +91,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if args.budget.is_some() || args.threshold.is_some() {
         (config.detection.budget, config.detection.threshold) = (args.budget, args.threshold);
+    }
+    if let Some(shadow) = &args.shadow {
+        config.shadow.model.clone_from(shadow);
     }
     args.filter.apply(&mut config);
     let mut total = Total::default();

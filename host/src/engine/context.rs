@@ -4,6 +4,7 @@ use super::batch::{self, Batch, Scores};
 use super::health::Health;
 use super::packets::HandOver;
 use super::pipeline::Scored;
+use super::shadow::Tally;
 use super::summary::{PacketCounts, Summary, Warned};
 use super::{Pipeline, Progress, RunError, RunOptions};
 use std::collections::BTreeMap;
@@ -84,6 +85,8 @@ pub(super) struct Consumer<'a> {
     early_room: u64,
     /// Flows of which each warning speaks, by its id.
     warned: BTreeMap<&'a str, u64>,
+    /// What the challenger comes to, where there is one.
+    shadow: Option<Tally>,
 }
 
 impl<'a> Consumer<'a> {
@@ -111,6 +114,7 @@ impl<'a> Consumer<'a> {
             room: pipeline.config().output.explained,
             early_room: pipeline.config().output.explained,
             warned: BTreeMap::new(),
+            shadow: pipeline.challenger().map(Tally::new),
         }
     }
 
@@ -197,6 +201,9 @@ impl<'a> Consumer<'a> {
                 self.summary.unscored += u64::from(!has_score && self.pipeline.card().is_some());
                 self.summary.malicious += u64::from(scored.verdict == Some(Verdict::Malicious));
                 self.summary.suspicious += u64::from(scored.verdict == Some(Verdict::Suspicious));
+                if let (Some(tally), Some(shadow)) = (&mut self.shadow, &scored.shadow) {
+                    tally.add(flow.id, (scored.score, scored.verdict), shadow);
+                }
                 if is_alert {
                     self.progress.alerts.fetch_add(1, Ordering::Relaxed);
                 }
@@ -279,6 +286,7 @@ impl<'a> Consumer<'a> {
             warned: warned(self.pipeline, &self.warned),
             disabled,
             plugin_errors,
+            shadow: self.shadow.map(Tally::finish),
             plugin_times: self.pipeline.times(),
             filter_failed: packets.filter_failed(),
             filtered: packets.filter.as_ref().map(|_| packets.filtered),

@@ -13,10 +13,12 @@ mod context;
 mod health;
 mod packets;
 mod pipeline;
+mod shadow;
 mod summary;
 
 pub use context::{Detection, Sink};
 pub use pipeline::{Pipeline, PipelineError, Scored};
+pub use shadow::{ShadowDifference, ShadowScore, ShadowSummary};
 pub use summary::{FilterFailed, PluginErrors, PluginTime, Summary, Warned};
 pub use veilwatch_core::detect::Category;
 

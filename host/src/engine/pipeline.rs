@@ -1,6 +1,7 @@
 //! A pipeline: plugins created, wired and checked against each other, ready to run.
 
 use super::health::{Health, infinite};
+use super::shadow::{Challenger, ShadowScore};
 use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
 use crate::explain::{Explanation, Topics, by_topic, without};
@@ -104,6 +105,12 @@ pub enum PipelineError {
     /// The model does not fit.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The challenger cannot be used.
+    #[error("[shadow]: {error}")]
+    Shadow {
+        /// Why.
+        error: Box<PipelineError>,
+    },
     /// The model does not fit a pipeline that goes on without some of its plugins.
     #[error("{error}; plugin `{id}` is missing in this pipeline: {reason}")]
     ModelWithout {
@@ -158,6 +165,7 @@ pub struct Pipeline {
     topics: Topics,
     classifier: Option<ClassifierSlot>,
     card: Option<Card>,
+    challenger: Option<Challenger>,
     reports: Vec<PluginReport>,
     /// One for each entry.
     meters: Vec<Arc<Meter>>,
@@ -268,6 +276,8 @@ pub struct Scored<'a> {
     pub verdict: Option<Verdict>,
     /// Why, for the alerts that are explained.
     pub explanation: Explanation,
+    /// What the challenger says, where there is one.
+    pub shadow: Option<ShadowScore>,
 }
 
 /// Scored flows with the rows they borrow.
@@ -276,6 +286,8 @@ pub(super) struct ScoredBatch {
     width: usize,
     raw: Vec<f64>,
     verdicts: Vec<(Option<f64>, Option<Verdict>)>,
+    /// What the challenger says; nothing where there is none.
+    shadow: Vec<ShadowScore>,
 }
 
 impl ScoredBatch {
@@ -287,19 +299,57 @@ impl ScoredBatch {
             score: *score,
             verdict: *verdict,
             explanation: Explanation::default(),
+            shadow: self.shadow.get(at).cloned(),
         })
     }
 }
 
 impl Pipeline {
-    /// Wires the plugins of a configuration and loads its model.
+    /// Wires the plugins of a configuration and loads its model, and that of its challenger.
     pub fn new(config: Config, registry: &mut Registry) -> Result<Self, PipelineError> {
-        let model = Model::open(&config.model)?;
+        let (model, _) = Model::find(&config.model, &config.models)?;
         let mut pipeline = Self::untrained(config, registry)?;
         if !pipeline.goes_without_classifier() {
             pipeline.use_model(&model)?;
         }
+        let config = &pipeline.config;
+        if !config.shadow.model.is_empty() {
+            let shadow = |error: PipelineError| PipelineError::Shadow { error: Box::new(error) };
+            let (model, _) = Model::find(&config.shadow.model, &config.models).map_err(|error| shadow(error.into()))?;
+            pipeline.challenge(&model, registry).map_err(shadow)?;
+        }
         Ok(pipeline)
+    }
+
+    /// Has a second model score beside the first, with a classifier of its own. It decides nothing.
+    pub fn challenge(&mut self, model: &Model, registry: &Registry) -> Result<(), PipelineError> {
+        self.fits(model)?;
+        let Card { classifier, settings, name, .. } = &model.card;
+        let other = |found: &str| ModelError::OtherClassifier {
+            name: name.clone(),
+            wanted: classifier.clone(),
+            found: found.to_owned(),
+        };
+        if !classifier.starts_with(CLASSIFIER) {
+            return Err(other("no such kind of classifiers").into());
+        }
+        let id = "shadow";
+        let meter = Meter::new(id, Duration::from_millis(self.config.plugins.batch_milliseconds.into()));
+        let made = registry.create_metered(classifier, Settings::new(settings), &meter);
+        let failed = |error| PipelineError::Registry { id: id.into(), error };
+        let Instance::Classifier(plugin) = made.map_err(failed)? else {
+            return Err(other("no such classifier").into());
+        };
+        let mut plugin = by_rarity(plugin, &term_columns(self.schema.columns()));
+        let _watchdog = Watchdog::start(vec![Arc::clone(&meter)], self.on_overdue.as_ref());
+        plugin.load(&model.weights).map_err(|error| ModelError::Weights { name: name.clone(), error })?;
+        self.challenger = Some(Challenger::new(model, plugin, meter));
+        Ok(())
+    }
+
+    /// The model that scores beside the first.
+    pub(super) fn challenger(&self) -> Option<&Challenger> {
+        self.challenger.as_ref()
     }
 
     /// The capture filter, where the configuration has one.
@@ -402,6 +452,7 @@ impl Pipeline {
             topics,
             classifier,
             card: None,
+            challenger: None,
             reports,
             meters,
             on_overdue,
@@ -430,7 +481,8 @@ impl Pipeline {
 
     /// Watches all calls until what it returns is dropped.
     pub(crate) fn watch(&self) -> Option<Watchdog> {
-        Watchdog::start(self.meters.clone(), self.on_overdue.as_ref())
+        let challenger = self.challenger.iter().map(|challenger| Arc::clone(&challenger.meter));
+        Watchdog::start(self.meters.iter().cloned().chain(challenger).collect(), self.on_overdue.as_ref())
     }
 
     /// An error if a call came back too late.
@@ -444,7 +496,7 @@ impl Pipeline {
             let (id, calls, total) = meter.reading();
             PluginTime { id: id.to_owned(), calls, total }
         };
-        self.meters.iter().map(time).collect()
+        self.meters.iter().chain(self.challenger.as_ref().map(|challenger| &challenger.meter)).map(time).collect()
     }
 
     /// Loads a model into the pipeline's classifier.
@@ -469,30 +521,44 @@ impl Pipeline {
             wanted: model.card.classifier.clone(),
             found: found.to_owned(),
         };
-        let slot = self.classifier.as_mut().ok_or_else(|| other("no classifier"))?;
+        let slot = self.classifier.as_ref().ok_or_else(|| other("no classifier"))?;
         if slot.path != model.card.classifier {
             return Err(other(&slot.path).into());
         }
-        if self.schema.hash() != model.card.schema_sha256 || self.schema.width() != model.card.columns.len() {
-            return Err(ModelError::OtherSchema { name: name() }.into());
-        }
-        let (trained, scored) = (model.card.scored, self.config.detection.scored);
-        if trained != scored {
-            let (trained, scored) = (trained.word(), scored.word());
-            return Err(ModelError::OtherFlows { name: name(), trained, scored }.into());
-        }
-        slot.plugin.load(&model.weights).map_err(|error| PipelineError::Wire { id: slot.id.clone(), error })?;
+        self.fits(model)?;
+        let slot = self.classifier.as_mut().ok_or_else(|| other("no classifier"))?;
+        slot.plugin.load(&model.weights).map_err(|error| ModelError::Weights { name: name(), error })?;
+        self.card = Some(self.as_asked(model)?);
+        Ok(())
+    }
+
+    /// A model's card with the thresholds that the configuration asks for.
+    fn as_asked(&self, model: &Model) -> Result<Card, ModelError> {
         let mut card = model.card.clone();
         let settings = &self.config.detection;
         if let Some(budget) = settings.budget {
-            card.thresholds = card.thresholds_for(budget).map_err(|what| ModelError::Budget { name: name(), what })?;
+            let failed = |what| ModelError::Budget { name: card.name.clone(), what };
+            card.thresholds = card.thresholds_for(budget).map_err(failed)?;
             card.false_alert_budget = budget;
         }
         if let Some(threshold) = settings.threshold {
             let suspicious = card.thresholds.suspicious.min(threshold);
             card.thresholds = Thresholds { suspicious, malicious: threshold };
         }
-        self.card = Some(card);
+        Ok(card)
+    }
+
+    /// Whether a model was trained on the rows that this pipeline computes, of the flows that it scores.
+    fn fits(&self, model: &Model) -> Result<(), ModelError> {
+        let name = || model.card.name.clone();
+        if self.schema.hash() != model.card.schema_sha256 || self.schema.width() != model.card.columns.len() {
+            return Err(ModelError::OtherSchema { name: name() });
+        }
+        let (trained, scored) = (model.card.scored, self.config.detection.scored);
+        if trained != scored {
+            let (trained, scored) = (trained.word(), scored.word());
+            return Err(ModelError::OtherFlows { name: name(), trained, scored });
+        }
         Ok(())
     }
 
@@ -739,7 +805,8 @@ impl Pipeline {
                 *outcome = ((!score.is_nan()).then_some(score), Some(card.thresholds.verdict(score)));
             }
         }
-        Ok(ScoredBatch { rows, width, raw, verdicts })
+        let shadow = self.challenger.as_ref().map(|challenger| challenger.score(&rows, width)).unwrap_or_default();
+        Ok(ScoredBatch { rows, width, raw, verdicts, shadow })
     }
 
     /// Why a flow got its score. It takes much longer than the score did: who asks bounds how often.

@@ -1,3 +1,4 @@
+use super::ShadowSummary;
 use super::pipeline::CLASSIFIER;
 use crate::filter::Filter;
 use crate::plugins::PluginReport;
@@ -79,6 +80,8 @@ pub struct Summary {
     pub plugin_errors: Vec<PluginErrors>,
     /// What each instance took. It differs from run to run, so that it stands in no result.
     pub plugin_times: Vec<PluginTime>,
+    /// What a challenger came to, where there is one.
+    pub shadow: Option<ShadowSummary>,
     /// What ended reading before the capture's end.
     pub damage: Option<Damage>,
     /// Whether the run was stopped from outside.

@@ -1,7 +1,7 @@
 use crate::config::ScoredFlows;
 use crate::learn::Recipe;
 use serde::{Deserialize, Serialize};
-use veilwatch_core::detect::{Calibration, Thresholds};
+use veilwatch_core::detect::{Calibration, Thresholds, is_unruly};
 
 /// What a model says of itself: everything that is needed to judge it, to use it, and to make it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,8 +46,11 @@ pub struct Card {
 impl Card {
     /// The layout that this version reads and writes.
     pub const FORMAT: u32 = 1;
+    /// Bytes of a name in it, at most.
+    const NAME_BYTES: usize = 256;
 
-    /// What makes the card unusable, if anything: nothing else in it decides verdicts.
+    /// What makes the card unusable, if anything: nothing else in it decides verdicts or stands in
+    /// messages.
     pub(super) fn flaw(&self) -> Option<&'static str> {
         let Calibration { slope, offset } = self.calibration;
         let Thresholds { suspicious, malicious } = self.thresholds;
@@ -59,6 +62,10 @@ impl Card {
             Some("its thresholds are not in order between 0 and 1")
         } else if !rates_in_order(&self.alarm_rates) {
             Some("its alarm rates are not in order between 0 and 1")
+        } else if [&self.name, &self.classifier].iter().any(|name| name.len() > Self::NAME_BYTES) {
+            Some("a name in it is longer than 256 bytes")
+        } else if [&self.name, &self.classifier].iter().any(|name| name.chars().any(is_unruly)) {
+            Some("a name in it has characters that steer a terminal")
         } else {
             None
         }

@@ -1,8 +1,14 @@
-use super::Card;
+use super::registry::{ModelRegistry, RegistryError};
+use super::signature::{PrivateKey, PublicKey, SIGNATURE_LIMIT, Signature, Signer, Trust};
+use super::{Card, ModelSettings};
 use crate::hash::sha256_hex;
+use crate::plugins::brief;
+use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use veilwatch_core::plugin::PluginError;
 
 /// A model in memory: its card and its weights, hash checked.
 #[derive(Debug, Clone)]
@@ -32,8 +38,16 @@ pub enum ModelError {
         /// The limit.
         limit: u64,
     },
+    /// What should be a file is none.
+    #[error(
+        "model {path}: this is no regular file; a model is a folder with card.json and weights.bin, made by `veilwatch train`"
+    )]
+    NotAFile {
+        /// What stands there.
+        path: PathBuf,
+    },
     /// The card cannot be understood.
-    #[error("model {name}: its card cannot be read ({error}); train it again with this version")]
+    #[error("model {name}: its card cannot be read ({}); train it again with this version", brief(&error.to_string()))]
     Card {
         /// The model.
         name: String,
@@ -54,6 +68,48 @@ pub enum ModelError {
         /// The model.
         name: String,
     },
+    /// The signature is not one of this card.
+    #[error(
+        "model {name}: its signature is wrong: {what}; get card.json and card.sig from one place again, or have it signed \
+         again (`veilwatch model sign`) by somebody who knows it"
+    )]
+    Signature {
+        /// The model.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// It must be signed, and is not.
+    #[error(
+        "model {name} is not signed, and `require_signature` under [models] wants it to be; have it signed \
+         (`veilwatch model sign`) by one of `trusted_keys`"
+    )]
+    Unsigned {
+        /// The model.
+        name: String,
+    },
+    /// It must be signed by one who is trusted, and is by somebody else.
+    #[error(
+        "model {name} is signed by {key}, which is none of `trusted_keys` under [models]; if you trust whoever has that \
+         key, add it there"
+    )]
+    Untrusted {
+        /// The model.
+        name: String,
+        /// The key.
+        key: PublicKey,
+    },
+    /// The classifier cannot read the weights.
+    #[error("model {name}: its weights cannot be used: {error}; get it again from where it came, or train it again")]
+    Weights {
+        /// The model.
+        name: String,
+        /// What the classifier said.
+        error: PluginError,
+    },
+    /// The registry does not have it, or cannot take it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// It was trained on other features.
     #[error(
         "model {name} was trained on other features than this pipeline computes; use the pipeline that it was trained \
@@ -96,8 +152,28 @@ pub enum ModelError {
     },
 }
 
+impl ModelError {
+    /// The same about a model by another name: that of the place where it came from.
+    pub(super) fn of(self, other: &str) -> Self {
+        let name = other.to_owned();
+        match self {
+            Self::Card { error, .. } => Self::Card { name, error },
+            Self::Unusable { what, .. } => Self::Unusable { name, what },
+            Self::Tampered { .. } => Self::Tampered { name },
+            Self::Signature { what, .. } => Self::Signature { name, what },
+            Self::Unsigned { .. } => Self::Unsigned { name },
+            Self::Untrusted { key, .. } => Self::Untrusted { name, key },
+            error => error,
+        }
+    }
+}
+
 const CARD_LIMIT: u64 = 16 << 20;
 const WEIGHTS_LIMIT: u64 = 256 << 20;
+
+/// The files of a model, how large each may be, and whether there is no model without it.
+pub(super) const FILES: [(&str, u64, bool); 3] =
+    [("card.json", CARD_LIMIT, true), ("weights.bin", WEIGHTS_LIMIT, true), ("card.sig", SIGNATURE_LIMIT, false)];
 
 /// The models in the box, by name: card and weights.
 const IN_THE_BOX: [(&str, &[u8], &[u8]); 3] = [
@@ -121,30 +197,59 @@ impl Model {
         Self::open("default")
     }
 
-    /// One in the box by its name, or a folder.
+    /// The names of those in the box.
+    pub fn names_in_the_box() -> impl Iterator<Item = &'static str> {
+        IN_THE_BOX.iter().map(|(name, ..)| *name)
+    }
+
+    /// One in the box by its name, or a folder, whoever signed it. A signature that is wrong is refused.
     pub fn open(name: &str) -> Result<Self, ModelError> {
+        Self::open_signed(name, &Trust::default()).map(|(model, _)| model)
+    }
+
+    /// The one that a configuration names: in the box, `registry:NAME`, `registry:NAME@VERSION`, or a folder.
+    pub fn find(name: &str, settings: &ModelSettings) -> Result<(Self, Signer), ModelError> {
+        let Some(asked) = name.strip_prefix(ModelSettings::REGISTRY) else {
+            return Self::open_signed(name, &settings.trust());
+        };
+        let place = ModelRegistry::open(settings)?.place(&asked.parse()?)?;
+        Self::open_signed(&place.display().to_string(), &settings.trust())
+    }
+
+    /// One in the box by its name, or a folder, and who vouches for it.
+    pub fn open_signed(name: &str, trust: &Trust) -> Result<(Self, Signer), ModelError> {
         if let Some((_, card, weights)) = IN_THE_BOX.iter().find(|(known, ..)| *known == name) {
-            return Self::from_parts(name, card, weights.to_vec());
+            return Ok((Self::from_parts(name, card, weights.to_vec())?, Signer::Box));
         }
         let folder = Path::new(name);
         let card = read(&folder.join("card.json"), CARD_LIMIT)?;
+        let signer = trust.check(name, &card, read_if_there(&folder.join("card.sig"), SIGNATURE_LIMIT)?.as_deref())?;
         let weights = read(&folder.join("weights.bin"), WEIGHTS_LIMIT)?;
-        Self::from_parts(name, &card, weights)
+        Ok((Self::from_parts(name, &card, weights)?, signer))
     }
 
     fn from_parts(name: &str, card: &[u8], weights: Vec<u8>) -> Result<Self, ModelError> {
-        let card: Card =
-            serde_json::from_slice(card).map_err(|error| ModelError::Card { name: name.to_owned(), error })?;
-        if let Some(what) = card.flaw() {
-            return Err(ModelError::Unusable { name: name.to_owned(), what });
-        }
+        let card = Card::parse(name, card)?;
         if sha256_hex(&weights) != card.weights_sha256 {
             return Err(ModelError::Tampered { name: name.to_owned() });
         }
         Ok(Self { card, weights })
     }
 
-    /// Writes card and weights into a folder, which is made where it is missing.
+    /// Signs the card of a model in a folder, which must be whole, and writes the signature beside it, in one step.
+    pub fn sign(folder: &Path, key: &PrivateKey) -> Result<Signature, ModelError> {
+        let name = folder.display().to_string();
+        let card = read(&folder.join("card.json"), CARD_LIMIT)?;
+        Self::from_parts(&name, &card, read(&folder.join("weights.bin"), WEIGHTS_LIMIT)?)?;
+        let signature = key.sign(&card);
+        let (path, new) = (folder.join("card.sig"), folder.join(".card.sig.new"));
+        let failed = |error| ModelError::File { path: path.clone(), error };
+        std::fs::write(&new, signature.text()).map_err(failed)?;
+        std::fs::rename(&new, &path).map_err(failed)?;
+        Ok(signature)
+    }
+
+    /// Writes card and weights into a folder, which is made where it is missing. A signature of what was there goes away.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -158,7 +263,11 @@ impl Model {
             let path = folder.join(name);
             std::fs::write(&path, bytes).map_err(failed(&path))?;
         }
-        Ok(())
+        let signature = folder.join("card.sig");
+        match std::fs::remove_file(&signature) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(&signature)(error)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -168,14 +277,39 @@ impl Card {
         let name = || path.display().to_string();
         serde_json::from_slice(&read(path, CARD_LIMIT)?).map_err(|error| ModelError::Card { name: name(), error })
     }
+
+    /// Reads bytes that may be anybody's as a card that can be used; `name` is what messages call the model.
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, ModelError> {
+        let card: Self =
+            serde_json::from_slice(bytes).map_err(|error| ModelError::Card { name: name.to_owned(), error })?;
+        match card.flaw() {
+            Some(what) => Err(ModelError::Unusable { name: name.to_owned(), what }),
+            None => Ok(card),
+        }
+    }
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
+/// The bytes of a regular file, at most so many.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
     let failed = |error| ModelError::File { path: path.to_owned(), error };
+    // Without waiting: nobody may ever write to a pipe that stands there.
+    let open = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let file = open.map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(ModelError::NotAFile { path: path.to_owned() });
+    }
     let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > limit {
         return Err(ModelError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
+}
+
+/// The same; nothing where there is no such file.
+pub(super) fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ModelError> {
+    match read(path, limit) {
+        Err(ModelError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        outcome => outcome.map(Some),
+    }
 }

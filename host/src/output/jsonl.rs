@@ -2,7 +2,7 @@ use super::community::community_id;
 use super::names::{dns, dns_name};
 use super::selection::Door;
 use super::text::{bounded, date, timestamp};
-use super::{Selection, counterfactual_words, reason_words};
+use super::{Selection, counterfactual_words, reason_words, shadow};
 use crate::engine::{Detection, Sink, Summary};
 use crate::explain::{Counterfactual, Topics};
 use crate::plugins::PluginReport;
@@ -57,6 +57,8 @@ struct FlowLine<'a> {
     record: &'static str,
     verdict: Option<Verdict>,
     score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<Json>,
     category: Option<Category>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     category_reasons: Vec<CategoryReasonLine<'a>>,
@@ -126,6 +128,8 @@ struct SummaryLine<'a> {
     plugin_errors: Map<String, Json>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     disabled: Vec<DisabledPlugin<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<Json>,
     partial: bool,
     interrupted: bool,
     stopped: bool,
@@ -322,6 +326,7 @@ impl FlowLines {
             template_errors: summary.flow_counters.template_errors,
             plugin_errors: counts(summary.plugin_errors.iter().map(|part| (part.id.as_str(), part.records))),
             disabled: summary.disabled.iter().map(DisabledPlugin::of).collect(),
+            shadow: summary.shadow.as_ref().map(shadow::run),
             partial: summary.is_partial(),
             interrupted: summary.interrupted,
             stopped: summary.packet_limit,
@@ -397,6 +402,7 @@ impl FlowLines {
             record: flow.record(),
             verdict: scored.and_then(|scored| scored.verdict),
             score: scored.and_then(|scored| scored.score).map(rounded),
+            shadow: scored.and_then(|scored| shadow::flow(scored, pipeline.config().shadow.all)),
             category: detection.category.map(|said| said.category),
             category_reasons: said.iter().map(CategoryReasonLine::of).collect(),
             reasons,
@@ -547,7 +553,7 @@ fn alert(alert: u16) -> Json {
 }
 
 /// Six decimals: what a score means, without the noise of its last bits.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 

@@ -9,6 +9,7 @@ mod jsonl;
 mod names;
 mod packets;
 mod selection;
+mod shadow;
 mod table;
 mod text;
 mod words;

@@ -1,6 +1,6 @@
 use super::jsonl::version_name;
 use super::text::{bounded, plain, timestamp};
-use super::{Selection, counterfactual_words, reason_words};
+use super::{Selection, counterfactual_words, reason_words, shadow};
 use crate::engine::{Detection, Sink, Summary, Warned};
 use crate::explain::Explanation;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -277,6 +277,9 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
         let told = |warned: &Warned| format!("{} {} ({})", warned.flows, plain(&warned.id), warned.severity.name());
         let told: Vec<String> = summary.warned.iter().map(told).collect();
         let _ = writeln!(out, "flows that warnings speak of, by the tables: {}", told.join(", "));
+    }
+    for line in summary.shadow.iter().flat_map(shadow::words) {
+        let _ = writeln!(out, "{line}");
     }
     if summary.early > 0 {
         let _ = writeln!(out, "{} early records, of flows that went on; their final records count", summary.early);

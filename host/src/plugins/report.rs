@@ -2,6 +2,7 @@
 
 use super::Origin;
 use std::fmt;
+use veilwatch_core::detect::is_unruly;
 
 /// How far a plugin has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +100,7 @@ const BRIEF: usize = 600;
 /// A message that somebody else wrote, on one line that a person can take in.
 pub(crate) fn brief(text: &str) -> String {
     let mut out = String::new();
-    for (at, c) in text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).enumerate()
+    for (at, c) in text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !is_unruly(*c)).enumerate()
     {
         if at == BRIEF {
             out.push('…');

@@ -3,13 +3,12 @@
 use super::events::{Events, Watched, failed};
 use super::order::{Event, Failed, FailedWhy, Order, Stage, Task};
 use super::{LINE_BYTES, analyse, cut, inspect, sandbox};
-use crate::config::Config;
+use crate::config::{Config, ShadowSettings};
 use crate::engine::{Pipeline, Sink, Summary};
 use crate::filter::Filter;
-use crate::model::Model;
 use crate::source::{Source, SourceError};
 use std::io::{BufRead, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +54,8 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     let (input, most) = (&mut config.input, order.unpacking);
     input.unpacked_bytes = input.unpacked_bytes.min(most.bytes);
     input.expansion_ratio = input.expansion_ratio.min(most.ratio);
+    // No page tells of a challenger, and nobody should wait for it.
+    config.shadow = ShadowSettings::default();
     // Later it could neither load libpcap nor look up the names of ports; what is compiled here is found again.
     let filter = Filter::new(&config.input.filter);
     filter
@@ -133,9 +134,7 @@ fn needs<'a>(order: &'a Order, config: &'a Config) -> sandbox::Needs<'a> {
     if analyses {
         folders.clone_from(&config.plugins.folders);
         libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
-        if !Model::is_in_the_box(&config.model) {
-            read.push(PathBuf::from(&config.model));
-        }
+        read.extend(config.models.needed(&config.model));
     }
     sandbox::Needs { read, libraries, folders, write }
 }

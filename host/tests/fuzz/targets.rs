@@ -1,5 +1,8 @@
-//! What is fuzzed: every template in the box, decoding, and the readers of captures. Shared by the test beside it, the runner
+//! What is fuzzed: every template in the box, decoding, the readers of captures, and models. Shared by the test beside it, the runner
 //! (`host/examples/fuzz.rs`) and the targets of `cargo fuzz`.
+
+#[path = "models.rs"]
+pub(crate) mod models;
 
 use std::collections::BTreeSet;
 use std::hash::Hash;
@@ -14,7 +17,7 @@ use veilwatch_testkit::fuzz::{Input, Look, Reading, Seen};
 /// Reads an input, and holds what is read to what has to hold.
 type Run = dyn Fn(&Input, Look) -> Result<Seen, String> + Send + Sync;
 
-/// Something that reads traffic.
+/// Something that reads traffic, or a model.
 pub(crate) struct Target {
     /// Its name, which its corpus has too.
     pub(crate) name: String,
@@ -45,9 +48,10 @@ impl Target {
 /// # Errors
 /// What a plugin says when it is made.
 pub(crate) fn targets() -> Result<Vec<Target>, PluginError> {
-    let templates: Vec<Declaration> =
-        builtin::declarations().into_iter().filter(|one| one.manifest.kind == PluginKind::Protocol).collect();
+    let all = builtin::declarations();
     let mut targets = vec![Target::new("packets", packets), Target::new("captures", captures)];
+    targets.extend(models::targets(&all));
+    let templates: Vec<Declaration> = all.into_iter().filter(|one| one.manifest.kind == PluginKind::Protocol).collect();
     for template in &templates {
         // What it hands on is read too: QUIC's handshake is that of TLS.
         let mut order = vec![template.clone()];

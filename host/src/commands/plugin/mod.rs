@@ -6,7 +6,7 @@ mod check;
 mod info;
 mod list;
 mod new;
-mod show;
+pub(super) mod show;
 
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use veilwatch::output::fit;
 
 /// How to write it; by default a table on a terminal and JSON Lines elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(in crate::commands) enum Format {
     /// For people.
     Table,
     /// One JSON object a line.
@@ -19,12 +19,15 @@ pub(super) enum Format {
 }
 
 /// Whether a person reads.
-pub(super) fn for_people(format: Option<Format>) -> bool {
+pub(in crate::commands) fn for_people(format: Option<Format>) -> bool {
     format.map_or_else(|| std::io::stdout().is_terminal(), |format| format == Format::Table)
 }
 
 /// A table of these cells.
-pub(super) fn grid<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
+pub(in crate::commands) fn grid<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Table {
     let mut grid = Table::new();
     grid.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     fit(&mut grid, std::io::stdout().is_terminal(), 120);
@@ -35,7 +38,7 @@ pub(super) fn grid<const N: usize>(header: [&str; N], rows: impl IntoIterator<It
 }
 
 /// Writes one JSON object a line.
-pub(super) fn lines<T: Serialize>(items: &[T]) -> Result<()> {
+pub(in crate::commands) fn lines<T: Serialize>(items: &[T]) -> Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     for item in items {
         writeln!(out, "{}", serde_json::to_string(item)?)?;
@@ -45,7 +48,7 @@ pub(super) fn lines<T: Serialize>(items: &[T]) -> Result<()> {
 }
 
 /// Writes a text for people.
-pub(super) fn text(text: &dyn std::fmt::Display) -> Result<()> {
+pub(in crate::commands) fn text(text: &dyn std::fmt::Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()?;

@@ -1,0 +1,121 @@
+use super::{Common, figure, shown};
+use crate::commands::plugin::show;
+use crate::commands::say;
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+use veilwatch::engine::Pipeline;
+use veilwatch::model::{Card, Model, ModelRegistry, Standing, Trust, VersionName, compare, same_protocol};
+
+/// Arguments of `veilwatch model promote`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A model's folder, or `NAME@VERSION` of the registry.
+    model: String,
+    /// The model's name in the registry; by default the one in its card.
+    #[arg(long)]
+    name: Option<String>,
+    /// Promote it even where its card is worse than the champion's by more than chance would make it.
+    #[arg(long)]
+    even_if_worse: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Line {
+    model: String,
+    version: u32,
+    /// The champion before.
+    former: Option<u32>,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let (config, mut plugins) = args.common.prepare()?;
+    let registry = ModelRegistry::open(&config.models)?;
+    let trust = config.models.trust();
+    let mut pipeline = Pipeline::untrained(config, &mut plugins)?;
+    let folder = Path::new(&args.model);
+    let kept: Option<VersionName> = if folder.exists() { None } else { args.model.parse().ok() };
+    let (name, version) = match kept {
+        Some(VersionName { name, version: Some(version) }) => (name, Some(version)),
+        _ => (called(args, folder, &trust)?, None),
+    };
+    let edit = registry.edit(&name)?;
+    let former = registry.champions(&name).unwrap_or_default().last().map(|champion| champion.version);
+    let mut fits = |model: &Model| -> Result<()> {
+        pipeline.use_model(model)?;
+        if !model.card.report.is_possible() {
+            bail!("model {name}: its card claims figures that cannot be; get it again from where it came");
+        }
+        if args.even_if_worse { Ok(()) } else { no_worse(&registry, &name, former, &model.card) }
+    };
+    let version = match version {
+        Some(version) => {
+            let place = registry.place(&VersionName { name: name.clone(), version: Some(version) })?;
+            let (model, _) = Model::open_signed(&place.display().to_string(), &trust)?;
+            fits(&model)?;
+            version
+        }
+        None => {
+            let staged = edit.stage(folder)?;
+            fits(&staged.model)?;
+            edit.take_in(staged)?
+        }
+    };
+    edit.promote(version)?;
+    let former = former.filter(|former| *former != version);
+    if show::for_people(args.common.format) {
+        let was = former.map(|former| format!("; before, it was {name}@{former}")).unwrap_or_default();
+        show::text(&format!("{name}@{version} is the champion of {name}{was}"))?;
+    } else {
+        show::lines(&[Line { model: name, version, former }])?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a model from elsewhere is to be called.
+fn called(args: &Args, folder: &Path, trust: &Trust) -> Result<String> {
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        // Looked at before anything of it is copied, so that what is no good leaves nothing behind.
+        None => Model::open_signed(&folder.display().to_string(), trust)?.0.card.name,
+    };
+    let VersionName { name, version } = name.parse().context("give the model a name with --name")?;
+    if version.is_some() {
+        bail!("{}: versions are numbered by the registry; leave the number out", shown(&args.model));
+    }
+    Ok(name)
+}
+
+/// An error where a card is worse than the champion's by more than the intervals.
+fn no_worse(registry: &ModelRegistry, name: &str, former: Option<u32>, card: &Card) -> Result<()> {
+    let Some(former) = former else { return Ok(()) };
+    let champion = VersionName { name: name.to_owned(), version: Some(former) };
+    // One that cannot be read any more keeps nobody from taking its place.
+    let opened = registry.place(&champion).and_then(|place| Model::open(&place.display().to_string()));
+    let champions = match opened {
+        Ok(model) => model.card,
+        Err(error) => {
+            say(&format!("the champion {champion} cannot be compared with: {}", shown(&error.to_string())));
+            return Ok(());
+        }
+    };
+    let worse: Vec<String> = compare(&champions, card)
+        .into_iter()
+        .filter(|row| row.standing == Some(Standing::Worse))
+        .map(|row| format!("{} {} against {}", row.figure, figure(row.other), figure(row.one)))
+        .collect();
+    if worse.is_empty() {
+        return Ok(());
+    }
+    let other = if same_protocol(&champions, card) { "" } else { " (of other data, or split another way)" };
+    bail!(
+        "the model is worse than the champion {champion} by more than chance would make it{other}: {}; leave the champion, \
+         or give --even-if-worse",
+        worse.join("; ")
+    )
+}
