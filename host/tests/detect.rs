@@ -214,6 +214,40 @@ fn choices_of_what_is_written() {
     assert_eq!((status, summary["packets"].as_u64(), summary["stopped"].as_bool()), (Some(0), Some(5), Some(true)));
 }
 
+/// What the flows of a capture come to: the last line and the text say the same, and neither counts what no flow said.
+#[test]
+fn a_capture_comes_to_one_conclusion() {
+    for (name, verdict) in [
+        ("malicious-beacon-tls12.pcap", Some("malicious")),
+        ("benign-office.pcapng", Some("benign")),
+        ("ssh-greeting.pcap", None),
+    ] {
+        let all = lines(&detect(&example(name), &["--format", "jsonl", "--all"]).1);
+        let last = all.last().unwrap();
+        let (conclusion, hosts) = (&last["conclusion"], last["hosts"].as_array());
+        assert_eq!(conclusion["verdict"].as_str(), verdict, "{name}: {conclusion}");
+        let (_, text) = detect(&example(name), &["--format", "table"]);
+        assert_eq!(text.contains("taken together: "), verdict.is_some(), "{text}");
+        let Some(hosts) = hosts else {
+            assert_eq!(verdict, None);
+            continue;
+        };
+        let said = format!("taken together: {} ", verdict.unwrap());
+        assert!(text.contains(&said) && text.contains(conclusion["words"].as_str().unwrap()), "{text}");
+        // Every scored flow is in a host, and every host is as bad as its strongest conversation at least.
+        let sum = |key: &str| hosts.iter().map(|host| host[key].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(sum("flows"), last["scored"]);
+        assert_eq!(sum("alerts"), last["malicious"].as_u64().unwrap() + last["suspicious"].as_u64().unwrap());
+        assert_eq!(conclusion["hosts"], hosts.len());
+        let score = |value: &Value| value["score"].as_f64().unwrap();
+        assert!(
+            hosts.iter().all(|host| score(host) >= score(&host["strongest"][0]) && score(conclusion) >= score(host))
+        );
+        let is_bad = |host: &&Value| host["verdict"] == "malicious";
+        assert_eq!(conclusion["malicious_hosts"], hosts.iter().filter(is_bad).count());
+    }
+}
+
 #[test]
 fn files_and_folders_at_once() {
     let both = veilwatch(["detect", "examples/captures", "--format", "jsonl"]);

@@ -1,4 +1,5 @@
 use super::community::community_id;
+use super::conclusion::{ConclusionFacts, HostFacts};
 use super::names::{dns, dns_name};
 use super::selection::Door;
 use super::text::{bounded, date, timestamp};
@@ -110,6 +111,10 @@ struct SummaryLine<'a> {
     suspicious: u64,
     #[serde(skip_serializing_if = "Map::is_empty")]
     categories: Map<String, Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conclusion: Option<ConclusionFacts>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<HostFacts>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     warned: Map<String, Json>,
     skipped: Map<String, Json>,
@@ -270,6 +275,8 @@ impl FlowLines {
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             categories: counts(summary.categories().map(|(category, flows)| (category.name(), flows))),
+            conclusion: ConclusionFacts::of(&summary.conclusion),
+            hosts: HostFacts::worst(&summary.conclusion, self.text_bytes),
             warned: counts(summary.warned.iter().map(|warned| (warned.id.as_str(), warned.flows))),
             skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),
             fragments: fragments(&summary.fragments),
@@ -488,7 +495,7 @@ fn alert(alert: u16) -> Json {
 }
 
 /// Six decimals: what a score means, without the noise of its last bits.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 

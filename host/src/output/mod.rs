@@ -4,6 +4,7 @@
 //! reaches a terminal with control characters in it. `docs` of the JSON Lines format: `host/OUTPUT.md`.
 
 mod community;
+mod conclusion;
 mod csv;
 mod jsonl;
 mod names;

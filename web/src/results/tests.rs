@@ -119,6 +119,24 @@ fn early_records_are_no_flows_of_a_result() {
     assert_eq!((without.0, without.1, without.2), (with.0, with.1, with.2));
 }
 
+/// Results of before there was a conclusion have the sentence of their worst flows, and others what their flows come to.
+#[test]
+fn results_without_a_conclusion_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = result(folder.path(), &pipeline(), &example("malicious-beacon-tls12.pcap"));
+    let summary = open(&path).summary().unwrap();
+    assert_eq!(summary.conclusion.map(|conclusion| conclusion.tone), Some(Tone::Malicious));
+    let sql = "UPDATE meta SET value = json_remove(value, '$.conclusion', '$.hosts') WHERE name = 'summary'";
+    assert_eq!(Connection::open(&path).unwrap().execute(sql, []).unwrap(), 1);
+    let old = open(&path).summary().unwrap();
+    assert_eq!(old.conclusion, None);
+    assert_eq!(sentence(&Counts::from(&old)).tone, Tone::Malicious);
+    // One of a verdict that nobody knows says nothing, and breaks nothing.
+    let sql = "UPDATE meta SET value = json_set(value, '$.conclusion', json('{\"score\":0.5,\"verdict\":\"odd\"}')) WHERE n = 1";
+    assert_eq!(Connection::open(&path).unwrap().execute(sql, []).unwrap(), 1);
+    assert_eq!(open(&path).summary().unwrap().conclusion, None);
+}
+
 /// What the engine says of each flow, for comparison.
 #[derive(Default)]
 struct Seen(Vec<(u64, [u64; 3], Option<Vec<f32>>)>);
