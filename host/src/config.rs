@@ -69,6 +69,8 @@ pub struct ContextLimits {
     pub spread_seconds: u32,
     /// Conversations whose scored flows are put together, for the conclusion on hosts and the capture.
     pub concluded: u32,
+    /// Conversations of which flows are remembered that are worth a person's word.
+    pub questions: u32,
 }
 
 impl Default for ContextLimits {
@@ -83,6 +85,7 @@ impl Default for ContextLimits {
             spread_targets: 10,
             spread_seconds: 300,
             concluded: 100_000,
+            questions: 2000,
         }
     }
 }
@@ -382,6 +385,7 @@ impl Config {
             ("spread_targets", u64::from(self.context.spread_targets), 2..=SPREAD_KEPT as u64),
             ("spread_seconds", u64::from(self.context.spread_seconds), 1..=86_400),
             ("concluded", u64::from(self.context.concluded), 16..=1 << 22),
+            ("questions", u64::from(self.context.questions), 16..=100_000),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),

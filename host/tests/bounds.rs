@@ -71,6 +71,7 @@ fn limits_in_the_result_are_those_of_the_table() {
         name_hosts_forgotten: 1,
         spread_hosts_forgotten: 1,
         concluded_forgotten: 1,
+        questions_forgotten: 1,
         not_written: 1,
         pairs_not_counted: 1,
         ..Summary::default()

@@ -73,6 +73,11 @@ impl Scale {
         Self { zero, width, malicious: (upper - zero) / width }
     }
 
+    /// Where the upper threshold stands: at 1, but for thresholds that all but meet.
+    pub fn upper(&self) -> f64 {
+        self.malicious
+    }
+
     /// Where a score stands.
     pub fn place(&self, score: f64) -> f64 {
         (log_odds(score) - self.zero) / self.width

@@ -53,6 +53,8 @@ pub struct Summary {
     pub conclusion: Conclusion,
     /// Conversations that were forgotten before they were put together.
     pub concluded_forgotten: u64,
+    /// Conversations that were forgotten before somebody could be asked about them; whoever keeps a queue sets it.
+    pub questions_forgotten: u64,
     /// What WARN says of flows, worst first.
     pub warned: Vec<Warned>,
     /// What the flow tables counted.
@@ -232,6 +234,7 @@ impl Summary {
             ("context.hosts", self.hosts_forgotten),
             ("context.spread_hosts", self.spread_hosts_forgotten),
             ("context.concluded", self.concluded_forgotten),
+            ("context.questions", self.questions_forgotten),
             ("output.lines", self.not_written),
             ("output.table_pairs", self.pairs_not_counted),
             (FIELDS, counters.fields_dropped),

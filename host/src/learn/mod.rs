@@ -8,6 +8,7 @@ mod alter;
 mod augment;
 mod background;
 mod dataset;
+mod feedback;
 pub(crate) mod folds;
 mod import;
 mod labels;
@@ -26,6 +27,7 @@ pub use background::Background;
 pub use dataset::{
     Altering, CaptureFacts, Cleaned, Copied, Dataset, Keys, LoadOptions, Loading, Row, load, load_altered, load_from,
 };
+pub use feedback::{Conflict, Feedback, FeedbackRecipe, LostMarks, MARK_WEIGHTS, Marked, MarkedRows, OnConflict};
 pub use folds::{Folds, Protocol};
 pub use import::{ImportCounts, Imported, import, schema as import_schema};
 pub use labels::{LabelError, Truth};

@@ -86,6 +86,7 @@ pub(super) fn fit_as(
     learnt.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
     let mut weights = weights(data, &learnt);
     weights.iter_mut().zip(&factors).for_each(|(weight, factor)| *weight *= factor);
+    data.weigh_marks(&learnt, &mut weights);
     let total = |label: bool| -> f64 {
         weights.iter().zip(&labels).filter(|(_, known)| **known == label).map(|(weight, _)| weight).sum()
     };

@@ -38,8 +38,8 @@ pub(super) struct HostFacts {
 struct ConversationFacts {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    dest_ip: String,
-    dest_port: u16,
+    server: String,
+    port: u16,
     score: f64,
     verdict: Verdict,
     flows: u64,
@@ -66,8 +66,8 @@ impl HostFacts {
     pub(super) fn worst(conclusion: &Conclusion, text_bytes: usize) -> Vec<Self> {
         let conversation = |it: &ConversationConclusion| ConversationFacts {
             name: (!it.name.is_empty()).then(|| bounded(&it.name, text_bytes)),
-            dest_ip: ip(it.address).to_string(),
-            dest_port: it.port,
+            server: ip(it.address).to_string(),
+            port: it.port,
             score: rounded(it.score),
             verdict: it.verdict,
             flows: it.flows,
