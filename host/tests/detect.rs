@@ -248,6 +248,38 @@ fn a_capture_comes_to_one_conclusion() {
     }
 }
 
+/// What to ask a person about: flows of this capture, the same with any number of workers, each with why.
+#[test]
+fn a_queue_says_which_flows_are_worth_a_word() {
+    let capture = example("first-run.pcap");
+    let queue = |count: &str, more: &[&str]| {
+        let (status, text) = detect(&capture, &[&["--queue", count, "--format", "jsonl"], more].concat());
+        assert_eq!(status, Some(1));
+        lines(&text)
+    };
+    let five = queue("5", &["--workers", "1"]);
+    assert_eq!(five.len(), 5);
+    assert_eq!(five, queue("9", &["--workers", "4"])[..5]);
+    let all = lines(&detect(&capture, &["--format", "jsonl", "--all"]).1);
+    for (rank, question) in (1..).zip(&five) {
+        assert_eq!((question["event_type"].as_str(), question["rank"].as_u64()), (Some("question"), Some(rank)));
+        let flow = all.iter().find(|line| line["flow_id"] == question["flow_id"]).unwrap();
+        for key in ["timestamp", "src_ip", "src_port", "dest_ip", "dest_port", "score"] {
+            assert_eq!(flow[key], question[key], "{key}");
+        }
+        let score = question["score"].to_string();
+        assert!(question["reasons"][0].as_str().unwrap().contains(&score[..4]), "{question}");
+    }
+    assert!(five.windows(2).all(|two| two[0]["worth"].as_f64() >= two[1]["worth"].as_f64()));
+    let (_, table) = detect(&capture, &["--queue", "3", "--format", "table"]);
+    assert!(table.contains("worth") && table.contains("begins") && table.contains("taken together"), "{table}");
+    // Nothing of this capture has a score.
+    let (_, none) = detect(&example("ssh-greeting.pcap"), &["--queue", "3", "--format", "table"]);
+    assert!(none.contains("nothing to ask about"), "{none}");
+    let (status, message) = err(&veilwatch(["detect", "-", "--queue", "3", "--format", "csv"]));
+    assert!(status == Some(2) && message.contains("--queue"), "{message}");
+}
+
 #[test]
 fn files_and_folders_at_once() {
     let both = veilwatch(["detect", "examples/captures", "--format", "jsonl"]);
