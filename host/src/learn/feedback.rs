@@ -560,5 +560,9 @@ mod tests {
         assert_eq!((data.lesson(8), data.lesson(7)), (Some((false, 1.0)), None));
         data.recipe.feedback = None;
         assert_eq!(data.lesson(8), None);
+        // Nor do a flood of marks in a pair take weight from the labels there.
+        data.rows.iter_mut().take(1000).for_each(|row| row.pair = 0);
+        let weights = super::super::validate::weights(&data, &rows);
+        assert!(weights[7] == 1.0 && weights[8] < 0.01);
     }
 }

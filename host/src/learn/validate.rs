@@ -100,11 +100,13 @@ pub(super) fn fit_as(
     Ok(classifier)
 }
 
-/// One weight a row: a pair's flows share at most what the recipe gives a pair.
+/// One weight a row: a pair's flows share at most what the recipe gives a pair. What people marked in a pair shares as much
+/// beside it, so that no mark takes weight from a label.
 pub(crate) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
-    let mut sizes: BTreeMap<usize, f64> = BTreeMap::new();
-    rows.iter().for_each(|row| *sizes.entry(data.rows[*row].pair).or_default() += 1.0);
-    rows.iter().map(|row| (data.recipe.pair_weight / sizes[&data.rows[*row].pair]).min(1.0)).collect()
+    let share = |row: &usize| (data.rows[*row].pair, data.marked.rows.contains_key(row));
+    let mut sizes: BTreeMap<(usize, bool), f64> = BTreeMap::new();
+    rows.iter().for_each(|row| *sizes.entry(share(row)).or_default() += 1.0);
+    rows.iter().map(|row| (data.recipe.pair_weight / sizes[&share(row)]).min(1.0)).collect()
 }
 
 /// Raw scores of some rows; a classifier that gives none for a row has failed.
