@@ -1,6 +1,6 @@
 //! What people say of flows: marks that the portal exports, learnt from beside the labels.
 //!
-//! A mark is somebody's word. So it is learnt from and never scored by, nor does it move a threshold or a calibration: a row
+//! A mark is somebody's word. So it is learnt from and never scored by, nor is a threshold chosen or a score calibrated by it: a row
 //! with a mark counts as unlabelled wherever a model is judged. A mark that contradicts a strong label is a *conflict*: it is
 //! shown, and who trains says who is right ([`OnConflict`]). What the marks of one person on one capture weigh together is at
 //! most what the flows of one pair do, and all marks of one person at most [`PERSON_PAIRS`] times that: nobody turns a model
