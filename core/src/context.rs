@@ -61,6 +61,27 @@ impl<'a> Key<'a> {
     }
 }
 
+/// What tells conversations apart, for whoever keeps something of each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConversationKey {
+    /// The originator's address.
+    pub(crate) host: [u8; 16],
+    /// The service's address; zeros where it has a name.
+    service: [u8; 16],
+    /// Its name, where it has one.
+    pub(crate) name: Box<[u8]>,
+    /// Its port.
+    pub(crate) port: u16,
+}
+
+impl ConversationKey {
+    /// The conversation of a flow; a service is a name, where one was asked for, with `by_name`.
+    pub(crate) fn of(flow: &FlowRecord, by_name: bool) -> Self {
+        let Key { host, service, name, port } = Key::of(flow, by_name);
+        Self { host, service, name: name.into(), port }
+    }
+}
+
 /// A conversation that is remembered.
 #[derive(Debug)]
 struct Known {

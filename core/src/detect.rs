@@ -1,9 +1,13 @@
-//! Scores become verdicts, and verdicts get reasons; alerts get the category of what they are for.
+//! Scores become verdicts, and verdicts get reasons; alerts get the category of what they are for, and all flows of a run
+//! come to one conclusion.
 
+pub mod aggregate;
 mod category;
 #[cfg(test)]
 mod category_tests;
+pub mod queue;
 
+pub use aggregate::{Aggregator, Conclusion, ConversationConclusion, HostConclusion};
 pub use category::{
     Categorised, Category, CategoryEvidence, CategoryReason, NameKind, Named, Rule, Trust, categorise, is_unruly,
 };

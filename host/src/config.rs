@@ -82,6 +82,10 @@ pub struct ContextLimits {
     pub spread_targets: u32,
     /// Seconds in which it must have tried them.
     pub spread_seconds: u32,
+    /// Conversations whose scored flows are put together, for the conclusion on hosts and the capture.
+    pub concluded: u32,
+    /// Conversations of which flows are remembered that are worth a person's word.
+    pub questions: u32,
 }
 
 impl Default for ContextLimits {
@@ -95,6 +99,8 @@ impl Default for ContextLimits {
             spread_hosts: 10_000,
             spread_targets: 10,
             spread_seconds: 300,
+            concluded: 100_000,
+            questions: 2000,
         }
     }
 }
@@ -176,13 +182,23 @@ pub struct OutputSettings {
     pub table_rows: u32,
     /// Pairs of host and server whose flows are counted for it.
     pub table_pairs: u32,
+    /// Hosts that are named in the conclusion on a capture.
+    pub worst_hosts: u32,
     /// Bytes of a text that the capture decides, such as a server name.
     pub text_bytes: u32,
 }
 
 impl Default for OutputSettings {
     fn default() -> Self {
-        Self { reasons: 4, explained: 1000, lines: 10_000_000, table_rows: 10, table_pairs: 100_000, text_bytes: 512 }
+        Self {
+            reasons: 4,
+            explained: 1000,
+            lines: 10_000_000,
+            table_rows: 10,
+            table_pairs: 100_000,
+            worst_hosts: 10,
+            text_bytes: 512,
+        }
     }
 }
 
@@ -425,11 +441,14 @@ impl Config {
             ("spread_hosts", u64::from(self.context.spread_hosts), 0..=1 << 20),
             ("spread_targets", u64::from(self.context.spread_targets), 2..=SPREAD_KEPT as u64),
             ("spread_seconds", u64::from(self.context.spread_seconds), 1..=86_400),
+            ("concluded", u64::from(self.context.concluded), 16..=1 << 22),
+            ("questions", u64::from(self.context.questions), 16..=100_000),
             ("reasons", u64::from(self.output.reasons), 1..=64),
             ("explained", self.output.explained, 0..=1 << 40),
             ("lines", self.output.lines, 1..=1 << 40),
             ("table_rows", u64::from(self.output.table_rows), 1..=1000),
             ("table_pairs", u64::from(self.output.table_pairs), 1..=1 << 24),
+            ("worst_hosts", u64::from(self.output.worst_hosts), 0..=1000),
             ("text_bytes", u64::from(self.output.text_bytes), 16..=65_536),
             ("errors", u64::from(self.plugins.errors), 1..=1 << 20),
             ("batch_milliseconds", u64::from(self.plugins.batch_milliseconds), 100..=3_600_000),

@@ -70,6 +70,8 @@ fn limits_in_the_result_are_those_of_the_table() {
         names_forgotten: 1,
         name_hosts_forgotten: 1,
         spread_hosts_forgotten: 1,
+        concluded_forgotten: 1,
+        questions_forgotten: 1,
         not_written: 1,
         unexplained: 1,
         pairs_not_counted: 1,

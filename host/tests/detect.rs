@@ -214,6 +214,72 @@ fn choices_of_what_is_written() {
     assert_eq!((status, summary["packets"].as_u64(), summary["stopped"].as_bool()), (Some(0), Some(5), Some(true)));
 }
 
+/// What the flows of a capture come to: the last line and the text say the same, and neither counts what no flow said.
+#[test]
+fn a_capture_comes_to_one_conclusion() {
+    for (name, verdict) in [
+        ("malicious-beacon-tls12.pcap", Some("malicious")),
+        ("benign-office.pcapng", Some("benign")),
+        ("ssh-greeting.pcap", None),
+    ] {
+        let all = lines(&detect(&example(name), &["--format", "jsonl", "--all"]).1);
+        let last = all.last().unwrap();
+        let (conclusion, hosts) = (&last["conclusion"], last["hosts"].as_array());
+        assert_eq!(conclusion["verdict"].as_str(), verdict, "{name}: {conclusion}");
+        let (_, text) = detect(&example(name), &["--format", "table"]);
+        assert_eq!(text.contains("taken together: "), verdict.is_some(), "{text}");
+        let Some(hosts) = hosts else {
+            assert_eq!(verdict, None);
+            continue;
+        };
+        let said = format!("taken together: {} ", verdict.unwrap());
+        assert!(text.contains(&said) && text.contains(conclusion["words"].as_str().unwrap()), "{text}");
+        // Every scored flow is in a host, and every host is as bad as its strongest conversation at least.
+        let sum = |key: &str| hosts.iter().map(|host| host[key].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(sum("flows"), last["scored"]);
+        assert_eq!(sum("alerts"), last["malicious"].as_u64().unwrap() + last["suspicious"].as_u64().unwrap());
+        assert_eq!(conclusion["hosts"], hosts.len());
+        let score = |value: &Value| value["score"].as_f64().unwrap();
+        assert!(
+            hosts.iter().all(|host| score(host) >= score(&host["strongest"][0]) && score(conclusion) >= score(host))
+        );
+        let is_bad = |host: &&Value| host["verdict"] == "malicious";
+        assert_eq!(conclusion["malicious_hosts"], hosts.iter().filter(is_bad).count());
+    }
+}
+
+/// What to ask a person about: flows of this capture, the same with any number of workers, each with why.
+#[test]
+fn a_queue_says_which_flows_are_worth_a_word() {
+    let capture = example("first-run.pcap");
+    let queue = |count: &str, more: &[&str]| {
+        let (status, text) = detect(&capture, &[&["--queue", count, "--format", "jsonl"], more].concat());
+        assert_eq!(status, Some(1));
+        lines(&text)
+    };
+    let five = queue("5", &["--workers", "1"]);
+    assert_eq!(five.len(), 5);
+    assert_eq!(five, queue("9", &["--workers", "4"])[..5]);
+    let all = lines(&detect(&capture, &["--format", "jsonl", "--all"]).1);
+    for (rank, question) in (1..).zip(&five) {
+        assert_eq!((question["event_type"].as_str(), question["rank"].as_u64()), (Some("question"), Some(rank)));
+        let flow = all.iter().find(|line| line["flow_id"] == question["flow_id"]).unwrap();
+        for key in ["timestamp", "src_ip", "src_port", "dest_ip", "dest_port", "score"] {
+            assert_eq!(flow[key], question[key], "{key}");
+        }
+        let score = question["score"].to_string();
+        assert!(question["reasons"][0].as_str().unwrap().contains(&score[..4]), "{question}");
+    }
+    assert!(five.windows(2).all(|two| two[0]["worth"].as_f64() >= two[1]["worth"].as_f64()));
+    let (_, table) = detect(&capture, &["--queue", "3", "--format", "table"]);
+    assert!(table.contains("worth") && table.contains("begins") && table.contains("taken together"), "{table}");
+    // Nothing of this capture has a score.
+    let (_, none) = detect(&example("ssh-greeting.pcap"), &["--queue", "3", "--format", "table"]);
+    assert!(none.contains("nothing to ask about"), "{none}");
+    let (status, message) = err(&veilwatch(["detect", "-", "--queue", "3", "--format", "csv"]));
+    assert!(status == Some(2) && message.contains("--queue"), "{message}");
+}
+
 #[test]
 fn files_and_folders_at_once() {
     let both = veilwatch(["detect", "examples/captures", "--format", "jsonl"]);

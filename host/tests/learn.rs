@@ -405,3 +405,124 @@ fn packet_tables_are_judged_and_learnt_from() {
     assert_eq!(status, Some(2));
     assert!(messages.contains("other features"), "{messages}");
 }
+
+/// A mark as the portal exports it.
+fn marked(capture: &str, line: &Value, label: &str) -> String {
+    let time = line["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let text = |key: &str| line[key].as_str().map_or(line[key].to_string(), str::to_owned);
+    format!(
+        "{capture},{}.{:09},{},{},{},{},{label},source,,,because,ada,2026-01-01T00:00:00Z\n",
+        time.as_second(),
+        time.subsec_nanosecond(),
+        text("src_ip"),
+        text("src_port"),
+        text("dest_ip"),
+        text("dest_port")
+    )
+}
+
+const MARKS: &str = "path,time,client,client_port,server,server_port,label,confidence,family,sni,words,by,at\n";
+
+/// Trained, used, marked, exported, and trained again with the marks: scores go where people said, and nobody's word passes
+/// unseen over a label.
+#[test]
+fn what_people_say_is_learnt_and_conflicts_are_shown() {
+    let data = folder();
+    let config = config(data.path());
+    let at = |name: &str| data.path().join(name);
+    let (from, small) = (data.path(), config.as_path());
+    let detected = |model: &Path, capture: &Path| -> Vec<Value> {
+        let args = args!["detect", capture, "--model", model, "--all", "--format", "jsonl", "--config", small];
+        let (_, text) = out(&veilwatch(args));
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["score"].is_f64() && line["event_type"] == "flow").collect()
+    };
+    done(args!["train", "--data", from, "--config", small, "--out", &at("x/m")]);
+    let capture = example("first-run.pcap");
+    let before = detected(&at("x/m"), &capture);
+    let score = |line: &Value| line["score"].as_f64().unwrap();
+    let worst = before.iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
+    let best = before.iter().min_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
+    assert!(score(worst) > 0.5 && score(best) < 0.3, "{worst} {best}");
+    // The export names the capture by its hash, and that is what counts, whatever the file is called.
+    let marks = at("marks");
+    std::fs::create_dir(&marks).unwrap();
+    std::fs::copy(&capture, marks.join("seen.pcap")).unwrap();
+    let hash = {
+        use sha2::Digest;
+        sha2::Sha256::digest(std::fs::read(&capture).unwrap()).iter().fold(String::new(), |mut hash, byte| {
+            let _ = write!(hash, "{byte:02x}");
+            hash
+        })
+    };
+    let table = format!("path,kind,family,source,sha256_original\nseen.pcap,malicious,f,portal,{hash}\n");
+    std::fs::write(marks.join("captures.csv"), table).unwrap();
+    let same = |of: &Value, line: &&Value| line["dest_ip"] == of["dest_ip"];
+    let mut rows = MARKS.to_owned();
+    before.iter().filter(|line| same(worst, line)).for_each(|line| rows += &marked("seen.pcap", line, "benign"));
+    before.iter().filter(|line| same(best, line)).for_each(|line| rows += &marked("seen.pcap", line, "malicious"));
+    std::fs::write(marks.join("flows.csv"), &rows).unwrap();
+    let count = rows.lines().count() - 1;
+    let (_, said) = done(args![
+        "train",
+        "--data",
+        from,
+        "--config",
+        small,
+        "--out",
+        &at("y/m"),
+        "--feedback",
+        &marks,
+        "--mark-weight",
+        "3",
+    ]);
+    assert!(said.contains(&format!("{count} marks: ")) && said.contains(" 0 contradict labels"), "{said}");
+    let after = detected(&at("y/m"), &capture);
+    let now = |of: &Value| score(after.iter().find(|line| line["flow_id"] == of["flow_id"]).unwrap());
+    assert!(now(worst) < score(worst), "{} is not below {}", now(worst), score(worst));
+    assert!(now(best) > score(best), "{} is not above {}", now(best), score(best));
+    let card: Value = serde_json::from_slice(&std::fs::read(at("y/m/card.json")).unwrap()).unwrap();
+    assert_eq!(card["training"]["recipe"]["feedback"]["learnt"], count);
+    assert_eq!(card["training"]["recipe"]["feedback"]["weight"], 3.0);
+    // Marks score nothing: what is told of the model is told of the same flows.
+    let plain: Value = serde_json::from_slice(&std::fs::read(at("x/m/card.json")).unwrap()).unwrap();
+    for key in ["malicious_pairs", "benign_pairs", "background_pairs"] {
+        assert_eq!(card["report"][key], plain["report"][key]);
+    }
+    assert!(plain["training"]["recipe"].get("feedback").is_none());
+    // The same again from the card; with other marks, or none, it is refused.
+    done(args![
+        "train",
+        "--data",
+        from,
+        "--config",
+        small,
+        "--out",
+        &at("z/m"),
+        "--feedback",
+        &marks,
+        "--from",
+        &at("y/m"),
+    ]);
+    for file in ["weights.bin", "card.json"] {
+        assert!(std::fs::read(at("y/m").join(file)).unwrap() == std::fs::read(at("z/m").join(file)).unwrap(), "{file}");
+    }
+    let refused = |args: &[&std::ffi::OsStr], says: &[&str]| {
+        let (status, message) = err(&veilwatch(args));
+        assert_eq!(status, Some(2), "{message}");
+        says.iter().for_each(|part| assert!(message.contains(part), "{part} is not in {message}"));
+    };
+    let (wanted, card) = (at("w/m"), at("y/m"));
+    let again = args!["train", "--data", from, "--config", small, "--out", &wanted, "--from", &card].to_vec();
+    refused(&again, &["learnt from marks"]);
+    // A strong label that says otherwise: by the name of the capture, since this table knows no hash.
+    let benign = detected(&at("x/m"), &at("c.pcap"));
+    let contrary = at("contrary.csv");
+    std::fs::write(&contrary, MARKS.to_owned() + &marked("c.pcap", &benign[0], "malicious")).unwrap();
+    let train = args!["train", "--data", from, "--config", small, "--out", &wanted, "--feedback", &contrary].to_vec();
+    refused(&train, &["1 contradict labels", "c.pcap", "ada", "2026-01-01", "because", "--on-conflict"]);
+    refused(&[&again[..], args!["--feedback", &contrary]].concat(), &["others than those"]);
+    assert!(!at("w").exists());
+    let (_, said) = done(&[&train[..], args!["--on-conflict", "mark"]].concat());
+    assert!(said.contains("1 malicious and 0 benign ones are learnt from"), "{said}");
+}

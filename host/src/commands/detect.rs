@@ -1,7 +1,7 @@
 use super::interrupt::Interrupt;
 use super::watch::Watch;
 use super::{FilterArgs, Total};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Sink, Summary};
-use veilwatch::output::{CsvSink, JsonSink, Selection, TableSink, summary_text};
+use veilwatch::output::{
+    CsvSink, JsonSink, QueueSink, Selection, TableSink, question_lines, question_table, summary_text,
+};
 use veilwatch::source::{Source, SourceError};
 
 /// Arguments of `veilwatch detect`.
@@ -44,6 +46,10 @@ pub(crate) struct Args {
     /// Write flows that score at least this much, whatever their verdict.
     #[arg(long, value_name = "SCORE", value_parser = score)]
     min_score: Option<f64>,
+    /// Write instead the so many flows that are most worth a person's word: those of which the model is least certain, and not
+    /// all the same; a table, or one JSON object a line.
+    #[arg(long, value_name = "N", conflicts_with_all = ["all", "min_score"], value_parser = clap::value_parser!(u16).range(1..=1000))]
+    queue: Option<u16>,
     #[command(flatten)]
     filter: FilterArgs,
     /// Stop after so many packets of each capture; those that the filter keeps out count too.
@@ -102,6 +108,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl });
+    if args.queue.is_some() && format == Format::Csv {
+        bail!("--queue is written as a table or as JSON Lines");
+    }
     let mut out = BufWriter::new(interrupt.stdout()?);
     let several = captures.inputs.len() > 1;
     for (at, input) in captures.inputs.iter().enumerate() {
@@ -166,6 +175,23 @@ impl Job<'_> {
             engine::run(self.pipeline, source, options, sink).with_context(|| name.to_owned())
         };
         let settings = &self.pipeline.config().output;
+        if let Some(count) = self.args.queue {
+            let mut sink = QueueSink::new(self.pipeline);
+            let mut summary = analyse(&mut sink)?;
+            summary.questions_forgotten = sink.forgotten();
+            let questions = sink.choose(count.into());
+            if self.format == Format::Table {
+                let head = summary_text(name, capture_format, &summary);
+                write!(out, "{head}{}", question_table(&questions, self.colour, settings.text_bytes))?;
+            } else {
+                out.write_all(question_lines(&questions, self.name.as_deref(), settings.text_bytes)?.as_bytes())?;
+                super::warn(name, &summary);
+            }
+            if self.args.plugin_times {
+                super::tell_times(name, &summary);
+            }
+            return Ok(summary);
+        }
         let selection = Selection { all: self.args.all, min_score: self.args.min_score };
         let summary = match self.format {
             Format::Jsonl => {

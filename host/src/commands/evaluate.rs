@@ -148,7 +148,7 @@ fn sets(folder: &Path, judged: &Pipeline, recipe: &Recipe, seed: u64) -> Result<
 /// The training folder, with what its recipe asks for.
 fn load(folder: &Path, pipeline: &Pipeline, recipe: &Recipe, seed: u64) -> Result<Dataset> {
     let origins = [Origin::Folder(folder.to_owned())];
-    prepared(learning::read(&origins, pipeline, None)?, recipe.clone(), &origins, pipeline, None, seed)
+    prepared(learning::read(&origins, pipeline, None, None)?, recipe.clone(), &origins, pipeline, None, seed)
 }
 
 /// The data in each usual alteration.

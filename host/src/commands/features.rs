@@ -82,7 +82,7 @@ fn labelled(args: &Args, pipeline: &Pipeline) -> Result<ExitCode> {
         None => bail!("captures by themselves have no label; say it with --label, --benign or --malicious"),
     }
     let background = args.data.background()?;
-    let mut data = read(&origins, pipeline, background.as_ref())?;
+    let mut data = read(&origins, pipeline, background.as_ref(), None)?;
     data.recipe.background_sha256 = background.map(|table| table.sha256().to_owned()).unwrap_or_default();
     let mut out = BufWriter::new(std::io::stdout().lock());
     learn::write_table(&data, pipeline, &mut out)?;

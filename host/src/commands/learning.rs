@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use veilwatch::engine::Pipeline;
 use veilwatch::learn::{
-    self, Augment, Background, Dataset, Grid, LoadOptions, Loading, Negatives, NoAugment, Origin, Recipe, Truth,
+    self, Augment, Background, Dataset, Feedback, Grid, LoadOptions, Loading, Negatives, NoAugment, Origin, Recipe,
+    Truth,
 };
 use veilwatch::output::plain;
 
@@ -148,9 +149,14 @@ pub(super) fn prepared(
 }
 
 /// Reads captures, with progress, and tells what was left out.
-pub(super) fn read(origins: &[Origin], pipeline: &Pipeline, background: Option<&Background>) -> Result<Dataset> {
+pub(super) fn read(
+    origins: &[Origin],
+    pipeline: &Pipeline,
+    background: Option<&Background>,
+    feedback: Option<&Feedback>,
+) -> Result<Dataset> {
     let data = watched(|loading| {
-        let options = LoadOptions { workers: super::cores(), background, ..LoadOptions::default() };
+        let options = LoadOptions { workers: super::cores(), background, feedback, ..LoadOptions::default() };
         learn::load_from(origins, pipeline, &options, loading)
     })?;
     for path in &data.unreadable {

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod detect;
 pub(crate) mod evaluate;
 pub(crate) mod features;
+mod feedback;
 mod interrupt;
 mod learning;
 pub(crate) mod model;

@@ -1,3 +1,4 @@
+use super::feedback::{self, FeedbackArgs};
 use super::learning::{DataArgs, RecipeArgs, append_tables, prepared, read};
 use super::say;
 use super::watch::Watch;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use veilwatch::config::Config;
 use veilwatch::engine::Pipeline;
-use veilwatch::learn::{self, Background, Dataset, Evaluation, Grid, Recipe, Truth};
+use veilwatch::learn::{self, Background, Dataset, Evaluation, Feedback, Grid, Origin, Recipe, Truth};
 use veilwatch::model::{Card, Figure, Report};
 use veilwatch::output::plain;
 use veilwatch::plugins::Registry;
@@ -25,7 +26,7 @@ pub(crate) struct Args {
     /// Instead, tables of packets of the project that this one grew from, a benign and a malicious one: the model has
     /// features of its own and judges no captures.
     #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], conflicts_with_all = [
-        "data", "benign", "malicious", "clean", "table", "augment", "from", "report_cleaning",
+        "data", "benign", "malicious", "clean", "table", "augment", "from", "report_cleaning", "feedback",
     ])]
     import: Vec<PathBuf>,
     /// Folder to write the model into.
@@ -39,9 +40,11 @@ pub(crate) struct Args {
     seed: Option<u64>,
     #[command(flatten)]
     recipe: RecipeArgs,
+    #[command(flatten)]
+    feedback: FeedbackArgs,
     /// Make a model again from its card.json: name, seed and recipe are the card's. The same data give the same bytes.
     #[arg(long, value_name = "CARD", conflicts_with_all = [
-        "seed", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search",
+        "seed", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search", "mark_weight", "on_conflict",
     ])]
     from: Option<PathBuf>,
     /// Also tell what cleaning changed: learnt with it and without, on the same folds, and scored on the other flows.
@@ -91,7 +94,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let seed = card.as_ref().map_or(args.seed.unwrap_or(1), |card| card.training.seed);
     let asked = card.is_some() || sources.says_clean();
-    let data = gather(&sources, &args.table, &pipeline, background.as_ref(), (recipe, asked), seed)?;
+    let marks = args.feedback.load(card.as_ref().map(|card| &card.training.recipe))?;
+    let mut origins = sources.origins();
+    if let Some(marks) = &marks {
+        origins.extend(args.feedback.captures(marks));
+    }
+    let data = gather(&origins, &args.table, &pipeline, (background.as_ref(), marks.as_ref()), (recipe, asked), seed)?;
     let own = args.out.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
     let name = card.as_ref().map_or(own, |card| card.name.clone());
     if let Some(card) = card.as_ref().filter(|card| card.training.data_sha256 != data.sha256) {
@@ -171,17 +179,17 @@ fn card(path: &Path) -> Result<Card> {
     Ok(card)
 }
 
-/// All that is learnt from: captures, tables, and altered copies. Beside the recipe: whether somebody asked how to clean.
+/// All that is learnt from: captures, tables, what people marked, and altered copies. Beside the recipe: whether somebody
+/// asked how to clean.
 fn gather(
-    sources: &DataArgs,
+    origins: &[Origin],
     tables: &[PathBuf],
     pipeline: &Pipeline,
-    background: Option<&Background>,
+    (background, marks): (Option<&Background>, Option<&Feedback>),
     (mut recipe, asked): (Recipe, bool),
     seed: u64,
 ) -> Result<Dataset> {
-    let origins = sources.origins();
-    let mut data = read(&origins, pipeline, background)?;
+    let mut data = read(origins, pipeline, background, marks)?;
     let cleaned = append_tables(&mut data, tables, pipeline, background)?;
     if let Some(hash) = cleaned.filter(|_| !asked) {
         // A table is learnt from as it was written.
@@ -190,7 +198,11 @@ fn gather(
     if !recipe.augment.is_empty() && !tables.is_empty() {
         bail!("--augment reads captures again, altered, and a feature table has none; name the captures");
     }
-    prepared(data, recipe, &origins, pipeline, background, seed)
+    if let Some(marks) = marks {
+        feedback::tell(marks, &data)?;
+        recipe.feedback = Some(marks.settle(&mut data));
+    }
+    prepared(data, recipe, origins, pipeline, background, seed)
 }
 
 /// What is tried.

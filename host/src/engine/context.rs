@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 use veilwatch_core::context::{ConversationTracker, HostTracker, NameTracker, SpreadTracker};
-use veilwatch_core::detect::{Categorised, Category, Verdict};
+use veilwatch_core::detect::{Aggregator, Categorised, Category, Verdict};
 use veilwatch_core::flow::FlowRecord;
 use veilwatch_core::record::{FieldId, Value};
 use veilwatch_core::tables::Warning;
@@ -69,6 +69,8 @@ pub(super) struct Consumer<'a> {
     names: NameTracker,
     hosts: HostTracker,
     spread: SpreadTracker,
+    /// What scored flows come to, where there is a model.
+    aggregator: Option<Aggregator>,
     /// Flows that have ended and early records, which might still be preceded by others.
     held: Vec<Held>,
     /// Records that are done with, for whoever has a use for their memory.
@@ -106,6 +108,9 @@ impl<'a> Consumer<'a> {
             hosts: HostTracker::new(context.hosts as usize, seed),
             names: NameTracker::new(context.names as usize, context.name_hosts as usize, seed),
             spread: SpreadTracker::new(context.spread_hosts as usize, context.spread_seconds, seed),
+            aggregator: pipeline
+                .card()
+                .map(|card| Aggregator::new(card.thresholds, context.concluded as usize, context.by_name)),
             held: Vec::new(),
             spent: Vec::new(),
             summary: Summary::default(),
@@ -204,6 +209,11 @@ impl<'a> Consumer<'a> {
                 if let (Some(tally), Some(shadow)) = (&mut self.shadow, &scored.shadow) {
                     tally.add(flow.id, (scored.score, scored.verdict), shadow);
                 }
+                if let (Some(aggregator), Some(score), Some(verdict)) =
+                    (&mut self.aggregator, scored.score, scored.verdict)
+                {
+                    aggregator.observe(flow, score, verdict);
+                }
                 if is_alert {
                     self.progress.alerts.fetch_add(1, Ordering::Relaxed);
                 }
@@ -282,8 +292,12 @@ impl<'a> Consumer<'a> {
     pub(super) fn finish(self, packets: PacketCounts) -> Summary {
         let ids = self.pipeline.template_ids();
         let (disabled, plugin_errors) = self.health.tell();
+        let worst = self.pipeline.config().output.worst_hosts as usize;
+        let concluded_forgotten = self.aggregator.as_ref().map_or(0, Aggregator::forgotten);
         Summary {
             warned: warned(self.pipeline, &self.warned),
+            conclusion: self.aggregator.map(|aggregator| aggregator.conclude(worst)).unwrap_or_default(),
+            concluded_forgotten,
             disabled,
             plugin_errors,
             shadow: self.shadow.map(Tally::finish),

@@ -5,7 +5,7 @@ use crate::plugins::PluginReport;
 use crate::source::Damage;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use veilwatch_core::detect::Category;
+use veilwatch_core::detect::{Category, Conclusion};
 use veilwatch_core::flow::FlowCounters;
 use veilwatch_core::packet::{FragmentCounters, LinkType, Skip};
 use veilwatch_core::tables::Severity;
@@ -52,6 +52,12 @@ pub struct Summary {
     pub unexplained: u64,
     /// Flows of each category; in the order of [`Category::ALL`].
     pub categories: [u64; Category::ALL.len()],
+    /// What all scored flows come to.
+    pub conclusion: Conclusion,
+    /// Conversations that were forgotten before they were put together.
+    pub concluded_forgotten: u64,
+    /// Conversations that were forgotten before somebody could be asked about them; whoever keeps a queue sets it.
+    pub questions_forgotten: u64,
     /// What WARN says of flows, worst first.
     pub warned: Vec<Warned>,
     /// What the flow tables counted.
@@ -233,6 +239,8 @@ impl Summary {
             ("context.hosts", self.hosts_forgotten),
             ("context.spread_hosts", self.spread_hosts_forgotten),
             ("output.explained", self.unexplained),
+            ("context.concluded", self.concluded_forgotten),
+            ("context.questions", self.questions_forgotten),
             ("output.lines", self.not_written),
             ("output.table_pairs", self.pairs_not_counted),
             (FIELDS, counters.fields_dropped),

@@ -1,6 +1,7 @@
 //! The whole of it on the data that the audit's tests made: what stands in the report, and under which names.
 
 use super::audit::tests::{CLASSIFIER, made};
+use super::units::{Level, Negatives};
 use super::{Bench, Judgement, Leak, Plan, Steps, judge, report};
 use crate::plugins::Registry;
 use serde_json::Value;
@@ -104,4 +105,23 @@ fn the_table_alone_has_every_classifier() {
     let there = registry.manifests().filter(|(manifest, _)| manifest.path().starts_with("classifier/")).count();
     assert_eq!(judgement.table.len(), there);
     assert!(judgement.audit.is_none() && judgement.headline.is_none() && judgement.passed());
+}
+
+/// Beside the highest score and the mean stands what detection makes of flows together, by pair and by capture.
+#[test]
+fn what_is_put_together_is_counted_by_pair_and_by_capture() {
+    let family = &quick().protocols[0];
+    let count =
+        |level, negatives| family.figures(level, negatives).map(|figures| (figures.malicious, figures.negatives));
+    assert_eq!(count(Level::Pair, Negatives::Both), Some((48, 256)));
+    assert_eq!(count(Level::Conversation, Negatives::Both), Some((48, 256)));
+    for level in [Level::Capture, Level::CaptureHighest] {
+        // Captures of malware count as malicious with all that is in them, and have no benign side of their own.
+        assert_eq!(count(level, Negatives::Benign), Some((24, 40)));
+        assert_eq!(count(level, Negatives::Both), Some((24, 40)));
+        assert_eq!(count(level, Negatives::Background), None);
+    }
+    let precision = |level| family.figures(level, Negatives::Benign).unwrap().average_precision.value;
+    assert!((precision(Level::Conversation) - precision(Level::Pair)).abs() < 0.1);
+    assert!(precision(Level::Capture) > 0.7 && precision(Level::Capture) > precision(Level::Conversation) - 0.1);
 }

@@ -1,10 +1,11 @@
-//! What is counted: flows, or (capture, server) pairs, each with the score of a model that had not seen it.
+//! What is counted: flows, (capture, server) pairs or captures, each with the score of a model that had not seen it.
 
-use crate::learn::validate::{MALICIOUS_RATE, weights};
+use crate::learn::validate::{MALICIOUS_RATE, SUSPICIOUS_RATE, weights};
 use crate::learn::{Dataset, Folds, Row, Truth, metrics::tail_threshold};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use veilwatch_core::detect::Calibration;
+use veilwatch_core::detect::aggregate::{Evidence, Scale, host_place};
+use veilwatch_core::detect::{Calibration, Thresholds};
 
 /// What counts as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -14,23 +15,40 @@ pub enum Level {
     Pair,
     /// The same by the mean score of its flows, as the published baseline has it.
     PairMean,
+    /// The same by what detection makes of its flows together.
+    Conversation,
     /// A flow; those of one pair weigh no more than three together.
     CappedFlow,
     /// A flow, whatever it repeats.
     Flow,
+    /// A capture with a malicious pair, or a benign one, by what detection makes of its pairs together.
+    Capture,
+    /// The same by the highest score of its flows.
+    CaptureHighest,
 }
 
 impl Level {
     /// All of them, the headline's first.
-    pub const ALL: [Self; 4] = [Self::Pair, Self::PairMean, Self::CappedFlow, Self::Flow];
+    pub const ALL: [Self; 7] = [
+        Self::Pair,
+        Self::PairMean,
+        Self::Conversation,
+        Self::CappedFlow,
+        Self::Flow,
+        Self::Capture,
+        Self::CaptureHighest,
+    ];
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pair => "pair, highest score",
             Self::PairMean => "pair, mean score",
+            Self::Conversation => "pair, put together",
             Self::CappedFlow => "flow, pairs capped",
             Self::Flow => "flow",
+            Self::Capture => "capture, put together",
+            Self::CaptureHighest => "capture, highest score",
         }
     }
 }
@@ -137,9 +155,9 @@ pub(super) fn units(outcome: &Outcome<'_>, level: Level) -> Vec<Unit> {
     let mut units = bare(outcome, level, &|_| true);
     let count = outcome.folds.count;
     let alarms = match level {
-        Level::PairMean => alarm_thresholds(&units, count),
         // A flow is called by the threshold that pairs have, as detection does.
-        _ => alarm_thresholds(&bare(outcome, Level::Pair, &|_| true), count),
+        Level::Pair | Level::CappedFlow | Level::Flow => alarm_thresholds_of(outcome),
+        _ => alarm_thresholds(&units, count),
     };
     let best = best_f1_thresholds(&units, count);
     for unit in &mut units {
@@ -216,9 +234,73 @@ fn bare(outcome: &Outcome<'_>, level: Level, keep: &dyn Fn(&Row) -> bool) -> Vec
             };
             pairs.into_values().map(unit).collect()
         }
+        Level::Conversation => put_together(outcome, rows.iter().map(|at| unit(*at, 1.0))).0,
+        Level::Capture => put_together(outcome, rows.iter().map(|at| unit(*at, 1.0))).1,
+        Level::CaptureHighest => {
+            captures(rows.iter().map(|at| unit(*at, 1.0))).into_values().map(|(strongest, _)| strongest).collect()
+        }
     };
     units.sort_by(|a, b| b.raw.total_cmp(&a.raw).then(a.row.cmp(&b.row)));
     units
+}
+
+/// Units of pairs, and of captures that are known as a whole, as detection puts flows together: by where they stand between
+/// the thresholds that the other folds give.
+fn put_together(outcome: &Outcome<'_>, flows: impl Iterator<Item = Unit>) -> (Vec<Unit>, Vec<Unit>) {
+    let scales = scales(outcome);
+    let mut pairs: BTreeMap<usize, (Unit, Evidence)> = BTreeMap::new();
+    for one in flows {
+        let (best, evidence) = pairs.entry(one.pair).or_insert((one, Evidence::default()));
+        let truth = best.truth.max(one.truth);
+        if one.raw > best.raw {
+            *best = one;
+        }
+        best.truth = truth;
+        if let Some(scale) = scales.get(one.fold) {
+            evidence.add(scale.place(one.score));
+        }
+    }
+    let at = |unit: Unit, place: f64| {
+        let score = scales.get(unit.fold).map_or(f64::NAN, |scale| scale.score(place));
+        Unit { raw: place, score, ..unit }
+    };
+    let pairs: Vec<Unit> = pairs.into_values().map(|(best, evidence)| at(best, evidence.place())).collect();
+    let captures = captures(pairs.iter().copied()).into_values();
+    let captures = captures.map(|(best, places)| at(best, host_place(places))).collect();
+    (pairs, captures)
+}
+
+/// The strongest unit of each capture that is malicious somewhere, or benign as a whole, and where all of its units stand.
+/// What else an infected machine's capture holds nobody labelled, so that one without a malicious unit is neither.
+fn captures(units: impl Iterator<Item = Unit>) -> BTreeMap<usize, (Unit, Vec<f64>)> {
+    let mut captures: BTreeMap<usize, (Unit, Vec<f64>)> = BTreeMap::new();
+    for one in units {
+        let (best, places) = captures.entry(one.capture).or_insert((one, Vec::new()));
+        let truth = best.truth.max(one.truth);
+        if one.raw > best.raw {
+            *best = one;
+        }
+        best.truth = truth;
+        places.push(one.raw);
+    }
+    captures.retain(|_, (best, _)| best.truth != Truth::Background);
+    captures
+}
+
+/// For each fold, the scale between the thresholds that pairs of the other folds give, as a model's card would have them.
+fn scales(outcome: &Outcome<'_>) -> Vec<Scale> {
+    let pairs = bare(outcome, Level::Pair, &|_| true);
+    let scale = |fold: usize| {
+        let benign = pairs.iter().filter(|unit| !unit.malicious() && unit.fold != fold);
+        // In log-odds, which the tail's shape is taken of; a score of 0 or 1 has none.
+        let score = |unit: &Unit| unit.score.clamp(1e-9, 1.0 - 1e-9);
+        let benign: Vec<f64> = benign.map(score).map(|score| (score / (1.0 - score)).ln()).collect();
+        let threshold = |rate| 1.0 / (1.0 + (-tail_threshold(benign.clone(), rate)).exp());
+        let malicious = if benign.is_empty() { 1.0 } else { threshold(MALICIOUS_RATE) };
+        let suspicious = if benign.is_empty() { 1.0 } else { threshold(SUSPICIOUS_RATE).min(malicious) };
+        Scale::new(Thresholds { suspicious, malicious })
+    };
+    (0..outcome.folds.count).map(scale).collect()
 }
 
 /// For each fold, the threshold that one benign pair in a thousand of the other folds reaches.

@@ -40,7 +40,10 @@ impl Dataset {
         for (at, (row, tuple)) in self.rows.iter().zip(&self.tuples).enumerate() {
             // Drawn for each row, so that what is labelled otherwise changes nothing for the others.
             let drawn = random.share() < share;
-            let worth = row.truth != Truth::Unlabelled || self.weak.contains_key(&at) || self.cleaned.contains_key(&at);
+            let worth = row.truth != Truth::Unlabelled
+                || self.weak.contains_key(&at)
+                || self.cleaned.contains_key(&at)
+                || self.marked.rows.contains_key(&at);
             if !drawn || !worth {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use super::alter::{self, Alteration, RecordChanges};
 use super::background::Background;
+use super::feedback::{Feedback, Marked, MarkedRows, Said};
 use super::labels::{CaptureRow, FlowLabels, Tables};
 use super::random::fnv;
 use super::sources::{self, Found, Origin};
@@ -58,6 +59,8 @@ pub struct Dataset {
     pub agreed: usize,
     /// What each row's flow is found again by: a hash of its five-tuple.
     pub tuples: Vec<u64>,
+    /// What people said of rows.
+    pub marked: MarkedRows,
     /// Altered copies of rows, which are learnt from beside them and never tested.
     pub copies: Vec<Copied>,
     /// How rows are weighed and chosen when something is learnt from them.
@@ -175,10 +178,16 @@ impl Dataset {
         &self.values[at * self.width..(at + 1) * self.width]
     }
 
-    /// The same rows without what training adds to them (weak labels, what was cleaned, altered copies): for those whose
+    /// The same rows without what training adds to them (weak labels, marks, what was cleaned, altered copies): for those whose
     /// labels or columns are about to be others.
     pub(crate) fn without_additions(&self) -> Self {
-        Self { weak: BTreeMap::new(), cleaned: BTreeMap::new(), copies: Vec::new(), ..self.clone() }
+        Self {
+            weak: BTreeMap::new(),
+            cleaned: BTreeMap::new(),
+            copies: Vec::new(),
+            marked: MarkedRows::default(),
+            ..self.clone()
+        }
     }
 
     /// The same for those whose labels are about to be others: what the recipe says of this or that label is no longer said
@@ -204,6 +213,8 @@ struct Part {
     error: Option<RunError>,
     /// What is wrong with the capture, where it was read in part.
     damage: Option<String>,
+    /// What people's marks said beside the rows that have them.
+    marked: MarkedRows,
 }
 
 /// What is known of a flow beside its features.
@@ -219,6 +230,8 @@ struct Seen {
     rule: Option<usize>,
     /// Whether its label is its whole capture's.
     whole: bool,
+    /// What somebody says of it, where that is learnt from.
+    marked: Option<Marked>,
 }
 
 /// How captures are changed while they are read.
@@ -239,6 +252,8 @@ pub struct LoadOptions<'a> {
     pub altering: Altering<'a>,
     /// What of infected machines' captures is the machines' own.
     pub background: Option<&'a Background>,
+    /// What people say of flows.
+    pub feedback: Option<&'a Feedback>,
 }
 
 /// Reads a training folder through a pipeline.
@@ -254,7 +269,7 @@ pub fn load_altered(
     loading: &Loading,
     altering: Altering<'_>,
 ) -> Result<Dataset, LearnError> {
-    let options = LoadOptions { workers, altering, background: None };
+    let options = LoadOptions { workers, altering, ..LoadOptions::default() };
     load_from(&[Origin::Folder(folder.to_owned())], pipeline, &options, loading)
 }
 
@@ -311,6 +326,7 @@ fn read_all(
                         labels: tables.flows.get(&capture.path).unwrap_or(&none),
                         changes: &changes,
                         background: options.background,
+                        feedback: options.feedback,
                         pipeline,
                         asides: HashMap::new(),
                         part: Part::default(),
@@ -370,6 +386,8 @@ fn put_together(
             source: capture.source.clone(),
         });
         data.values.extend(part.values);
+        data.marked.agreed += part.marked.agreed;
+        data.marked.conflicts.extend(part.marked.conflicts);
         for seen in part.rows {
             let number = pairs.len();
             let pair = *pairs.entry((place, seen.server)).or_insert(number);
@@ -388,7 +406,7 @@ fn put_together(
 impl Dataset {
     /// Takes one row in, whose values stand already.
     fn add(&mut self, capture: usize, pair: usize, seen: Seen) {
-        let Seen { mut truth, mut kin, weak, packet, keys, tuple, rule, whole, .. } = seen;
+        let Seen { mut truth, mut kin, weak, packet, keys, tuple, rule, whole, marked, .. } = seen;
         let row = self.rows.len();
         if let Some(rule) = rule {
             match truth {
@@ -409,6 +427,7 @@ impl Dataset {
         if weak {
             self.weak.insert(row, std::mem::take(&mut kin));
         }
+        self.marked.rows.extend(marked.map(|marked| (row, marked)));
         self.tuples.push(tuple);
         self.rows.push(Row { capture, pair, truth, kin, packet, keys });
     }
@@ -464,6 +483,9 @@ impl Dataset {
         self.cleaned.extend(other.cleaned.into_iter().map(|(row, cleaned)| (row + rows, cleaned)));
         self.contradicted += other.contradicted;
         self.agreed += other.agreed;
+        self.marked.rows.extend(other.marked.rows.into_iter().map(|(row, marked)| (row + rows, marked)));
+        self.marked.agreed += other.marked.agreed;
+        self.marked.conflicts.extend(other.marked.conflicts);
         self.tuples.extend(other.tuples);
         self.copies.extend(other.copies.into_iter().map(|copy| Copied { row: copy.row + rows, ..copy }));
     }
@@ -479,9 +501,15 @@ fn duplicates(captures: &[(&CaptureRow, &Part)]) -> BTreeSet<usize> {
     }
     by_hash
         .into_values()
-        .flat_map(|same| {
+        .flat_map(|mut same| {
+            // What is here for its marks alone gives way to the same capture with labels; marks find their flows in that.
+            let labelled = same.iter().copied().find(|at| !captures[*at].0.only_marks);
+            let first = labelled.or(same.first().copied());
+            let extra: Vec<usize> =
+                same.iter().copied().filter(|at| captures[*at].0.only_marks && Some(*at) != first).collect();
+            same.retain(|at| !extra.contains(at));
             let alike = same.iter().all(|at| captures[*at].0.kind == captures[same[0]].0.kind);
-            same.into_iter().skip(usize::from(alike))
+            extra.into_iter().chain(same.into_iter().skip(usize::from(alike))).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -491,6 +519,7 @@ struct Collector<'a> {
     labels: &'a FlowLabels,
     changes: &'a RecordChanges,
     background: Option<&'a Background>,
+    feedback: Option<&'a Feedback>,
     pipeline: &'a Pipeline,
     /// What is known of flows as they were before alterations, by flow: what ties them together does not change with them.
     asides: HashMap<u64, Aside>,
@@ -508,6 +537,9 @@ impl Collector<'_> {
     fn read(mut self, altering: Altering<'_>) -> Part {
         let CaptureRow { file, path, .. } = self.capture;
         self.part.sha256 = sha256_of_file(file).map(Vec::from).unwrap_or_default();
+        if let Some(feedback) = self.feedback {
+            feedback.saw(self.capture, &self.part.sha256);
+        }
         let (stop, progress) = (AtomicBool::new(false), Progress::default());
         let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
         let pipeline = self.pipeline;
@@ -549,9 +581,29 @@ impl Sink for Collector<'_> {
         let aside = self.asides.remove(&detection.flow.id);
         let (Some(scored), Some(Aside { keys, certificate, rule })) = (detection.scored, aside) else { return Ok(()) };
         let flow = detection.flow;
-        let label = self.capture.label(self.labels, flow);
+        let mut label = self.capture.label(self.labels, flow);
+        let said = self.feedback.and_then(|feedback| feedback.of(self.capture, &self.part.sha256, flow, &label));
+        let marked = match said {
+            None => None,
+            Some(Said::Learnt(marked)) => Some(marked),
+            Some(Said::Agreed) => {
+                self.part.marked.agreed += 1;
+                None
+            }
+            Some(Said::Conflict(conflict, marked)) => {
+                self.part.marked.conflicts.push(conflict);
+                marked
+            }
+        };
+        // Somebody's word is learnt from, and nothing is scored by it.
+        let rule = if marked.is_some() {
+            (label.truth, label.weak) = (Truth::Unlabelled, false);
+            None
+        } else {
+            rule
+        };
         let mut kin = Vec::new();
-        if label.truth == Truth::Malicious || label.weak {
+        if label.truth == Truth::Malicious || label.weak || marked.as_ref().is_some_and(|marked| marked.malicious) {
             let named = [label.family, &self.capture.family].into_iter().find(|family| !family.is_empty());
             // Where nobody names a family, the capture is one by itself.
             kin = vec![
@@ -572,6 +624,7 @@ impl Sink for Collector<'_> {
             tuple: key(&[&ends.concat()[..], &[flow.protocol]].concat()),
             rule,
             whole: self.capture.whole.is_some(),
+            marked,
         });
         Ok(())
     }

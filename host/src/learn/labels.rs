@@ -69,6 +69,9 @@ pub(super) struct CaptureRow {
     /// What all flows are, where the capture was labelled as a whole.
     #[serde(skip)]
     pub(super) whole: Option<Truth>,
+    /// Whether it is here for people's marks alone: where it stands among the others as well, it is left out.
+    #[serde(skip)]
+    pub(super) only_marks: bool,
     /// Hash of the capture as it was published; two rows with the same one are one capture.
     #[serde(default)]
     pub(super) sha256_original: String,

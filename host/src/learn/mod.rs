@@ -9,6 +9,7 @@ mod augment;
 mod background;
 pub(crate) mod chosen;
 mod dataset;
+mod feedback;
 pub(crate) mod folds;
 mod import;
 mod labels;
@@ -27,6 +28,7 @@ pub use background::Background;
 pub use dataset::{
     Altering, CaptureFacts, Cleaned, Copied, Dataset, Keys, LoadOptions, Loading, Row, load, load_altered, load_from,
 };
+pub use feedback::{Conflict, Feedback, FeedbackRecipe, LostMarks, MARK_WEIGHTS, Marked, MarkedRows, OnConflict};
 pub use folds::{Folds, Protocol};
 pub use import::{ImportCounts, Imported, import, schema as import_schema};
 pub use labels::{LabelError, Truth};

@@ -27,6 +27,9 @@ pub struct Recipe {
     pub augment: Vec<Augment>,
     /// Settings that are tried on inner folds; nothing for no search.
     pub search: Option<super::Grid>,
+    /// Marks of people that are learnt from beside the labels; nothing without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<super::FeedbackRecipe>,
 }
 
 impl Default for Recipe {
@@ -40,6 +43,7 @@ impl Default for Recipe {
             background_sha256: String::new(),
             augment: Vec::new(),
             search: None,
+            feedback: None,
         }
     }
 }
@@ -151,6 +155,9 @@ impl Dataset {
     /// from where the recipe says so, and scored by what its label says.
     pub(super) fn lesson(&self, row: usize) -> Option<(bool, f64)> {
         let recipe = &self.recipe;
+        if let Some(marked) = self.marked.rows.get(&row).filter(|_| recipe.feedback.is_some()) {
+            return Some((marked.malicious, 1.0));
+        }
         if let Some(cleaned) = self.cleaned.get(&row) {
             if recipe.clean {
                 return (recipe.negatives != Negatives::Benign).then_some((false, 1.0));

@@ -14,6 +14,8 @@ pub enum Origin {
     Folder(PathBuf),
     /// Captures that are labelled as a whole, by files and folders of any depth.
     Captures(Vec<(Truth, PathBuf)>),
+    /// Captures of which nothing is known but what people marked.
+    Marked(Vec<PathBuf>),
 }
 
 /// What was found at an origin.
@@ -39,14 +41,33 @@ pub(super) fn find(origin: &Origin) -> Result<Found, LearnError> {
             for (truth, root) in labelled {
                 walk(*truth, root, &mut found)?;
             }
-            let words = |capture: &CaptureRow| {
-                let truth = capture.whole.map_or("", Truth::name);
-                format!("{}\t{truth}\t{}\t{}\n", capture.path, capture.family, capture.source)
-            };
-            found.words = found.tables.captures.iter().map(words).collect::<String>().into_bytes();
+            spell(&mut found);
+            Ok(found)
+        }
+        Origin::Marked(files) => {
+            let mut found = Found { tables: Tables::default(), words: Vec::new(), unreadable: Vec::new() };
+            for file in files {
+                walk(Truth::Unlabelled, file, &mut found)?;
+            }
+            // Nobody named a family or a source, so that each is one of its own.
+            for capture in &mut found.tables.captures {
+                let hash = capture.sha256_original.get(..12).unwrap_or(&capture.path);
+                (capture.family, capture.source) = (format!("marked-{hash}"), format!("marked-{hash}"));
+                capture.only_marks = true;
+            }
+            spell(&mut found);
             Ok(found)
         }
     }
+}
+
+/// Adds what is said of captures to what decides the labels.
+fn spell(found: &mut Found) {
+    let words = |capture: &CaptureRow| {
+        let truth = capture.whole.map_or("", Truth::name);
+        format!("{}\t{truth}\t{}\t{}\n", capture.path, capture.family, capture.source)
+    };
+    found.words = found.tables.captures.iter().map(words).collect::<String>().into_bytes();
 }
 
 /// Adds the captures of a file or folder, all of one label.
@@ -95,6 +116,7 @@ fn walk(truth: Truth, root: &Path, found: &mut Found) -> Result<(), LearnError> 
             source: group,
             file,
             whole: Some(truth),
+            only_marks: false,
             sha256_original: String::new(),
         };
         if let Some(known) = known.get(&within) {

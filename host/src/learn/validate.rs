@@ -86,6 +86,7 @@ pub(super) fn fit_as(
     learnt.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
     let mut weights = weights(data, &learnt);
     weights.iter_mut().zip(&factors).for_each(|(weight, factor)| *weight *= factor);
+    data.weigh_marks(&learnt, &mut weights);
     let total = |label: bool| -> f64 {
         weights.iter().zip(&labels).filter(|(_, known)| **known == label).map(|(weight, _)| weight).sum()
     };
@@ -99,11 +100,13 @@ pub(super) fn fit_as(
     Ok(classifier)
 }
 
-/// One weight a row: a pair's flows share at most what the recipe gives a pair.
+/// One weight a row: a pair's flows share at most what the recipe gives a pair. What people marked in a pair shares as much
+/// beside it, so that no mark takes weight from a label.
 pub(crate) fn weights(data: &Dataset, rows: &[usize]) -> Vec<f64> {
-    let mut sizes: BTreeMap<usize, f64> = BTreeMap::new();
-    rows.iter().for_each(|row| *sizes.entry(data.rows[*row].pair).or_default() += 1.0);
-    rows.iter().map(|row| (data.recipe.pair_weight / sizes[&data.rows[*row].pair]).min(1.0)).collect()
+    let share = |row: &usize| (data.rows[*row].pair, data.marked.rows.contains_key(row));
+    let mut sizes: BTreeMap<(usize, bool), f64> = BTreeMap::new();
+    rows.iter().for_each(|row| *sizes.entry(share(row)).or_default() += 1.0);
+    rows.iter().map(|row| (data.recipe.pair_weight / sizes[&share(row)]).min(1.0)).collect()
 }
 
 /// Raw scores of some rows; a classifier that gives none for a row has failed.

@@ -1,4 +1,5 @@
 use super::community::community_id;
+use super::conclusion::{ConclusionFacts, HostFacts};
 use super::names::{dns, dns_name};
 use super::selection::Door;
 use super::text::{bounded, date, timestamp};
@@ -115,6 +116,10 @@ struct SummaryLine<'a> {
     suspicious: u64,
     #[serde(skip_serializing_if = "Map::is_empty")]
     categories: Map<String, Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conclusion: Option<ConclusionFacts>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<HostFacts>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     warned: Map<String, Json>,
     skipped: Map<String, Json>,
@@ -317,6 +322,8 @@ impl FlowLines {
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             categories: counts(summary.categories().map(|(category, flows)| (category.name(), flows))),
+            conclusion: ConclusionFacts::of(&summary.conclusion),
+            hosts: HostFacts::worst(&summary.conclusion, self.text_bytes),
             warned: counts(summary.warned.iter().map(|warned| (warned.id.as_str(), warned.flows))),
             skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),
             fragments: fragments(&summary.fragments),

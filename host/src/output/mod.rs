@@ -4,10 +4,12 @@
 //! reaches a terminal with control characters in it. `docs` of the JSON Lines format: `host/OUTPUT.md`.
 
 mod community;
+mod conclusion;
 mod csv;
 mod jsonl;
 mod names;
 mod packets;
+mod queue;
 mod selection;
 mod shadow;
 mod table;
@@ -17,6 +19,7 @@ mod words;
 pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_error, csv_line, harmless};
 pub use jsonl::{FORMAT, FlowLines, JsonSink, server_name};
 pub use packets::{PacketHexSink, PacketJsonSink, PacketTableSink, PacketTreeSink};
+pub use queue::{QueueSink, question_lines, question_table};
 pub use selection::Selection;
 pub use table::{TableSink, fit, summary_text};
 pub use text::{bounded, plain, timestamp};

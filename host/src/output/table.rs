@@ -1,3 +1,4 @@
+use super::conclusion;
 use super::jsonl::version_name;
 use super::text::{bounded, plain, timestamp};
 use super::{Selection, counterfactual_words, reason_words, shadow};
@@ -243,6 +244,9 @@ fn pair_of(detection: &Detection<'_>) -> PairKey {
     (flow.originator.address, flow.responder.address, flow.responder.port)
 }
 
+/// Hosts that a person is told of; JSON Lines has more.
+const FEW_HOSTS: usize = 3;
+
 /// What a run did, in a few lines for a person.
 pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
     let mut out = String::new();
@@ -269,6 +273,7 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
         "{} flows ({}), {} scored: {} malicious, {} suspicious",
         summary.flows, recognised, summary.scored, summary.malicious, summary.suspicious
     );
+    out.push_str(&conclusion::text(&summary.conclusion, FEW_HOSTS));
     let categories: Vec<String> = summary.categories().map(|(category, flows)| format!("{flows} {category}")).collect();
     if !categories.is_empty() {
         let _ = writeln!(out, "what flows are for that are worth a look: {}", categories.join(", "));

@@ -1,11 +1,13 @@
 //! What people say of flows, and the labels that come of it.
 //!
 //! A mark is never changed: the newest of a flow counts, and those before it stay as its history. The export is what
-//! `veilwatch train --data FOLDER` reads, once the captures lie beside it.
+//! `veilwatch train --feedback FOLDER` reads beside labels that are vouched for, once the captures lie beside it, and
+//! `--data FOLDER` as labels like any others.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use veilwatch::output::harmless;
@@ -226,6 +228,9 @@ struct Label {
     flow: FlowFacts,
     malicious: bool,
     words: String,
+    by: String,
+    /// In seconds since 1970.
+    at: i64,
 }
 
 /// The marks of all of an account's entries as labels. Of several marks of one flow of one capture, in whatever entry,
@@ -256,8 +261,10 @@ struct Marked {
 /// The labels of an account by the captures' hashes.
 fn marked(connection: &Connection, account: i64) -> Result<BTreeMap<String, Marked>, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT m.*, e.sha256, e.inspection ->> 'format' AS format, e.inspection ->> 'compression' AS compression
-            FROM marks m JOIN entries e ON e.id = m.entry_id WHERE e.account_id = ?1 ORDER BY m.id",
+        "SELECT m.*, a.display_name, e.sha256, e.inspection ->> 'format' AS format,
+            e.inspection ->> 'compression' AS compression
+            FROM marks m JOIN entries e ON e.id = m.entry_id JOIN accounts a ON a.id = m.account_id
+            WHERE e.account_id = ?1 ORDER BY m.id",
     )?;
     let mut rows = statement.query([account])?;
     let mut captures: BTreeMap<String, Marked> = BTreeMap::new();
@@ -268,7 +275,13 @@ fn marked(connection: &Connection, account: i64) -> Result<BTreeMap<String, Mark
         let path = format!("{sha256}.{}", ending(format.as_deref(), compression.as_deref()));
         let flow = read_flow(row)?;
         let place = (flow.first_ns, flow.client, flow.client_port, flow.server, flow.server_port);
-        let label = Label { flow, malicious: row.get("malicious")?, words: row.get("reason")? };
+        let label = Label {
+            flow,
+            malicious: row.get("malicious")?,
+            words: row.get("reason")?,
+            by: row.get("display_name")?,
+            at: row.get("at")?,
+        };
         let capture = captures.entry(sha256).or_default();
         capture.path = path;
         // In the order of time: the newest replaces.
@@ -324,6 +337,8 @@ fn written(captures: &BTreeMap<String, Marked>) -> Result<Labels, csv::Error> {
         "family",
         "sni",
         "words",
+        "by",
+        "at",
     ])?;
     for (sha256, Marked { path, flows }) in captures {
         // Nobody named a family, so each capture is one of its own: training then leaves out one capture at a time.
@@ -332,7 +347,7 @@ fn written(captures: &BTreeMap<String, Marked>) -> Result<Labels, csv::Error> {
         // Never `benign`, which would speak for all flows of the capture.
         let (kind, capture_family) = if is_malicious { ("malicious", family.as_str()) } else { ("unlabelled", "") };
         captures_csv.write_record([path, kind, capture_family, "portal", sha256])?;
-        for Label { flow, malicious, words } in flows.values() {
+        for Label { flow, malicious, words, by, at } in flows.values() {
             let (label, flow_family) = if *malicious { ("malicious", family.as_str()) } else { ("benign", "") };
             flows_csv.write_record([
                 path.clone(),
@@ -346,6 +361,8 @@ fn written(captures: &BTreeMap<String, Marked>) -> Result<Labels, csv::Error> {
                 flow_family.to_owned(),
                 harmless(flow.sni.clone().unwrap_or_default()),
                 harmless(words.clone()),
+                harmless(by.clone()),
+                Timestamp::from_second(*at).map(|at| at.to_string()).unwrap_or_default(),
             ])?;
         }
     }
@@ -365,7 +382,7 @@ mod tests {
 
     use veilwatch::config::Config;
     use veilwatch::engine::{self, Detection, Pipeline, Progress, RunOptions, Sink};
-    use veilwatch::learn::{self, Loading, Truth};
+    use veilwatch::learn::{self, Feedback, LoadOptions, Loading, LostMarks, OnConflict, Origin, Truth};
     use veilwatch::plugins::Registry;
     use veilwatch::source::Source;
 
@@ -501,8 +518,9 @@ mod tests {
         assert_eq!(flows[0][..2], [format!("{x}.pcap"), "1700000001.000000007".to_owned()]);
         assert_eq!(flows[0][2..6], ends);
         assert_eq!(flows[0][6..9], ["malicious", "source", &family]);
-        assert_eq!(flows[0][9..], ["a.example", "'=cmd|' /C calc'!A0, \"quoted\" = Zeus C&C"]);
-        assert_eq!(flows[1][6..], ["benign", "source", "", "'@evil\nexample", "harmless"]);
+        let at = Timestamp::from_second(NOW).unwrap().to_string();
+        assert_eq!(flows[0][9..], ["a.example", "'=cmd|' /C calc'!A0, \"quoted\" = Zeus C&C", "ada", &at]);
+        assert_eq!(flows[1][6..], ["benign", "source", "", "'@evil\nexample", "harmless", "ada", &at]);
         assert_eq!(flows[2][0], format!("{y}.pcapng.zst"));
         assert!(!labels.flows_csv().contains("bob's own"));
         assert_eq!(place.actions().last().map(String::as_str), Some("exported"));
@@ -576,5 +594,27 @@ mod tests {
         assert_eq!(data.captures[0].family, family);
         let malicious = data.rows.iter().find(|row| row.truth == Truth::Malicious).unwrap();
         assert_eq!(malicious.kin[0], format!("family {family}"));
+
+        // The same as marks beside other labels: each finds its flow, says whose it is, and scores nothing.
+        let marks = Feedback::load(&[training.path().to_owned()], OnConflict::Refuse, 1.0).unwrap();
+        let origins = [Origin::Marked(marks.captures(&[]))];
+        let options = LoadOptions { workers: 1, feedback: Some(&marks), ..LoadOptions::default() };
+        let data = learn::load_from(&origins, &pipeline, &options, &Loading::default()).unwrap();
+        assert_eq!(marks.lost(), LostMarks::default());
+        assert!(data.rows.iter().all(|row| row.truth == Truth::Unlabelled));
+        let told: BTreeMap<u64, Truth> = data
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(at, row)| match data.marked.rows.get(&at) {
+                Some(mark) if mark.malicious => (row.packet, Truth::Malicious),
+                Some(mark) => {
+                    assert_eq!(mark.by, "ada");
+                    (row.packet, Truth::Background)
+                }
+                None => (row.packet, Truth::Unlabelled),
+            })
+            .collect();
+        assert_eq!(told, expected);
     }
 }

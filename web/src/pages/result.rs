@@ -1,6 +1,6 @@
 //! What was found: one sentence, the computers by risk, the alerts, pictures, and what was not looked at.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rocket::http::{ContentType, Status};
 use rocket::tokio::task;
@@ -16,7 +16,9 @@ use crate::portal::Portal;
 use crate::results::pictures::{Ink, PictureKind, picture};
 use crate::results::read::category_message;
 use crate::results::sentence::{Counts, beside, sentence, warnings};
-use crate::results::{AlertRow, FlowRow, Histograms, HostRow, ResultError, ResultFile, ResultSummary, human};
+use crate::results::{
+    AlertRow, FlowRow, Histograms, HostRow, NearestThreshold, Question, ResultError, ResultFile, ResultSummary, human,
+};
 use crate::visitor::Viewer;
 
 /// Computers on the result page.
@@ -25,6 +27,8 @@ const HOSTS: u32 = 20;
 const ALERTS: u32 = 1000;
 /// Marked flows on it.
 const MARKS: usize = 100;
+/// Flows on it that are worth a word.
+const NEXT: usize = 10;
 /// Groups of alerts on it: those of one computer and one server stand together.
 const GROUPS: usize = 30;
 
@@ -113,9 +117,10 @@ pub(super) async fn page(
     done: Option<String>,
 ) -> Result<Page, Failure> {
     let looked = look(portal, entry, |file| {
-        Ok((file.summary()?, file.hosts(HOSTS, 0)?, file.host_count()?, file.alerts(ALERTS, 0)?, file.histograms()?))
+        let (hosts, host_count) = (file.hosts(HOSTS, 0)?, file.host_count()?);
+        Ok((file.summary()?, hosts, host_count, file.alerts(ALERTS, 0)?, file.histograms()?, file.questions()?))
     });
-    let (summary, hosts, host_count, alerts, histograms) = match looked.await? {
+    let (summary, hosts, host_count, alerts, histograms, questions) = match looked.await? {
         // Another version's, or damaged: there is a way on, and the page shows it.
         Err(error) if !matches!(error, ResultError::TooSlow { .. }) => {
             tracing::error!(entry = entry.id, %error, "a result cannot be shown");
@@ -159,10 +164,45 @@ pub(super) async fn page(
             .map(|group| alert_row(entry, group, marks.get(&group.worst.flow.flow_id)))
             .collect::<Vec<_>>(),
         "more_alerts": alert_count.checked_sub(shown).filter(|more| *more > 0).map(human::grouped),
+        "next": next(portal, me, entry, &questions, &marks)?,
         "pictures": pictures(portal, me, &histograms)?, "unseen": unseen(portal, me, &summary)?, "marks": marks_shown,
     });
     entry::actions(me, entry, categories, &mut data);
     Ok(Page::new(portal, me, "result", data)?)
+}
+
+/// The flows that are most worth a word, but for those that somebody marked.
+fn next(
+    portal: &Portal,
+    me: &Viewer<'_>,
+    entry: &Entry,
+    questions: &[Question],
+    marks: &BTreeMap<u64, FlowMarks>,
+) -> Result<Vec<Value>, Failure> {
+    let say = |key: &str, values: &Value| portal.templates.message(me.language, key, values);
+    let mut all = Vec::new();
+    for question in questions.iter().filter(|question| !marks.contains_key(&question.flow_id)).take(NEXT) {
+        let near = match question.nearest {
+            NearestThreshold::Malicious => "outcome.next-malicious",
+            NearestThreshold::Suspicious => "outcome.next-suspicious",
+        };
+        let mut reasons = vec![say(near, &json!({ "score": human::score(question.score) }))?];
+        if question.is_new() {
+            reasons.push(say("outcome.next-new", &json!({}))?);
+        }
+        if question.alike > 1 {
+            reasons.push(say("outcome.next-alike", &json!({ "n": human::grouped(question.alike) }))?);
+        }
+        if question.diversity < 1.0 {
+            reasons.push(say("outcome.next-like", &json!({}))?);
+        }
+        all.push(json!({
+            "link": format!("/entries/{}/flows/{}", entry.key, question.flow_id),
+            "what": format!("{} → {}", question.src_ip, place(question.dest_ip, question.dest_port)),
+            "name": question.name, "reasons": reasons,
+        }));
+    }
+    Ok(all)
 }
 
 fn host_row(entry: &Entry, host: &HostRow) -> Value {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use veilwatch::engine::{Pipeline, Summary};
 
+use super::sentence::Tone;
+
 /// Entries of any list in here that are read.
 pub const LIST_ENTRIES: usize = 1000;
 /// Characters of any text in here that are kept.
@@ -31,6 +33,8 @@ pub struct ResultSummary {
     pub malicious: u64,
     /// Flows called suspicious.
     pub suspicious: u64,
+    /// What all scored flows come to; none where nothing was scored, or in results of before there was a conclusion.
+    pub conclusion: Option<Concluded>,
     /// Flows by what they are for: alerts, and others that are worth a look all the same.
     pub categories: Vec<(String, u64)>,
     /// Packets that gave no flow, by reason; reasons that came up.
@@ -71,6 +75,15 @@ pub struct ResultSummary {
     pub pipeline: PipelineFacts,
     /// The last line of JSON Lines itself, without a line break.
     pub line: String,
+}
+
+/// What the flows of a capture come to, put together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Concluded {
+    /// How bad it is.
+    pub tone: Tone,
+    /// From 0 to 1.
+    pub score: f64,
 }
 
 /// How many talk to how many.
@@ -222,6 +235,8 @@ struct SummaryLine {
     malicious: u64,
     suspicious: u64,
     #[serde(default)]
+    conclusion: Option<ConclusionLine>,
+    #[serde(default)]
     categories: BTreeMap<String, u64>,
     skipped: BTreeMap<String, u64>,
     unknown_links: BTreeMap<String, u64>,
@@ -235,6 +250,25 @@ struct SummaryLine {
     partial: bool,
     stopped: bool,
     damage: Option<DamageLine>,
+}
+
+#[derive(Deserialize)]
+struct ConclusionLine {
+    score: f64,
+    verdict: String,
+}
+
+impl ConclusionLine {
+    /// Of a verdict that this version does not know there is nothing to say.
+    fn read(&self) -> Option<Concluded> {
+        let tone = match self.verdict.as_str() {
+            "malicious" => Tone::Malicious,
+            "suspicious" => Tone::Suspicious,
+            "benign" => Tone::Nothing,
+            _ => return None,
+        };
+        Some(Concluded { tone, score: self.score })
+    }
 }
 
 #[derive(Deserialize)]
@@ -283,6 +317,7 @@ impl ResultSummary {
             scored: summary.scored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
+            conclusion: summary.conclusion.as_ref().and_then(ConclusionLine::read),
             categories: list(summary.categories),
             skipped: list(summary.skipped),
             unknown_links: list(summary.unknown_links),

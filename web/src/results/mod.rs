@@ -26,6 +26,7 @@ pub mod facts;
 pub mod histograms;
 pub mod human;
 pub mod pictures;
+mod questions;
 pub mod read;
 pub mod report;
 pub mod schema;
@@ -36,6 +37,7 @@ pub mod write;
 pub use facts::{Found, PipelineFacts, ResultSummary};
 pub use histograms::Histograms;
 pub use pictures::{Ink, Picture, PictureError, PictureKind, picture};
+pub use questions::{NearestThreshold, Question};
 pub use read::{
     AlertRow, FlowDetail, FlowPage, FlowQuery, FlowRow, HostRow, ResultError, ResultFile, SortKey, VerdictFilter,
 };

@@ -21,6 +21,7 @@ use veilwatch::worker::CutFlow;
 
 use super::facts::{Facts, PipelineFacts, ResultSummary, short};
 use super::histograms::Histograms;
+use super::questions::{self, Question};
 use super::schema::{APPLICATION_ID, CELL_BYTES, FIRST_ALERT, Meta, OBJECTS, TEXT_BYTES, VERDICTS, VERSION};
 
 /// SQLite's page cache while reading, in KiB.
@@ -571,6 +572,15 @@ impl ResultFile {
         }
     }
 
+    /// Flows that are most worth a person's word, the first one first; none in results of before there was a queue.
+    ///
+    /// # Errors
+    /// Where the file holds something else, or it takes too long.
+    pub fn questions(&self) -> Result<Vec<Question>, ResultError> {
+        let stored = self.known_meta(Meta::Questions)?.unwrap_or_default();
+        questions::read(&stored).map_err(|error| foreign(Meta::Questions.name(), &error))
+    }
+
     /// Hosts that opened flows, the worst first.
     ///
     /// # Errors
@@ -751,9 +761,14 @@ impl ResultFile {
     }
 
     fn meta(&self, key: Meta) -> Result<String, ResultError> {
+        self.known_meta(key)?.ok_or_else(|| ResultError::Foreign(format!("no {}", key.name())))
+    }
+
+    /// The same, where it is there.
+    fn known_meta(&self, key: Meta) -> Result<Option<String>, ResultError> {
         let values = [Value::Integer(key as i64), Value::Text(key.name().to_owned())];
         let found = self.rows("SELECT value FROM meta WHERE n = ?1 AND name = ?2", &values, |row| raw_line(row, 0))?;
-        found.into_iter().next().ok_or_else(|| ResultError::Foreign(format!("no {}", key.name())))
+        Ok(found.into_iter().next())
     }
 
     fn json_meta<T: serde::de::DeserializeOwned>(&self, key: Meta) -> Result<T, ResultError> {

@@ -79,6 +79,8 @@ pub enum Meta {
     Pipeline = 3,
     /// What pictures are drawn from.
     Histograms = 4,
+    /// Flows that are worth a person's word; results of before there was a queue have none.
+    Questions = 5,
 }
 
 impl Meta {
@@ -89,6 +91,7 @@ impl Meta {
             Self::Facts => "facts",
             Self::Pipeline => "pipeline",
             Self::Histograms => "histograms",
+            Self::Questions => "questions",
         }
     }
 }

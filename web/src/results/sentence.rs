@@ -16,6 +16,8 @@ pub struct Counts {
     pub malicious: u64,
     /// Flows called suspicious.
     pub suspicious: u64,
+    /// How bad it is taken together, where that is known.
+    pub together: Option<Tone>,
     /// Who talks to whom, where it is known.
     pub found: Option<Found>,
     /// Whether there was no model to judge by.
@@ -158,6 +160,7 @@ impl From<&ResultSummary> for Counts {
             scored: summary.scored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
+            together: summary.conclusion.map(|conclusion| conclusion.tone),
             found: Some(summary.found),
             without_model: summary.pipeline.model.is_none(),
             blind: summary.blind,
@@ -166,7 +169,9 @@ impl From<&ResultSummary> for Counts {
     }
 }
 
-/// The verdict on a capture.
+/// The verdict on a capture: that of all flows together, where it is known, else that of the worst.
+///
+/// Where the two differ the sentence says so: flows that nothing bears out, and such that are what they are only together.
 pub fn sentence(counts: &Counts) -> Sentence {
     let part = |key, values: &[_]| Part { key, values: values.to_vec() };
     let mut parts = Vec::new();
@@ -182,7 +187,25 @@ pub fn sentence(counts: &Counts) -> Sentence {
             _ => part(alone, &[("flows", flows)]),
         });
     };
-    let tone = if counts.malicious > 0 {
+    let worst = match (counts.malicious, counts.suspicious) {
+        (1.., _) => Tone::Malicious,
+        (0, 1..) => Tone::Suspicious,
+        (0, 0) => Tone::Nothing,
+    };
+    let together = counts.together.filter(|tone| *tone != worst && worst != Tone::Nothing);
+    let tone = if let Some(tone) = together {
+        let key = match tone {
+            Tone::Malicious => "result.together",
+            Tone::Suspicious => "result.alone",
+            Tone::Nothing | Tone::Unclear => "result.odd",
+        };
+        let (bad, all) = (Number::malicious(counts.malicious), Number::suspicious(counts.suspicious));
+        parts.push(part(key, &[("flows", if worst == Tone::Malicious { bad } else { all })]));
+        if worst == Tone::Malicious && counts.suspicious > 0 {
+            parts.push(part("result.also", &[("flows", all)]));
+        }
+        tone
+    } else if counts.malicious > 0 {
         let spread = counts.found.map(|found| found.malicious);
         let keys = ["result.malicious", "result.malicious-one", "result.malicious-many"];
         found(spread, Number::malicious(counts.malicious), keys);
@@ -329,6 +352,20 @@ mod tests {
         ] {
             assert_eq!(sentence(&unclear).tone, Tone::Unclear);
         }
+        // What all flows come to decides, and where that is another thing than the worst of them, the sentence says so.
+        for (counts, together, words) in [
+            (one, Tone::Malicious, "as malware does: 1 malicious flow."),
+            (one, Tone::Suspicious, "1 malicious flow, which nothing else bears out. Beside that, 3 suspicious flows."),
+            (one, Tone::Nothing, "On the whole nothing here looks like malware."),
+            (Counts { suspicious: 9, ..unsure }, Tone::Malicious, "Taken together, 9 suspicious flows"),
+            (unsure, Tone::Nothing, "nothing else bears them out: 1 suspicious flow."),
+        ] {
+            let counts = Counts { together: Some(together), ..counts };
+            assert_eq!(sentence(&counts).tone, together);
+            assert!(english(&counts).contains(words), "{}", english(&counts));
+        }
+        let quiet = Counts { together: Some(Tone::Nothing), ..clean };
+        assert_eq!(sentence(&quiet), sentence(&clean));
         let cut = Counts { gap: Some(Gap::Damaged), ..two };
         assert!(english(&cut).contains("damaged"));
     }
@@ -342,7 +379,13 @@ mod tests {
                     for (malicious, suspicious, scored, flows) in
                         [(n, 0, 9, 9), (0, n, 9, 9), (n, n, 9, 9), (0, 0, n, 9), (0, 0, 0, n)]
                     {
-                        for blind in [true, false] {
+                        for (blind, together) in [
+                            (true, None),
+                            (false, None),
+                            (false, Some(Tone::Malicious)),
+                            (false, Some(Tone::Suspicious)),
+                            (false, Some(Tone::Nothing)),
+                        ] {
                             let spread = Spread { computers: n, servers: n };
                             let found = Some(Found { malicious: spread, suspicious: spread });
                             let counts = Counts {
@@ -351,6 +394,7 @@ mod tests {
                                 scored,
                                 flows,
                                 blind,
+                                together,
                                 found,
                                 gap: Some(gap),
                                 without_model: n == 2,

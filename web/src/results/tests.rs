@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rusqlite::Connection;
 use veilwatch::config::Config;
 use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, Summary, run};
-use veilwatch::output::{CsvSink, JsonSink, Selection};
+use veilwatch::output::{CsvSink, JsonSink, QueueSink, Selection};
 use veilwatch::plugins::Registry;
 use veilwatch::source::Source;
 
@@ -117,6 +117,46 @@ fn early_records_are_no_flows_of_a_result() {
     });
     assert_eq!((without.3, with.3), (false, true));
     assert_eq!((without.0, without.1, without.2), (with.0, with.1, with.2));
+}
+
+/// Results of before there was a conclusion have the sentence of their worst flows, and others what their flows come to.
+#[test]
+fn results_without_a_conclusion_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = result(folder.path(), &pipeline(), &example("malicious-beacon-tls12.pcap"));
+    let summary = open(&path).summary().unwrap();
+    assert_eq!(summary.conclusion.map(|conclusion| conclusion.tone), Some(Tone::Malicious));
+    let sql = "UPDATE meta SET value = json_remove(value, '$.conclusion', '$.hosts') WHERE name = 'summary'";
+    assert_eq!(Connection::open(&path).unwrap().execute(sql, []).unwrap(), 1);
+    let old = open(&path).summary().unwrap();
+    assert_eq!(old.conclusion, None);
+    assert_eq!(sentence(&Counts::from(&old)).tone, Tone::Malicious);
+    // One of a verdict that nobody knows says nothing, and breaks nothing.
+    let sql = "UPDATE meta SET value = json_set(value, '$.conclusion', json('{\"score\":0.5,\"verdict\":\"odd\"}')) WHERE n = 1";
+    assert_eq!(Connection::open(&path).unwrap().execute(sql, []).unwrap(), 1);
+    assert_eq!(open(&path).summary().unwrap().conclusion, None);
+}
+
+/// What the worker stores to be asked about is what the command's queue has; results of before have none.
+#[test]
+fn a_result_knows_what_to_ask_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = pipeline();
+    let capture = example("first-run.pcap");
+    let path = result(folder.path(), &pipeline, &capture);
+    let questions = open(&path).questions().unwrap();
+    let mut sink = QueueSink::new(&pipeline);
+    analyse(&pipeline, &capture, &mut sink);
+    let wanted: Vec<u64> =
+        sink.choose(20).into_iter().filter(|it| it.worth >= 0.05).map(|question| question.flow_id).collect();
+    assert!(!wanted.is_empty());
+    assert_eq!(questions.iter().map(|question| question.flow_id).collect::<Vec<_>>(), wanted);
+    assert!(questions.windows(2).all(|two| two[0].worth >= two[1].worth));
+    let connection = Connection::open(&path).unwrap();
+    assert_eq!(connection.execute("UPDATE meta SET value = '{\"flow_id\": \"x\"}' WHERE n = 5", []).unwrap(), 1);
+    assert!(matches!(open(&path).questions(), Err(ResultError::Foreign(_))));
+    assert_eq!(connection.execute("DELETE FROM meta WHERE n = 5", []).unwrap(), 1);
+    assert!(open(&path).questions().unwrap().is_empty());
 }
 
 /// What the engine says of each flow, for comparison.

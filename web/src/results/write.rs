@@ -7,10 +7,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, params};
 use veilwatch::engine::{Detection, Pipeline, Sink, Summary};
-use veilwatch::output::{FlowLines, server_name};
+use veilwatch::output::{FlowLines, QueueSink, question_lines, server_name};
 
 use super::facts::{Facts, PipelineFacts};
 use super::histograms::Counter;
+use super::questions::QUESTIONS;
 use super::schema::{APPLICATION_ID, CELL_BYTES, MAX_FLOWS, Meta, OBJECTS, SNI_BYTES, VERSION, verdict_number};
 use super::tally::{Tally, Weight};
 
@@ -39,6 +40,8 @@ pub struct ResultWriter {
     most: u64,
     tally: Tally,
     counter: Counter,
+    queue: QueueSink,
+    text_bytes: u32,
     templates: Vec<String>,
     line: Vec<u8>,
     row: Vec<u8>,
@@ -106,6 +109,8 @@ impl ResultWriter {
             most,
             tally: Tally::default(),
             counter: Counter::new(pipeline.templates().len()),
+            queue: QueueSink::new(pipeline),
+            text_bytes: pipeline.config().output.text_bytes,
             templates: pipeline.template_ids().to_vec(),
             line: Vec::new(),
             row: Vec::new(),
@@ -117,7 +122,10 @@ impl ResultWriter {
     /// # Errors
     /// Where the file cannot be written.
     pub fn finish(self: Box<Self>, summary: &Summary) -> std::io::Result<()> {
-        let Self { connection, lines, listed, not_listed, tally, counter, templates, mut line, .. } = *self;
+        let Self {
+            connection, lines, listed, not_listed, tally, counter, queue, text_bytes, templates, mut line, ..
+        } = *self;
+        let summary = &Summary { questions_forgotten: queue.forgotten(), ..summary.clone() };
         line.clear();
         lines.summary(summary, &mut line)?;
         let facts = Facts {
@@ -131,6 +139,7 @@ impl ResultWriter {
             (Meta::Summary, String::from_utf8(line).map_err(std::io::Error::other)?),
             (Meta::Facts, serde_json::to_string(&facts)?),
             (Meta::Histograms, serde_json::to_string(&counter.finish(&templates))?),
+            (Meta::Questions, question_lines(&queue.choose(QUESTIONS), None, text_bytes)?),
         ];
         let write = || -> rusqlite::Result<()> {
             for (key, value) in meta {
@@ -204,6 +213,7 @@ impl Sink for ResultWriter {
         let weight = Weight::of(detection.scored.is_some(), verdict);
         self.tally.add(detection, verdict);
         self.counter.add(detection, weight == Weight::Alert);
+        self.queue.add(detection);
         if self.listed >= weight.room(self.most) {
             self.not_listed += 1;
             return Ok(());

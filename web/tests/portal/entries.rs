@@ -54,6 +54,20 @@ fn a_capture_becomes_an_answer() {
     let alerts = between(&got.body, "id=\"h-alerts\"", "</section>");
     assert!(alerts.contains("192.168.56.106") && !alerts.contains("192.168.56.105:"), "{alerts}");
     assert!(alerts.contains("Packets to look at: "), "{alerts}");
+    // What to look at next: links to flows, and what is marked is asked about no more.
+    let next = between(&got.body, "id=\"h-next\"", "</section>");
+    let asked = between(next, "<a href=\"", "\"").to_owned();
+    assert!(asked.starts_with(&format!("{page}/flows/")) && next.contains("begins."), "{next}");
+    me.get(&asked).is(200);
+    me.post(&asked, &format!("{asked}/mark"), &[("malicious", "false"), ("reason", "asked its owner")]).is(303);
+    let now = me.get(&page).is(200);
+    assert!(
+        !now.body.split("id=\"h-next\"").nth(1).is_some_and(|rest| rest
+            .split("</section>")
+            .next()
+            .unwrap()
+            .contains(&asked))
+    );
     let first = program.get(&format!("/api/v1/entries/{key}/alerts")).is(200).json()[0].clone();
     for reason in first["reasons"].as_array().unwrap() {
         let words = reason.as_str().unwrap();
