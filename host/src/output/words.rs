@@ -207,7 +207,7 @@ mod tests {
             words("code", "certificate.version", 3.0),
             words("code", "server_cipher", 49_199.0),
             words("code", "last_alert", 48.0),
-            words("bits", "entropy", 3.14159),
+            words("bits", "entropy", 3.4567),
             words("seconds", "gap", f32::NAN),
         ];
         let wanted = [
@@ -226,7 +226,7 @@ mod tests {
             "3",
             "0xc02f",
             "48",
-            "3.14 bits",
+            "3.46 bits",
             "none",
         ];
         assert_eq!(told, wanted);
