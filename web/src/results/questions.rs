@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::facts::short;
 
 /// Flows that are stored.
-pub const QUESTIONS: usize = 20;
+pub(super) const QUESTIONS: usize = 20;
 /// What a flow must be worth to be shown: of the others the model is certain.
 const LEAST_WORTH: f64 = 0.05;
 /// From which novelty on it is worth a word.
