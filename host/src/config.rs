@@ -85,11 +85,19 @@ impl Default for ContextLimits {
 }
 
 /// What is judged.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectionSettings {
     /// Which flows get a row of features, and a score.
     pub scored: ScoredFlows,
+    /// Whether the verdict on a flow is `unknown` where it would be `benign`, but the model's training held nothing like it.
+    pub unknown: bool,
+}
+
+impl Default for DetectionSettings {
+    fn default() -> Self {
+        Self { scored: ScoredFlows::default(), unknown: true }
+    }
 }
 
 /// Which flows get a row of features, and a score: a model learns from these, and judges no others.

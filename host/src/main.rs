@@ -25,6 +25,9 @@ enum Command {
     Train(commands::train::Args),
     /// Judge a pipeline's classifier on labelled captures, families left out one by one.
     Evaluate(commands::evaluate::Args),
+    /// Tell whether a model still fits the traffic that it judges.
+    #[command(subcommand)]
+    Model(commands::model::Args),
     /// Check a pipeline's configuration, or print an example.
     #[command(subcommand)]
     Config(commands::config::Args),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Features(args) => commands::features::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Model(args) => commands::model::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::Tables(args) => commands::tables::run(&args),
         Command::Plugin(args) => commands::plugin::run(&args),

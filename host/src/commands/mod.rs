@@ -6,6 +6,7 @@ pub(crate) mod evaluate;
 pub(crate) mod features;
 mod interrupt;
 mod learning;
+pub(crate) mod model;
 mod origin;
 pub(crate) mod packets;
 pub(crate) mod plugin;

@@ -187,6 +187,7 @@ impl<'a> Consumer<'a> {
                 self.summary.unscored += u64::from(!has_score && self.pipeline.card().is_some());
                 self.summary.malicious += u64::from(scored.verdict == Some(Verdict::Malicious));
                 self.summary.suspicious += u64::from(scored.verdict == Some(Verdict::Suspicious));
+                self.summary.unknown += u64::from(has_score && scored.verdict == Some(Verdict::Unknown));
                 if is_alert {
                     self.progress.alerts.fetch_add(1, Ordering::Relaxed);
                 }

@@ -4,6 +4,7 @@ use super::health::{Health, infinite};
 use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
 use crate::filter::{Filter, FilterError};
+use crate::model::memory::{Memory, Neighbour};
 use crate::model::{Card, Model, ModelError, by_rarity, term_columns};
 use crate::plugins::{
     Meter, OnOverdue, Origin, PluginReport, PluginState, Registry, RegistryError, Watchdog, finite, steady_columns,
@@ -155,6 +156,7 @@ pub struct Pipeline {
     schema: FeatureSchema,
     classifier: Option<ClassifierSlot>,
     card: Option<Card>,
+    memory: Option<Arc<Memory>>,
     reports: Vec<PluginReport>,
     /// One for each entry.
     meters: Vec<Arc<Meter>>,
@@ -265,6 +267,11 @@ pub struct Scored<'a> {
     pub verdict: Option<Verdict>,
     /// Why, for alerts.
     pub reasons: Vec<Reason>,
+    /// How new it is to the model: the share of held-out training flows that were nearer to what was learnt from; none
+    /// where there is no score, or the model remembers nothing.
+    pub novelty: Option<f64>,
+    /// For alerts, what it is nearest to in training, nearest first.
+    pub nearest: Vec<Neighbour>,
 }
 
 /// Scored flows with the rows they borrow.
@@ -272,18 +279,33 @@ pub(super) struct ScoredBatch {
     rows: Vec<f32>,
     width: usize,
     raw: Vec<f64>,
-    verdicts: Vec<(Option<f64>, Option<Verdict>, Vec<Reason>)>,
+    judged: Vec<Judged>,
 }
+
+/// What is made of one row beside its raw number.
+#[derive(Clone, Default)]
+struct Judged {
+    score: Option<f64>,
+    verdict: Option<Verdict>,
+    reasons: Vec<Reason>,
+    novelty: Option<f64>,
+    nearest: Vec<Neighbour>,
+}
+
+/// Flows of training, of different families, that an alert is told to be near to.
+const NEAREST: usize = 3;
 
 impl ScoredBatch {
     /// The flows in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Scored<'_>> {
-        self.raw.iter().zip(&self.verdicts).enumerate().map(|(at, (raw, (score, verdict, reasons)))| Scored {
+        self.raw.iter().zip(&self.judged).enumerate().map(|(at, (raw, judged))| Scored {
             row: &self.rows[at * self.width..(at + 1) * self.width],
             raw: *raw,
-            score: *score,
-            verdict: *verdict,
-            reasons: reasons.clone(),
+            score: judged.score,
+            verdict: judged.verdict,
+            reasons: judged.reasons.clone(),
+            novelty: judged.novelty,
+            nearest: judged.nearest.clone(),
         })
     }
 }
@@ -396,6 +418,7 @@ impl Pipeline {
             schema,
             classifier,
             card: None,
+            memory: None,
             reports,
             meters,
             on_overdue,
@@ -477,6 +500,7 @@ impl Pipeline {
         }
         slot.plugin.load(&model.weights).map_err(|error| PipelineError::Wire { id: slot.id.clone(), error })?;
         self.card = Some(model.card.clone());
+        self.memory.clone_from(&model.memory);
         Ok(())
     }
 
@@ -613,6 +637,17 @@ impl Pipeline {
         self.card.as_ref()
     }
 
+    /// What its model remembers of its training, where it has a model that does.
+    pub fn memory(&self) -> Option<&Memory> {
+        self.memory.as_deref()
+    }
+
+    /// Whether a flow of this novelty is like nothing that the model was trained on.
+    pub fn is_novel(&self, novelty: Option<f64>) -> bool {
+        let limit = self.card.as_ref().and_then(|card| card.novelty_limit);
+        novelty.zip(limit).is_some_and(|(novelty, limit)| novelty >= limit)
+    }
+
     /// The classifier's `kind/name` and settings.
     pub fn classifier(&self) -> Option<(&str, &str)> {
         self.classifier.as_ref().map(|slot| (slot.path.as_str(), slot.settings.as_str()))
@@ -710,16 +745,24 @@ impl Pipeline {
         let rows = self.extract_in_health(flows, records, health)?;
         let width = self.schema.width();
         let mut raw = vec![f64::NAN; flows.len()];
-        let mut verdicts = vec![(None, None, Vec::new()); flows.len()];
+        let mut judged = vec![Judged::default(); flows.len()];
         if let (Some(slot), Some(card)) = (&self.classifier, &self.card) {
             raw = self.predict(slot, &rows, records, health)?;
             let mut contributions = vec![0.0; width];
-            for (at, (raw, outcome)) in raw.iter().zip(&mut verdicts).enumerate() {
+            for (at, (raw, outcome)) in raw.iter().zip(&mut judged).enumerate() {
+                let row = &rows[at * width..(at + 1) * width];
                 let score = card.calibration.score(*raw);
-                let verdict = card.thresholds.verdict(score);
+                let memory = self.memory.as_ref().filter(|_| !score.is_nan());
+                let novelty = memory.and_then(|memory| memory.novelty(row));
+                let verdict = match card.thresholds.verdict(score) {
+                    // An alert stays one, however new.
+                    Verdict::Benign if self.config.detection.unknown && self.is_novel(novelty) => Verdict::Unknown,
+                    verdict => verdict,
+                };
+                let near = memory.filter(|_| verdict.is_alert());
+                let nearest = near.map(|memory| memory.nearest(row, NEAREST)).unwrap_or_default();
                 let mut reasons = Vec::new();
                 if verdict.is_alert() && health.works(slot.place) {
-                    let row = &rows[at * width..(at + 1) * width];
                     contributions.fill(0.0);
                     match slot.plugin.explain(row, &mut contributions) {
                         Ok(()) => reasons = top_reasons(row, &contributions, self.config.output.reasons as usize),
@@ -727,10 +770,11 @@ impl Pipeline {
                         Err(error) => health.fail(slot.place, records[at], &error)?,
                     }
                 }
-                *outcome = ((!score.is_nan()).then_some(score), Some(verdict), reasons);
+                let score = (!score.is_nan()).then_some(score);
+                *outcome = Judged { score, verdict: Some(verdict), reasons, novelty, nearest };
             }
         }
-        Ok(ScoredBatch { rows, width, raw, verdicts })
+        Ok(ScoredBatch { rows, width, raw, judged })
     }
 }
 

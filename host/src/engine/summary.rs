@@ -47,6 +47,8 @@ pub struct Summary {
     pub malicious: u64,
     /// Flows called suspicious.
     pub suspicious: u64,
+    /// Flows that have a score and are called unknown all the same, because the model's training held nothing like them.
+    pub unknown: u64,
     /// Flows of each category; in the order of [`Category::ALL`].
     pub categories: [u64; Category::ALL.len()],
     /// What WARN says of flows, worst first.

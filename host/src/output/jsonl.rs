@@ -4,6 +4,7 @@ use super::selection::Door;
 use super::text::{bounded, date, timestamp};
 use super::{Selection, reason_words};
 use crate::engine::{Detection, Sink, Summary};
+use crate::model::memory::Neighbour;
 use crate::plugins::PluginReport;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
@@ -56,11 +57,15 @@ struct FlowLine<'a> {
     record: &'static str,
     verdict: Option<Verdict>,
     score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    novelty: Option<f64>,
     category: Option<Category>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     category_reasons: Vec<CategoryReasonLine<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<ReasonLine<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nearest: Vec<Neighbour>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     packets: Vec<u64>,
     flow: FlowFacts,
@@ -108,6 +113,8 @@ struct SummaryLine<'a> {
     unscored: u64,
     malicious: u64,
     suspicious: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    unknown: u64,
     #[serde(skip_serializing_if = "Map::is_empty")]
     categories: Map<String, Json>,
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -269,6 +276,7 @@ impl FlowLines {
             unscored: summary.unscored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
+            unknown: summary.unknown,
             categories: counts(summary.categories().map(|(category, flows)| (category.name(), flows))),
             warned: counts(summary.warned.iter().map(|warned| (warned.id.as_str(), warned.flows))),
             skipped: counts(Skip::ALL.iter().map(|skip| skip.name()).zip(summary.skipped)),
@@ -341,9 +349,11 @@ impl FlowLines {
             record: flow.record(),
             verdict: scored.and_then(|scored| scored.verdict),
             score: scored.and_then(|scored| scored.score).map(rounded),
+            novelty: scored.and_then(|scored| scored.novelty).map(rounded),
             category: detection.category.map(|said| said.category),
             category_reasons: said.iter().map(CategoryReasonLine::of).collect(),
             reasons,
+            nearest: scored.map(|scored| scored.nearest.iter().map(near).collect()).unwrap_or_default(),
             packets,
             flow: FlowFacts {
                 pkts_toserver: forward.packets,
@@ -485,6 +495,11 @@ fn alert(alert: u16) -> Json {
     let [level, description] = alert.to_be_bytes();
     let description = alert_name(description).map_or_else(|| description.to_string(), str::to_owned);
     json!({"level": if level == 2 { "fatal" } else { "warning" }, "description": description})
+}
+
+/// What an alert is near to, without the noise of the last bits.
+fn near(neighbour: &Neighbour) -> Neighbour {
+    Neighbour { distance: rounded(neighbour.distance), ..neighbour.clone() }
 }
 
 /// Six decimals: what a score means, without the noise of its last bits.

@@ -19,4 +19,5 @@ pub use packets::{PacketHexSink, PacketJsonSink, PacketTableSink, PacketTreeSink
 pub use selection::Selection;
 pub use table::{TableSink, fit, summary_text};
 pub use text::{bounded, plain, timestamp};
-pub use words::reason_words;
+pub(crate) use words::value_words;
+pub use words::{nearest_words, reason_words};

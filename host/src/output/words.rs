@@ -1,5 +1,8 @@
 //! Reasons in words.
 
+use super::text::plain;
+use crate::engine::{Pipeline, Scored};
+use crate::model::memory::{Kind, Neighbour};
 use crate::model::{Card, ColumnProfile};
 use veilwatch_core::detect::Reason;
 use veilwatch_core::feature::{Column, FeatureSchema};
@@ -20,6 +23,28 @@ pub fn reason_words(reason: &Reason, schema: &FeatureSchema, card: Option<&Card>
     }
 }
 
+/// What an alert is nearest to in training, as a person reads it; nothing where the model remembers nothing, and of what
+/// is no alert.
+pub fn nearest_words(scored: &Scored<'_>, pipeline: &Pipeline) -> Option<String> {
+    let told: Vec<String> = scored.nearest.iter().map(neighbour_words).collect();
+    let nearest = (!told.is_empty()).then(|| told.join(", "))?;
+    Some(match pipeline.is_novel(scored.novelty) {
+        true => format!("training held nothing like it; the least unlike: {nearest}"),
+        false => format!("nearest in training: {nearest}"),
+    })
+}
+
+/// A neighbour with how far it is, in percent of the farthest that there can be.
+fn neighbour_words(neighbour: &Neighbour) -> String {
+    let percent = (neighbour.distance * 100.0).round();
+    let what = match (neighbour.label, neighbour.family.as_str()) {
+        (Kind::Malicious, "") => "malware of no named family".to_owned(),
+        (Kind::Malicious, family) => plain(family),
+        (label, _) => label.name().to_owned(),
+    };
+    format!("{what} ({percent} % apart)")
+}
+
 fn normal_words(profile: &ColumnProfile, column: &Column) -> Option<String> {
     let (low, middle, high) = (profile.p5?, profile.p50?, profile.p95?);
     // Codes are names in disguise: a span between two of them says nothing.
@@ -31,7 +56,8 @@ fn normal_words(profile: &ColumnProfile, column: &Column) -> Option<String> {
     })
 }
 
-fn value_words(value: f32, column: &Column) -> String {
+/// A value of a column with its unit.
+pub(crate) fn value_words(value: f32, column: &Column) -> String {
     if value.is_nan() {
         return "none".into();
     }

@@ -1,0 +1,204 @@
+//! What a model remembers of the rows that it learnt from, beside its weights.
+
+use super::folds::{group, publisher};
+use super::random::{Random, fnv};
+use super::{Dataset, Truth, validate};
+use crate::model::memory::{
+    Bins, COLUMNS, KNOTS, Kind, MAX_PROTOTYPES, Memory, Prototypes, Reference, Shares, learn_all, worth,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use veilwatch_core::feature::Rows;
+use veilwatch_core::plugin::Classifier;
+
+/// Share of held-out benign flows, pairs capped, that are called novel.
+pub(crate) const NOVEL_SHARE: f64 = 0.005;
+
+/// Parts that are held out one by one.
+const PARTS: u64 = 10;
+
+/// Rows of each class whose explanations tell which columns a classifier uses.
+const EXPLAINED: usize = 128;
+
+/// A memory, and from which novelty on a flow is novel; the latter is not there where nothing could be held out.
+pub(crate) struct Remembered {
+    pub(crate) memory: Memory,
+    pub(crate) novelty_limit: Option<f64>,
+}
+
+/// What is remembered of some data by a classifier that has learnt from it; `raw` are the rows' scores by models that had
+/// not seen them, NaN where there is none.
+pub(crate) fn remember(data: &Dataset, classifier: &dyn Classifier, raw: &[f64], seed: u64) -> Remembered {
+    let labelled: Vec<usize> = (0..data.rows.len()).filter(|row| data.rows[*row].truth != Truth::Unlabelled).collect();
+    let weights = validate::weights(data, &labelled);
+    let mut values = Vec::with_capacity(labelled.len() * data.width);
+    labelled.iter().for_each(|row| values.extend_from_slice(data.row(*row)));
+    let bins = learn_all(&Rows::new(&values, data.width), &weights);
+    let columns = used_columns(data, &labelled, classifier, &bins, seed);
+    let weighted: Vec<(usize, f64)> = labelled.into_iter().zip(weights).collect();
+    let prototypes = prototypes(data, &weighted, &columns, &bins, seed);
+    let remoteness = held_out(data, &weighted, &columns, seed);
+    let all = remoteness.iter().map(|(_, remote, weight)| (*remote, *weight)).collect();
+    let reference = reference(data, &weighted, &bins, raw);
+    let memory = Memory::new(bins, reference, prototypes, knots(all));
+    let benign = remoteness.iter().filter(|(row, ..)| data.rows[*row].truth != Truth::Malicious);
+    let novelty_limit = limit(benign.map(|(_, remote, weight)| (memory.share_below(*remote), *weight)).collect());
+    Remembered { memory, novelty_limit }
+}
+
+/// The columns that a classifier uses most, as its explanations of some rows tell; where they tell nothing, those that
+/// vary most.
+fn used_columns(data: &Dataset, labelled: &[usize], classifier: &dyn Classifier, bins: &[Bins], seed: u64) -> Vec<u16> {
+    let mut used = vec![0.0; data.width];
+    let mut parts = vec![0.0; data.width];
+    for malicious in [true, false] {
+        let class = labelled.iter().filter(|row| (data.rows[**row].truth == Truth::Malicious) == malicious);
+        for row in draw(class.copied().collect(), EXPLAINED, seed) {
+            parts.fill(0.0);
+            if classifier.explain(data.row(row), &mut parts).is_ok() {
+                used.iter_mut().zip(&parts).for_each(|(used, part)| *used += part.abs());
+            }
+        }
+    }
+    let mut order: Vec<usize> = (0..data.width.min(usize::from(u16::MAX))).collect();
+    let varied = |at: &usize| bins.get(*at).map_or(0, Bins::len);
+    order.sort_by(|a, b| used[*b].total_cmp(&used[*a]).then(varied(b).cmp(&varied(a))).then(a.cmp(b)));
+    order.truncate(COLUMNS);
+    order.sort_unstable();
+    order.into_iter().map(|at| at as u16).collect()
+}
+
+/// So many of some rows by chance, in their order.
+fn draw(mut rows: Vec<usize>, most: usize, seed: u64) -> Vec<usize> {
+    if rows.len() > most {
+        let mut random = Random::of(seed, &["memory"]);
+        for at in 0..most {
+            let other = at + (random.next() % (rows.len() - at) as u64) as usize;
+            rows.swap(at, other);
+        }
+        rows.truncate(most);
+        rows.sort_unstable();
+    }
+    rows
+}
+
+/// The first flow of each pair, of the malicious ones first.
+fn of_pairs(data: &Dataset, rows: impl Iterator<Item = usize>, seed: u64) -> Vec<usize> {
+    let mut first: [BTreeMap<usize, usize>; 2] = Default::default();
+    for row in rows {
+        let Some(pairs) = first.get_mut(usize::from(data.rows[row].truth != Truth::Malicious)) else { continue };
+        pairs.entry(data.rows[row].pair).or_insert(row);
+    }
+    let [malicious, benign] = first.map(|pairs| pairs.into_values().collect::<Vec<_>>());
+    let room = MAX_PROTOTYPES.saturating_sub(malicious.len());
+    malicious.into_iter().chain(draw(benign, room, seed)).collect()
+}
+
+fn prototypes(data: &Dataset, weighted: &[(usize, f64)], columns: &[u16], bins: &[Bins], seed: u64) -> Prototypes {
+    let mut prototypes = Prototypes::new(columns, bins);
+    for row in of_pairs(data, weighted.iter().map(|(row, _)| *row), seed) {
+        let (kind, family) = match data.rows[row].truth {
+            Truth::Malicious => (Kind::Malicious, family(data, row)),
+            Truth::Background => (Kind::Background, ""),
+            Truth::Benign | Truth::Unlabelled => (Kind::Benign, ""),
+        };
+        prototypes.remember(data.row(row), kind, family);
+    }
+    prototypes.spread();
+    prototypes
+}
+
+/// The family of a malicious row: the one that its label names, else its capture's.
+fn family(data: &Dataset, row: usize) -> &str {
+    let named = data.rows[row].kin.iter().find_map(|tie| tie.strip_prefix("family "));
+    named.unwrap_or(&data.captures[data.rows[row].capture].family)
+}
+
+/// How remote each row is from what is learnt from without its group, with its weight; nothing where there are too few
+/// groups to hold any out.
+fn held_out(data: &Dataset, weighted: &[(usize, f64)], columns: &[u16], seed: u64) -> Vec<(usize, u16, f64)> {
+    let publishers: BTreeSet<&str> = data.captures.iter().map(publisher).collect();
+    // What one publisher has is more alike than what comes from elsewhere; where there are few, families and captures.
+    let part = |row: usize| {
+        let capture = &data.captures[data.rows[row].capture];
+        let name = if publishers.len() as u64 >= PARTS { publisher(capture) } else { group(capture) };
+        (fnv(seed, name.bytes()) >> 32) % PARTS
+    };
+    let mut found = Vec::with_capacity(weighted.len());
+    for tested in 0..PARTS {
+        let (out, rest): (Vec<(usize, f64)>, Vec<(usize, f64)>) =
+            weighted.iter().partition(|(row, _)| part(*row) == tested);
+        if out.is_empty() || rest.is_empty() {
+            continue;
+        }
+        // The bins, too, know nothing of what is held out.
+        let values: Vec<f32> = rest.iter().flat_map(|(row, _)| some(data.row(*row), columns)).collect();
+        let weights: Vec<f64> = rest.iter().map(|(_, weight)| *weight).collect();
+        let places: Vec<u16> = (0..columns.len()).map(|at| at as u16).collect();
+        let mut prototypes = Prototypes::new(&places, &learn_all(&Rows::new(&values, columns.len()), &weights));
+        for row in of_pairs(data, rest.iter().map(|(row, _)| *row), seed) {
+            prototypes.remember(&some(data.row(row), columns).collect::<Vec<_>>(), Kind::Benign, "");
+        }
+        prototypes.spread();
+        for (row, weight) in out {
+            let place = prototypes.place(&some(data.row(row), columns).collect::<Vec<_>>());
+            found.extend(prototypes.remoteness(&place).map(|remote| (row, remote, weight)));
+        }
+    }
+    found
+}
+
+/// Some columns of a row.
+fn some<'a>(row: &'a [f32], columns: &'a [u16]) -> impl Iterator<Item = f32> {
+    columns.iter().map(|at| row.get(usize::from(*at)).copied().unwrap_or(f32::NAN))
+}
+
+/// Weighted numbers at even shares of all.
+fn knots(mut weighted: Vec<(u16, f64)>) -> Vec<u16> {
+    weighted.sort_by_key(|(remote, _)| *remote);
+    let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
+    let mut knots = Vec::with_capacity(KNOTS);
+    let mut below = 0.0;
+    for (remote, weight) in &weighted {
+        below += weight;
+        while knots.len() < KNOTS && (knots.len() as f64 + 0.5) * total <= below * KNOTS as f64 {
+            knots.push(*remote);
+        }
+    }
+    knots
+}
+
+/// The least novelty that at most [`NOVEL_SHARE`] of weighted flows reach; nothing without any.
+fn limit(mut weighted: Vec<(f64, f64)>) -> Option<f64> {
+    weighted.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
+    let (mut reached, mut limit) = (0.0, (total > 0.0).then_some(1.0));
+    for tied in weighted.chunk_by(|a, b| a.0 == b.0) {
+        reached += tied.iter().map(|(_, weight)| weight).sum::<f64>();
+        if reached > NOVEL_SHARE * total {
+            break;
+        }
+        limit = tied.first().map(|(novelty, _)| *novelty);
+    }
+    limit
+}
+
+/// What benign captures look like; where there is none, the infected machines' own traffic.
+fn reference(data: &Dataset, weighted: &[(usize, f64)], bins: &[Bins], raw: &[f64]) -> Reference {
+    let is = |truth: Truth| move |(row, _): &&(usize, f64)| data.rows[*row].truth == truth;
+    let truth = if weighted.iter().any(|one| is(Truth::Benign)(&one)) { Truth::Benign } else { Truth::Background };
+    let benign: Vec<(usize, f64)> = weighted.iter().filter(is(truth)).copied().collect();
+    let column = |(at, bins): (usize, &Bins)| {
+        let value = |row: usize| data.row(row).get(at).copied().unwrap_or(f32::NAN);
+        Shares::of(bins, benign.iter().map(|(row, weight)| (bins.bin(value(*row)), *weight)))
+    };
+    let score = |row: usize| raw.get(row).map_or(f32::NAN, |raw| *raw as f32);
+    let score_bins = Bins::learn(benign.iter().map(|(row, weight)| (score(*row), *weight)));
+    let mut pairs: BTreeMap<usize, f64> = BTreeMap::new();
+    benign.iter().for_each(|(row, weight)| *pairs.entry(data.rows[*row].pair).or_default() += weight);
+    Reference {
+        pairs: worth(pairs.into_values()) as f32,
+        columns: bins.iter().enumerate().map(column).collect(),
+        scores: Shares::of(&score_bins, benign.iter().map(|(row, weight)| (score_bins.bin(score(*row)), *weight))),
+        score_bins,
+    }
+}
