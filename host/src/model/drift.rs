@@ -8,8 +8,8 @@
 //! A sample of traffic differs from another one by chance, the more the smaller it is. Without any drift the index is
 //! distributed as χ² with one degree of freedom less than there are bins, times `1/n + 1/m` for samples of n and m
 //! observations (Yurdakul 2018). So that much is taken off, and what chance alone could well have done is called stable;
-//! where chance could have done everything, there are too few flows to tell. The flows of one server in one capture are
-//! one observation.
+//! where that much is half of a drift, there are too few flows to tell. The flows of one server in one capture are one
+//! observation.
 
 use super::Card;
 use super::memory::{Bins, Memory, Reference, Shares, worth};
@@ -169,7 +169,7 @@ impl<'a> Collector<'a> {
         let total: f64 = self.flows.iter().map(|(pair, ..)| weight(*pair)).sum();
         let share = |is: fn(&(usize, f32, bool, bool)) -> bool| {
             let sum: f64 = self.flows.iter().filter(|flow| is(flow)).map(|(pair, ..)| weight(*pair)).sum();
-            if total > 0.0 { sum / total } else { 0.0 }
+            if sum > 0.0 { sum / total } else { 0.0 }
         };
         let worth = worth(sizes.iter().map(|size| size.min(PAIR_WEIGHT)));
         let reference = self.memory.reference();
@@ -327,14 +327,15 @@ impl Held {
         };
         let raw: f64 = groups.iter().map(part).sum();
         let psi = (raw - noise).max(0.0);
-        let state = if raw <= seldom {
-            if seldom > DRIFTED { State::Unclear } else { State::Stable }
-        } else if psi > DRIFTED {
-            State::Drifted
-        } else if psi >= SHIFTED {
+        let state = if noise > DRIFTED / 2.0 {
+            // With so few the approximation is none.
+            State::Unclear
+        } else if raw <= seldom || psi < SHIFTED {
+            State::Stable
+        } else if psi <= DRIFTED {
             State::Shifted
         } else {
-            State::Stable
+            State::Drifted
         };
         Moved { state, psi, noise }
     }
@@ -356,11 +357,12 @@ fn groups(then: &Shares, now: &Shares) -> Vec<(f64, f64)> {
             open = false;
         }
     }
-    // What is left over belongs to the last one.
     match groups.last_mut() {
-        Some(last) => *last = (last.0 + sum.0, last.1 + sum.1),
-        None if open => groups.push(sum),
-        None => {}
+        // What is left over belongs to the last one, unless nothing in training was there.
+        Some(last) if sum.0 > 0.0 => *last = (last.0 + sum.0, last.1 + sum.1),
+        Some(_) if sum.1 <= 0.0 => {}
+        None if !open => {}
+        Some(_) | None => groups.push(sum),
     }
     if missing != (0.0, 0.0) {
         groups.push(missing);

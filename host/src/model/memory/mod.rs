@@ -15,7 +15,7 @@ mod bytes;
 mod prototypes;
 mod reference;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use bins::learn_all;
 pub use bins::{Bins, MAX_EDGES, MISSING};

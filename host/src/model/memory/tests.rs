@@ -1,10 +1,11 @@
 use super::*;
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
-const WIDTH: usize = 40;
+pub(crate) const WIDTH: usize = 40;
 
 /// Rows of two kinds: every third column tells them apart, and one in seven values is missing.
-fn row(kind: usize, at: usize) -> Vec<f32> {
+pub(crate) fn row(kind: usize, at: usize) -> Vec<f32> {
     let cell = |column: usize| match (column + at) % 7 {
         0 => f32::NAN,
         step => (if column % 3 == 0 { kind * 100 } else { 0 } + (at * 7 + column * 13) % 50 + step) as f32,
@@ -12,7 +13,7 @@ fn row(kind: usize, at: usize) -> Vec<f32> {
     (0..WIDTH).map(cell).collect()
 }
 
-fn memory() -> Memory {
+pub(crate) fn memory() -> Memory {
     let rows: Vec<Vec<f32>> = (0..200).map(|at| row(at % 2, at)).collect();
     let values: Vec<f32> = rows.concat();
     let bins = learn_all(&veilwatch_core::feature::Rows::new(&values, WIDTH), &[1.0; 200]);
@@ -122,7 +123,8 @@ fn bytes_come_back_as_they_were_and_nothing_else_is_taken() {
 proptest! {
     #[test]
     fn changed_bytes_are_refused_or_harmless(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
-        let mut bytes = memory().to_bytes();
+        static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| memory().to_bytes());
+        let mut bytes = BYTES.clone();
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;
