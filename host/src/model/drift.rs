@@ -149,7 +149,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes in a flow: the responder's address, its row and its raw score, and whether it is novel and called malicious.
-    fn add(&mut self, server: [u8; 16], row: &[f32], raw: f64, novel: bool, alert: bool) {
+    pub(crate) fn add(&mut self, server: [u8; 16], row: &[f32], raw: f64, novel: bool, alert: bool) {
         if self.flows.len() >= MAX_FLOWS {
             self.not_looked_at += 1;
             return;

@@ -59,6 +59,8 @@ struct FlowLine<'a> {
     score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     novelty: Option<f64>,
+    #[serde(skip_serializing_if = "is_false")]
+    novel: bool,
     category: Option<Category>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     category_reasons: Vec<CategoryReasonLine<'a>>,
@@ -86,6 +88,11 @@ struct FlowLine<'a> {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
+fn is_false(is: &bool) -> bool {
+    !is
 }
 
 #[derive(Serialize)]
@@ -350,6 +357,7 @@ impl FlowLines {
             verdict: scored.and_then(|scored| scored.verdict),
             score: scored.and_then(|scored| scored.score).map(rounded),
             novelty: scored.and_then(|scored| scored.novelty).map(rounded),
+            novel: scored.is_some_and(|scored| pipeline.is_novel(scored.novelty)),
             category: detection.category.map(|said| said.category),
             category_reasons: said.iter().map(CategoryReasonLine::of).collect(),
             reasons,
