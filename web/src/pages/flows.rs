@@ -383,9 +383,11 @@ mod tests {
 
     /// The page of a flow whose line says this much.
     fn page(line: &Value, language: Language) -> String {
+        // A page has all of its template's values, and most of them are empty here.
         let data = json!({
-            "key": "k", "name": "n", "flow_id": "1", "class": "malicious", "badge": "verdict.malicious",
-            "seen": seen(line),
+            "done": null, "error": null, "key": "k", "name": "n", "flow_id": "1", "class": "malicious",
+            "badge": "verdict.malicious", "score": null, "thresholds": null, "category": null, "reasons": [],
+            "sections": [], "marks": [], "can_mark": false, "features": [], "seen": seen(line),
         });
         Templates::embedded().unwrap().render(language, "flow", &data).unwrap()
     }

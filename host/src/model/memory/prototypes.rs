@@ -134,24 +134,30 @@ impl Prototypes {
     }
 
     /// How far the nearest landmark is, in steps; nothing where nothing is remembered.
-    #[inline]
+    ///
+    /// Every flow is compared with all landmarks, so this is what novelty costs. It stays a call of its own: where the place
+    /// is put together in the same function, it is taken apart again, and compared byte by byte.
+    #[inline(never)]
     pub fn remoteness(&self, place: &Place) -> Option<u16> {
         self.places.iter().take(LANDMARKS).map(|known| apart(known, place)).min()
     }
 
     /// The nearest remembered flow of each kind and family, nearest first, and at most `most` of them.
     pub fn nearest(&self, place: &Place, most: usize) -> Vec<Neighbour> {
-        let mut found: Vec<(u16, (Kind, u16))> =
-            self.places.iter().zip(&self.flows).map(|(known, flow)| (apart(known, place), *flow)).collect();
-        found.sort_unstable();
-        let mut nearest: Vec<(u16, (Kind, u16))> = Vec::with_capacity(most);
-        for one in found {
-            if nearest.len() >= most {
-                break;
+        // Few kinds and families are near: most flows are farther than what is found, or of one that is.
+        let mut nearest: Vec<(u16, (Kind, u16))> = Vec::with_capacity(most + 1);
+        for (known, flow) in self.places.iter().zip(&self.flows) {
+            let one = (apart(known, place), *flow);
+            if nearest.len() >= most && nearest.last().is_none_or(|last| one >= *last) {
+                continue;
             }
-            if nearest.iter().all(|known| known.1 != one.1) {
-                nearest.push(one);
+            match nearest.iter().position(|known| known.1 == one.1) {
+                Some(at) if nearest.get(at).is_some_and(|known| *known <= one) => continue,
+                Some(at) => _ = nearest.remove(at),
+                None => {}
             }
+            nearest.insert(nearest.partition_point(|known| *known < one), one);
+            nearest.truncate(most);
         }
         let told = |(apart, (label, family)): (u16, (Kind, u16))| Neighbour {
             family: self.families.get(usize::from(family)).cloned().unwrap_or_default(),
@@ -172,14 +178,11 @@ impl Prototypes {
         let mut farness = vec![u16::MAX; self.places.len()];
         for at in 0..LANDMARKS.min(self.places.len()) {
             let rest = farness.iter().enumerate().skip(at);
-            let Some((next, far)) = rest.max_by_key(|(place, far)| (**far, std::cmp::Reverse(*place))) else { return };
-            // What is left lies where landmarks do.
-            if *far == 0 {
-                return;
-            }
+            let next = rest.max_by_key(|(place, far)| (**far, std::cmp::Reverse(*place))).map(|(place, _)| place);
+            let Some(next) = next else { break };
             self.swap(at, next);
             farness.swap(at, next);
-            let Some(landmark) = self.places.get(at).copied() else { return };
+            let Some(landmark) = self.places.get(at).copied() else { break };
             farness.iter_mut().zip(&self.places).for_each(|(far, known)| *far = apart(known, &landmark).min(*far));
         }
     }
@@ -268,7 +271,8 @@ fn steps(bins: &Bins) -> [u8; MAX_EDGES + 2] {
 /// How far two places are apart, in steps.
 #[inline]
 fn apart(a: &Place, b: &Place) -> u16 {
-    a.iter().zip(b).map(|(a, b)| u16::from(a.abs_diff(*b).min(STEP))).sum()
+    // Differences that saturate are what processors have instructions for, sixteen at a time.
+    a.iter().zip(b).map(|(a, b)| u16::from((a.saturating_sub(*b) | b.saturating_sub(*a)).min(STEP))).sum()
 }
 
 /// A family's name as it is remembered: short, and nothing that a terminal obeys.

@@ -65,10 +65,15 @@ fn landmarks_lie_far_from_each_other() {
     prototypes.remember(&[30.0], Kind::Benign, "");
     prototypes.remember(&[15.0], Kind::Malicious, "Duck");
     let far = |prototypes: &Prototypes| prototypes.remoteness(&prototypes.place(&[30.0]));
-    assert!(far(&prototypes) > Some(30));
     let before = prototypes.nearest(&prototypes.place(&[16.0]), 2);
     prototypes.spread();
     assert_eq!(far(&prototypes), Some(0));
+    // All of them are compared as one by one.
+    let place = prototypes.place(&[20.0]);
+    assert_eq!(
+        prototypes.remoteness(&place).map(|apart| prototypes.share(apart)),
+        Some(prototypes.nearest(&place, 1)[0].distance)
+    );
     assert_eq!(prototypes.nearest(&prototypes.place(&[16.0]), 2), before, "their order is no matter");
 }
 
