@@ -19,6 +19,12 @@ const PARTS: u64 = 10;
 /// Rows of each class whose explanations tell which columns a classifier uses.
 const EXPLAINED: usize = 128;
 
+/// Flows of a malicious (capture, server) pair that are remembered, at most.
+const FLOWS_OF_MALICIOUS: usize = 8;
+
+/// The same of a benign pair.
+const FLOWS_OF_BENIGN: usize = 2;
+
 /// A memory, and from which novelty on a flow is novel; the latter is not there where nothing could be held out.
 pub(crate) struct Remembered {
     pub(crate) memory: Memory,
@@ -81,16 +87,28 @@ fn draw(mut rows: Vec<usize>, most: usize, seed: u64) -> Vec<usize> {
     rows
 }
 
-/// The first flow of each pair, of the malicious ones first.
+/// Some flows of each pair, of the malicious ones first: the flows of a beacon are not all alike, if only because later ones
+/// follow more.
 fn of_pairs(data: &Dataset, rows: impl Iterator<Item = usize>, seed: u64) -> Vec<usize> {
-    let mut first: [BTreeMap<usize, usize>; 2] = Default::default();
+    let mut pairs: [BTreeMap<usize, Vec<usize>>; 2] = Default::default();
     for row in rows {
-        let Some(pairs) = first.get_mut(usize::from(data.rows[row].truth != Truth::Malicious)) else { continue };
-        pairs.entry(data.rows[row].pair).or_insert(row);
+        let Some(pairs) = pairs.get_mut(usize::from(data.rows[row].truth != Truth::Malicious)) else { continue };
+        pairs.entry(data.rows[row].pair).or_default().push(row);
     }
-    let [malicious, benign] = first.map(|pairs| pairs.into_values().collect::<Vec<_>>());
+    let [malicious, benign] = pairs;
+    let some = |pairs: BTreeMap<usize, Vec<usize>>, most: usize| -> Vec<usize> {
+        pairs.into_values().flat_map(|rows| evenly(&rows, most).collect::<Vec<_>>()).collect()
+    };
+    let malicious = draw(some(malicious, FLOWS_OF_MALICIOUS), MAX_PROTOTYPES, seed);
     let room = MAX_PROTOTYPES.saturating_sub(malicious.len());
-    malicious.into_iter().chain(draw(benign, room, seed)).collect()
+    malicious.into_iter().chain(draw(some(benign, FLOWS_OF_BENIGN), room, seed)).collect()
+}
+
+/// At most so many of some rows, from the first to the last.
+fn evenly(rows: &[usize], most: usize) -> impl Iterator<Item = usize> {
+    let count = rows.len().min(most);
+    (0..count)
+        .filter_map(move |at| rows.get(at * rows.len().saturating_sub(1) / count.saturating_sub(1).max(1)).copied())
 }
 
 fn prototypes(data: &Dataset, weighted: &[(usize, f64)], columns: &[u16], bins: &[Bins], seed: u64) -> Prototypes {
