@@ -12,8 +12,8 @@ pub const LANDMARKS: usize = 256;
 /// Bytes of a family's name, at most.
 pub const FAMILY_BYTES: usize = 64;
 
-/// Where a flow lies in each of the compared columns, from the least value of training ([`STEP`]) to the largest (twice
-/// that), with [`AWAY`] for missing; columns that there are none of lie at 0.
+/// Where a flow lies in each of the compared columns: from 50 for the least value of training to 100 for the largest, with
+/// 255 for missing; columns that there are none of lie at 0.
 pub type Place = [u8; COLUMNS];
 
 /// What is between the least and the largest value that training saw; in no column two flows are farther apart.
