@@ -106,11 +106,13 @@ impl Default for ContextLimits {
 }
 
 /// What is judged.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectionSettings {
     /// Which flows get a row of features, and a score.
     pub scored: ScoredFlows,
+    /// Whether the verdict on a flow is `unknown` where it would be `benign`, but the model's training held nothing like it.
+    pub unknown: bool,
     /// False alerts per 100,000 benign (host, server) pairs that the thresholds are chosen for; the model's own where it is
     /// not given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +120,12 @@ pub struct DetectionSettings {
     /// The score from which on a flow is malicious, in place of the model's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+}
+
+impl Default for DetectionSettings {
+    fn default() -> Self {
+        Self { scored: ScoredFlows::default(), unknown: true, budget: None, threshold: None }
+    }
 }
 
 impl DetectionSettings {

@@ -25,6 +25,9 @@ enum Command {
     Train(commands::train::Args),
     /// Judge a pipeline's classifier on labelled captures, families left out one by one.
     Evaluate(commands::evaluate::Args),
+    /// List, compare, sign and verify models, say which of yours is the champion, and whether one still fits the traffic.
+    #[command(subcommand)]
+    Model(commands::model::Args),
     /// Check a pipeline's configuration, or print an example.
     #[command(subcommand)]
     Config(commands::config::Args),
@@ -34,9 +37,6 @@ enum Command {
     /// List, check and measure plugins, and begin new ones.
     #[command(subcommand)]
     Plugin(commands::plugin::Args),
-    /// List, compare, sign and verify models, and say which of yours is the champion.
-    #[command(subcommand)]
-    Model(commands::model::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,10 +51,10 @@ fn main() -> ExitCode {
         Command::Features(args) => commands::features::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Model(args) => commands::model::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::Tables(args) => commands::tables::run(&args),
         Command::Plugin(args) => commands::plugin::run(&args),
-        Command::Model(args) => commands::model::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         // A reader that has seen enough (`| head`) is no failure worth a message.

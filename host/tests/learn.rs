@@ -83,7 +83,7 @@ fn a_model_is_trained_judged_used_and_made_again() {
     assert_eq!(status, Some(0), "{messages}");
     assert!(messages.contains("broken.pcap: no capture, left out"), "{messages}");
     assert_eq!(veilwatch(args(&at("two"))).status.code(), Some(0));
-    for file in ["weights.bin", "card.json"] {
+    for file in ["weights.bin", "memory.bin", "card.json"] {
         let [one, two] = ["one", "two"].map(|model| {
             std::fs::read_to_string(at(model).join(file)).map_err(|_| std::fs::read(at(model).join(file)).unwrap())
         });
@@ -179,7 +179,7 @@ fn a_table_teaches_what_its_captures_do() {
     std::fs::write(at("rows.csv"), &table).unwrap();
     done(args!["train", "--data", from, "--config", small, "--out", &at("x/m")]);
     done(args!["train", "--table", &at("rows.csv"), "--config", small, "--out", &at("y/m")]);
-    for file in ["weights.bin", "card.json"] {
+    for file in ["weights.bin", "memory.bin", "card.json"] {
         let [one, two] = ["x/m", "y/m"].map(|model| std::fs::read(at(model).join(file)).unwrap());
         assert!(one == two, "{file} differs between captures and their table");
     }
@@ -277,7 +277,7 @@ fn a_card_is_enough_to_make_its_model_again() {
     let (_, messages) =
         done(args!["train", "--from", &at("one/card.json"), "--data", from, "--config", small, "--out", &at("two")]);
     assert!(!messages.contains("other data"), "{messages}");
-    for file in ["weights.bin", "card.json"] {
+    for file in ["weights.bin", "memory.bin", "card.json"] {
         let [one, two] = ["one", "two"].map(|model| std::fs::read(at(model).join(file)).unwrap());
         assert!(one == two, "{file} differs from what its card made");
     }
@@ -347,7 +347,7 @@ fn two_folders_teach_as_well() {
     let (rows, _) = done(&[args!["features", "--clean", &at("rules.toml")], &sources[1..]].concat());
     std::fs::write(at("rows.csv"), rows).unwrap();
     done(args!["train", "--table", &at("rows.csv"), "--config", small, "--out", &at("again/n")]);
-    for file in ["weights.bin", "card.json"] {
+    for file in ["weights.bin", "memory.bin", "card.json"] {
         let [one, two] = ["n", "again/n"].map(|model| std::fs::read(at(model).join(file)).unwrap());
         assert!(one == two, "{file} differs between captures and their table");
     }
@@ -525,4 +525,93 @@ fn what_people_say_is_learnt_and_conflicts_are_shown() {
     assert!(!at("w").exists());
     let (_, said) = done(&[&train[..], args!["--on-conflict", "mark"]].concat());
     assert!(said.contains("1 malicious and 0 benign ones are learnt from"), "{said}");
+}
+
+#[test]
+fn a_model_remembers_what_it_learnt_from() {
+    let data = folder();
+    let (config, model) = (config(data.path()), data.path().join("m"));
+    let at = |name: &str| data.path().join(name);
+    done(args!["train", "--data", data.path(), "--out", &model, "--config", &config]);
+    let detect = |capture: &str, config: &Path| -> Vec<Value> {
+        let detected = veilwatch(args!["detect", &at(capture), "--all", "--model", &model, "--config", config]);
+        out(&detected).1.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let novelty = |line: &Value| line["novelty"].as_f64().unwrap();
+    let scored =
+        |lines: &[Value]| -> Vec<Value> { lines.iter().filter(|line| line["score"].is_f64()).cloned().collect() };
+    // What was learnt from is not new, and alerts are nearest to malware.
+    let seen = scored(&[detect("a.pcap", &config), detect("d.pcap", &config)].concat());
+    assert!(!seen.is_empty() && seen.iter().all(|line| novelty(line) < 1.0 && line["novel"].is_null()), "{seen:?}");
+    let alerts = seen.iter().filter(|line| line["nearest"].is_array());
+    for alert in alerts.clone() {
+        let near = &alert["nearest"][0];
+        assert!(near["label"] == "malicious" && alert["verdict"] != "benign", "{alert}");
+        assert!(near["distance"].as_f64().unwrap() < 0.3, "{alert}");
+    }
+    // Both families are made by the same hand, and some of their flows are alike.
+    assert!(alerts.clone().any(|alert| alert["nearest"][0]["family"] == "old"));
+
+    // Where everything counts as new, what would be benign is unknown, and alerts stay alerts.
+    let text = std::fs::read_to_string(model.join("card.json")).unwrap();
+    let with = |change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+        let mut card: Value = serde_json::from_str(&text).unwrap();
+        change(card.as_object_mut().unwrap());
+        std::fs::write(model.join("card.json"), card.to_string()).unwrap();
+    };
+    let limit = seen.iter().map(novelty).filter(|novelty| *novelty > 0.0).fold(1.0, f64::min);
+    with(&|card| _ = card.insert("novelty_limit".into(), (limit / 2.0).into()));
+    let lines = [detect("a.pcap", &config), detect("d.pcap", &config)].concat();
+    let (mut unknown, mut told) = (0, 0);
+    for (now, before) in scored(&lines).iter().zip(&seen) {
+        let becomes = if novelty(now) > 0.0 && before["verdict"] == "benign" {
+            "unknown"
+        } else {
+            before["verdict"].as_str().unwrap()
+        };
+        assert_eq!(now["verdict"], becomes, "{now}");
+        assert_eq!(now["novel"] == true, novelty(now) > 0.0);
+        unknown += u64::from(becomes == "unknown");
+    }
+    for sum in lines.iter().filter(|line| line["event_type"] == "summary") {
+        told += sum["unknown"].as_u64().unwrap_or_default();
+    }
+    assert!(unknown > 0 && unknown == told, "{unknown} flows, and the last lines say {told}");
+    let sure = at("sure.toml");
+    let plain = std::fs::read_to_string(&config).unwrap().replace("unknown = true ", "unknown = false ");
+    std::fs::write(&sure, plain).unwrap();
+    assert!(detect("d.pcap", &sure).iter().all(|line| line["verdict"] != "unknown"));
+
+    // So few flows tell nothing of drift; the command says so, and what would.
+    let drift = |more: &[&std::ffi::OsStr]| {
+        let (c, d) = (at("c.pcap"), at("d.pcap"));
+        let all = args!["model", "drift", &c, &d, "--model", &model, "--config", &config];
+        veilwatch([all, more].concat())
+    };
+    let (status, text) = out(&drift(&[]));
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, told["state"].as_str()), (Some(0), Some("unclear")), "{text}");
+    assert!(told["flows"].as_u64().unwrap() > 0 && told["needed"].as_u64().unwrap() >= 100, "{text}");
+    let (_, words) = out(&drift(args!["--format", "table"]));
+    assert!(words.starts_with("unclear: there are too few flows to tell"), "{words}");
+
+    // A memory that is another one is refused; a card that names none has none, and all else works.
+    let memory = std::fs::read(model.join("memory.bin")).unwrap();
+    assert!(memory.len() < 1 << 20);
+    std::fs::write(model.join("memory.bin"), &memory[1..]).unwrap();
+    let refused = |words: &str| {
+        let (status, message) = err(&veilwatch(args!["detect", &at("d.pcap"), "--model", &model, "--config", &config]));
+        assert!(status == Some(2) && message.contains(words), "{message}");
+    };
+    refused("memory.bin cannot be used: it is not the one that the card names");
+    std::fs::remove_file(model.join("memory.bin")).unwrap();
+    refused("memory.bin: ");
+    with(&|card| {
+        card.remove("memory_sha256");
+        card.remove("novelty_limit");
+    });
+    let old = scored(&detect("d.pcap", &config));
+    assert!(!old.is_empty() && old.iter().all(|line| line["novelty"].is_null() && line["score"].is_f64()));
+    let (status, message) = err(&drift(&[]));
+    assert!(status == Some(2) && message.contains("does not remember"), "{message}");
 }

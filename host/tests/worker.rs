@@ -370,8 +370,9 @@ fn analyses_with_a_filter() {
 fn analyses_with_a_model_of_its_own() {
     let bench = Bench::new();
     std::fs::create_dir(bench.path("mine")).unwrap();
-    for file in ["card.json", "weights.bin"] {
-        std::fs::copy(common::root().join("models/default").join(file), bench.path("mine").join(file)).unwrap();
+    for file in std::fs::read_dir(common::root().join("models/default")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), bench.path("mine").join(file.file_name())).unwrap();
     }
     let text = veilwatch::config::EXAMPLE.replace("model = \"default\"", "model = \"mine\"");
     let pipeline = bench.file("pipeline.toml", text.as_bytes());

@@ -206,6 +206,7 @@ impl<'a> Consumer<'a> {
                 self.summary.unscored += u64::from(!has_score && self.pipeline.card().is_some());
                 self.summary.malicious += u64::from(scored.verdict == Some(Verdict::Malicious));
                 self.summary.suspicious += u64::from(scored.verdict == Some(Verdict::Suspicious));
+                self.summary.unknown += u64::from(has_score && scored.verdict == Some(Verdict::Unknown));
                 if let (Some(tally), Some(shadow)) = (&mut self.shadow, &scored.shadow) {
                     tally.add(flow.id, (scored.score, scored.verdict), shadow);
                 }

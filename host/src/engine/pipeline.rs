@@ -6,6 +6,7 @@ use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
 use crate::explain::{Explanation, Topics, by_topic, without};
 use crate::filter::{Filter, FilterError};
+use crate::model::memory::{Memory, Neighbour};
 use crate::model::{Card, Model, ModelError, by_rarity, term_columns};
 use crate::plugins::{
     Meter, OnOverdue, Origin, PluginReport, PluginState, Registry, RegistryError, Watchdog, finite, steady_columns,
@@ -166,6 +167,7 @@ pub struct Pipeline {
     classifier: Option<ClassifierSlot>,
     card: Option<Card>,
     challenger: Option<Challenger>,
+    memory: Option<Arc<Memory>>,
     reports: Vec<PluginReport>,
     /// One for each entry.
     meters: Vec<Arc<Meter>>,
@@ -278,6 +280,11 @@ pub struct Scored<'a> {
     pub explanation: Explanation,
     /// What the challenger says, where there is one.
     pub shadow: Option<ShadowScore>,
+    /// How new it is to the model: the share of held-out training flows that were nearer to what was learnt from; none
+    /// where there is no score, or the model remembers nothing.
+    pub novelty: Option<f64>,
+    /// For alerts, what it is nearest to in training, nearest first.
+    pub nearest: Vec<Neighbour>,
 }
 
 /// Scored flows with the rows they borrow.
@@ -285,21 +292,35 @@ pub(super) struct ScoredBatch {
     rows: Vec<f32>,
     width: usize,
     raw: Vec<f64>,
-    verdicts: Vec<(Option<f64>, Option<Verdict>)>,
+    judged: Vec<Judged>,
     /// What the challenger says; nothing where there is none.
     shadow: Vec<ShadowScore>,
 }
 
+/// What is made of one row beside its raw number.
+#[derive(Clone, Default)]
+struct Judged {
+    score: Option<f64>,
+    verdict: Option<Verdict>,
+    novelty: Option<f64>,
+    nearest: Vec<Neighbour>,
+}
+
+/// Flows of training, of different families, that an alert is told to be near to.
+const NEAREST: usize = 3;
+
 impl ScoredBatch {
     /// The flows in order; none is explained yet.
     pub(super) fn iter(&self) -> impl Iterator<Item = Scored<'_>> {
-        self.raw.iter().zip(&self.verdicts).enumerate().map(|(at, (raw, (score, verdict)))| Scored {
+        self.raw.iter().zip(&self.judged).enumerate().map(|(at, (raw, judged))| Scored {
             row: &self.rows[at * self.width..(at + 1) * self.width],
             raw: *raw,
-            score: *score,
-            verdict: *verdict,
+            score: judged.score,
+            verdict: judged.verdict,
             explanation: Explanation::default(),
             shadow: self.shadow.get(at).cloned(),
+            novelty: judged.novelty,
+            nearest: judged.nearest.clone(),
         })
     }
 }
@@ -453,6 +474,7 @@ impl Pipeline {
             classifier,
             card: None,
             challenger: None,
+            memory: None,
             reports,
             meters,
             on_overdue,
@@ -529,6 +551,7 @@ impl Pipeline {
         let slot = self.classifier.as_mut().ok_or_else(|| other("no classifier"))?;
         slot.plugin.load(&model.weights).map_err(|error| ModelError::Weights { name: name(), error })?;
         self.card = Some(self.as_asked(model)?);
+        self.memory.clone_from(&model.memory);
         Ok(())
     }
 
@@ -700,6 +723,17 @@ impl Pipeline {
         self.card.as_ref()
     }
 
+    /// What its model remembers of its training, where it has a model that does.
+    pub fn memory(&self) -> Option<&Memory> {
+        self.memory.as_deref()
+    }
+
+    /// Whether a flow of this novelty is like nothing that the model was trained on.
+    pub fn is_novel(&self, novelty: Option<f64>) -> bool {
+        let limit = self.card.as_ref().and_then(|card| card.novelty_limit);
+        novelty.zip(limit).is_some_and(|(novelty, limit)| novelty >= limit)
+    }
+
     /// The classifier's `kind/name` and settings.
     pub fn classifier(&self) -> Option<(&str, &str)> {
         self.classifier.as_ref().map(|slot| (slot.path.as_str(), slot.settings.as_str()))
@@ -797,16 +831,30 @@ impl Pipeline {
         let rows = self.extract_in_health(flows, records, health)?;
         let width = self.schema.width();
         let mut raw = vec![f64::NAN; flows.len()];
-        let mut verdicts = vec![(None, None); flows.len()];
+        let mut judged = vec![Judged::default(); flows.len()];
         if let (Some(slot), Some(card)) = (&self.classifier, &self.card) {
             raw = self.predict(slot, &rows, records, health)?;
-            for (raw, outcome) in raw.iter().zip(&mut verdicts) {
-                let score = card.calibration.score(*raw);
-                *outcome = ((!score.is_nan()).then_some(score), Some(card.thresholds.verdict(score)));
+            for ((raw, row), outcome) in raw.iter().zip(rows.chunks_exact(width.max(1))).zip(&mut judged) {
+                *outcome = self.judge(card, *raw, row);
             }
         }
         let shadow = self.challenger.as_ref().map(|challenger| challenger.score(&rows, width)).unwrap_or_default();
-        Ok(ScoredBatch { rows, width, raw, verdicts, shadow })
+        Ok(ScoredBatch { rows, width, raw, judged, shadow })
+    }
+
+    /// Score, verdict and novelty of a row from its raw number.
+    fn judge(&self, card: &Card, raw: f64, row: &[f32]) -> Judged {
+        let score = card.calibration.score(raw);
+        let memory = self.memory.as_ref().filter(|_| !score.is_nan());
+        let novelty = memory.and_then(|memory| memory.novelty(row));
+        let verdict = match card.thresholds.verdict(score) {
+            // An alert stays one, however new.
+            Verdict::Benign if self.config.detection.unknown && self.is_novel(novelty) => Verdict::Unknown,
+            verdict => verdict,
+        };
+        let near = memory.filter(|_| verdict.is_alert());
+        let nearest = near.map(|memory| memory.nearest(row, NEAREST)).unwrap_or_default();
+        Judged { score: (!score.is_nan()).then_some(score), verdict: Some(verdict), novelty, nearest }
     }
 
     /// Why a flow got its score. It takes much longer than the score did: who asks bounds how often.

@@ -50,6 +50,8 @@ pub struct Summary {
     pub suspicious: u64,
     /// Alerts that were not explained, because there were too many; early records are counted nowhere.
     pub unexplained: u64,
+    /// Flows that have a score and are called unknown all the same, because the model's training held nothing like them.
+    pub unknown: u64,
     /// Flows of each category; in the order of [`Category::ALL`].
     pub categories: [u64; Category::ALL.len()],
     /// What all scored flows come to.

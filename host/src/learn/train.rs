@@ -2,12 +2,13 @@
 
 use super::chosen::Chosen;
 use super::validate::{self, MALICIOUS_RATE, SPLIT};
-use super::{Dataset, Evaluation, LearnError, Truth, search};
+use super::{Dataset, Evaluation, LearnError, Truth, remember, search};
 use crate::config::ScoredFlows;
 use crate::engine::Pipeline;
 use crate::hash::sha256_hex;
 use crate::model::{Card, ColumnProfile, Model, Training};
 use crate::plugins::Registry;
+use std::sync::Arc;
 use veilwatch_core::feature::{FeatureSchema, quantiles};
 
 /// A model and the evaluation that stands in its card.
@@ -77,6 +78,8 @@ fn fit_all(
     let settings = search::choose(registry, classifier, data, &all, seed)?;
     let fitted = validate::fit_as(registry, (classifier.0, &settings), data, &all, seed)?;
     let weights = fitted.save().map_err(|error| LearnError::Classifier { path: classifier.0.to_owned(), error })?;
+    let remember::Remembered { memory, novelty_limit } =
+        remember::remember(data, fitted.as_ref(), &evaluation.raw, seed);
     let mut captures: Vec<usize> = labelled.iter().map(|row| data.rows[*row].capture).collect();
     captures.dedup();
     let card = Card {
@@ -86,6 +89,8 @@ fn fit_all(
         classifier: classifier.0.to_owned(),
         settings: settings.into_owned(),
         weights_sha256: sha256_hex(&weights),
+        memory_sha256: Some(sha256_hex(&memory.to_bytes())),
+        novelty_limit,
         schema_sha256: schema.hash().to_owned(),
         scored,
         calibration: chosen.calibration,
@@ -108,7 +113,7 @@ fn fit_all(
         report: evaluation.report.clone(),
         columns: profiles(schema, data),
     };
-    Ok(Trained { model: Model { card, weights }, evaluation })
+    Ok(Trained { model: Model { card, weights, memory: Some(Arc::new(memory)) }, evaluation })
 }
 
 /// What each column looks like in benign rows.

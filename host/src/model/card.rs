@@ -19,6 +19,14 @@ pub struct Card {
     pub settings: String,
     /// SHA-256 of the weights, in hexadecimal.
     pub weights_sha256: String,
+    /// SHA-256 of what it remembers of its training, in hexadecimal; none for a model that remembers nothing, as those of
+    /// before there was a memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_sha256: Option<String>,
+    /// From which novelty on a flow is like nothing in training, so that this model has no business calling it benign; none
+    /// where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub novelty_limit: Option<f64>,
     /// Hash of the schema it was trained on; no other is accepted.
     pub schema_sha256: String,
     /// Which flows it was trained on; it judges no others. Cards of before this was a choice say nothing, and mean TLS.
@@ -66,6 +74,8 @@ impl Card {
             Some("a name in it is longer than 256 bytes")
         } else if [&self.name, &self.classifier].iter().any(|name| name.chars().any(is_unruly)) {
             Some("a name in it has characters that steer a terminal")
+        } else if !self.novelty_limit.is_none_or(|limit| limit > 0.0 && limit <= 1.0) {
+            Some("the limit of its novelty is not between 0 and 1")
         } else {
             None
         }

@@ -1,11 +1,14 @@
 //! Models: folders of data that say what they were trained on.
 //!
-//! A model is a card (`card.json`) and weights (`weights.bin`); it never holds code. Loading checks the weights' hash
-//! against the card, and the pipeline checks the schema's. Beside the card may stand a signature of it (`card.sig`), and
-//! [`ModelRegistry`] keeps models in versions and knows which one is the champion.
+//! A model is a card (`card.json`), weights (`weights.bin`) and, since there is one, what it remembers of its training
+//! (`memory.bin`); it never holds code. Loading checks the hashes of both against the card, and the pipeline checks the
+//! schema's. Beside the card may stand a signature of it (`card.sig`), and [`ModelRegistry`] keeps models in versions and
+//! knows which one is the champion.
 
 mod card;
 mod compare;
+pub mod drift;
+pub mod memory;
 mod rarity;
 mod registry;
 mod settings;

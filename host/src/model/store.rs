@@ -1,3 +1,4 @@
+use super::memory::Memory;
 use super::registry::{ModelRegistry, RegistryError};
 use super::signature::{PrivateKey, PublicKey, SIGNATURE_LIMIT, Signature, Signer, Trust};
 use super::{Card, ModelSettings};
@@ -8,15 +9,18 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use veilwatch_core::plugin::PluginError;
 
-/// A model in memory: its card and its weights, hash checked.
+/// A model: its card, its weights and what it remembers, hashes checked.
 #[derive(Debug, Clone)]
 pub struct Model {
     /// What it says of itself.
     pub card: Card,
     /// What the classifier learnt.
     pub weights: Vec<u8>,
+    /// What it remembers of its training, where its card names it.
+    pub memory: Option<Arc<Memory>>,
 }
 
 /// Why a model cannot be used.
@@ -110,6 +114,16 @@ pub enum ModelError {
     /// The registry does not have it, or cannot take it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// What it remembers is not what the card says, or cannot be understood.
+    #[error(
+        "model {name}: its memory.bin cannot be used: {what}; get the model from one place again, or train it again"
+    )]
+    Memory {
+        /// The model.
+        name: String,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// It was trained on other features.
     #[error(
         "model {name} was trained on other features than this pipeline computes; use the pipeline that it was trained \
@@ -170,20 +184,39 @@ impl ModelError {
 
 const CARD_LIMIT: u64 = 16 << 20;
 const WEIGHTS_LIMIT: u64 = 256 << 20;
+const MEMORY_LIMIT: u64 = 64 << 20;
 
 /// The files of a model, how large each may be, and whether there is no model without it.
-pub(super) const FILES: [(&str, u64, bool); 3] =
-    [("card.json", CARD_LIMIT, true), ("weights.bin", WEIGHTS_LIMIT, true), ("card.sig", SIGNATURE_LIMIT, false)];
+pub(super) const FILES: [(&str, u64, bool); 4] = [
+    ("card.json", CARD_LIMIT, true),
+    ("weights.bin", WEIGHTS_LIMIT, true),
+    ("memory.bin", MEMORY_LIMIT, false),
+    ("card.sig", SIGNATURE_LIMIT, false),
+];
 
-/// The models in the box, by name: card and weights.
-const IN_THE_BOX: [(&str, &[u8], &[u8]); 3] = [
+/// A model in the box: its name, card and weights, and what it remembers, where its card names that.
+type Boxed = (&'static str, &'static [u8], &'static [u8], Option<&'static [u8]>);
+
+/// The models in the box.
+const IN_THE_BOX: [Boxed; 3] = [
     (
         "default",
         include_bytes!("../../../models/default/card.json"),
         include_bytes!("../../../models/default/weights.bin"),
+        None,
     ),
-    ("full", include_bytes!("../../../models/full/card.json"), include_bytes!("../../../models/full/weights.bin")),
-    ("blind", include_bytes!("../../../models/blind/card.json"), include_bytes!("../../../models/blind/weights.bin")),
+    (
+        "full",
+        include_bytes!("../../../models/full/card.json"),
+        include_bytes!("../../../models/full/weights.bin"),
+        None,
+    ),
+    (
+        "blind",
+        include_bytes!("../../../models/blind/card.json"),
+        include_bytes!("../../../models/blind/weights.bin"),
+        None,
+    ),
 ];
 
 impl Model {
@@ -218,29 +251,42 @@ impl Model {
 
     /// One in the box by its name, or a folder, and who vouches for it.
     pub fn open_signed(name: &str, trust: &Trust) -> Result<(Self, Signer), ModelError> {
-        if let Some((_, card, weights)) = IN_THE_BOX.iter().find(|(known, ..)| *known == name) {
-            return Ok((Self::from_parts(name, card, weights.to_vec())?, Signer::Box));
+        if let Some((_, card, weights, memory)) = IN_THE_BOX.iter().find(|(known, ..)| *known == name) {
+            let memory = || Ok(memory.unwrap_or_default().to_vec());
+            return Ok((Self::from_parts(name, card, weights.to_vec(), memory)?, Signer::Box));
         }
         let folder = Path::new(name);
         let card = read(&folder.join("card.json"), CARD_LIMIT)?;
         let signer = trust.check(name, &card, read_if_there(&folder.join("card.sig"), SIGNATURE_LIMIT)?.as_deref())?;
         let weights = read(&folder.join("weights.bin"), WEIGHTS_LIMIT)?;
-        Ok((Self::from_parts(name, &card, weights)?, signer))
+        let memory = || read(&folder.join("memory.bin"), MEMORY_LIMIT);
+        Ok((Self::from_parts(name, &card, weights, memory)?, signer))
     }
 
-    fn from_parts(name: &str, card: &[u8], weights: Vec<u8>) -> Result<Self, ModelError> {
+    /// The memory is asked for where the card names one.
+    fn from_parts(
+        name: &str,
+        card: &[u8],
+        weights: Vec<u8>,
+        memory: impl FnOnce() -> Result<Vec<u8>, ModelError>,
+    ) -> Result<Self, ModelError> {
         let card = Card::parse(name, card)?;
         if sha256_hex(&weights) != card.weights_sha256 {
             return Err(ModelError::Tampered { name: name.to_owned() });
         }
-        Ok(Self { card, weights })
+        let memory = match &card.memory_sha256 {
+            Some(sha256) => Some(remembered(name, sha256, card.columns.len(), &memory()?)?),
+            None => None,
+        };
+        Ok(Self { card, weights, memory })
     }
 
     /// Signs the card of a model in a folder, which must be whole, and writes the signature beside it, in one step.
     pub fn sign(folder: &Path, key: &PrivateKey) -> Result<Signature, ModelError> {
         let name = folder.display().to_string();
         let card = read(&folder.join("card.json"), CARD_LIMIT)?;
-        Self::from_parts(&name, &card, read(&folder.join("weights.bin"), WEIGHTS_LIMIT)?)?;
+        let weights = read(&folder.join("weights.bin"), WEIGHTS_LIMIT)?;
+        Self::from_parts(&name, &card, weights, || read(&folder.join("memory.bin"), MEMORY_LIMIT))?;
         let signature = key.sign(&card);
         let (path, new) = (folder.join("card.sig"), folder.join(".card.sig.new"));
         let failed = |error| ModelError::File { path: path.clone(), error };
@@ -249,7 +295,7 @@ impl Model {
         Ok(signature)
     }
 
-    /// Writes card and weights into a folder, which is made where it is missing. A signature of what was there goes away.
+    /// Writes all of it into a folder, which is made where it is missing. A signature of what was there goes away.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -259,9 +305,22 @@ impl Model {
         let mut card = serde_json::to_string_pretty(&self.card)
             .map_err(|error| ModelError::Card { name: self.card.name.clone(), error })?;
         card.push('\n');
-        for (name, bytes) in [("weights.bin", self.weights.as_slice()), ("card.json", card.as_bytes())] {
+        let memory = self.memory.as_ref().map(|memory| memory.to_bytes());
+        let files = [
+            ("weights.bin", Some(self.weights.as_slice())),
+            ("memory.bin", memory.as_deref()),
+            ("card.json", Some(card.as_bytes())),
+        ];
+        for (name, bytes) in files {
             let path = folder.join(name);
-            std::fs::write(&path, bytes).map_err(failed(&path))?;
+            match bytes {
+                Some(bytes) => std::fs::write(&path, bytes).map_err(failed(&path))?,
+                // That of a model that was there before is not this one's.
+                None => match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&path)(error)),
+                    _ => {}
+                },
+            }
         }
         let signature = folder.join("card.sig");
         match std::fs::remove_file(&signature) {
@@ -269,6 +328,16 @@ impl Model {
             _ => Ok(()),
         }
     }
+}
+
+/// What a model remembers, if it is what its card names and fits its columns.
+fn remembered(name: &str, sha256: &str, width: usize, bytes: &[u8]) -> Result<Arc<Memory>, ModelError> {
+    let wrong = |what| ModelError::Memory { name: name.to_owned(), what };
+    if sha256_hex(bytes) != *sha256 {
+        return Err(wrong("it is not the one that the card names"));
+    }
+    let memory = Memory::from_bytes(bytes).map_err(wrong)?;
+    if memory.width() == width { Ok(Arc::new(memory)) } else { Err(wrong("it is of other columns than the card")) }
 }
 
 impl Card {

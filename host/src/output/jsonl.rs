@@ -6,6 +6,7 @@ use super::text::{bounded, date, timestamp};
 use super::{Selection, counterfactual_words, reason_words, shadow};
 use crate::engine::{Detection, Sink, Summary};
 use crate::explain::{Counterfactual, Topics};
+use crate::model::memory::Neighbour;
 use crate::plugins::PluginReport;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
@@ -60,6 +61,9 @@ struct FlowLine<'a> {
     score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<Json>,
+    novelty: Option<f64>,
+    #[serde(skip_serializing_if = "is_false")]
+    novel: bool,
     category: Option<Category>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     category_reasons: Vec<CategoryReasonLine<'a>>,
@@ -67,6 +71,8 @@ struct FlowLine<'a> {
     reasons: Vec<ReasonLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counterfactual: Option<CounterfactualLine<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nearest: Vec<Neighbour>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     packets: Vec<u64>,
     flow: FlowFacts,
@@ -87,6 +93,11 @@ struct FlowLine<'a> {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
+fn is_false(is: &bool) -> bool {
+    !is
 }
 
 #[derive(Serialize)]
@@ -114,6 +125,8 @@ struct SummaryLine<'a> {
     unscored: u64,
     malicious: u64,
     suspicious: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    unknown: u64,
     #[serde(skip_serializing_if = "Map::is_empty")]
     categories: Map<String, Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -321,6 +334,7 @@ impl FlowLines {
             unscored: summary.unscored,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
+            unknown: summary.unknown,
             categories: counts(summary.categories().map(|(category, flows)| (category.name(), flows))),
             conclusion: ConclusionFacts::of(&summary.conclusion),
             hosts: HostFacts::worst(&summary.conclusion, self.text_bytes),
@@ -410,12 +424,15 @@ impl FlowLines {
             verdict: scored.and_then(|scored| scored.verdict),
             score: scored.and_then(|scored| scored.score).map(rounded),
             shadow: scored.and_then(|scored| shadow::flow(scored, pipeline.config().shadow.all)),
+            novelty: scored.and_then(|scored| scored.novelty).map(rounded),
+            novel: scored.is_some_and(|scored| pipeline.is_novel(scored.novelty)),
             category: detection.category.map(|said| said.category),
             category_reasons: said.iter().map(CategoryReasonLine::of).collect(),
             reasons,
             counterfactual: explanation
                 .and_then(|explanation| explanation.counterfactual.as_ref())
                 .map(|counterfactual| CounterfactualLine::of(counterfactual, pipeline.topics())),
+            nearest: scored.map(|scored| scored.nearest.iter().map(near).collect()).unwrap_or_default(),
             packets,
             flow: FlowFacts {
                 pkts_toserver: forward.packets,
@@ -557,6 +574,11 @@ fn alert(alert: u16) -> Json {
     let [level, description] = alert.to_be_bytes();
     let description = alert_name(description).map_or_else(|| description.to_string(), str::to_owned);
     json!({"level": if level == 2 { "fatal" } else { "warning" }, "description": description})
+}
+
+/// What an alert is near to, without the noise of the last bits.
+fn near(neighbour: &Neighbour) -> Neighbour {
+    Neighbour { distance: rounded(neighbour.distance), ..neighbour.clone() }
 }
 
 /// Six decimals: what a score means, without the noise of its last bits.

@@ -23,4 +23,5 @@ pub use queue::{QueueSink, question_lines, question_table};
 pub use selection::Selection;
 pub use table::{TableSink, fit, summary_text};
 pub use text::{bounded, plain, timestamp};
-pub use words::{counterfactual_words, reason_words};
+pub(crate) use words::plain_value;
+pub use words::{counterfactual_words, nearest_words, reason_words};

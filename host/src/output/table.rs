@@ -1,7 +1,7 @@
 use super::conclusion;
 use super::jsonl::version_name;
 use super::text::{bounded, plain, timestamp};
-use super::{Selection, counterfactual_words, reason_words, shadow};
+use super::{Selection, counterfactual_words, nearest_words, reason_words, shadow};
 use crate::engine::{Detection, Sink, Summary, Warned};
 use crate::explain::Explanation;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -136,6 +136,7 @@ impl TableSink {
         if let Some(certificate) = CertificateInfo::read(value).filter(|certificate| certificate.parsed) {
             notes.push(format!("certificate {} from {}", text(certificate.subject), text(certificate.issuer)));
         }
+        notes.extend(detection.scored.and_then(|scored| nearest_words(scored, pipeline)));
         Shown {
             pair: pair_of(detection),
             score: detection.scored.and_then(|scored| scored.score).unwrap_or(f64::NAN),
@@ -268,9 +269,12 @@ pub fn summary_text(name: &str, format: &str, summary: &Summary) -> String {
     let recognised = summary.recognised.iter().filter(|(_, count)| all || *count > 0);
     let recognised: Vec<String> = recognised.map(|(id, count)| format!("{count} {id}")).collect();
     let recognised = if recognised.is_empty() { "none recognised".into() } else { recognised.join(", ") };
+    let unknown = summary.unknown;
+    let unknown =
+        if unknown > 0 { format!(", {unknown} unknown (training held nothing like them)") } else { String::new() };
     let _ = writeln!(
         out,
-        "{} flows ({}), {} scored: {} malicious, {} suspicious",
+        "{} flows ({}), {} scored: {} malicious, {} suspicious{unknown}",
         summary.flows, recognised, summary.scored, summary.malicious, summary.suspicious
     );
     out.push_str(&conclusion::text(&summary.conclusion, FEW_HOSTS));

@@ -1,7 +1,10 @@
 //! Reasons in words.
 
 use super::jsonl::version_name;
+use super::text::plain;
+use crate::engine::{Pipeline, Scored};
 use crate::explain::{Counterfactual, TopicReason, Topics};
+use crate::model::memory::{Kind, Neighbour};
 use crate::model::{Card, ColumnProfile};
 use veilwatch_core::detect::Reason;
 use veilwatch_core::feature::{Column, FeatureSchema};
@@ -26,6 +29,28 @@ pub fn counterfactual_words(counterfactual: &Counterfactual, topics: &Topics) ->
     let Counterfactual { score, verdict, .. } = counterfactual;
     let even = if verdict.is_alert() { "even " } else { "" };
     format!("{even}without {names} this would score {score:.2}: {verdict}")
+}
+
+/// What an alert is nearest to in training, as a person reads it; nothing where the model remembers nothing, and of what
+/// is no alert.
+pub fn nearest_words(scored: &Scored<'_>, pipeline: &Pipeline) -> Option<String> {
+    let told: Vec<String> = scored.nearest.iter().map(neighbour_words).collect();
+    let nearest = (!told.is_empty()).then(|| told.join(", "))?;
+    Some(match pipeline.is_novel(scored.novelty) {
+        true => format!("training held nothing like it; the least unlike: {nearest}"),
+        false => format!("nearest in training: {nearest}"),
+    })
+}
+
+/// A neighbour with how far it is, in percent of the farthest that there can be.
+fn neighbour_words(neighbour: &Neighbour) -> String {
+    let percent = (neighbour.distance * 100.0).round();
+    let what = match (neighbour.label, neighbour.family.as_str()) {
+        (Kind::Malicious, "") => "malware of no named family".to_owned(),
+        (Kind::Malicious, family) => plain(family),
+        (label, _) => label.name().to_owned(),
+    };
+    format!("{what} ({percent} % apart)")
 }
 
 fn column_words(reason: &Reason, schema: &FeatureSchema, card: Option<&Card>) -> Option<String> {
@@ -98,6 +123,11 @@ fn legend(column: &Column) -> (&str, Vec<(f32, &str)>) {
         }
     }
     (&column.words, Vec::new())
+}
+
+/// A value of a column with its unit, or with its name where the column's codes have names.
+pub(crate) fn plain_value(value: f32, column: &Column) -> String {
+    value_words(value, column, &legend(column).1)
 }
 
 fn value_words(value: f32, column: &Column, legend: &[(f32, &str)]) -> String {

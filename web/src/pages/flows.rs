@@ -271,6 +271,7 @@ async fn page(
         })),
         "category": category, "category_key": category.and_then(category_message),
         "category_reasons": category_reasons(&detail.line).into_iter().map(|reason| reason.words).collect::<Vec<_>>(),
+        "seen": seen(&detail.line),
         "reasons": reasons(&detail.line, portal.templates.messages(me.language)?),
         "without": without(&detail.line, &portal.templates, me.language)?,
         "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && !is_explained(&detail.line),
@@ -279,6 +280,32 @@ async fn page(
         "features_count": features.len(), "features": features,
     });
     Ok(Page::new(portal, me, "flow", data)?)
+}
+
+/// A share of 1 in percent, with one decimal.
+fn percent(share: f64) -> String {
+    format!("{:.1}", share * 100.0)
+}
+
+/// What the model had seen that is like the flow.
+fn seen(line: &Value) -> Value {
+    json!({
+        "novelty": line.get("novelty").and_then(Value::as_f64).map(percent),
+        "novel": line.get("novel").and_then(Value::as_bool), "nearest": nearest(line),
+    })
+}
+
+/// What an alert is nearest to in training: the family of malware by its name, anything else by its label's words.
+fn nearest(line: &Value) -> Vec<Value> {
+    let nearest = line.get("nearest").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let told = |near: &Value| {
+        let text = |name| near.get(name).and_then(Value::as_str).unwrap_or_default();
+        let label = ["benign", "background", "malicious"].into_iter().find(|label| *label == text("label"))?;
+        let family = if label == "malicious" { text("family") } else { "" };
+        let apart = near.get("distance").and_then(Value::as_f64).map(percent)?;
+        Some(json!({ "key": format!("near.{label}"), "family": family, "apart": apart }))
+    };
+    nearest.iter().take(FACTS).filter_map(told).collect()
 }
 
 /// Whether the line says why the model scored as it did; warnings are the tables' alone.
@@ -425,5 +452,36 @@ mod tests {
             reasons(&json!({"reasons": [reason("rhythm"), reason("keep.*"), {"words": "a warning"}]}), &messages);
         let topics: Vec<&Value> = told.iter().map(|reason| &reason["topic"]).collect();
         assert_eq!(topics, [&json!("访问该服务器的节律"), &json!("keep.*"), &Value::Null]);
+    }
+
+    /// The page of a flow whose line says this much.
+    fn page(line: &Value, language: Language) -> String {
+        // A page has all of its template's values, and most of them are empty here.
+        let data = json!({
+            "done": null, "error": null, "key": "k", "name": "n", "flow_id": "1", "class": "malicious",
+            "badge": "verdict.malicious", "score": null, "thresholds": null, "category": null, "reasons": [],
+            "sections": [], "marks": [], "can_mark": false, "features": [], "seen": seen(line),
+        });
+        Templates::embedded().unwrap().render(language, "flow", &data).unwrap()
+    }
+
+    #[test]
+    fn a_flow_is_told_what_the_model_had_seen() {
+        let near = |label: &str, family: &str| json!({ "label": label, "family": family, "distance": 0.125 });
+        let line = json!({
+            "novelty": 0.998, "novel": true,
+            "nearest": [near("malicious", "<b>Duck"), near("malicious", ""), near("background", ""), near("odd", "x")],
+        });
+        let english = page(&line, Language::English);
+        assert!(english.contains("99.8 % was more like that training") && english.contains("held nothing like it"));
+        assert!(english.contains("<li>&lt;b&gt;Duck <span class=\"dim\">12.5 % apart</span>"), "{english}");
+        assert!(english.contains("Malware of no named family") && english.contains("of an infected computer"));
+        assert_eq!(english.matches("% apart").count(), 3, "a label that there is none of is left out");
+        let chinese = page(&line, Language::Chinese);
+        assert!(chinese.contains("99.8 %") && chinese.contains("没有与之相似") && chinese.contains("相差 12.5 %"));
+        // What is like much of it is said without a warning, and nothing where nothing is remembered.
+        let usual = page(&json!({ "novelty": 0.0 }), Language::English);
+        assert!(usual.contains("0.0 % was more like") && !usual.contains("held nothing like it"));
+        assert!(!page(&json!({}), Language::English).contains("h-near"));
     }
 }

@@ -1,6 +1,7 @@
 //! `veilwatch model`: which models there are, what they say of themselves, who vouches for them, and which is the champion.
 
 mod compare;
+mod drift;
 mod list;
 mod promote;
 mod rollback;
@@ -40,6 +41,10 @@ pub(crate) enum Args {
     Keygen(sign::KeygenArgs),
     /// Sign a model's card, which names the hashes of its other files.
     Sign(sign::SignArgs),
+    /// Tell whether traffic is still what a model was made for.
+    ///
+    /// The exit status is 0 where nothing has drifted, 1 where something has, 2 where it could not be told.
+    Drift(drift::Args),
 }
 
 /// Runs it.
@@ -51,6 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Args::Verify(args) => verify::run(args),
         Args::Promote(args) => promote::run(args),
         Args::Rollback(args) => rollback::run(args),
+        Args::Drift(args) => drift::run(args),
         Args::Keygen(args) => sign::keygen(args),
         Args::Sign(args) => sign::sign(args),
     }
