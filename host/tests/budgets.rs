@@ -195,7 +195,7 @@ fn registry() -> Registry {
 fn config(more: &str, errors: u32) -> Config {
     let entries = veilwatch::config::EXAMPLE.find("[[plugin]]").unwrap();
     let (head, tail) = veilwatch::config::EXAMPLE.split_at(entries);
-    let tail = tail.split("[[plugin]]\nid = \"boosted\"").next().unwrap();
+    let tail = tail.split("[[plugin]]\nid = \"ensemble\"").next().unwrap();
     let head = head.replace("errors = 100 ", &format!("errors = {errors} "));
     Config::parse(&format!("{head}{more}\n{tail}"), "test").unwrap()
 }

@@ -592,11 +592,11 @@ fn what_is_not_required_may_be_missing() {
     assert!(outcome.err.contains("plugin `mine` is not used: plugin "), "{}", outcome.err);
     // Without the classifier nothing is scored, and the result is partial.
     let text = veilwatch::config::EXAMPLE
-        .replace("use = \"classifier/boosted-trees\"", "use = \"classifier/busted-trees\"\nrequired = false");
+        .replace("use = \"classifier/ensemble\"", "use = \"classifier/ensembel\"\nrequired = false");
     let outcome = bench.detect(&text);
     let summary = self::summary(&outcome);
     assert_eq!((outcome.status, summary["malicious"].as_u64()), (Some(3), Some(0)), "{}", outcome.err);
-    assert!(summary["partial"] == true && outcome.err.contains("did you mean `classifier/boosted-trees`?"));
+    assert!(summary["partial"] == true && outcome.err.contains("did you mean `classifier/ensemble`?"));
     // A model whose features are not all there says which plugin is missing.
     let text =
         veilwatch::config::EXAMPLE.replace("use = \"feature/splt\"", "use = \"feature/spilt\"\nrequired = false");

@@ -418,7 +418,7 @@ fn hostile_folders_end_in_a_message() {
     card("long", &text.replace("office", &"n".repeat(1 << 20)));
     card("key", &text.replacen("\"name\"", &format!("{:?}", "k\u{1}".repeat(1 << 20)), 1));
     card("steers", &text.replace("\"office\"", "\"\\u001b]0;mine\\u0007\""));
-    card("turns", &text.replace("classifier/boosted-trees", "classifier/\\u202edetsoob"));
+    card("turns", &text.replace("classifier/ensemble", "classifier/\\u202edetsoob"));
     card("infinite", &text.replace("\"suspicious\": 0.", "\"suspicious\": 1e999, \"x\": 0."));
     card("nan", &text.replace("\"suspicious\": 0.", "\"suspicious\": NaN, \"x\": 0."));
     card("negative", &text.replace("\"captures\": 740", "\"captures\": -740"));

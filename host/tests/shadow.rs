@@ -196,7 +196,7 @@ fn the_command_lets_a_model_score_beside_another() {
     assert!(last["shadow"]["model"] == "shy" && last["shadow"]["rank_correlation"] == 1.0, "{last}");
     assert!(last["shadow"]["challenger_alerts"].as_u64() < last["shadow"]["champion_alerts"].as_u64());
     let (_, table) = out(&veilwatch(["detect", capture, "--shadow", shy, "--format", "table"]));
-    assert!(table.contains("shadow: shy (classifier/boosted-trees) scored 39 flows"), "{table}");
+    assert!(table.contains("shadow: shy (classifier/ensemble) scored 39 flows"), "{table}");
     let (status, said) = err(&veilwatch(["detect", capture, "--shadow", "blind"]));
     assert!(status == Some(2) && said.contains("[shadow]: model blind was trained on other features"), "{said}");
     // A card may name any classifier; what is no such plugin is not looked for anywhere.

@@ -203,19 +203,19 @@ const IN_THE_BOX: [Boxed; 3] = [
         "default",
         include_bytes!("../../../models/default/card.json"),
         include_bytes!("../../../models/default/weights.bin"),
-        None,
+        Some(include_bytes!("../../../models/default/memory.bin")),
     ),
     (
         "full",
         include_bytes!("../../../models/full/card.json"),
         include_bytes!("../../../models/full/weights.bin"),
-        None,
+        Some(include_bytes!("../../../models/full/memory.bin")),
     ),
     (
         "blind",
         include_bytes!("../../../models/blind/card.json"),
         include_bytes!("../../../models/blind/weights.bin"),
-        None,
+        Some(include_bytes!("../../../models/blind/memory.bin")),
     ),
 ];
 

@@ -39,8 +39,7 @@ impl QueueSink {
         if let (Some(queue), Some(scored)) = (&mut self.queue, detection.scored)
             && let Some(score) = scored.score
         {
-            // No model of this version says how new a flow is to it.
-            queue.observe(detection.flow, score, None, scored.row);
+            queue.observe(detection.flow, score, scored.novelty, scored.row);
         }
     }
 

@@ -76,7 +76,7 @@ fn what_classifiers_save_is_read() {
         let Some(name) = target.name.strip_prefix("weights-") else { continue };
         let small = match name {
             "boosted-trees" => "trees = 3\nmax_leaves = 6",
-            "random-forest" | "adaboost" => "trees = 3",
+            "random-forest" | "adaboost" | "ensemble" => "trees = 3",
             _ => "",
         };
         let declared = builtin::declarations();

@@ -77,21 +77,3 @@ impl BoostedTreesSettings {
         self.max_leaves < 1 << self.max_depth
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `veilwatch config example` prints every default: the file it prints holds those of this plugin.
-    #[test]
-    fn the_example_holds_the_defaults() {
-        let file: toml::Table = include_str!("../../../../config/default.toml").parse().unwrap();
-        let entries = file["plugin"].as_array().unwrap();
-        let entry = entries.iter().find(|entry| entry["use"].as_str() == Some("classifier/boosted-trees")).unwrap();
-        let written = entry["settings"].as_table().unwrap();
-        let read: BoostedTreesSettings = written.clone().try_into().unwrap();
-        assert_eq!(read, BoostedTreesSettings::default());
-        let keys = 10;
-        assert_eq!(written.len(), keys, "a setting is missing in config/default.toml");
-    }
-}

@@ -89,3 +89,21 @@ impl EnsembleSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `veilwatch config example` prints every default: the file it prints holds those of this plugin.
+    #[test]
+    fn the_example_holds_the_defaults() {
+        let file: toml::Table = include_str!("../../../../config/default.toml").parse().unwrap();
+        let entries = file["plugin"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["use"].as_str() == Some("classifier/ensemble")).unwrap();
+        let written = entry["settings"].as_table().unwrap();
+        let read: EnsembleSettings = written.clone().try_into().unwrap();
+        assert_eq!(read, EnsembleSettings::default());
+        let keys = 14;
+        assert_eq!(written.len(), keys, "a setting is missing in config/default.toml");
+    }
+}
