@@ -100,7 +100,10 @@ fn pipeline(challenger: Option<&str>, all: bool) -> Pipeline {
         model.card.settings = format!("does = {does:?}");
         let broken = Model { weights: b"none".to_vec(), ..model.clone() };
         let error = pipeline.challenge(&broken, &registry).unwrap_err().to_string();
-        assert!(error.contains("challenger: its weights cannot be used: there is nothing"), "{error}");
+        assert!(
+            error.contains("challenger: its weights cannot be used by plugin `shadow`: there is nothing"),
+            "{error}"
+        );
         pipeline.challenge(&model, &registry).unwrap();
     }
     pipeline

@@ -363,7 +363,11 @@ impl Pipeline {
         };
         let mut plugin = by_rarity(plugin, &term_columns(self.schema.columns()));
         let _watchdog = Watchdog::start(vec![Arc::clone(&meter)], self.on_overdue.as_ref());
-        plugin.load(&model.weights).map_err(|error| ModelError::Weights { name: name.clone(), error })?;
+        plugin.load(&model.weights).map_err(|error| ModelError::Weights {
+            name: name.clone(),
+            plugin: id.into(),
+            error,
+        })?;
         self.challenger = Some(Challenger::new(model, plugin, meter));
         Ok(())
     }
@@ -549,7 +553,11 @@ impl Pipeline {
         }
         self.fits(model)?;
         let slot = self.classifier.as_mut().ok_or_else(|| other("no classifier"))?;
-        slot.plugin.load(&model.weights).map_err(|error| ModelError::Weights { name: name(), error })?;
+        slot.plugin.load(&model.weights).map_err(|error| ModelError::Weights {
+            name: name(),
+            plugin: slot.id.clone(),
+            error,
+        })?;
         self.card = Some(self.as_asked(model)?);
         self.memory.clone_from(&model.memory);
         Ok(())

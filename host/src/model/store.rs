@@ -104,10 +104,15 @@ pub enum ModelError {
         key: PublicKey,
     },
     /// The classifier cannot read the weights.
-    #[error("model {name}: its weights cannot be used: {error}; get it again from where it came, or train it again")]
+    #[error(
+        "model {name}: its weights cannot be used by plugin `{plugin}`: {error}; get it again from where it came, or train \
+         it again"
+    )]
     Weights {
         /// The model.
         name: String,
+        /// The instance.
+        plugin: String,
         /// What the classifier said.
         error: PluginError,
     },
