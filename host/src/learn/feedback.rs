@@ -1,10 +1,10 @@
 //! What people say of flows: marks that the portal exports, learnt from beside the labels.
 //!
-//! A mark is somebody's word. So it is learnt from and never scored by, nor is a threshold chosen or a score calibrated by it: a row
-//! with a mark counts as unlabelled wherever a model is judged. A mark that contradicts a strong label is a *conflict*: it is
-//! shown, and who trains says who is right ([`OnConflict`]). What the marks of one person on one capture weigh together is at
-//! most what the flows of one pair do, and all marks of one person at most [`PERSON_PAIRS`] times that: nobody turns a model
-//! by marking a lot.
+//! A mark is somebody's word. So it is learnt from and never scored by, nor is a threshold chosen or a score calibrated by
+//! it: a row with a mark counts as unlabelled wherever a model is judged. A mark that contradicts a strong label is a
+//! *conflict*: it is shown, and who trains says who is right ([`OnConflict`]). What the marks of one person on one capture
+//! weigh together is at most what the flows of one pair do, and all marks of one person at most ten times that: nobody
+//! turns a model by marking a lot.
 
 use super::labels::{CaptureRow, Labelled};
 use super::{Dataset, LearnError, Truth};
@@ -390,7 +390,7 @@ impl Feedback {
         let seen = self.seen.lock().map(|seen| seen.clone()).unwrap_or_default();
         let mut lost = LostMarks::default();
         for mark in self.marks.iter().filter(|mark| !mark.found.load(Ordering::Relaxed)) {
-            let name = mark.sha256.as_ref().or_else(|| Some(&mark.capture)).filter(|name| seen.contains(*name));
+            let name = mark.sha256.as_ref().or(Some(&mark.capture)).filter(|name| seen.contains(*name));
             let file =
                 || Path::new(&mark.capture).file_name().is_some_and(|name| seen.contains(&*name.to_string_lossy()));
             if name.is_some() || (mark.sha256.is_none() && file()) {
@@ -433,9 +433,8 @@ impl Dataset {
             }
         }
         // First each person on each capture, then each person.
-        let capture = |row: &usize| self.rows.get(*row).map(|row| row.capture);
-        let groups: [(&dyn Fn(&usize) -> Option<usize>, f64); 2] = [(&capture, pair), (&|_| None, PERSON_PAIRS * pair)];
-        for (group, most) in groups {
+        for (by_capture, most) in [(true, pair), (false, PERSON_PAIRS * pair)] {
+            let group = |row: &usize| self.rows.get(*row).filter(|_| by_capture).map(|row| row.capture);
             let mut sums: BTreeMap<(Option<usize>, &str), f64> = BTreeMap::new();
             for (row, own) in rows.iter().zip(&*weights) {
                 if let Some(mark) = marked(row) {
