@@ -143,8 +143,7 @@ fn held_out(data: &Dataset, weighted: &[(usize, f64)], columns: &[u16], seed: u6
     };
     let mut found = Vec::with_capacity(weighted.len());
     for tested in 0..PARTS {
-        let (out, rest): (Vec<(usize, f64)>, Vec<(usize, f64)>) =
-            weighted.iter().partition(|(row, _)| part(*row) == tested);
+        let (out, rest) = weighted.iter().copied().partition::<Vec<_>, _>(|(row, _)| part(*row) == tested);
         if out.is_empty() || rest.is_empty() {
             continue;
         }
