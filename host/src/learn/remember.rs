@@ -271,7 +271,7 @@ mod tests {
                 let pair = capture * 10 + server;
                 data.rows.push(Row { capture, pair, truth, kin, packet: 1, keys: Keys::default() });
                 let more = if truth == Truth::Malicious { 40.0 } else { 0.0 };
-                let value = |at: usize| (random.share() * 50.0) as f32 + if at % 2 == 0 { more } else { 0.0 };
+                let value = |at: usize| (random.share() * 50.0) as f32 + if at.is_multiple_of(2) { more } else { 0.0 };
                 data.values.extend((0..WIDTH).map(value));
             }
         }
