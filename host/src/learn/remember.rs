@@ -143,8 +143,7 @@ fn held_out(data: &Dataset, weighted: &[(usize, f64)], columns: &[u16], seed: u6
     };
     let mut found = Vec::with_capacity(weighted.len());
     for tested in 0..PARTS {
-        let (out, rest): (Vec<(usize, f64)>, Vec<(usize, f64)>) =
-            weighted.iter().partition(|(row, _)| part(*row) == tested);
+        let (out, rest) = weighted.iter().copied().partition::<Vec<_>, _>(|(row, _)| part(*row) == tested);
         if out.is_empty() || rest.is_empty() {
             continue;
         }
@@ -272,7 +271,7 @@ mod tests {
                 let pair = capture * 10 + server;
                 data.rows.push(Row { capture, pair, truth, kin, packet: 1, keys: Keys::default() });
                 let more = if truth == Truth::Malicious { 40.0 } else { 0.0 };
-                let value = |at: usize| (random.share() * 50.0) as f32 + if at % 2 == 0 { more } else { 0.0 };
+                let value = |at: usize| (random.share() * 50.0) as f32 + if at.is_multiple_of(2) { more } else { 0.0 };
                 data.values.extend((0..WIDTH).map(value));
             }
         }

@@ -8,7 +8,7 @@ pub(crate) const WIDTH: usize = 40;
 pub(crate) fn row(kind: usize, at: usize) -> Vec<f32> {
     let cell = |column: usize| match (column + at) % 7 {
         0 => f32::NAN,
-        step => (if column % 3 == 0 { kind * 100 } else { 0 } + (at * 7 + column * 13) % 50 + step) as f32,
+        step => (if column.is_multiple_of(3) { kind * 100 } else { 0 } + (at * 7 + column * 13) % 50 + step) as f32,
     };
     (0..WIDTH).map(cell).collect()
 }
