@@ -56,7 +56,7 @@ fn folder() -> tempfile::TempDir {
 /// The default pipeline with a small classifier, so that the test is quick.
 fn config(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("small.toml");
-    let text = veilwatch::config::EXAMPLE.replace("trees = 120 ", "trees = 20 ");
+    let text = veilwatch::config::EXAMPLE.replace("trees = 250 ", "trees = 20 ");
     assert_ne!(text, veilwatch::config::EXAMPLE);
     std::fs::write(&path, text).unwrap();
     path
