@@ -212,3 +212,23 @@ fn the_command_lets_a_model_score_beside_another() {
         assert!(status == Some(2) && said.contains("[shadow]") && said.contains(words), "{said}");
     }
 }
+
+/// The same rules hold for both: thresholds for a budget, and flows that training held nothing like.
+#[test]
+fn a_model_agrees_with_itself() {
+    for more in [&[][..], &["--budget", "1000"], &["--threshold", "0.2"]] {
+        let mut args = vec!["detect", "--shadow", "default", "--all", "--format", "jsonl"];
+        args.extend(more);
+        for name in ["first-run.pcap", "benign-odd.pcap", "malicious-beacon-tls13.pcap"] {
+            let path = example(name);
+            let mut args: Vec<&std::ffi::OsStr> = args.iter().map(std::ffi::OsStr::new).collect();
+            args.push(path.as_os_str());
+            let (_, text) = out(&veilwatch(args));
+            let last: Json = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+            let shadow = &last["shadow"];
+            assert_eq!(shadow["same_verdict"], shadow["both"], "{name} {more:?}: {shadow}");
+            assert_eq!(shadow["champion_alerts"], shadow["challenger_alerts"], "{name} {more:?}");
+            assert!(text.lines().all(|line| !line.contains("\"shadow\":{\"score\"")), "{name} {more:?}");
+        }
+    }
+}

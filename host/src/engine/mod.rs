@@ -11,6 +11,7 @@
 mod batch;
 mod context;
 mod health;
+mod judgement;
 mod packets;
 mod pipeline;
 mod shadow;

@@ -1,6 +1,7 @@
 //! A pipeline: plugins created, wired and checked against each other, ready to run.
 
 use super::health::{Health, infinite};
+use super::judgement::Judgement;
 use super::shadow::{Challenger, ShadowScore};
 use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
@@ -368,7 +369,13 @@ impl Pipeline {
             plugin: id.into(),
             error,
         })?;
-        self.challenger = Some(Challenger::new(model, plugin, meter));
+        self.challenger = Some(Challenger {
+            card: self.as_asked(model)?,
+            memory: model.memory.clone(),
+            abstains: self.config.detection.unknown,
+            plugin,
+            meter,
+        });
         Ok(())
     }
 
@@ -738,8 +745,7 @@ impl Pipeline {
 
     /// Whether a flow of this novelty is like nothing that the model was trained on.
     pub fn is_novel(&self, novelty: Option<f64>) -> bool {
-        let limit = self.card.as_ref().and_then(|card| card.novelty_limit);
-        novelty.zip(limit).is_some_and(|(novelty, limit)| novelty >= limit)
+        self.card.as_ref().is_some_and(|card| card.is_novel(novelty))
     }
 
     /// The classifier's `kind/name` and settings.
@@ -852,17 +858,12 @@ impl Pipeline {
 
     /// Score, verdict and novelty of a row from its raw number.
     fn judge(&self, card: &Card, raw: f64, row: &[f32]) -> Judged {
-        let score = card.calibration.score(raw);
-        let memory = self.memory.as_ref().filter(|_| !score.is_nan());
-        let novelty = memory.and_then(|memory| memory.novelty(row));
-        let verdict = match card.thresholds.verdict(score) {
-            // An alert stays one, however new.
-            Verdict::Benign if self.config.detection.unknown && self.is_novel(novelty) => Verdict::Unknown,
-            verdict => verdict,
-        };
-        let near = memory.filter(|_| verdict.is_alert());
+        let memory = self.memory.as_deref();
+        let Judgement { score, verdict, novelty } =
+            Judgement::of(card, memory, self.config.detection.unknown, raw, row);
+        let near = memory.filter(|_| score.is_some() && verdict.is_alert());
         let nearest = near.map(|memory| memory.nearest(row, NEAREST)).unwrap_or_default();
-        Judged { score: (!score.is_nan()).then_some(score), verdict: Some(verdict), novelty, nearest }
+        Judged { score, verdict: Some(verdict), novelty, nearest }
     }
 
     /// Why a flow got its score. It takes much longer than the score did: who asks bounds how often.

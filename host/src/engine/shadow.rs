@@ -4,7 +4,9 @@
 //! where they differ most, and whether they put flows in the same order. Where it fails, its score is missing, and that is
 //! counted; the run goes on. All of it is taken in the order of flows, so that it does not depend on threads.
 
-use crate::model::{Card, Model};
+use super::judgement::Judgement;
+use crate::model::Card;
+use crate::model::memory::Memory;
 use crate::plugins::{Meter, brief};
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, Hasher};
@@ -20,7 +22,11 @@ const RANKED: usize = 16_384;
 
 /// The challenger of a pipeline.
 pub(super) struct Challenger {
+    /// Its card, with the thresholds that the configuration asks for of either model.
     pub(super) card: Card,
+    pub(super) memory: Option<Arc<Memory>>,
+    /// Whether a verdict is `unknown` where its training held nothing like the flow.
+    pub(super) abstains: bool,
     pub(super) plugin: Box<dyn Classifier>,
     pub(super) meter: Arc<Meter>,
 }
@@ -37,34 +43,29 @@ pub struct ShadowScore {
 }
 
 impl Challenger {
-    /// Takes a model whose weights the classifier has.
-    pub(super) fn new(model: &Model, plugin: Box<dyn Classifier>, meter: Arc<Meter>) -> Self {
-        Self { card: model.card.clone(), plugin, meter }
-    }
-
     /// Scores rows; one on which it fails has none, and costs the others nothing.
     pub(super) fn score(&self, rows: &[f32], width: usize) -> Vec<ShadowScore> {
         let count = rows.len().checked_div(width).unwrap_or(0);
         let mut raw = vec![f64::NAN; count];
         let together = self.plugin.predict(&Rows::new(rows, width), &mut raw);
         if together.is_ok() && !raw.iter().any(|raw| raw.is_infinite()) {
-            return raw.into_iter().map(|raw| self.judge(raw)).collect();
+            return raw.into_iter().zip(rows.chunks_exact(width)).map(|(raw, row)| self.judge(raw, row)).collect();
         }
         let alone = |row: &[f32]| {
             let mut one = [f64::NAN];
             match self.plugin.predict(&Rows::new(row, width), &mut one) {
                 Err(error) => failed(&error),
                 Ok(()) if one[0].is_infinite() => failed(&super::health::infinite("score")),
-                Ok(()) => self.judge(one[0]),
+                Ok(()) => self.judge(one[0], row),
             }
         };
         rows.chunks_exact(width.max(1)).map(alone).collect()
     }
 
-    fn judge(&self, raw: f64) -> ShadowScore {
-        let score = self.card.calibration.score(raw);
-        let verdict = self.card.thresholds.verdict(score);
-        ShadowScore { score: (!score.is_nan()).then_some(score), verdict, failure: None }
+    fn judge(&self, raw: f64, row: &[f32]) -> ShadowScore {
+        let Judgement { score, verdict, .. } =
+            Judgement::of(&self.card, self.memory.as_deref(), self.abstains, raw, row);
+        ShadowScore { score, verdict, failure: None }
     }
 }
 

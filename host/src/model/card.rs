@@ -81,6 +81,11 @@ impl Card {
         }
     }
 
+    /// Whether a flow of this novelty is like nothing that the model was trained on.
+    pub(crate) fn is_novel(&self, novelty: Option<f64>) -> bool {
+        novelty.zip(self.novelty_limit).is_some_and(|(novelty, limit)| novelty >= limit)
+    }
+
     /// The thresholds for so many false alerts per 100,000 benign (capture, server) pairs, and ten times as many for the
     /// lower one. Between the rates that the card tells, the score's log-odds go evenly with the rate's logarithm.
     ///
