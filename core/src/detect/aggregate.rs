@@ -49,8 +49,8 @@ pub const STRONGEST: usize = 4;
 /// Conversations of a host that are named.
 pub const NAMED: usize = 3;
 
-/// The least width of a scale in log-odds: where thresholds all but meet, a hair of score would be a width.
-const LEAST_WIDTH: f64 = 1.0;
+/// The least width of a scale in log-odds, where thresholds meet.
+const LEAST_WIDTH: f64 = 1e-3;
 /// Scores nearer to 0 or 1 are no farther away: log-odds of 0 and 1 are infinite.
 const NEAREST: f64 = 1e-9;
 /// Sums are whole numbers of this, so that their order changes no bit.
@@ -61,21 +61,23 @@ const UNIT: f64 = (1u64 << 20) as f64;
 pub struct Scale {
     zero: f64,
     width: f64,
-    /// Where the upper threshold stands: 1, but for thresholds that all but meet.
+    /// Where the upper threshold stands: at 1, as these numbers round.
     malicious: f64,
 }
 
 impl Scale {
     /// The scale of some thresholds.
     pub fn new(thresholds: Thresholds) -> Self {
-        let (zero, upper) = (log_odds(thresholds.suspicious), log_odds(thresholds.malicious));
-        let width = (upper - zero).max(LEAST_WIDTH);
+        let (lower, upper) = (log_odds(thresholds.suspicious), log_odds(thresholds.malicious));
+        let width = (upper - lower).max(LEAST_WIDTH);
+        // The upper threshold counts: where they meet, the lower one gives way by a hair.
+        let zero = if width > upper - lower { upper - width } else { lower };
         Self { zero, width, malicious: (upper - zero) / width }
     }
 
-    /// Where the upper threshold stands: at 1, but for thresholds that all but meet.
-    pub fn upper(&self) -> f64 {
-        self.malicious
+    /// The log-odds between the thresholds.
+    pub fn width(&self) -> f64 {
+        self.width
     }
 
     /// Where a score stands.
@@ -268,7 +270,9 @@ impl Aggregator {
         }
         let place = self.scale.place(score);
         let known = self.known.entry(key).or_default();
-        if known.flows == 0 || place > known.evidence.strongest {
+        // Of flows that are alike, the smaller address: which came first must not count.
+        let strongest = known.evidence.strongest;
+        if known.flows == 0 || place > strongest || (place == strongest && flow.responder.address < known.address) {
             known.address = flow.responder.address;
         }
         known.evidence.add(place);
@@ -372,6 +376,15 @@ mod tests {
         // Thresholds that meet, and such that nothing reaches.
         let met = Scale::new(Thresholds { suspicious: 0.5, malicious: 0.5 });
         assert_eq!(met.verdict(met.place(0.5)), Verdict::Malicious);
+        // Even so a flow by itself makes the capture what it is.
+        for thresholds in
+            [Thresholds { suspicious: 0.2, malicious: 0.2 }, Thresholds { suspicious: 0.367, malicious: 0.576 }]
+        {
+            let mut aggregator = Aggregator::new(thresholds, 10, true);
+            let score = thresholds.malicious + 0.02;
+            aggregator.observe(&flow(1, 1, 443), score, thresholds.verdict(score));
+            assert!(aggregator.conclude(1).outcome.unwrap().1.is_alert(), "{thresholds:?}");
+        }
         let never = Scale::new(Thresholds { suspicious: 1.0, malicious: 1.0 });
         assert_eq!(never.verdict(never.place(0.999)), Verdict::Benign);
         assert!([0.0, 1.0].iter().all(|score| never.place(*score).is_finite()));
@@ -417,8 +430,12 @@ mod tests {
 
     /// What (host, server, place) come to.
     fn concluded(flows: &[(u8, u16, f64)], limit: usize) -> (Conclusion, u64) {
-        let scale = Scale::new(DEFAULT);
-        let mut aggregator = Aggregator::new(DEFAULT, limit, true);
+        concluded_by(DEFAULT, flows, limit)
+    }
+
+    fn concluded_by(thresholds: Thresholds, flows: &[(u8, u16, f64)], limit: usize) -> (Conclusion, u64) {
+        let scale = Scale::new(thresholds);
+        let mut aggregator = Aggregator::new(thresholds, limit, true);
         for (host, server, place) in flows {
             aggregator.observe(&flow(*host, *server, 443), scale.score(*place), scale.verdict(*place));
         }
@@ -521,6 +538,24 @@ mod tests {
             };
             prop_assert!(standing(&capped(-HAIR)) < 0.0);
             prop_assert!(standing(&capped(FLOOD - HAIR)) < 1.0);
+        }
+
+        /// Nor do they with other thresholds, however near to each other.
+        #[test]
+        fn floods_alarm_nobody_by_any_thresholds(
+            suspicious in 0.01..0.99f64,
+            more in 0.0..0.5f64,
+            flows in flows(),
+            repeat in 1usize..40,
+        ) {
+            let thresholds = Thresholds { suspicious, malicious: (suspicious + more).min(0.999) };
+            let flood: Vec<_> = flows
+                .iter()
+                .flat_map(|(host, server, place)| vec![(*host, *server, place.min(FLOOD - 1e-3)); repeat])
+                .collect();
+            let (conclusion, _) = concluded_by(thresholds, &flood, 10_000);
+            prop_assert!(conclusion.outcome.is_none_or(|(_, verdict)| verdict != Verdict::Malicious));
+            prop_assert_eq!(conclusion.malicious_hosts, 0);
         }
     }
 }

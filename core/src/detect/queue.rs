@@ -147,9 +147,11 @@ impl QuestionQueue {
 
     fn uncertainty(&self, score: f64) -> (Nearest, f64) {
         let place = self.scale.place(score);
-        let [lower, upper] = [place.abs(), (place - self.scale.upper()).abs()];
+        let [lower, upper] = [place.abs(), (place - 1.0).abs()];
         let nearest = if upper <= lower { Nearest::Malicious } else { Nearest::Suspicious };
-        (nearest, (-lower.min(upper) / HALF).exp2())
+        // Thresholds that all but meet make no score certain.
+        let halves = lower.min(upper) * self.scale.width().min(1.0) / HALF;
+        (nearest, (-halves).exp2())
     }
 
     /// Forgets the half that is worth least.

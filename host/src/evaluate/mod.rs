@@ -376,7 +376,7 @@ fn versions(outcome: &Outcome<'_>, samples: usize, seed: u64) -> Vec<VersionRepo
 
 impl Judgement {
     /// Layout of the report.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     fn empty(bench: &Bench<'_>) -> Self {
         let Bench { data, plan, .. } = bench;

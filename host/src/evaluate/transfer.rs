@@ -31,7 +31,8 @@ pub struct Transfer {
     pub folds: usize,
     /// Folds within each.
     pub inner_folds: usize,
-    /// Figures by pair at the shipped rate; its calibration error is that of scores calibrated within.
+    /// Figures by pair at the shipped rate; its calibration error is that of scores calibrated within, and F1 and what goes
+    /// with it are those at the alarm threshold.
     pub against: Vec<AgainstReport>,
     /// Rates promised and kept, against both negatives.
     pub kept: Vec<Kept>,

@@ -87,21 +87,24 @@ impl Chosen {
         self.calibration.score(self.raw_threshold(rate))
     }
 
-    /// The thresholds that a model ships with.
+    /// The thresholds that a model ships with: those of two of the rates that its card tells.
     pub(crate) fn thresholds(&self) -> Thresholds {
-        // With few benign pairs the two smoothed tails can cross.
-        let malicious = self.threshold(MALICIOUS_RATE);
-        Thresholds { suspicious: self.threshold(SUSPICIOUS_RATE).min(malicious), malicious }
+        let rates = self.alarm_rates();
+        let of = |rate: f64| rates.iter().find(|at| at.rate == rate).map_or(1.0, |at| at.score);
+        Thresholds { suspicious: of(SUSPICIOUS_RATE), malicious: of(MALICIOUS_RATE) }
     }
 
-    /// The threshold for each of the rates that a card tells: rarer alarms take higher scores.
+    /// The threshold for each of the rates that a card tells. Where smoothed tails cross, the rarer alarms are believed, and
+    /// more frequent ones take no higher score.
     pub(crate) fn alarm_rates(&self) -> Vec<AlarmRate> {
-        let mut least = 0.0f64;
-        let told = TOLD_RATES.into_iter().map(|rate| {
-            least = least.max(self.threshold(rate));
-            AlarmRate { rate, score: least }
+        let mut most = 1.0f64;
+        let told = TOLD_RATES.into_iter().rev().map(|rate| {
+            most = most.min(self.threshold(rate));
+            AlarmRate { rate, score: most }
         });
-        told.collect()
+        let mut told: Vec<AlarmRate> = told.collect();
+        told.reverse();
+        told
     }
 }
 
@@ -147,6 +150,21 @@ mod tests {
         let told = chosen.alarm_rates();
         assert!(told.windows(2).all(|two| two[0].rate > two[1].rate && two[0].score <= two[1].score));
         assert!(told.iter().any(|at| at.rate == MALICIOUS_RATE && at.score == malicious));
+    }
+
+    /// A few benign pairs that stand apart from all others make the tails of different rates cross.
+    #[test]
+    fn what_a_card_tells_is_what_it_ships_with() {
+        let (data, mut raw) = data(2700);
+        let apart = data.rows.iter().filter(|row| row.pair < 30).count();
+        raw.iter_mut().take(apart).for_each(|raw| *raw = 0.5 + (*raw * 7.0).fract() / 2.0);
+        raw.iter_mut().skip(apart).take(2 * 2700 - apart).for_each(|raw| *raw -= 5.0);
+        let chosen = Chosen::of(&data, &(0..raw.len()).collect::<Vec<_>>(), &raw);
+        assert!(chosen.raw_threshold(3e-3) > chosen.raw_threshold(1e-3), "they cross");
+        let told = chosen.alarm_rates();
+        assert!(told.windows(2).all(|two| two[0].score <= two[1].score));
+        let of = |rate| told.iter().find(|at| at.rate == rate).unwrap().score;
+        assert_eq!(chosen.thresholds(), Thresholds { suspicious: of(1e-2), malicious: of(1e-3) });
     }
 
     #[test]

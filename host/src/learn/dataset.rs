@@ -496,7 +496,7 @@ fn duplicates(captures: &[(&CaptureRow, &Part)]) -> BTreeSet<usize> {
     let mut by_hash: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, (capture, part)) in captures.iter().enumerate() {
         let here = if part.error.is_none() { hex(&part.sha256) } else { String::new() };
-        let hashes = BTreeSet::from([capture.sha256_original.clone(), here]);
+        let hashes = BTreeSet::from([capture.sha256_original.to_lowercase(), here]);
         hashes.into_iter().filter(|hash| !hash.is_empty()).for_each(|hash| by_hash.entry(hash).or_default().push(at));
     }
     by_hash

@@ -41,7 +41,11 @@ pub(crate) fn remember(data: &Dataset, classifier: &dyn Classifier, raw: &[f64],
     let bins = learn_all(&Rows::new(&values, data.width), &weights);
     let columns = used_columns(data, &labelled, classifier, &bins, seed);
     let weighted: Vec<(usize, f64)> = labelled.into_iter().zip(weights).collect();
-    let prototypes = prototypes(data, &weighted, &columns, &bins, seed);
+    // What people marked, and what is weakly labelled, was learnt from too: it is nothing new. It measures nothing.
+    let beside =
+        (0..data.rows.len()).filter(|row| data.rows[*row].truth == Truth::Unlabelled && data.lesson(*row).is_some());
+    let known: Vec<usize> = weighted.iter().map(|(row, _)| *row).chain(beside).collect();
+    let prototypes = prototypes(data, &known, &columns, &bins, seed);
     let remoteness = held_out(data, &weighted, &columns, seed);
     let all = remoteness.iter().map(|(_, remote, weight)| (*remote, *weight)).collect();
     let reference = reference(data, &weighted, &bins, raw);
@@ -92,14 +96,16 @@ fn draw(mut rows: Vec<usize>, most: usize, seed: u64) -> Vec<usize> {
 fn of_pairs(data: &Dataset, rows: impl Iterator<Item = usize>, seed: u64) -> Vec<usize> {
     let mut pairs: [BTreeMap<usize, Vec<usize>>; 2] = Default::default();
     for row in rows {
-        let Some(pairs) = pairs.get_mut(usize::from(data.rows[row].truth != Truth::Malicious)) else { continue };
+        let Some(pairs) = pairs.get_mut(usize::from(!is_malicious(data, row))) else { continue };
         pairs.entry(data.rows[row].pair).or_default().push(row);
     }
     let [malicious, benign] = pairs;
     let some = |pairs: BTreeMap<usize, Vec<usize>>, most: usize| -> Vec<usize> {
         pairs.into_values().flat_map(|rows| evenly(&rows, most).collect::<Vec<_>>()).collect()
     };
-    let malicious = draw(some(malicious, FLOWS_OF_MALICIOUS), MAX_PROTOTYPES, seed);
+    // However much malware there is, what is benign has its half: novelty is unlike either.
+    let most = if benign.is_empty() { MAX_PROTOTYPES } else { MAX_PROTOTYPES / 2 };
+    let malicious = draw(some(malicious, FLOWS_OF_MALICIOUS), most, seed);
     let room = MAX_PROTOTYPES.saturating_sub(malicious.len());
     malicious.into_iter().chain(draw(some(benign, FLOWS_OF_BENIGN), room, seed)).collect()
 }
@@ -111,13 +117,21 @@ fn evenly(rows: &[usize], most: usize) -> impl Iterator<Item = usize> {
         .filter_map(move |at| rows.get(at * rows.len().saturating_sub(1) / count.saturating_sub(1).max(1)).copied())
 }
 
-fn prototypes(data: &Dataset, weighted: &[(usize, f64)], columns: &[u16], bins: &[Bins], seed: u64) -> Prototypes {
+/// Whether a row is malware: by its label, else by what it was learnt as.
+fn is_malicious(data: &Dataset, row: usize) -> bool {
+    match data.rows[row].truth {
+        Truth::Unlabelled => data.lesson(row).is_some_and(|(malicious, _)| malicious),
+        truth => truth == Truth::Malicious,
+    }
+}
+
+fn prototypes(data: &Dataset, known: &[usize], columns: &[u16], bins: &[Bins], seed: u64) -> Prototypes {
     let mut prototypes = Prototypes::new(columns, bins);
-    for row in of_pairs(data, weighted.iter().map(|(row, _)| *row), seed) {
+    for row in of_pairs(data, known.iter().copied(), seed) {
         let (kind, family) = match data.rows[row].truth {
-            Truth::Malicious => (Kind::Malicious, family(data, row)),
+            _ if is_malicious(data, row) => (Kind::Malicious, family(data, row)),
             Truth::Background => (Kind::Background, ""),
-            Truth::Benign | Truth::Unlabelled => (Kind::Benign, ""),
+            _ => (Kind::Benign, ""),
         };
         prototypes.remember(data.row(row), kind, family);
     }
@@ -134,7 +148,8 @@ fn family(data: &Dataset, row: usize) -> &str {
 /// How remote each row is from what is learnt from without its group, with its weight; nothing where there are too few
 /// groups to hold any out.
 fn held_out(data: &Dataset, weighted: &[(usize, f64)], columns: &[u16], seed: u64) -> Vec<(usize, u16, f64)> {
-    let publishers: BTreeSet<&str> = data.captures.iter().map(publisher).collect();
+    let publishers: BTreeSet<&str> =
+        weighted.iter().map(|(row, _)| publisher(&data.captures[data.rows[*row].capture])).collect();
     // What one publisher has is more alike than what comes from elsewhere; where there are few, families and captures.
     let part = |row: usize| {
         let capture = &data.captures[data.rows[row].capture];
@@ -147,7 +162,8 @@ fn held_out(data: &Dataset, weighted: &[(usize, f64)], columns: &[u16], seed: u6
         if out.is_empty() || rest.is_empty() {
             continue;
         }
-        // The bins, too, know nothing of what is held out.
+        // The bins, too, know nothing of what is held out; the columns do, since the classifier that chose them learnt from
+        // all: what is held out is taken for a little less remote than it would be.
         let values: Vec<f32> = rest.iter().flat_map(|(row, _)| some(data.row(*row), columns)).collect();
         let weights: Vec<f64> = rest.iter().map(|(_, weight)| *weight).collect();
         let places: Vec<u16> = (0..columns.len()).map(|at| at as u16).collect();

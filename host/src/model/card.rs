@@ -39,7 +39,7 @@ pub struct Card {
     /// False alerts per 100,000 benign (capture, server) pairs that the upper threshold was chosen for, on folds that
     /// the scoring model had not seen.
     pub false_alert_budget: f64,
-    /// Which score so many of these pairs reached, rarer ones last: what another budget takes. Cards of before this was
+    /// Which score so many of these pairs reached or are expected to, rarer ones last: what another budget takes. Cards of before this was
     /// told have none.
     #[serde(default)]
     pub alarm_rates: Vec<AlarmRate>,
@@ -144,7 +144,8 @@ fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 
-/// The score that a share of benign (capture, server) pairs reached, on folds that the scoring model had not seen.
+/// The score that a share of benign (capture, server) pairs reached, on folds that the scoring model had not seen; of shares
+/// too small for any pair to have reached it, the score that the tail of the others lets expect.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmRate {
@@ -269,6 +270,17 @@ mod tests {
         for budget in [1.0, 20_000.0] {
             let error = card.thresholds_for(budget).unwrap_err();
             assert!(error.ends_with("can answer for 10 to 10000"), "{error}");
+        }
+    }
+
+    /// Without a budget, and with the one that a card names, verdicts are the same.
+    #[test]
+    fn cards_in_the_box_answer_for_their_own_budget() {
+        for name in Model::names_in_the_box() {
+            let card = Model::open(name).unwrap().card;
+            assert_eq!(card.thresholds_for(card.false_alert_budget), Ok(card.thresholds), "{name}");
+            let scores: Vec<f64> = card.alarm_rates.iter().map(|at| at.score).collect();
+            assert!(scores.len() > 5 && scores.windows(2).all(|two| two[0] < two[1]), "{name}: {scores:?}");
         }
     }
 

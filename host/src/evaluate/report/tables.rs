@@ -111,13 +111,15 @@ pub(super) fn headline(judgement: &Judgement) -> Option<Table> {
 /// Whether thresholds keep their promise, a table for each protocol and one of its folds.
 pub(super) fn transfer(judgement: &Judgement) -> Vec<Table> {
     let mut tables = Vec::new();
+    let note = match quoted(judgement) {
+        "" => String::new(),
+        not => format!("{not}; "),
+    };
     for transfer in &judgement.transfer {
         let about = format!(
-            "{}calibration and thresholds were chosen on {} folds within what each of {} folds learnt from; by pair, highest \
+            "{note}calibration and thresholds were chosen on {} folds within what each of {} folds learnt from; by pair, highest \
              score, both negatives",
-            if judgement.withheld.is_empty() { "" } else { "not to be quoted: the headline is withheld; " },
-            transfer.inner_folds,
-            transfer.folds
+            transfer.inner_folds, transfer.folds
         );
         let title = format!("Thresholds from within, {}", transfer.name);
         let mut table = Table::new(&title, &about, ["promised FPR", "FPR", "false alarms", "recall"]);
@@ -139,7 +141,7 @@ pub(super) fn transfer(judgement: &Judgement) -> Vec<Table> {
         let calibration = transfer.figures(Negatives::Both).map_or_else(|| "–".into(), |f| told(f.calibration_error));
         let mut folds = Table::new(
             &format!("{title}: folds"),
-            &format!("at the shipped rate; expected calibration error of the scores {calibration}"),
+            &format!("{note}at the shipped rate; expected calibration error of the scores {calibration}"),
             ["left out", "threshold", "found", "false alarms"],
         );
         for fold in &transfer.by_fold {
