@@ -244,7 +244,7 @@ fn a_card_is_enough_to_make_its_model_again() {
     let config = config(data.path());
     let at = |name: &str| data.path().join(name);
     let (from, small) = (data.path(), config.as_path());
-    let grid = "inner_folds = 2\n[classifier.\"classifier/boosted-trees\"]\nmax_depth = [1, 3]\n";
+    let grid = "inner_folds = 2\n[classifier.\"classifier/ensemble\"]\nmax_depth = [1, 3]\n";
     std::fs::write(at("grid.toml"), grid).unwrap();
     let (_, messages) = done(args![
         "train",
