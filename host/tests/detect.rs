@@ -171,6 +171,7 @@ fn lines_have_the_documented_names() {
     let mut seen = std::collections::BTreeSet::new();
     for line in &all {
         assert_eq!(line["format"], 1);
+        assert!(line.get("novelty").is_none() || line["score"].is_number(), "{line}");
         for (key, value) in line.as_object().unwrap() {
             seen.insert(key.clone());
             if matches!(key.as_str(), "tls" | "flow" | "dns" | "dns_name") {
@@ -267,6 +268,7 @@ fn a_queue_says_which_flows_are_worth_a_word() {
         for key in ["timestamp", "src_ip", "src_port", "dest_ip", "dest_port", "score"] {
             assert_eq!(flow[key], question[key], "{key}");
         }
+        assert_eq!(question["novel"], flow["novel"] == true, "{question}");
         let score = question["score"].to_string();
         assert!(question["reasons"][0].as_str().unwrap().contains(&score[..4]), "{question}");
     }

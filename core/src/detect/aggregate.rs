@@ -225,6 +225,8 @@ pub struct Conclusion {
     pub malicious_hosts: u64,
     /// Those called suspicious.
     pub suspicious_hosts: u64,
+    /// Alerts among the flows of all of them.
+    pub alerts: u64,
     /// The hosts with the highest scores, the worst first.
     pub worst: Vec<HostConclusion>,
 }
@@ -337,6 +339,7 @@ impl Aggregator {
             hosts: all.len() as u64,
             malicious_hosts: count(Verdict::Malicious),
             suspicious_hosts: count(Verdict::Suspicious),
+            alerts: all.iter().map(|(_, host)| host.alerts).sum(),
             worst: all.into_iter().take(hosts).map(|(_, host)| host).collect(),
         }
     }
@@ -453,6 +456,11 @@ mod tests {
         let (conclusion, _) = concluded(&flows, 100);
         assert_eq!(conclusion.outcome.unwrap().1, Verdict::Malicious);
         assert_eq!((conclusion.hosts, conclusion.malicious_hosts, conclusion.suspicious_hosts), (2, 1, 0));
+        // All alerts count, whether their hosts are told or not.
+        let mut untold = Aggregator::new(DEFAULT, 10, true);
+        untold.observe(&flow(1, 1, 443), 0.99, Verdict::Malicious);
+        let untold = untold.conclude(0);
+        assert_eq!((conclusion.alerts, untold.alerts, untold.worst.len()), (3, 1, 0));
         let worst = &conclusion.worst[0];
         assert_eq!((worst.address, worst.conversations, worst.flows, worst.alerts), ([1; 16], 3, 4, 3));
         let strongest: Vec<_> = worst.strongest.iter().map(|it| (it.address[1], it.flows, it.verdict)).collect();

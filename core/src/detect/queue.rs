@@ -59,6 +59,8 @@ pub struct Question {
     pub uncertainty: f64,
     /// How unlike what the model knows, from 0 to 1, where that is known.
     pub novelty: Option<f64>,
+    /// Whether that is so unlike that the model's training held nothing like it.
+    pub novel: bool,
     /// What is left of its worth beside those that were chosen before, from 0 to 1.
     pub diversity: f64,
     /// All of it together.
@@ -106,8 +108,9 @@ impl QuestionQueue {
         Self { scale, known, limit: limit.max(2), by_name, forgotten: 0 }
     }
 
-    /// Takes in a final flow with its score and its row; what the model's memory says of it, where it has one.
-    pub fn observe(&mut self, flow: &FlowRecord, score: f64, novelty: Option<f64>, row: &[f32]) {
+    /// Takes in a final flow with its score and its row; what the model's memory says of it, where it has one, and whether
+    /// that is beyond the model's limit.
+    pub fn observe(&mut self, flow: &FlowRecord, score: f64, (novelty, novel): (Option<f64>, bool), row: &[f32]) {
         if score.is_nan() {
             return;
         }
@@ -137,6 +140,7 @@ impl QuestionQueue {
             nearest,
             uncertainty,
             novelty,
+            novel,
             diversity: 1.0,
             worth,
             alike: 0,
@@ -250,7 +254,12 @@ mod tests {
         let scale = Scale::new(THRESHOLDS);
         let mut queue = QuestionQueue::new(THRESHOLDS, limit, true);
         for (number, (host, server, place, novelty, row)) in (1..).zip(flows) {
-            queue.observe(&flow(*host, *server, number), scale.score(*place), *novelty, row);
+            queue.observe(
+                &flow(*host, *server, number),
+                scale.score(*place),
+                (*novelty, novelty.is_some_and(|it| it > 0.9)),
+                row,
+            );
         }
         let forgotten = queue.forgotten();
         (queue.choose(count), forgotten)
@@ -271,12 +280,13 @@ mod tests {
         assert_eq!(questions.len(), 2);
         assert_eq!([questions[0].nearest, questions[1].nearest], [Nearest::Malicious, Nearest::Suspicious]);
         assert!(questions[0].uncertainty > 0.95 && questions[0].diversity == 1.0 && questions[0].novelty.is_none());
+        assert!(!questions[0].novel);
         // What the model knows well is worth less than what it has never seen.
         let known = [(1, 1, 1.0, Some(0.0), ROWS[0]), (1, 2, 0.7, Some(1.0), ROWS[1])];
         assert_eq!(numbers(&known), [2, 1]);
         // Nothing to ask about a flow without a score.
         let mut queue = QuestionQueue::new(THRESHOLDS, 10, true);
-        queue.observe(&flow(1, 1, 1), f64::NAN, None, &ROWS[0]);
+        queue.observe(&flow(1, 1, 1), f64::NAN, (None, false), &ROWS[0]);
         assert!(queue.choose(10).is_empty());
     }
 

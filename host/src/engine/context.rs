@@ -230,6 +230,7 @@ impl<'a> Consumer<'a> {
         let room = if is_early { &mut self.early_room } else { &mut self.room };
         if *room == 0 {
             self.summary.unexplained += u64::from(!is_early);
+            scored.no_room = true;
             return Ok(());
         }
         *room -= 1;

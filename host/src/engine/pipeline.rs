@@ -279,6 +279,8 @@ pub struct Scored<'a> {
     pub verdict: Option<Verdict>,
     /// Why, for the alerts that are explained.
     pub explanation: Explanation,
+    /// Whether it is an alert that is not explained because too many came before it. Where an explanation failed it is not.
+    pub no_room: bool,
     /// What the challenger says, where there is one.
     pub shadow: Option<ShadowScore>,
     /// How new it is to the model: the share of held-out training flows that were nearer to what was learnt from; none
@@ -319,6 +321,7 @@ impl ScoredBatch {
             score: judged.score,
             verdict: judged.verdict,
             explanation: Explanation::default(),
+            no_room: false,
             shadow: self.shadow.get(at).cloned(),
             novelty: judged.novelty,
             nearest: judged.nearest.clone(),
@@ -736,6 +739,19 @@ impl Pipeline {
     /// The card of its model, where it has one, with the thresholds that the configuration asks for.
     pub fn card(&self) -> Option<&Card> {
         self.card.as_ref()
+    }
+
+    /// Whether its thresholds are those of the model's card: what the card says of recall and false alarms is said of these
+    /// alone.
+    pub fn has_own_thresholds(&self) -> bool {
+        let settings = &self.config.detection;
+        settings.budget.is_none() && settings.threshold.is_none()
+    }
+
+    /// False alerts per 100,000 benign pairs that the upper threshold is chosen for; not known where the configuration names
+    /// the threshold itself.
+    pub fn false_alert_budget(&self) -> Option<f64> {
+        self.card.as_ref().filter(|_| self.config.detection.threshold.is_none()).map(|card| card.false_alert_budget)
     }
 
     /// What its model remembers of its training, where it has a model that does.

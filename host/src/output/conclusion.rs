@@ -93,8 +93,7 @@ fn ip(address: [u8; 16]) -> std::net::IpAddr {
 /// The conclusion in one sentence.
 fn words(conclusion: &Conclusion, verdict: Verdict) -> String {
     let hosts = |n: u64| if n == 1 { "1 host".to_owned() } else { format!("{n} hosts") };
-    let alerts: u64 = conclusion.worst.iter().map(|host| host.alerts).sum();
-    let Conclusion { malicious_hosts, suspicious_hosts, .. } = *conclusion;
+    let Conclusion { malicious_hosts, suspicious_hosts, alerts, .. } = *conclusion;
     match verdict {
         Verdict::Malicious if malicious_hosts == 0 => {
             format!("no host is malicious by itself, but {} together are", hosts(suspicious_hosts))
@@ -144,4 +143,16 @@ pub(super) fn text(conclusion: &Conclusion, hosts: usize) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_flows_are_told_though_no_host_is() {
+        let said = |alerts| words(&Conclusion { hosts: 2, alerts, ..Conclusion::default() }, Verdict::Benign);
+        assert!(said(3).contains("single flows stand out"));
+        assert_eq!(said(0), "nothing looks like malware");
+    }
 }

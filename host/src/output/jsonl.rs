@@ -61,6 +61,7 @@ struct FlowLine<'a> {
     score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     novelty: Option<f64>,
     #[serde(skip_serializing_if = "is_false")]
     novel: bool,

@@ -14,8 +14,6 @@ use veilwatch_core::flow::Endpoint;
 
 /// Width of a table where there is no terminal.
 const WIDTH: u16 = 120;
-/// From which novelty on it is worth a word.
-const NEW: f64 = 0.9;
 
 /// Gathers the flows of a run that are worth a person's word.
 #[derive(Debug)]
@@ -39,7 +37,8 @@ impl QueueSink {
         if let (Some(queue), Some(scored)) = (&mut self.queue, detection.scored)
             && let Some(score) = scored.score
         {
-            queue.observe(detection.flow, score, scored.novelty, scored.row);
+            let novelty = (scored.novelty, detection.pipeline.is_novel(scored.novelty));
+            queue.observe(detection.flow, score, novelty, scored.row);
         }
     }
 
@@ -81,6 +80,7 @@ struct QuestionLine<'a> {
     uncertainty: f64,
     nearest: &'static str,
     novelty: Option<f64>,
+    novel: bool,
     diversity: f64,
     alike: u64,
     packet: u64,
@@ -97,11 +97,11 @@ fn name_of(nearest: Nearest) -> &'static str {
 
 /// Why a flow is worth a word.
 fn reasons(question: &Question) -> Vec<String> {
-    let Question { score, nearest, uncertainty, novelty, diversity, alike, .. } = question;
+    let Question { score, nearest, uncertainty, novelty, novel, diversity, alike, .. } = question;
     let near = if *uncertainty >= 0.5 { "close to" } else { "nearest to" };
     let mut reasons = vec![format!("its score {score:.3} is {near} where {} begins", name_of(*nearest))];
-    if let Some(novelty) = novelty.filter(|novelty| *novelty >= NEW) {
-        reasons.push(format!("it is unlike what the model has learnt from ({novelty:.2})"));
+    if let Some(novelty) = novelty.filter(|_| *novel) {
+        reasons.push(format!("it is unlike what the model has learnt from ({novelty:.3})"));
     }
     if *alike > 1 {
         reasons.push(format!("a word on it speaks of {alike} flows of its conversation"));
@@ -133,6 +133,7 @@ pub fn question_lines(questions: &[Question], capture: Option<&str>, text_bytes:
             uncertainty: rounded(it.uncertainty),
             nearest: name_of(it.nearest),
             novelty: it.novelty.map(rounded),
+            novel: it.novel,
             diversity: rounded(it.diversity),
             alike: it.alike,
             packet: it.first_packet,
@@ -169,4 +170,33 @@ pub fn question_table(questions: &[Question], terminal: bool, text_bytes: u32) -
         table.add_row([rank.to_string(), format!("{:.3}", it.worth), flow.replace("\n\n", "\n"), why.join("\n")]);
     }
     format!("{table}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_model_calls_novel_is_told_and_nothing_else() {
+        let end = Endpoint { address: [1; 16], port: 443 };
+        let question = |novel| Question {
+            flow_id: 1,
+            first_ns: 0,
+            first_packet: 1,
+            originator: end,
+            responder: end,
+            name: Box::default(),
+            score: 0.5,
+            nearest: Nearest::Malicious,
+            uncertainty: 1.0,
+            novelty: Some(0.95),
+            novel,
+            diversity: 1.0,
+            worth: 1.0,
+            alike: 1,
+        };
+        let line = |novel| question_lines(&[question(novel)], None, 100).unwrap();
+        assert!(line(true).contains("unlike what the model") && line(true).contains("\"novel\":true"));
+        assert!(!line(false).contains("unlike what the model") && line(false).contains("\"novel\":false"));
+    }
 }

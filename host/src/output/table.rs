@@ -100,12 +100,12 @@ impl TableSink {
     /// What the run said of a flow, else what is found here, while there is room.
     fn explanation(&mut self, detection: &Detection<'_>) -> Explanation {
         let Some(scored) = detection.scored else { return Explanation::default() };
-        let known = !scored.explanation.reasons.is_empty();
-        if known || self.room == 0 || !scored.verdict.is_some_and(Verdict::is_alert) {
+        // A classifier that failed to explain a flow is not asked again.
+        if self.room == 0 || !scored.no_room {
             return scored.explanation.clone();
         }
         self.room -= 1;
-        // Failures of the classifier count in the run; here the flow has no reasons.
+        // A failure counts in the run alone; here the flow has no reasons.
         detection.pipeline.explain(scored).unwrap_or_default()
     }
 
@@ -336,5 +336,50 @@ pub fn fit(table: &mut Table, terminal: bool, width: u16) {
         table.force_no_tty().set_width(width);
     } else if table.width().is_none_or(|known| known < NARROWEST) {
         table.set_width(width);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::{Pipeline, Progress, RunOptions, Scored, run};
+    use crate::plugins::Registry;
+    use crate::source::Source;
+    use std::path::Path;
+    use std::sync::atomic::AtomicBool;
+
+    /// Takes what was explained from flows before the table sees them.
+    struct Unexplained {
+        table: TableSink,
+        no_room: bool,
+    }
+
+    impl Sink for Unexplained {
+        fn flow(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
+            let no_room = self.no_room;
+            let bare = |scored: &Scored<'_>| (scored.row.to_vec(), Explanation::default());
+            let (row, explanation) = detection.scored.map(bare).unwrap_or_default();
+            let scored = detection.scored.map(|scored| Scored { row: &row, explanation, no_room, ..scored.clone() });
+            self.table.flow(&Detection { scored: scored.as_ref(), ..*detection })
+        }
+    }
+
+    #[test]
+    fn a_table_explains_what_found_no_room_and_not_what_failed() {
+        let pipeline = Pipeline::new(Config::builtin().unwrap(), &mut Registry::with_builtins().unwrap()).unwrap();
+        let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/captures/malicious-beacon-tls12.pcap");
+        let drawn = |no_room| {
+            let table = TableSink::new(Selection::default(), 10, 100).explaining(100);
+            let mut sink = Unexplained { table, no_room };
+            let (stop, progress) = (AtomicBool::new(false), Progress::default());
+            let source = Source::open(&capture, &pipeline.config().input).unwrap();
+            let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+            run(&pipeline, source, options, &mut sink).unwrap();
+            (sink.table.room, sink.table.render(false))
+        };
+        let (failed, explained) = (drawn(false), drawn(true));
+        assert!(failed.0 == 100 && failed.1.contains("packets") && !failed.1.contains("ithout"), "{}", failed.1);
+        assert!(explained.0 < 100 && explained.1.contains('•'), "{}", explained.1);
     }
 }

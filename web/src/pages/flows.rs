@@ -274,7 +274,7 @@ async fn page(
         "seen": seen(&detail.line),
         "reasons": reasons(&detail.line, portal.templates.messages(me.language)?),
         "without": without(&detail.line, &portal.templates, me.language)?,
-        "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && !is_explained(&detail.line),
+        "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && came_later(&detail.line, &summary.limits),
         "packets": packets(&detail.line), "sections": sections,
         "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),
         "features_count": features.len(), "features": features,
@@ -282,15 +282,10 @@ async fn page(
     Ok(Page::new(portal, me, "flow", data)?)
 }
 
-/// A share of 1 in percent, with one decimal.
-fn percent(share: f64) -> String {
-    format!("{:.1}", share * 100.0)
-}
-
 /// What the model had seen that is like the flow.
 fn seen(line: &Value) -> Value {
     json!({
-        "novelty": line.get("novelty").and_then(Value::as_f64).map(percent),
+        "novelty": line.get("novelty").and_then(Value::as_f64).map(human::percent),
         "novel": line.get("novel").and_then(Value::as_bool), "nearest": nearest(line),
     })
 }
@@ -302,7 +297,7 @@ fn nearest(line: &Value) -> Vec<Value> {
         let text = |name| near.get(name).and_then(Value::as_str).unwrap_or_default();
         let label = ["benign", "background", "malicious"].into_iter().find(|label| *label == text("label"))?;
         let family = if label == "malicious" { text("family") } else { "" };
-        let apart = near.get("distance").and_then(Value::as_f64).map(percent)?;
+        let apart = near.get("distance").and_then(Value::as_f64).map(human::percent)?;
         Some(json!({ "key": format!("near.{label}"), "family": family, "apart": apart }))
     };
     nearest.iter().take(FACTS).filter_map(told).collect()
@@ -314,6 +309,12 @@ fn is_explained(line: &Value) -> bool {
         reason.get("feature").and_then(Value::as_str).is_some_and(|feature| !feature.starts_with("warn."))
     };
     line.get("reasons").and_then(Value::as_array).is_some_and(|reasons| reasons.iter().any(is_column))
+}
+
+/// Whether an alert has no reasons where the run reached its limit of alerts that it explains: without that there is another
+/// cause, as a classifier that failed.
+fn came_later(line: &Value, limits: &[(String, u64)]) -> bool {
+    limits.iter().any(|(limit, _)| limit == "output.explained") && !is_explained(line)
 }
 
 /// What a topic is called, where it is one in the box.
@@ -446,6 +447,11 @@ mod tests {
         let line = |features: &[&str]| json!({"reasons": features.iter().map(|name| json!({"feature": name})).collect::<Vec<_>>()});
         assert!(!is_explained(&json!({})) && !is_explained(&line(&["warn.shell"])));
         assert!(is_explained(&line(&["flow.duration", "warn.shell"])));
+        // Where there was room for all, none came too late.
+        let limits = |name: &str| vec![("flows.packets".to_owned(), 2), (name.to_owned(), 1)];
+        assert!(came_later(&line(&["warn.shell"]), &limits("output.explained")));
+        assert!(!came_later(&line(&["flow.duration"]), &limits("output.explained")));
+        assert!(!came_later(&line(&[]), &limits("flows.limit")));
         let (messages, reason) =
             (Language::Chinese.messages().unwrap(), |topic: &str| json!({"topic": {"name": topic}}));
         let told =
@@ -481,7 +487,7 @@ mod tests {
         assert!(chinese.contains("99.8 %") && chinese.contains("没有与之相似") && chinese.contains("相差 12.5 %"));
         // What is like much of it is said without a warning, and nothing where nothing is remembered.
         let usual = page(&json!({ "novelty": 0.0 }), Language::English);
-        assert!(usual.contains("0.0 % was more like") && !usual.contains("held nothing like it"));
+        assert!(usual.contains("0 % was more like") && !usual.contains("held nothing like it"));
         assert!(!page(&json!({}), Language::English).contains("h-near"));
     }
 }

@@ -155,7 +155,7 @@ pub(super) async fn page(
         "first": span.map(|(first, _)| human::time(first)), "last": span.map(|(_, last)| human::time(last)),
         "span": span.map(|(first, last)| human::duration(last.saturating_sub(first) as f64)),
         "packets": human::grouped(summary.packets), "flows": human::grouped(summary.flows),
-        "scored": human::grouped(summary.scored),
+        "scored": human::grouped(summary.judged()),
         "all_hosts": format!("/entries/{}/hosts", entry.key),
         "hosts": hosts.iter().map(|host| host_row(entry, host)).collect::<Vec<_>>(),
         "more_hosts": host_count.checked_sub(hosts.len() as u64).filter(|more| *more > 0).map(human::grouped),
@@ -187,7 +187,7 @@ fn next(
             NearestThreshold::Suspicious => "outcome.next-suspicious",
         };
         let mut reasons = vec![say(near, &json!({ "score": human::score(question.score) }))?];
-        if question.is_new() {
+        if question.novel {
             reasons.push(say("outcome.next-new", &json!({}))?);
         }
         if question.alike > 1 {

@@ -29,11 +29,14 @@ pub struct ResultSummary {
     pub recognised: Vec<(String, u64)>,
     /// Flows that were scored.
     pub scored: u64,
+    /// Flows that have a score and that the model does not judge all the same: its training held nothing like them.
+    pub unknown: u64,
     /// Flows called malicious.
     pub malicious: u64,
     /// Flows called suspicious.
     pub suspicious: u64,
-    /// What all scored flows come to; none where nothing was scored, or in results of before there was a conclusion.
+    /// What all scored flows but the unknown come to; none where there are none, or in results of before there was a
+    /// conclusion.
     pub conclusion: Option<Concluded>,
     /// Flows by what they are for: alerts, and others that are worth a look all the same.
     pub categories: Vec<(String, u64)>,
@@ -164,18 +167,19 @@ pub struct ModelFacts {
     pub suspicious: f64,
     /// From which score on it is malicious.
     pub malicious: f64,
-    /// False alerts per 100,000 benign pairs that the upper threshold was chosen for.
-    pub false_alert_budget: f64,
+    /// False alerts per 100,000 benign pairs that the upper threshold was chosen for, where it was for any.
+    pub false_alert_budget: Option<f64>,
     /// Captures it was trained on.
     pub captures: u64,
     /// Benign flows of the training.
     pub benign_flows: u64,
     /// Malicious flows of the training.
     pub malicious_flows: u64,
-    /// Share of malicious pairs found at the threshold, on folds it had not seen.
-    pub recall: f64,
-    /// Share of benign pairs called malicious at the threshold.
-    pub false_positives: f64,
+    /// Share of malicious pairs found at the threshold, on folds it had not seen; not known of another threshold than the
+    /// model's own.
+    pub recall: Option<f64>,
+    /// Share of benign pairs called malicious at the threshold, where that is known.
+    pub false_positives: Option<f64>,
 }
 
 impl PipelineFacts {
@@ -186,6 +190,7 @@ impl PipelineFacts {
             let file = || Some(entry.path.as_ref()?.file_name()?.to_string_lossy().into_owned());
             (entry.id.clone(), entry.plugin.clone().or_else(file).unwrap_or_default())
         });
+        let measured = pipeline.has_own_thresholds();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             plugins: plugins.collect(),
@@ -199,12 +204,12 @@ impl PipelineFacts {
                 weights_sha256: card.weights_sha256.clone(),
                 suspicious: card.thresholds.suspicious,
                 malicious: card.thresholds.malicious,
-                false_alert_budget: card.false_alert_budget,
+                false_alert_budget: pipeline.false_alert_budget(),
                 captures: card.training.captures as u64,
                 benign_flows: card.training.benign_flows as u64,
                 malicious_flows: card.training.malicious_flows as u64,
-                recall: card.report.recall_at_threshold.value,
-                false_positives: card.report.fpr_at_threshold.value,
+                recall: measured.then_some(card.report.recall_at_threshold.value),
+                false_positives: measured.then_some(card.report.fpr_at_threshold.value),
             }),
         }
     }
@@ -232,6 +237,8 @@ struct SummaryLine {
     flows: u64,
     recognised: BTreeMap<String, u64>,
     scored: u64,
+    #[serde(default)]
+    unknown: u64,
     malicious: u64,
     suspicious: u64,
     #[serde(default)]
@@ -299,6 +306,11 @@ fn list(counts: BTreeMap<String, u64>) -> Vec<(String, u64)> {
 }
 
 impl ResultSummary {
+    /// Flows that the model judges: it abstains from those that its training held nothing like.
+    pub fn judged(&self) -> u64 {
+        self.scored.saturating_sub(self.unknown)
+    }
+
     /// Puts together what the tables hold.
     ///
     /// # Errors
@@ -315,6 +327,7 @@ impl ResultSummary {
             flows: summary.flows,
             recognised: list(summary.recognised),
             scored: summary.scored,
+            unknown: summary.unknown,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             conclusion: summary.conclusion.as_ref().and_then(ConclusionLine::read),

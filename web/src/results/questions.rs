@@ -13,8 +13,6 @@ use super::facts::short;
 pub(super) const QUESTIONS: usize = 20;
 /// What a flow must be worth to be shown: of the others the model is certain.
 const LEAST_WORTH: f64 = 0.05;
-/// From which novelty on it is worth a word.
-const NEW: f64 = 0.9;
 
 /// A flow that is worth a person's word.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -37,6 +35,9 @@ pub struct Question {
     pub nearest: NearestThreshold,
     /// How unlike what the model knows, from 0 to 1, where that is known.
     pub novelty: Option<f64>,
+    /// Whether the model's training held nothing like it; results of before this was told do not say so.
+    #[serde(default)]
+    pub novel: bool,
     /// What others that stand before it left of its worth, from 0 to 1.
     pub diversity: f64,
     /// Flows of its conversation.
@@ -51,13 +52,6 @@ pub enum NearestThreshold {
     Suspicious,
     /// The upper one.
     Malicious,
-}
-
-impl Question {
-    /// Whether it is unlike what the model knows.
-    pub fn is_new(&self) -> bool {
-        self.novelty.is_some_and(|novelty| novelty >= NEW)
-    }
 }
 
 /// Reads stored lines: those that are worth showing, the first one first.

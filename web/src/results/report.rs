@@ -168,7 +168,7 @@ fn facts_list(facts: &ReportFacts, summary: &ResultSummary, messages: &Messages)
     let mut add = |key: &str, value: u64| {
         list.push(json!({"name": messages.get(&format!("report.{key}")), "value": grouped(value)}));
     };
-    add("scored", summary.scored);
+    add("scored", summary.judged());
     add("malicious", summary.malicious);
     add("suspicious", summary.suspicious);
     list.into()
@@ -212,7 +212,7 @@ fn pipeline(summary: &ResultSummary) -> Value {
             "weights": model.weights_sha256, "malicious": format!("{:.4}", model.malicious),
             "suspicious": format!("{:.4}", model.suspicious), "captures": grouped(model.captures),
             "benign_flows": grouped(model.benign_flows), "malicious_flows": grouped(model.malicious_flows),
-            "recall": percent(model.recall), "false_positives": percent(model.false_positives),
+            "recall": model.recall.map(percent), "false_positives": model.false_positives.map(percent),
         })
     });
     json!({

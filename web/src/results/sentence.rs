@@ -12,6 +12,8 @@ pub struct Counts {
     pub flows: u64,
     /// Flows that were scored.
     pub scored: u64,
+    /// Those of them that the model does not judge, because its training held nothing like them.
+    pub unknown: u64,
     /// Flows called malicious.
     pub malicious: u64,
     /// Flows called suspicious.
@@ -158,6 +160,7 @@ impl From<&ResultSummary> for Counts {
         Self {
             flows: summary.flows,
             scored: summary.scored,
+            unknown: summary.unknown,
             malicious: summary.malicious,
             suspicious: summary.suspicious,
             together: summary.conclusion.map(|conclusion| conclusion.tone),
@@ -219,6 +222,8 @@ pub fn sentence(counts: &Counts) -> Sentence {
         found(spread, Number::suspicious(counts.suspicious), keys);
         Tone::Suspicious
     } else {
+        // What the model abstains from is nothing that it vouches for.
+        let judged = counts.scored.saturating_sub(counts.unknown);
         let (key, tone) = if counts.blind {
             ("result.blind", Tone::Unclear)
         } else if counts.flows == 0 {
@@ -227,12 +232,14 @@ pub fn sentence(counts: &Counts) -> Sentence {
             ("result.none-judged", Tone::Unclear)
         } else if counts.without_model {
             ("result.without-model", Tone::Unclear)
-        } else if counts.scored == 1 {
+        } else if judged == 0 {
+            ("result.none-known", Tone::Unclear)
+        } else if judged == 1 {
             ("result.nothing-one", Tone::Nothing)
         } else {
             ("result.nothing", Tone::Nothing)
         };
-        parts.push(part(key, &[("flows", Number::flows(counts.flows)), ("scored", Number::bare(counts.scored))]));
+        parts.push(part(key, &[("flows", Number::flows(counts.flows)), ("scored", Number::bare(judged))]));
         tone
     };
     if let Some(gap) = counts.gap.filter(|_| !counts.blind) {
@@ -284,6 +291,9 @@ pub fn warnings(summary: &ResultSummary, messages: &Messages) -> Vec<String> {
     }
     if summary.template_errors > 0 {
         line("result.warn-template", &[("n", grouped(summary.template_errors))]);
+    }
+    if summary.unknown > 0 {
+        line("result.warn-unknown", &[("n", grouped(summary.unknown))]);
     }
     for (plugin, count) in &summary.plugin_errors {
         line("result.warn-plugin", &[("plugin", plugin.clone()), ("n", grouped(*count))]);
@@ -349,8 +359,16 @@ mod tests {
             Counts::default(),
             Counts { blind: true, gap: Some(Gap::Links), ..Counts::default() },
             Counts { without_model: true, ..clean },
+            Counts { unknown: 1234, ..clean },
         ] {
             assert_eq!(sentence(&unclear).tone, Tone::Unclear);
+        }
+        // The model vouches for none that its training held nothing like.
+        for (unknown, words) in
+            [(1000, "none of the 234 TLS flows"), (1233, "the one TLS flow"), (1234, "nothing like")]
+        {
+            let counts = Counts { unknown, ..clean };
+            assert!(english(&counts).contains(words), "{}", english(&counts));
         }
         // What all flows come to decides, and where that is another thing than the worst of them, the sentence says so.
         for (counts, together, words) in [
@@ -392,6 +410,7 @@ mod tests {
                                 malicious,
                                 suspicious,
                                 scored,
+                                unknown: n,
                                 flows,
                                 blind,
                                 together,
@@ -412,6 +431,7 @@ mod tests {
                 unknown_links: counts(),
                 limits: counts(),
                 template_errors: 1,
+                unknown: 1,
                 plugin_errors: counts(),
                 disabled: vec![("x".into(), Some(1), "x".into()), ("x".into(), None, "x".into())],
                 interrupted: true,
@@ -422,7 +442,7 @@ mod tests {
                 ..ResultSummary::default()
             };
             let lines = warnings(&all, &messages);
-            assert_eq!(lines.len(), 11);
+            assert_eq!(lines.len(), 12);
             let told = beside(&all, &messages).unwrap();
             assert!(told.contains('3') && told.contains(messages.get("for.c2-direct").unwrap().as_str()), "{told}");
             assert!(!told.contains("result.") && !told.contains(['{', '}']), "{told}");

@@ -183,6 +183,7 @@ fn what_goes_in_comes_out() {
 
     let read = file.summary().unwrap();
     assert_eq!((read.flows, read.scored, read.malicious), (summary.flows, summary.scored, summary.malicious));
+    assert_eq!((read.unknown, read.judged()), (summary.unknown, summary.scored - summary.unknown));
     assert_eq!((read.packets, read.wire_bytes), (summary.packets, summary.wire_bytes));
     assert_eq!((read.first_ns, read.last_ns), (summary.first_ns, Some(summary.last_ns)));
     assert_eq!((read.listed, read.not_listed, read.hosts_not_listed), (summary.flows, 0, 0));
@@ -190,7 +191,7 @@ fn what_goes_in_comes_out() {
     assert_eq!((read.found.malicious.computers, read.found.malicious.servers), (1, 2));
     let model = read.pipeline.model.unwrap();
     assert_eq!(model.name, pipeline.card().unwrap().name);
-    assert!(model.suspicious <= model.malicious && model.recall > 0.0);
+    assert!(model.suspicious <= model.malicious && model.recall.is_some_and(|recall| recall > 0.0));
 
     for (id, [first_ns, last_ns, first_packet], row) in &seen.0 {
         let detail = file.flow(*id).unwrap().unwrap();
@@ -218,6 +219,21 @@ fn what_goes_in_comes_out() {
     assert!(alerts.is_sorted_by(|a, b| a.flow.score >= b.flow.score));
     assert!(alerts.iter().all(|alert| !alert.reasons.is_empty() && !alert.evidence.is_empty()));
     assert!(alerts[0].tls.iter().any(|(name, value)| name == "ja4" && value.starts_with("t1")));
+}
+
+#[test]
+fn figures_are_told_of_the_threshold_that_they_were_measured_at() {
+    let told = |change: fn(&mut Config)| {
+        let mut config = Config::builtin().unwrap();
+        change(&mut config);
+        let pipeline = Pipeline::new(config, &mut Registry::with_builtins().unwrap()).unwrap();
+        let model = PipelineFacts::of(&pipeline).model.unwrap();
+        (model.recall.is_some(), model.false_positives.is_some(), model.false_alert_budget)
+    };
+    let (recall, false_positives, budget) = told(|_| ());
+    assert!(recall && false_positives && budget.is_some());
+    assert_eq!(told(|config| config.detection.threshold = Some(0.5)), (false, false, None));
+    assert_eq!(told(|config| config.detection.budget = Some(300.0)), (false, false, Some(300.0)));
 }
 
 /// A result that somebody changed with SQL.
