@@ -7,6 +7,7 @@
 use super::ModelError;
 use super::store::read;
 use crate::hash::hex;
+use crate::plugins::brief;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey};
@@ -80,7 +81,7 @@ impl PublicKey {
         let key = unhex(text).or_else(|| STANDARD.decode(text).ok()?.try_into().ok());
         // With a weak key anybody's signature is right.
         let key = key.filter(|key| VerifyingKey::from_bytes(key).is_ok_and(|key| !key.is_weak()));
-        key.map(Self).ok_or_else(|| KeyError::Public(text.chars().take(80).collect()))
+        key.map(Self).ok_or_else(|| KeyError::Public(brief(&text.chars().take(80).collect::<String>())))
     }
 
     /// Its first digits, for tables.
@@ -202,7 +203,7 @@ impl Signature {
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|_| "card.sig is no text".to_owned())?;
         let file: SignatureFile =
-            toml::from_str(text).map_err(|error| format!("card.sig cannot be read: {}", error.message()))?;
+            toml::from_str(text).map_err(|error| format!("card.sig cannot be read: {}", brief(error.message())))?;
         if file.format != FORMAT {
             return Err(format!("card.sig is of format {}, and this version knows {FORMAT}", file.format));
         }
