@@ -323,6 +323,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_signature_is_told_without_steering_a_terminal() {
+        for text in ["\"\\u001b]0;mine\\u202e\" = 1", &format!("format = 1\n{} = 1", "k".repeat(3000))] {
+            let said = Signature::parse(text.as_bytes()).unwrap_err();
+            assert!(!said.contains(['\u{1b}', '\u{202e}']) && said.chars().count() < 1000, "{said}");
+        }
+        let said = PublicKey::parse("\u{1b}[31m\u{202e}key").unwrap_err().to_string();
+        assert!(said.starts_with("`[31mkey` is no public key"), "{said}");
+    }
+
+    #[test]
     fn what_is_signed_is_the_card_and_nothing_else() {
         let signature = key(1).sign(b"card");
         assert!(signature.is_of(b"card"));
