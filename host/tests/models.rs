@@ -17,15 +17,28 @@ use veilwatch::model::{Model, ModelError, PrivateKey, Trust};
 /// No registry.
 const NONE: &str = "";
 
+/// The card of the default model.
+fn card() -> Json {
+    serde_json::from_slice(&std::fs::read(root().join("models/default/card.json")).unwrap()).unwrap()
+}
+
+/// A figure of a card, as people see it.
+fn figure(figure: &Json) -> String {
+    let [value, low, high] = ["value", "low", "high"].map(|which| figure[which].as_f64().unwrap());
+    format!("{value:.3} [{low:.3} – {high:.3}]")
+}
+
 /// A copy of the default model, of which the card may be changed.
 fn model(folder: &Path, name: &str, change: impl FnOnce(&mut Json)) -> PathBuf {
     let place = folder.join(name);
     std::fs::create_dir_all(&place).unwrap();
     let from = root().join("models/default");
-    let mut card: Json = serde_json::from_slice(&std::fs::read(from.join("card.json")).unwrap()).unwrap();
+    let mut card = card();
     change(&mut card);
     std::fs::write(place.join("card.json"), serde_json::to_vec_pretty(&card).unwrap()).unwrap();
-    std::fs::copy(from.join("weights.bin"), place.join("weights.bin")).unwrap();
+    for file in ["weights.bin", "memory.bin"] {
+        std::fs::copy(from.join(file), place.join(file)).unwrap();
+    }
     place
 }
 
@@ -99,13 +112,20 @@ fn a_model_comes_and_goes_and_comes_back() {
     assert_eq!(good(registry, &["rollback", "office"]), [json!({"model": "office", "version": 1, "former": 2})]);
     assert_eq!(threshold(registry), 0.8);
     assert_eq!(good(registry, &["promote", "office@2"]), [json!({"model": "office", "version": 2, "former": 1})]);
+    // By the names that the listing has, too; a version keeps the name that it has.
+    assert_eq!(good(registry, &["rollback", "registry:office"])[0]["version"], 1);
+    refused(registry, &["promote", "office@2", "--name", "other"], "a version keeps its name");
+    refused(registry, &["promote", "registry:office"], "say which version");
+    refused(registry, &["rollback", "office@1"], "leave the number out");
+    assert_eq!(good(registry, &["promote", "registry:office@2", "--name", "office"])[0]["former"], 1);
     // Without the prefix, and with a version.
     assert_eq!(good(registry, &["show", "office@1"])[0]["card"]["thresholds"]["malicious"], 0.8);
     refused(registry, &["show", "office@7"], "no version 7; it has 1, 2");
     refused(registry, &["show", "offize"], "did you mean `office`?");
     // People see the same.
     let (_, table) = out(&go(registry, &["show", "office", "--format", "table"]));
-    assert!(table.contains("740") && table.contains("0.916 [0.858 – 0.963]") && table.contains("nobody"), "{table}");
+    let precision = &card()["report"]["average_precision"];
+    assert!(table.contains("740") && table.contains(&figure(precision)) && table.contains("nobody"), "{table}");
     let (_, table) = out(&go(registry, &["list", "--format", "table"]));
     let row = table.lines().find(|line| line.contains("registry:office@2")).unwrap();
     assert!(row.contains("nobody") && row.trim_end().ends_with("champion"), "{table}");
@@ -140,7 +160,8 @@ fn what_is_worse_is_not_promoted_by_mistake() {
     good(registry, &["promote", text(&model(folder.path(), "first", |_| ()))]);
     let recall = worse("recall", "recall_at_threshold", [0.5, 0.4, 0.6], None);
     refused(registry, &["promote", text(&recall)], "worse than the champion default@1");
-    refused(registry, &["promote", text(&recall)], "0.500 [0.400 – 0.600] against 0.798 [0.703 – 0.888]");
+    let champions = figure(&card()["report"]["recall_at_threshold"]);
+    refused(registry, &["promote", text(&recall)], &format!("0.500 [0.400 – 0.600] against {champions}"));
     let alarms = worse("alarms", "fpr_at_threshold", [0.1, 0.09, 0.11], Some("by chance"));
     refused(registry, &["promote", text(&alarms)], "of other data, or split another way");
     let impossible = worse("impossible", "average_precision", [1.5, 1.4, 1.6], None);
@@ -178,7 +199,7 @@ fn every_changed_byte_is_noticed() {
     good(Path::new(NONE), &["sign", text(&place), "--key", text(&key)]);
     good(registry, &["verify", text(&place), "--trusted", &public]);
     let trust = Trust { keys: vec![PrivateKey::read(&key).unwrap().public()], required: true };
-    for (file, steps) in [("card.json", 97), ("weights.bin", 211), ("card.sig", 1)] {
+    for (file, steps) in [("card.json", 97), ("weights.bin", 211), ("memory.bin", 97), ("card.sig", 1)] {
         let path = place.join(file);
         let whole = std::fs::read(&path).unwrap();
         for at in (0..whole.len()).step_by(whole.len().div_ceil(steps).min(whole.len() / 2).max(1)) {
@@ -186,12 +207,21 @@ fn every_changed_byte_is_noticed() {
             bytes[at] ^= 4;
             std::fs::write(&path, &bytes).unwrap();
             let opened = Model::open_signed(text(&place), &trust);
-            let known = matches!(opened, Err(ModelError::Signature { .. } | ModelError::Tampered { .. }));
+            let known = matches!(
+                opened,
+                Err(ModelError::Signature { .. } | ModelError::Tampered { .. } | ModelError::Memory { .. })
+            );
             assert!(known, "{file}, byte {at}: {:?}", opened.map(|(_, signer)| signer));
         }
-        let words = if file == "weights.bin" { "its weights are not those" } else { "its signature is wrong" };
+        let words = match file {
+            "weights.bin" => "its weights are not those",
+            "memory.bin" => "it is not the one that the card names",
+            _ => "its signature is wrong",
+        };
         refused(registry, &["verify", text(&place)], words);
         refused(registry, &["promote", text(&place)], words);
+        refused(registry, &["promote", text(&place), "--name", "office"], words);
+        assert!(!registry.exists(), "{file}: what is no good leaves nothing behind");
         refused(registry, &["promote", text(&place)], &format!("model {}", place.display()));
         let (status, said) = err(&veilwatch(["detect", "--model", text(&place), text(&example("first-run.pcap"))]));
         assert!(status == Some(2) && said.contains(words), "{said}");
@@ -266,6 +296,13 @@ fn whose_signature_counts_is_a_list() {
     no(&stranger.1);
     // Whoever only looks at it may.
     assert_eq!(out(&strictly(&["show", text(&place)])).0, Some(0));
+    good(registry, &["promote", text(&place), "--name", "strange"]);
+    let (_, lines) = out(&strictly(&["list"]));
+    let line: Json = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert!(line["model"] == "registry:strange@1" && line["average_precision"]["value"].is_f64(), "{line}");
+    assert!(line["reason"].as_str().unwrap().contains("none of `trusted_keys`"), "{line}");
+    assert_eq!(line["signature"]["state"], "not trusted");
+    std::fs::remove_dir_all(registry.join("strange")).unwrap();
     Model::sign(&place, &PrivateKey::read(&friend.0).unwrap()).unwrap();
     assert_eq!(out(&strictly(&["promote", text(&place)])).0, Some(0));
     let (_, lines) = out(&strictly(&["list"]));
@@ -301,7 +338,7 @@ fn a_crash_leaves_the_former_champion_or_the_new_one() {
     std::fs::write(name.join(".new/card.json"), b"{").unwrap();
     std::fs::write(name.join(".new-champion.toml"), b"form").unwrap();
     std::fs::create_dir(name.join("2")).unwrap();
-    for file in ["card.json", "weights.bin"] {
+    for file in ["card.json", "weights.bin", "memory.bin"] {
         std::fs::copy(models[1].join(file), name.join("2").join(file)).unwrap();
     }
     assert_eq!(threshold(registry), 0.8);
@@ -338,6 +375,86 @@ fn a_crash_leaves_the_former_champion_or_the_new_one() {
     );
     good(registry, &["promote", text(&models[0])]);
     assert_eq!(threshold(registry), 0.8);
+    // One that cannot be looked at may be a whole history: it stays.
+    let pointer = name.join("champion.toml");
+    std::fs::rename(&pointer, name.join("elsewhere")).unwrap();
+    symlink(&pointer, &pointer).unwrap();
+    refused(registry, &["promote", text(&models[1])], "champion.toml: ");
+    std::fs::rename(name.join("elsewhere"), &pointer).unwrap();
+    assert_eq!(threshold(registry), 0.8);
+}
+
+#[test]
+fn only_what_belongs_to_a_model_is_copied_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = &folder.path().join("registry");
+    let at = |name: &str| folder.path().join(name);
+    let secret = at("secret");
+    PrivateKey::generate().unwrap().write_new(&secret).unwrap();
+    let before = std::fs::read(&secret).unwrap();
+    // A memory that no card names is none, whatever it is.
+    let old = model(folder.path(), "old", |card| {
+        for key in ["memory_sha256", "novelty_limit"] {
+            card.as_object_mut().unwrap().remove(key);
+        }
+    });
+    std::fs::remove_file(old.join("memory.bin")).unwrap();
+    symlink(&secret, old.join("memory.bin")).unwrap();
+    good(registry, &["promote", text(&old), "--name", "old"]);
+    assert!(!registry.join("old/1/memory.bin").exists());
+    let (_, table) = out(&go(registry, &["show", "old", "--format", "table"]));
+    assert!(table.lines().any(|line| line.starts_with(" memory") && line.trim_end().ends_with("none")), "{table}");
+    // One that it names goes along, and is counted; but never what a link leads to.
+    let new = named(folder.path(), "new", 0.8);
+    good(registry, &["promote", text(&new)]);
+    assert_eq!(
+        std::fs::read(new.join("memory.bin")).unwrap(),
+        std::fs::read(registry.join("office/1/memory.bin")).unwrap()
+    );
+    let size = |name: &str| std::fs::metadata(new.join(name)).unwrap().len();
+    let bytes = size("card.json") + size("weights.bin") + size("memory.bin");
+    assert_eq!(good(registry, &["show", "office"])[0]["bytes"], bytes);
+    std::fs::rename(new.join("memory.bin"), at("moved")).unwrap();
+    symlink(at("moved"), new.join("memory.bin")).unwrap();
+    refused(registry, &["promote", text(&new)], "new/memory.bin: this is no regular file");
+    std::fs::remove_file(new.join("memory.bin")).unwrap();
+    refused(registry, &["promote", text(&new)], "new/memory.bin: ");
+    // Nor does a signature go where a link of somebody else leads to.
+    symlink(&secret, old.join(".card.sig.new")).unwrap();
+    good(Path::new(NONE), &["sign", text(&old), "--key", text(&secret)]);
+    assert_eq!(std::fs::read(&secret).unwrap(), before);
+    assert!(old.join("card.sig").symlink_metadata().unwrap().is_file() && !old.join(".card.sig.new").exists());
+}
+
+#[test]
+fn a_challenger_is_checked_with_the_rest_and_rests_where_nobody_sees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "default", "[shadow]\nmodel = \"blind\"");
+    let (status, said) = err(&veilwatch(["config", "check", text(&file)]));
+    assert!(status == Some(2) && said.contains("[shadow]: model blind was trained on other features"), "{said}");
+    let capture = example("first-run.pcap");
+    let (status, said) = err(&veilwatch(["detect", text(&capture), "--config", text(&file)]));
+    assert!(status == Some(2) && said.contains("[shadow]"), "{said}");
+    // What asks for no alerts asks for no second opinion on them.
+    let queue = ["detect", text(&capture), "--config", text(&file), "--queue", "3"];
+    let output = veilwatch(queue);
+    assert_eq!(out(&output), out(&veilwatch(["detect", text(&capture), "--queue", "3"])));
+    assert!(out(&output).0 == Some(1) && !err(&output).1.contains("explained"), "{}", err(&output).1);
+    let (status, said) = err(&veilwatch(queue.into_iter().chain(["--shadow", "default"])));
+    assert!(status == Some(2) && said.contains("cannot be used with"), "{said}");
+
+    // A model of the registry, by its name alone, and where it is.
+    let registry = &folder.path().join("registry");
+    good(registry, &["promote", text(&named(folder.path(), "one", 0.8))]);
+    let drift = |more: &[&str]| go(Path::new(NONE), &[&["drift", text(&capture), "--model", "office"], more].concat());
+    for more in [&["--config", text(&file)][..], &["--registry", text(registry)]] {
+        let output = drift(more);
+        let told: Json = serde_json::from_str(&out(&output).1).unwrap();
+        // So few servers tell nothing.
+        assert_eq!((out(&output).0, told["state"].as_str()), (Some(2), Some("unclear")), "{told}");
+        assert!(!err(&output).1.contains("explained"), "{}", err(&output).1);
+    }
+    assert_eq!(out(&drift(&["--registry", text(registry), "--format", "jsonl"])).0, Some(2));
 }
 
 #[test]
@@ -388,6 +505,10 @@ fn folders_that_cannot_be_written_are_told() {
     refused(&registry, &["promote", text(&place), "--name", "a@2"], "leave the number out");
     refused(Path::new(NONE), &["promote", text(&place)], "there is no registry of models");
     refused(&registry, &["rollback", "nobody"], "it has no model `nobody`");
+    refused(&registry, &["promote", "nobody@1"], "it has no model `nobody`");
+    // What fits no pipeline makes no name, either.
+    let other = model(folder.path(), "other", |card| card["schema_sha256"] = "00".repeat(32).into());
+    refused(&registry, &["promote", text(&other), "--name", "x"], "trained on other features");
     assert!(!registry.exists());
 }
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use veilwatch::config::EXAMPLE;
 use veilwatch::engine::Pipeline;
-use veilwatch::model::Model;
 use veilwatch::output::plain;
 use veilwatch::plugins::Origin;
 
@@ -29,11 +28,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Args::Check { files } => {
             for file in files {
                 let (config, mut registry) = super::prepare(Some(file))?;
-                veilwatch::tables::load(&config.tables)?;
                 let mut pipeline = Pipeline::untrained(config, &mut registry)?;
-                if pipeline.classifier().is_some() {
-                    let (model, _) = Model::find(&pipeline.config().model, &pipeline.config().models)?;
-                    pipeline.use_model(&model)?;
+                // Without a classifier it is good for what needs no model.
+                if pipeline.classifier().is_some() || !pipeline.config().shadow.model.is_empty() {
+                    pipeline.load_models(&registry)?;
                 }
                 for report in pipeline.reports() {
                     let (id, plugin, reason) = (&report.id, &report.plugin, report.reason.as_deref());

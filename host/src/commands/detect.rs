@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use veilwatch::config::ShadowSettings;
 use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Sink, Summary};
 use veilwatch::output::{
     CsvSink, JsonSink, QueueSink, Selection, TableSink, question_lines, question_table, summary_text,
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     min_score: Option<f64>,
     /// Write instead the so many flows that are most worth a person's word: those of which the model is least certain, and not
     /// all the same; a table, or one JSON object a line.
-    #[arg(long, value_name = "N", conflicts_with_all = ["all", "min_score"], value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", conflicts_with_all = ["all", "min_score", "shadow"], value_parser = clap::value_parser!(u16).range(1..=1000))]
     queue: Option<u16>,
     #[command(flatten)]
     filter: FilterArgs,
@@ -100,6 +101,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if let Some(shadow) = &args.shadow {
         config.shadow.model.clone_from(shadow);
+    }
+    if args.queue.is_some() {
+        // Nobody sees alerts then, and nothing of a second model.
+        config.shadow = ShadowSettings::default();
+        config.output.explained = 0;
     }
     args.filter.apply(&mut config);
     let mut total = Total::default();
@@ -179,6 +185,8 @@ impl Job<'_> {
             let mut sink = QueueSink::new(self.pipeline);
             let mut summary = analyse(&mut sink)?;
             summary.questions_forgotten = sink.forgotten();
+            // Of nobody's wish.
+            summary.unexplained = 0;
             let questions = sink.choose(count.into());
             if self.format == Format::Table {
                 let head = summary_text(name, capture_format, &summary);

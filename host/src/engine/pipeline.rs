@@ -332,18 +332,24 @@ impl ScoredBatch {
 impl Pipeline {
     /// Wires the plugins of a configuration and loads its model, and that of its challenger.
     pub fn new(config: Config, registry: &mut Registry) -> Result<Self, PipelineError> {
-        let (model, _) = Model::find(&config.model, &config.models)?;
         let mut pipeline = Self::untrained(config, registry)?;
-        if !pipeline.goes_without_classifier() {
-            pipeline.use_model(&model)?;
-        }
-        let config = &pipeline.config;
-        if !config.shadow.model.is_empty() {
-            let shadow = |error: PipelineError| PipelineError::Shadow { error: Box::new(error) };
-            let (model, _) = Model::find(&config.shadow.model, &config.models).map_err(|error| shadow(error.into()))?;
-            pipeline.challenge(&model, registry).map_err(shadow)?;
-        }
+        pipeline.load_models(registry)?;
         Ok(pipeline)
+    }
+
+    /// Loads the model that its configuration names, and that of its challenger.
+    pub fn load_models(&mut self, registry: &Registry) -> Result<(), PipelineError> {
+        let (model, _) = Model::find(&self.config.model, &self.config.models)?;
+        if !self.goes_without_classifier() {
+            self.use_model(&model)?;
+        }
+        if !self.config.shadow.model.is_empty() {
+            let shadow = |error: PipelineError| PipelineError::Shadow { error: Box::new(error) };
+            let found = Model::find(&self.config.shadow.model, &self.config.models);
+            let (model, _) = found.map_err(|error| shadow(error.into()))?;
+            self.challenge(&model, registry).map_err(shadow)?;
+        }
+        Ok(())
     }
 
     /// Has a second model score beside the first, with a classifier of its own. It decides nothing.

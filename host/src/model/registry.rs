@@ -8,7 +8,7 @@
 //! the former one in one step. So a crash at any moment leaves the champion that there was, or the new one; what else it
 //! leaves behind, the next change removes.
 
-use super::store::{FILES, read, read_if_there};
+use super::store::{card_bytes, files, if_there, read, sync, write_new};
 use super::{Model, ModelError, ModelSettings, Signer, Trust};
 use crate::config::nearest;
 use crate::hash::sha256_hex;
@@ -17,7 +17,6 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -235,7 +234,11 @@ impl ModelRegistry {
     pub fn champions(&self, name: &str) -> Result<Vec<Champion>, ModelError> {
         let path = self.folder_of(name).join(POINTER);
         let wrong = |what: String| RegistryError::Pointer { path: path.clone(), what };
-        let Some(bytes) = read_if_there(&path, POINTER_LIMIT)? else { return Ok(Vec::new()) };
+        let bytes = if_there(read(&path, POINTER_LIMIT)).map_err(|error| match error {
+            ModelError::File { path, error } => RegistryError::File { path, error }.into(),
+            other => other,
+        })?;
+        let Some(bytes) = bytes else { return Ok(Vec::new()) };
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is no text".into()))?;
         let pointer: Pointer =
             toml::from_str(text).map_err(|error| wrong(format!("it cannot be read ({})", brief(error.message()))))?;
@@ -243,6 +246,14 @@ impl ModelRegistry {
             return Err(wrong(format!("it is of format {}, and this version knows {FORMAT}", pointer.format)).into());
         }
         Ok(pointer.champions)
+    }
+
+    /// The same for whoever writes the pointer anew: one that cannot be understood points at nothing that could be kept.
+    pub fn champions_to_keep(&self, name: &str) -> Result<Vec<Champion>, ModelError> {
+        match self.champions(name) {
+            Err(ModelError::Registry(RegistryError::Pointer { .. })) => Ok(Vec::new()),
+            champions => champions,
+        }
     }
 
     /// The folder of a version, or of the champion: that one must be the one that was promoted.
@@ -277,7 +288,7 @@ impl ModelRegistry {
     fn champions_place(&self, name: &str, champion: &Champion) -> Result<PathBuf, ModelError> {
         let asked = VersionName { name: name.to_owned(), version: Some(champion.version) };
         let place = self.place(&asked)?;
-        if sha256_hex(&card(&place)?) == champion.card_sha256 {
+        if sha256_hex(&card_bytes(&place)?) == champion.card_sha256 {
             return Ok(place);
         }
         Err(RegistryError::Changed { folder: self.folder.clone(), name: asked }.into())
@@ -295,7 +306,7 @@ impl ModelRegistry {
             return Err(RegistryError::Name(name.to_owned()));
         };
         let folder = self.folder_of(&name);
-        std::fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        make(&folder)?;
         let lock = lock(&folder.join(LOCK))?;
         // Nobody but us can be at these: whoever made them did not come to an end.
         for leftover in entries(&folder)?.into_iter().filter(|entry| entry.starts_with(STAGED)) {
@@ -345,12 +356,13 @@ impl Edit<'_> {
         std::fs::create_dir(&folder).map_err(failed(&folder))?;
         let mut staged = Unfinished(Some(folder.clone()));
         for (name, bytes) in &files {
-            write(&folder.join(name), bytes)?;
+            let path = folder.join(name);
+            write_new(&path, bytes).map_err(failed(&path))?;
         }
-        sync(&folder)?;
+        sync(&folder).map_err(failed(&folder))?;
         let opened = Model::open_signed(&folder.display().to_string(), &self.registry.trust);
         // Whoever asked knows it by where it came from.
-        let (model, signer) = opened.map_err(|error| error.of(&from.display().to_string()))?;
+        let (model, signer) = opened.map_err(|error| error.of(&folder, from))?;
         staged.0 = None;
         Ok(Staged { model, signer, folder, kept: false })
     }
@@ -365,22 +377,21 @@ impl Edit<'_> {
                 return Ok(*version);
             }
         }
-        let used = self.registry.champions(&self.name).unwrap_or_default();
+        let used = self.registry.champions_to_keep(&self.name)?;
         let last = versions.into_iter().chain(used.iter().map(|champion| champion.version)).max().unwrap_or(0);
         let version = last.saturating_add(1);
         let place = self.registry.folder_of_version(&self.name, version);
         std::fs::rename(&staged.folder, &place).map_err(failed(&place))?;
         staged.kept = true;
-        sync(&self.folder)?;
+        sync(&self.folder).map_err(failed(&self.folder))?;
         Ok(version)
     }
 
     /// Makes a version the champion, and the champion a former one.
     pub fn promote(&self, version: u32) -> Result<(), ModelError> {
         let asked = VersionName { name: self.name.clone(), version: Some(version) };
-        let card_sha256 = sha256_hex(&card(&self.registry.place(&asked)?)?);
-        // A pointer that cannot be read points at nothing that could be kept.
-        let mut champions = self.registry.champions(&self.name).unwrap_or_default();
+        let card_sha256 = sha256_hex(&card_bytes(&self.registry.place(&asked)?)?);
+        let mut champions = self.registry.champions_to_keep(&self.name)?;
         let champion = Champion { version, card_sha256 };
         if champions.last() != Some(&champion) {
             champions.push(champion);
@@ -414,9 +425,9 @@ impl Edit<'_> {
         let text =
             format!("# Written by `veilwatch model promote` and `rollback`; the last version is the champion.\n{text}");
         let new = self.folder.join(format!("{STAGED}-{POINTER}"));
-        write(&new, text.as_bytes())?;
+        write_new(&new, text.as_bytes()).map_err(failed(&new))?;
         std::fs::rename(&new, &path).map_err(failed(&path))?;
-        sync(&self.folder)?;
+        sync(&self.folder).map_err(failed(&self.folder))?;
         Ok(())
     }
 }
@@ -432,26 +443,6 @@ impl Drop for Unfinished {
     }
 }
 
-/// The bytes of a card.
-fn card(folder: &Path) -> Result<Vec<u8>, ModelError> {
-    let [(name, limit, _), ..] = FILES;
-    read(&folder.join(name), limit)
-}
-
-/// The files of a model with their bytes: nothing else of its folder is ever copied.
-fn files(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, ModelError> {
-    let mut files = Vec::new();
-    for (name, limit, required) in FILES {
-        let path = folder.join(name);
-        if required {
-            files.push((name, read(&path, limit)?));
-        } else if let Some(bytes) = read_if_there(&path, limit)? {
-            files.push((name, bytes));
-        }
-    }
-    Ok(files)
-}
-
 /// The names of what is in a folder; none where there is no folder.
 fn entries(folder: &Path) -> Result<Vec<String>, RegistryError> {
     let found = match std::fs::read_dir(folder) {
@@ -465,15 +456,16 @@ fn entries(folder: &Path) -> Result<Vec<String>, RegistryError> {
     Ok(names)
 }
 
-/// Writes a new file, until it is on the disk.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), RegistryError> {
-    let mut file = File::create_new(path).map_err(failed(path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(path))
-}
-
-/// Has what a folder lists on the disk.
-fn sync(folder: &Path) -> Result<(), RegistryError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
+/// Makes a folder and those above it that are missing; each is listed on the disk where it was made.
+fn make(folder: &Path) -> Result<(), RegistryError> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    for above in missing.into_iter().filter_map(Path::parent) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        sync(above).map_err(failed(above))?;
+    }
+    Ok(())
 }
 
 /// Waits for a lock, for a while.

@@ -7,6 +7,7 @@
 use super::ModelError;
 use super::store::read;
 use crate::hash::hex;
+use crate::plugins::brief;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey};
@@ -80,7 +81,7 @@ impl PublicKey {
         let key = unhex(text).or_else(|| STANDARD.decode(text).ok()?.try_into().ok());
         // With a weak key anybody's signature is right.
         let key = key.filter(|key| VerifyingKey::from_bytes(key).is_ok_and(|key| !key.is_weak()));
-        key.map(Self).ok_or_else(|| KeyError::Public(text.chars().take(80).collect()))
+        key.map(Self).ok_or_else(|| KeyError::Public(brief(&text.chars().take(80).collect::<String>())))
     }
 
     /// Its first digits, for tables.
@@ -202,7 +203,7 @@ impl Signature {
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|_| "card.sig is no text".to_owned())?;
         let file: SignatureFile =
-            toml::from_str(text).map_err(|error| format!("card.sig cannot be read: {}", error.message()))?;
+            toml::from_str(text).map_err(|error| format!("card.sig cannot be read: {}", brief(error.message())))?;
         if file.format != FORMAT {
             return Err(format!("card.sig is of format {}, and this version knows {FORMAT}", file.format));
         }
@@ -319,6 +320,16 @@ mod tests {
 
     fn key(seed: u8) -> PrivateKey {
         PrivateKey(SigningKey::from_bytes(&[seed; 32]))
+    }
+
+    #[test]
+    fn what_is_no_signature_is_told_without_steering_a_terminal() {
+        for text in ["\"\\u001b]0;mine\\u202e\" = 1", &format!("format = 1\n{} = 1", "k".repeat(3000))] {
+            let said = Signature::parse(text.as_bytes()).unwrap_err();
+            assert!(!said.contains(['\u{1b}', '\u{202e}']) && said.chars().count() < 1000, "{said}");
+        }
+        let said = PublicKey::parse("\u{1b}[31m\u{202e}key").unwrap_err().to_string();
+        assert!(said.starts_with("`[31mkey` is no public key"), "{said}");
     }
 
     #[test]

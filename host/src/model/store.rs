@@ -6,7 +6,7 @@ use crate::hash::sha256_hex;
 use crate::plugins::brief;
 use nix::fcntl::OFlag;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +27,10 @@ pub struct Model {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A file of it cannot be read or written.
-    #[error("model {path}: {error}; a model is a folder with card.json and weights.bin, made by `veilwatch train`")]
+    #[error(
+        "model {path}: {error}; a model is a folder with card.json, weights.bin and, where its card names it, memory.bin, \
+         made by `veilwatch train`"
+    )]
     File {
         /// The file.
         path: PathBuf,
@@ -44,7 +47,8 @@ pub enum ModelError {
     },
     /// What should be a file is none.
     #[error(
-        "model {path}: this is no regular file; a model is a folder with card.json and weights.bin, made by `veilwatch train`"
+        "model {path}: this is no regular file; a model is a folder with card.json, weights.bin and, where its card names \
+         it, memory.bin, made by `veilwatch train`"
     )]
     NotAFile {
         /// What stands there.
@@ -172,10 +176,15 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// The same about a model by another name: that of the place where it came from.
-    pub(super) fn of(self, other: &str) -> Self {
-        let name = other.to_owned();
+    /// The same about the model that this one is a copy of.
+    pub(super) fn of(self, copy: &Path, original: &Path) -> Self {
+        let name = original.display().to_string();
+        let there = |path: PathBuf| path.strip_prefix(copy).map(|file| original.join(file)).unwrap_or(path);
         match self {
+            Self::File { path, error } => Self::File { path: there(path), error },
+            Self::TooLarge { path, limit } => Self::TooLarge { path: there(path), limit },
+            Self::NotAFile { path } => Self::NotAFile { path: there(path) },
+            Self::Memory { what, .. } => Self::Memory { name, what },
             Self::Card { error, .. } => Self::Card { name, error },
             Self::Unusable { what, .. } => Self::Unusable { name, what },
             Self::Tampered { .. } => Self::Tampered { name },
@@ -191,13 +200,27 @@ const CARD_LIMIT: u64 = 16 << 20;
 const WEIGHTS_LIMIT: u64 = 256 << 20;
 const MEMORY_LIMIT: u64 = 64 << 20;
 
-/// The files of a model, how large each may be, and whether there is no model without it.
-pub(super) const FILES: [(&str, u64, bool); 4] = [
-    ("card.json", CARD_LIMIT, true),
-    ("weights.bin", WEIGHTS_LIMIT, true),
-    ("memory.bin", MEMORY_LIMIT, false),
-    ("card.sig", SIGNATURE_LIMIT, false),
-];
+/// The bytes of a card, as they stand in a model's folder.
+pub(super) fn card_bytes(folder: &Path) -> Result<Vec<u8>, ModelError> {
+    read(&folder.join("card.json"), CARD_LIMIT)
+}
+
+/// The files of a model with their bytes, for whoever copies it: nothing else of its folder, and nothing that a link in
+/// it leads to.
+pub(super) fn files(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, ModelError> {
+    let read = |name: &str, limit| read_itself(&folder.join(name), limit);
+    let card = read("card.json", CARD_LIMIT)?;
+    // What no card names, nothing verifies. One that cannot be read is refused where the copy is opened.
+    let remembers = Card::parse("", &card).is_ok_and(|card| card.memory_sha256.is_some());
+    let mut files = vec![("card.json", card), ("weights.bin", read("weights.bin", WEIGHTS_LIMIT)?)];
+    if remembers {
+        files.push(("memory.bin", read("memory.bin", MEMORY_LIMIT)?));
+    }
+    if let Some(signature) = if_there(read("card.sig", SIGNATURE_LIMIT))? {
+        files.push(("card.sig", signature));
+    }
+    Ok(files)
+}
 
 /// A model in the box: its name, card and weights, and what it remembers, where its card names that.
 type Boxed = (&'static str, &'static [u8], &'static [u8], Option<&'static [u8]>);
@@ -261,8 +284,9 @@ impl Model {
             return Ok((Self::from_parts(name, card, weights.to_vec(), memory)?, Signer::Box));
         }
         let folder = Path::new(name);
-        let card = read(&folder.join("card.json"), CARD_LIMIT)?;
-        let signer = trust.check(name, &card, read_if_there(&folder.join("card.sig"), SIGNATURE_LIMIT)?.as_deref())?;
+        let card = card_bytes(folder)?;
+        let signature = if_there(read(&folder.join("card.sig"), SIGNATURE_LIMIT))?;
+        let signer = trust.check(name, &card, signature.as_deref())?;
         let weights = read(&folder.join("weights.bin"), WEIGHTS_LIMIT)?;
         let memory = || read(&folder.join("memory.bin"), MEMORY_LIMIT);
         Ok((Self::from_parts(name, &card, weights, memory)?, signer))
@@ -289,14 +313,19 @@ impl Model {
     /// Signs the card of a model in a folder, which must be whole, and writes the signature beside it, in one step.
     pub fn sign(folder: &Path, key: &PrivateKey) -> Result<Signature, ModelError> {
         let name = folder.display().to_string();
-        let card = read(&folder.join("card.json"), CARD_LIMIT)?;
+        let card = card_bytes(folder)?;
         let weights = read(&folder.join("weights.bin"), WEIGHTS_LIMIT)?;
         Self::from_parts(&name, &card, weights, || read(&folder.join("memory.bin"), MEMORY_LIMIT))?;
         let signature = key.sign(&card);
         let (path, new) = (folder.join("card.sig"), folder.join(".card.sig.new"));
         let failed = |error| ModelError::File { path: path.clone(), error };
-        std::fs::write(&new, signature.text()).map_err(failed)?;
-        std::fs::rename(&new, &path).map_err(failed)?;
+        // The folder may be anybody's, and what stands there under this name a link to a file of ours.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        write_new(&new, signature.text().as_bytes()).map_err(failed)?;
+        std::fs::rename(&new, &path).and_then(|()| sync(folder)).map_err(failed)?;
         Ok(signature)
     }
 
@@ -365,9 +394,23 @@ impl Card {
 
 /// The bytes of a regular file, at most so many.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
+    read_with(OFlag::empty(), path, limit)
+}
+
+/// The same of the file itself: a link is none.
+fn read_itself(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
+    match read_with(OFlag::O_NOFOLLOW, path, limit) {
+        Err(ModelError::File { error, path }) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
+            Err(ModelError::NotAFile { path })
+        }
+        outcome => outcome,
+    }
+}
+
+fn read_with(flags: OFlag, path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
     let failed = |error| ModelError::File { path: path.to_owned(), error };
     // Without waiting: nobody may ever write to a pipe that stands there.
-    let open = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let open = File::options().read(true).custom_flags((flags | OFlag::O_NONBLOCK).bits()).open(path);
     let file = open.map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(ModelError::NotAFile { path: path.to_owned() });
@@ -380,10 +423,22 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
     Ok(bytes)
 }
 
-/// The same; nothing where there is no such file.
-pub(super) fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ModelError> {
-    match read(path, limit) {
+/// What was read; nothing where there is no such file.
+pub(super) fn if_there(read: Result<Vec<u8>, ModelError>) -> Result<Option<Vec<u8>>, ModelError> {
+    match read {
         Err(ModelError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         outcome => outcome.map(Some),
     }
+}
+
+/// Writes a new file, until it is on the disk.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Has what a folder lists on the disk.
+pub(super) fn sync(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
 }

@@ -1,7 +1,8 @@
-//! Models from anybody: the weights of each classifier, cards, signatures.
+//! Models from anybody: the weights of each classifier, cards, memories, signatures.
 
 use super::Target;
 use std::hash::Hash;
+use veilwatch::model::memory::Memory;
 use veilwatch::model::{Card, PublicKey, Signature, compare};
 use veilwatch_core::feature::Rows;
 use veilwatch_core::plugin::{Classifier, Declaration, Instance, PluginError, PluginErrorKind, Settings};
@@ -41,7 +42,7 @@ const ROWS: [f32; 4 * WIDTH] = {
     ]
 };
 
-/// A target for each classifier's weights, for cards and for signatures.
+/// A target for each classifier's weights, for cards, memories and signatures.
 pub(crate) fn targets(declarations: &[Declaration]) -> Vec<Target> {
     let classifiers =
         declarations.iter().filter(|one| one.manifest.kind == veilwatch_core::plugin::PluginKind::Classifier);
@@ -49,7 +50,9 @@ pub(crate) fn targets(declarations: &[Declaration]) -> Vec<Target> {
         let made = classifier.clone();
         Target::new(&format!("weights-{}", classifier.manifest.name), move |input, look| weights(&made, input, look))
     });
-    weights.chain([Target::new("cards", cards), Target::new("signatures", signatures)]).collect()
+    let rest: [(&str, fn(&Input, Look) -> Result<Seen, String>); 3] =
+        [("cards", cards), ("memories", memories), ("signatures", signatures)];
+    weights.chain(rest.map(|(name, read)| Target::new(name, read))).collect()
 }
 
 /// A classifier as it comes out of the box.
@@ -108,16 +111,20 @@ fn scores(classifier: &dyn Classifier) -> Result<Option<[f64; 4]>, String> {
     }
 }
 
+/// A message, which must be short and steer no terminal.
+fn fit_to_see(error: &str) -> Result<&str, String> {
+    if error.chars().count() > 1000 || error.chars().any(veilwatch_core::detect::is_unruly) {
+        return Err(format!("an error that nobody should see: {error:?}"));
+    }
+    Ok(error)
+}
+
 /// A card that is read is written as what it is, and can be compared; an error is short, and steers no terminal.
 fn cards(input: &Input, look: Look) -> Result<Seen, String> {
     let mut seen = Seen::default();
     match Card::parse("m", &all(input)) {
         Err(error) => {
-            let error = error.to_string();
-            if error.chars().count() > 1000 || error.chars().any(veilwatch_core::detect::is_unruly) {
-                return Err(format!("an error that nobody should see: {error:?}"));
-            }
-            words(&error).hash(&mut seen);
+            words(fit_to_see(&error.to_string())?).hash(&mut seen);
         }
         Ok(card) => {
             let possible = card.report.is_possible();
@@ -139,6 +146,39 @@ fn cards(input: &Input, look: Look) -> Result<Seen, String> {
     Ok(seen)
 }
 
+/// What is read as a memory is written as what it is, byte for byte, and answers for any row within what it says.
+fn memories(input: &Input, _: Look) -> Result<Seen, String> {
+    let bytes = all(input);
+    let mut seen = Seen::default();
+    let memory = match Memory::from_bytes(&bytes) {
+        Err(flaw) => {
+            flaw.hash(&mut seen);
+            return Ok(seen);
+        }
+        Ok(memory) => memory,
+    };
+    if memory.to_bytes() != bytes {
+        return Err("what was written is another memory".into());
+    }
+    for row in ROWS.chunks_exact(WIDTH).chain([&[][..]]) {
+        let novelty = memory.novelty(row);
+        if novelty.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err(format!("a novelty that is no share: {novelty:?}"));
+        }
+        let near = memory.nearest(row, 3);
+        let apart: Vec<f64> = near.iter().map(|one| one.distance).collect();
+        if near.len() > 3 || !apart.is_sorted() || apart.iter().any(|apart| !(0.0..=1.0).contains(apart)) {
+            return Err(format!("neighbours at distances that cannot be: {apart:?}"));
+        }
+        if near.iter().any(|one| one.family.chars().any(veilwatch_core::detect::is_unruly)) {
+            return Err("a family that steers a terminal".into());
+        }
+        (novelty.is_some(), near.len()).hash(&mut seen);
+    }
+    (memory.width(), memory.prototypes().len().min(8), memory.prototypes().columns().count()).hash(&mut seen);
+    Ok(seen)
+}
+
 /// A signature of `card`, which another implementation made by a key that nobody has any more.
 pub(crate) const SIGNED: &str = "format = 1\n\
     key = \"dd910405df2110f90d4baf8dbc23afee6357322bb2357aa217277bc8c4b8e203\"\n\
@@ -156,7 +196,7 @@ fn signatures(input: &Input, _: Look) -> Result<Seen, String> {
             .hash(&mut seen);
     }
     match Signature::parse(&bytes) {
-        Err(error) => words(&error).hash(&mut seen),
+        Err(error) => words(fit_to_see(&error)?).hash(&mut seen),
         Ok(signature) => {
             if Signature::parse(signature.text().as_bytes()).as_ref() != Ok(&signature) {
                 return Err("what was written is another signature".into());

@@ -1,8 +1,9 @@
+use super::{Common, Found, find};
 use crate::commands::interrupt::Interrupt;
+use crate::commands::plugin::show;
 use crate::commands::watch::Watch;
-use crate::commands::{FAILED, FilterArgs, PARTIAL, Total, captures, complain, cores, name, open, prepare, warn};
+use crate::commands::{FAILED, FilterArgs, PARTIAL, Total, captures, complain, cores, name, open, warn};
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use std::fmt::Write as _;
@@ -10,6 +11,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use veilwatch::config::ShadowSettings;
 use veilwatch::engine::{self, Pipeline, Progress, RunOptions, Summary};
 use veilwatch::model::drift::{Collector, Drift, State};
 use veilwatch::output::{fit, plain};
@@ -24,45 +26,35 @@ pub(crate) struct Args {
     /// Captures and folders of captures; `-` is standard input.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
-    /// Pipeline to run instead of the default one.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Model to ask instead of the configuration's: `default`, or a folder made by `veilwatch train`.
-    #[arg(long, value_name = "FOLDER")]
+    /// Model to ask instead of the configuration's: `default` and the others in the box, a folder, or `NAME` or
+    /// `NAME@VERSION` of the registry.
+    #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     #[command(flatten)]
     filter: FilterArgs,
     /// Columns to name, those that have moved farthest first.
     #[arg(long, value_name = "N", default_value_t = 10)]
     columns: usize,
-    /// How to write it; by default a table on a terminal and JSON elsewhere.
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Table,
-    /// One JSON object.
-    Json,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (mut config, mut registry) = prepare(args.config.as_deref())?;
-    if let Some(model) = &args.model {
-        config.model.clone_from(model);
-    }
+    let (mut config, mut registry) = args.common.prepare()?;
     args.filter.apply(&mut config);
+    // Nobody sees alerts here, and nothing of a second model.
+    config.shadow = ShadowSettings::default();
+    config.output.explained = 0;
     let mut total = Total::default();
     let captures = captures(&args.inputs, &mut total)?;
-    let pipeline = Pipeline::new(config, &mut registry)?;
+    let Found { name, model, .. } = find(args.model.as_ref().unwrap_or(&config.model), &config.models)?;
+    let mut pipeline = Pipeline::untrained(config, &mut registry)?;
+    pipeline.use_model(&model)?;
     let (Some(memory), Some(card)) = (pipeline.memory(), pipeline.card()) else {
         bail!(
-            "model {}: it does not remember what its training looked like, so that nothing can be held against it; train \
-             it again with this version",
-            pipeline.config().model
+            "model {name}: it does not remember what its training looked like, so that nothing can be held against it; \
+             train it again with this version"
         );
     };
     let interrupt = Interrupt::listen()?;
@@ -89,21 +81,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let hidden = drift.columns.len().saturating_sub(args.columns);
     drift.columns.truncate(args.columns);
-    let terminal = std::io::stdout().is_terminal();
     let mut out = interrupt.stdout()?;
-    match args.format.unwrap_or(if terminal { Format::Table } else { Format::Json }) {
-        Format::Table => out.write_all(text(&drift, hidden, terminal).as_bytes())?,
-        Format::Json => {
-            serde_json::to_writer(&mut out, &drift)?;
-            out.write_all(b"\n")?;
-        }
+    if show::for_people(args.common.format) {
+        out.write_all(text(&drift, hidden, std::io::stdout().is_terminal()).as_bytes())?;
+    } else {
+        serde_json::to_writer(&mut out, &drift)?;
+        out.write_all(b"\n")?;
     }
     out.flush()?;
     Ok(ExitCode::from(match drift.state {
         _ if total.analysed == 0 => FAILED,
         State::Drifted => DRIFTED,
+        // Nothing could be told of so few.
+        State::Unclear => FAILED,
         _ if total.partial || total.failed > 0 => PARTIAL,
-        State::Stable | State::Unclear | State::Shifted => 0,
+        State::Stable | State::Shifted => 0,
     }))
 }
 
@@ -113,7 +105,9 @@ fn take(input: &Input, pipeline: &Pipeline, interrupt: &Interrupt, collector: &m
     let progress = Arc::new(Progress::default());
     let _watch = Watch::capture(&progress, source.status().total_bytes);
     let options = RunOptions { workers: cores(), packets: None, stop: interrupt.flag(), progress: &progress };
-    let summary = engine::run(pipeline, source, options, collector).with_context(|| name(input))?;
+    let mut summary = engine::run(pipeline, source, options, collector).with_context(|| name(input))?;
+    // Of nobody's wish.
+    summary.unexplained = 0;
     warn(&name(input), &summary);
     Ok(summary)
 }

@@ -1,10 +1,10 @@
-use super::{Common, Found, Signature, figure, open, shown, signed_by};
+use super::{Common, Found, Signature, figure, not_vouched_for, open, shown, signed_by};
 use crate::commands::plugin::show;
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
-use veilwatch::model::{Figure, Model, ModelRegistry, ModelSettings, Trust, VersionName};
+use veilwatch::model::{Figure, Model, ModelRegistry, ModelSettings, VersionName};
 
 /// Arguments of `veilwatch model list`.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let settings = args.common.settings()?;
     let mut lines = Vec::new();
     for name in Model::names_in_the_box() {
-        lines.push(line(name.to_owned(), None, false, open(name, Path::new(name), &Trust::default())));
+        lines.push(line(name.to_owned(), None, false, &settings, open(name, Path::new(name), &settings)));
     }
     if !settings.folder.as_os_str().is_empty() {
         kept(&settings, &mut lines)?;
@@ -112,9 +112,8 @@ fn kept(settings: &ModelSettings, lines: &mut Vec<Line>) -> Result<()> {
             let asked = VersionName { name: name.clone(), version: Some(version) };
             let model = format!("{}{asked}", ModelSettings::REGISTRY);
             let is_champion = champion == Some(version);
-            let found =
-                registry.place(&asked).map_err(Into::into).and_then(|place| open(&model, &place, &settings.trust()));
-            let mut line = line(model, Some(version), is_champion, found);
+            let found = registry.place(&asked).map_err(Into::into).and_then(|place| open(&model, &place, settings));
+            let mut line = line(model, Some(version), is_champion, settings, found);
             if is_champion && line.reason.is_none() {
                 line.reason.clone_from(&reason);
             }
@@ -124,9 +123,12 @@ fn kept(settings: &ModelSettings, lines: &mut Vec<Line>) -> Result<()> {
     Ok(())
 }
 
-fn line(model: String, version: Option<u32>, champion: bool, found: Result<Found>) -> Line {
+fn line(model: String, version: Option<u32>, champion: bool, settings: &ModelSettings, found: Result<Found>) -> Line {
     match found {
-        Ok(found) => Line { model, version, champion, said: Some(found.into()), reason: None },
+        Ok(found) => {
+            let reason = not_vouched_for(&model, found.signer, settings).map(|error| error.to_string());
+            Line { model, version, champion, said: Some(found.into()), reason }
+        }
         Err(error) => Line { model, version, champion, said: None, reason: Some(error.to_string()) },
     }
 }

@@ -15,7 +15,9 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use veilwatch::config::Config;
-use veilwatch::model::{Card, Figure, Model, ModelRegistry, ModelSettings, Signer, Trust, VersionName};
+use veilwatch::model::{
+    Card, Figure, Model, ModelError, ModelRegistry, ModelSettings, RegistryError, Signer, Trust, VersionName,
+};
 use veilwatch::output::bounded;
 use veilwatch::plugins::Registry;
 
@@ -43,7 +45,8 @@ pub(crate) enum Args {
     Sign(sign::SignArgs),
     /// Tell whether traffic is still what a model was made for.
     ///
-    /// The exit status is 0 where nothing has drifted, 1 where something has, 2 where it could not be told.
+    /// The exit status is 0 where nothing has drifted, 1 where something has, 2 where it could not be told, 3 where captures
+    /// were read in part and nothing has drifted.
     Drift(drift::Args),
 }
 
@@ -97,14 +100,13 @@ struct Found {
     name: String,
     model: Model,
     signer: Signer,
-    /// Bytes of its card and its weights; of one in the box, of the weights.
+    /// Bytes of its card, its weights and what it remembers; of one in the box, without the card.
     bytes: u64,
 }
 
 /// A model by what a person calls it: one in the box, a folder, or one of the registry, with or without `registry:`. Whoever
 /// only looks at one may look at any: a wrong signature alone is refused.
 fn find(asked: &str, settings: &ModelSettings) -> Result<Found> {
-    let settings = ModelSettings { require_signature: false, ..settings.clone() };
     let named: Option<VersionName> = match asked.strip_prefix(ModelSettings::REGISTRY) {
         Some(rest) => Some(rest.parse()?),
         None if Model::is_in_the_box(asked) || Path::new(asked).exists() => None,
@@ -112,17 +114,34 @@ fn find(asked: &str, settings: &ModelSettings) -> Result<Found> {
         None => asked.parse().ok(),
     };
     let place = match &named {
-        Some(named) => ModelRegistry::open(&settings)?.place(named)?,
+        Some(named) => ModelRegistry::open(settings)?.place(named)?,
         None => PathBuf::from(asked),
     };
-    open(asked, &place, &settings.trust())
+    open(asked, &place, settings)
 }
 
-/// A model in the box or in a folder.
-fn open(name: &str, place: &Path, trust: &Trust) -> Result<Found> {
-    let (model, signer) = Model::open_signed(&place.display().to_string(), trust)?;
-    let card = place.join("card.json").metadata().map_or(0, |file| file.len());
-    let bytes = model.weights.len() as u64 + if signer == Signer::Box { 0 } else { card };
+/// A name of the registry, as `model list` prints it or without `registry:`.
+fn kept(asked: &str) -> Result<VersionName, RegistryError> {
+    asked.strip_prefix(ModelSettings::REGISTRY).unwrap_or(asked).parse()
+}
+
+/// Why a model must not be used that somebody may look at.
+fn not_vouched_for(name: &str, signer: Signer, settings: &ModelSettings) -> Option<ModelError> {
+    let name = name.to_owned();
+    match signer {
+        Signer::Nobody if settings.require_signature => Some(ModelError::Unsigned { name }),
+        Signer::Stranger(key) if settings.require_signature => Some(ModelError::Untrusted { name, key }),
+        _ => None,
+    }
+}
+
+/// A model in the box or in a folder, for who only looks at it.
+fn open(name: &str, place: &Path, settings: &ModelSettings) -> Result<Found> {
+    let trust = Trust { required: false, ..settings.trust() };
+    let (model, signer) = Model::open_signed(&place.display().to_string(), &trust)?;
+    let card = if signer == Signer::Box { None } else { place.join("card.json").metadata().ok() };
+    let remembered = model.memory.as_ref().map_or(0, |memory| memory.to_bytes().len());
+    let bytes = (model.weights.len() + remembered) as u64 + card.map_or(0, |file| file.len());
     Ok(Found { name: name.to_owned(), model, signer, bytes })
 }
 
@@ -193,6 +212,8 @@ fn facts(card: &Card) -> Vec<(&'static str, String)> {
         ("columns", card.columns.len().to_string()),
         ("schema", card.schema_sha256.clone()),
         ("weights", card.weights_sha256.clone()),
+        ("memory", card.memory_sha256.clone().unwrap_or_else(|| "none".into())),
+        ("novelty limit", card.novelty_limit.map_or("none".into(), |limit| limit.to_string())),
         ("calibration", format!("slope {:.4}, offset {:.4}", card.calibration.slope, card.calibration.offset)),
         (
             "thresholds",

@@ -1,4 +1,4 @@
-use super::{Common, figure, shown};
+use super::{Common, figure, kept, shown};
 use crate::commands::plugin::show;
 use crate::commands::say;
 use anyhow::{Context, Result, bail};
@@ -6,7 +6,9 @@ use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
 use veilwatch::engine::Pipeline;
-use veilwatch::model::{Card, Model, ModelRegistry, Standing, Trust, VersionName, compare, same_protocol};
+use veilwatch::model::{
+    Card, Model, ModelRegistry, ModelSettings, Standing, Trust, VersionName, compare, same_protocol,
+};
 
 /// Arguments of `veilwatch model promote`.
 #[derive(Debug, clap::Args)]
@@ -39,30 +41,48 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let trust = config.models.trust();
     let mut pipeline = Pipeline::untrained(config, &mut plugins)?;
     let folder = Path::new(&args.model);
-    let kept: Option<VersionName> = if folder.exists() { None } else { args.model.parse().ok() };
-    let (name, version) = match kept {
-        Some(VersionName { name, version: Some(version) }) => (name, Some(version)),
+    let is_kept = args.model.starts_with(ModelSettings::REGISTRY) || !folder.exists();
+    let (name, version) = match is_kept.then(|| kept(&args.model)) {
+        Some(Ok(VersionName { name, version: Some(version) })) => {
+            if args.name.as_ref().is_some_and(|other| *other != name) {
+                bail!("{}: a version keeps its name; leave --name out, or promote its folder", shown(&args.model));
+            }
+            (name, Some(version))
+        }
+        Some(asked) if args.model.starts_with(ModelSettings::REGISTRY) => {
+            bail!("registry:{}: say which version, as in NAME@VERSION", asked?);
+        }
         _ => (called(args, folder, &trust)?, None),
     };
-    let edit = registry.edit(&name)?;
-    let former = registry.champions(&name).unwrap_or_default().last().map(|champion| champion.version);
     let mut fits = |model: &Model| -> Result<()> {
         pipeline.use_model(model)?;
         if !model.card.report.is_possible() {
             bail!("model {name}: its card claims figures that cannot be; get it again from where it came");
         }
+        Ok(())
+    };
+    let place = match version {
+        Some(version) => registry.place(&VersionName { name: name.clone(), version: Some(version) })?,
+        None => folder.to_owned(),
+    };
+    // Looked at before anything is made, so that what is no good leaves nothing behind.
+    let (model, _) = Model::open_signed(&place.display().to_string(), &trust)?;
+    fits(&model)?;
+    let edit = registry.edit(&name)?;
+    let former = registry.champions_to_keep(&name)?.last().map(|champion| champion.version);
+    let compared = |model: &Model| {
         if args.even_if_worse { Ok(()) } else { no_worse(&registry, &name, former, &model.card) }
     };
     let version = match version {
         Some(version) => {
-            let place = registry.place(&VersionName { name: name.clone(), version: Some(version) })?;
-            let (model, _) = Model::open_signed(&place.display().to_string(), &trust)?;
-            fits(&model)?;
+            compared(&model)?;
             version
         }
         None => {
+            // And again: the folder may be another one by now, and the copy stays what it is.
             let staged = edit.stage(folder)?;
             fits(&staged.model)?;
+            compared(&staged.model)?;
             edit.take_in(staged)?
         }
     };
@@ -81,7 +101,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn called(args: &Args, folder: &Path, trust: &Trust) -> Result<String> {
     let name = match &args.name {
         Some(name) => name.clone(),
-        // Looked at before anything of it is copied, so that what is no good leaves nothing behind.
         None => Model::open_signed(&folder.display().to_string(), trust)?.0.card.name,
     };
     let VersionName { name, version } = name.parse().context("give the model a name with --name")?;

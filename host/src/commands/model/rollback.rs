@@ -1,6 +1,6 @@
-use super::Common;
+use super::{Common, kept};
 use crate::commands::plugin::show;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 use std::process::ExitCode;
 use veilwatch::model::ModelRegistry;
@@ -27,10 +27,14 @@ struct Line<'a> {
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let registry = ModelRegistry::open(&args.common.settings()?)?;
-    let name = &args.name;
+    let asked = kept(&args.name)?;
+    if asked.version.is_some() {
+        bail!("{asked}: one goes back to the former champion, whichever version that is; leave the number out");
+    }
+    let name = &asked.name;
     // A name that there is none of should leave no folder behind.
-    if registry.champions(&name.parse::<veilwatch::model::VersionName>()?.name)?.is_empty() {
-        registry.place(&name.parse()?)?;
+    if registry.champions(name)?.is_empty() {
+        registry.place(&asked)?;
     }
     let (former, version) = registry.edit(name)?.roll_back()?;
     if show::for_people(args.common.format) {

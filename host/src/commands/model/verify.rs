@@ -1,10 +1,10 @@
-use super::{Common, Found, Signature, find, shown, signed_by};
+use super::{Common, Found, Signature, find, not_vouched_for, shown, signed_by};
 use crate::commands::plugin::show;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use std::process::ExitCode;
 use veilwatch::engine::Pipeline;
-use veilwatch::model::{ModelError, ModelSettings, PublicKey, Signer};
+use veilwatch::model::{ModelSettings, PublicKey};
 
 /// Arguments of `veilwatch model verify`.
 #[derive(Debug, clap::Args)]
@@ -40,13 +40,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         config.models = ModelSettings { folder, trusted_keys: args.trusted.clone(), require_signature: true };
     }
     let Found { name, model, signer, .. } = find(&args.model, &config.models)?;
-    if config.models.require_signature {
-        let asked = name.clone();
-        match signer {
-            Signer::Nobody => return Err(ModelError::Unsigned { name: asked }.into()),
-            Signer::Stranger(key) => return Err(ModelError::Untrusted { name: asked, key }.into()),
-            Signer::Box | Signer::Trusted(_) => {}
-        }
+    if let Some(error) = not_vouched_for(&name, signer, &config.models) {
+        return Err(error.into());
     }
     let fits = args.common.config.is_some();
     if fits {
