@@ -7,7 +7,7 @@ use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
 use crate::explain::{Explanation, Topics, by_topic, without};
 use crate::filter::{Filter, FilterError};
-use crate::model::memory::{Memory, Neighbour};
+use crate::model::memory::Memory;
 use crate::model::{Card, Model, ModelError, by_rarity, term_columns};
 use crate::plugins::{
     Meter, OnOverdue, Origin, PluginReport, PluginState, Registry, RegistryError, Watchdog, finite, steady_columns,
@@ -286,8 +286,6 @@ pub struct Scored<'a> {
     /// How new it is to the model: the share of held-out training flows that were nearer to what was learnt from; none
     /// where there is no score, or the model remembers nothing.
     pub novelty: Option<f64>,
-    /// For alerts, what it is nearest to in training, nearest first.
-    pub nearest: Vec<Neighbour>,
 }
 
 /// Scored flows with the rows they borrow.
@@ -306,7 +304,6 @@ struct Judged {
     score: Option<f64>,
     verdict: Option<Verdict>,
     novelty: Option<f64>,
-    nearest: Vec<Neighbour>,
 }
 
 /// Flows of training, of different families, that an alert is told to be near to.
@@ -324,7 +321,6 @@ impl ScoredBatch {
             no_room: false,
             shadow: self.shadow.get(at).cloned(),
             novelty: judged.novelty,
-            nearest: judged.nearest.clone(),
         })
     }
 }
@@ -880,12 +876,9 @@ impl Pipeline {
 
     /// Score, verdict and novelty of a row from its raw number.
     fn judge(&self, card: &Card, raw: f64, row: &[f32]) -> Judged {
-        let memory = self.memory.as_deref();
         let Judgement { score, verdict, novelty } =
-            Judgement::of(card, memory, self.config.detection.unknown, raw, row);
-        let near = memory.filter(|_| score.is_some() && verdict.is_alert());
-        let nearest = near.map(|memory| memory.nearest(row, NEAREST)).unwrap_or_default();
-        Judged { score, verdict: Some(verdict), novelty, nearest }
+            Judgement::of(card, self.memory.as_deref(), self.config.detection.unknown, raw, row);
+        Judged { score, verdict: Some(verdict), novelty }
     }
 
     /// Why a flow got its score. It takes much longer than the score did: who asks bounds how often.
@@ -900,7 +893,8 @@ impl Pipeline {
         let predict = |rows: &Rows<'_>, scores: &mut [f64]| slot.plugin.predict(rows, scores);
         let counterfactual = without(scored.row, scored.raw, &reasons, &self.topics, card, predict)?;
         reasons.truncate(self.config.output.reasons as usize);
-        Ok(Explanation { reasons, counterfactual })
+        let nearest = self.memory.as_ref().map(|memory| memory.nearest(scored.row, NEAREST)).unwrap_or_default();
+        Ok(Explanation { reasons, counterfactual, nearest })
     }
 
     /// The same, but a failure is counted; the verdict stands, only its reasons are missing.

@@ -11,6 +11,7 @@ pub use counterfactual::Counterfactual;
 pub(crate) use counterfactual::without;
 pub use topics::{Topic, Topics};
 
+use crate::model::memory::Neighbour;
 use veilwatch_core::detect::Reason;
 
 /// Part of the leading column's contribution from which on a second column of a topic is worth a word.
@@ -23,6 +24,8 @@ pub struct Explanation {
     pub reasons: Vec<TopicReason>,
     /// What it would be without that; none where nothing would lower its score.
     pub counterfactual: Option<Counterfactual>,
+    /// What it is nearest to in training, nearest first; nothing where the model remembers nothing.
+    pub nearest: Vec<Neighbour>,
 }
 
 /// One topic's part in a score.

@@ -136,7 +136,7 @@ impl TableSink {
         if let Some(certificate) = CertificateInfo::read(value).filter(|certificate| certificate.parsed) {
             notes.push(format!("certificate {} from {}", text(certificate.subject), text(certificate.issuer)));
         }
-        notes.extend(detection.scored.and_then(|scored| nearest_words(scored, pipeline)));
+        notes.extend(detection.scored.and_then(|scored| nearest_words(&explanation, scored, pipeline)));
         Shown {
             pair: pair_of(detection),
             score: detection.scored.and_then(|scored| scored.score).unwrap_or(f64::NAN),

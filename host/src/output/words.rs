@@ -3,7 +3,7 @@
 use super::jsonl::version_name;
 use super::text::plain;
 use crate::engine::{Pipeline, Scored};
-use crate::explain::{Counterfactual, TopicReason, Topics};
+use crate::explain::{Counterfactual, Explanation, TopicReason, Topics};
 use crate::model::memory::{Kind, Neighbour};
 use crate::model::{Card, ColumnProfile};
 use veilwatch_core::detect::Reason;
@@ -33,8 +33,8 @@ pub fn counterfactual_words(counterfactual: &Counterfactual, topics: &Topics) ->
 
 /// What an alert is nearest to in training, as a person reads it; nothing where the model remembers nothing, and of what
 /// is no alert.
-pub fn nearest_words(scored: &Scored<'_>, pipeline: &Pipeline) -> Option<String> {
-    let told: Vec<String> = scored.nearest.iter().map(neighbour_words).collect();
+pub fn nearest_words(explanation: &Explanation, scored: &Scored<'_>, pipeline: &Pipeline) -> Option<String> {
+    let told: Vec<String> = explanation.nearest.iter().map(neighbour_words).collect();
     let nearest = (!told.is_empty()).then(|| told.join(", "))?;
     Some(match pipeline.is_novel(scored.novelty) {
         true => format!("training held nothing like it; the least unlike: {nearest}"),
