@@ -1,8 +1,8 @@
 //! Which flows are worth a person's word: those of which the model is least certain, that are unlike what it knows, and that
 //! are not all the same.
 //!
-//! A flow is worth *uncertainty × novelty × diversity*. Uncertainty is 1 on a threshold and halves with every half width of the
-//! scale between the thresholds ([`Scale`]): there a word changes most. Novelty is what the model's memory says, where it has
+//! A flow is worth *uncertainty × novelty × diversity*. Uncertainty is 1 on a threshold, where a word changes most, and halves
+//! with every log-odds of score away from it. Novelty is what the model's memory says, where it has
 //! one. Diversity is greedy: once a flow is chosen, others of its conversation, of its server, and with nearly its row of
 //! features are worth a part of what they were, since one word says most of what there is to say of them.
 
@@ -22,8 +22,8 @@ const SAME_ROW: f64 = 0.3;
 const NEARLY: f64 = 0.95;
 /// What a flow is worth that is as near to what the model knows as can be, as a share of what a wholly new one is.
 const KNOWN: f64 = 0.25;
-/// In how many widths uncertainty halves.
-const HALF: f64 = 0.5;
+/// In how many log-odds uncertainty halves.
+const HALF: f64 = 1.0;
 /// Flows of one conversation that are remembered.
 const OF_CONVERSATION: usize = 2;
 
@@ -153,8 +153,7 @@ impl QuestionQueue {
         let place = self.scale.place(score);
         let [lower, upper] = [place.abs(), (place - 1.0).abs()];
         let nearest = if upper <= lower { Nearest::Malicious } else { Nearest::Suspicious };
-        // Thresholds that all but meet make no score certain.
-        let halves = lower.min(upper) * self.scale.width().min(1.0) / HALF;
+        let halves = lower.min(upper) * self.scale.width() / HALF;
         (nearest, (-halves).exp2())
     }
 
@@ -279,7 +278,7 @@ mod tests {
         let (questions, _) = chosen(&flows, 100, 2);
         assert_eq!(questions.len(), 2);
         assert_eq!([questions[0].nearest, questions[1].nearest], [Nearest::Malicious, Nearest::Suspicious]);
-        assert!(questions[0].uncertainty > 0.95 && questions[0].diversity == 1.0 && questions[0].novelty.is_none());
+        assert!(questions[0].uncertainty > 0.9 && questions[0].diversity == 1.0 && questions[0].novelty.is_none());
         assert!(!questions[0].novel);
         // What the model knows well is worth less than what it has never seen.
         let known = [(1, 1, 1.0, Some(0.0), ROWS[0]), (1, 2, 0.7, Some(1.0), ROWS[1])];

@@ -363,7 +363,7 @@ mod tests {
                     collector.add(server, &values, f64::from(values[0]), novel, false);
                 }
             }
-            collector.finish(&schema, &card)
+            collector.finish(&schema, &card, None)
         };
         let same = judged(|_| ());
         assert_eq!((same.state, same.all), (State::Stable, [WIDTH, 0, 0]), "{}", same.sentence);

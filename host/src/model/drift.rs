@@ -92,8 +92,9 @@ pub struct ColumnDrift {
 pub struct Share {
     /// Share of the flows, those of one server capped.
     pub share: f64,
-    /// What it was for benign flows that training had not seen; for alerts, what the threshold was chosen for.
-    pub expected: f64,
+    /// What it was for benign flows that training had not seen; for alerts, what the threshold was chosen for, where it was
+    /// chosen for a budget.
+    pub expected: Option<f64>,
 }
 
 /// What there is to say of some captures.
@@ -162,7 +163,8 @@ impl<'a> Collector<'a> {
     }
 
     /// What there is to say of all flows.
-    pub fn finish(self, schema: &FeatureSchema, card: &Card) -> Drift {
+    /// The thresholds were chosen for so many false alerts in 100,000, where they were.
+    pub fn finish(self, schema: &FeatureSchema, card: &Card, budget: Option<f64>) -> Drift {
         let mut sizes = vec![0.0f64; self.pairs.len()];
         self.flows.iter().for_each(|(pair, ..)| sizes[*pair] += 1.0);
         let weight = |pair: usize| (PAIR_WEIGHT / sizes[pair]).min(1.0);
@@ -201,7 +203,7 @@ impl<'a> Collector<'a> {
         columns.retain(|column| column.moved.state >= State::Shifted);
         columns.sort_by(|a, b| b.moved.psi.total_cmp(&a.moved.psi));
         let novel =
-            card.novelty_limit.map(|_| Share { share: share(|(_, _, novel, _)| *novel), expected: NOVEL_SHARE });
+            card.novelty_limit.map(|_| Share { share: share(|(_, _, novel, _)| *novel), expected: Some(NOVEL_SHARE) });
         let mut drift = Drift {
             state: scores.state,
             sentence: String::new(),
@@ -211,7 +213,7 @@ impl<'a> Collector<'a> {
             needed: held.needed(),
             scores,
             novel,
-            alerts: Share { share: share(|(.., alert)| *alert), expected: card.false_alert_budget / 1e5 },
+            alerts: Share { share: share(|(.., alert)| *alert), expected: budget.map(|budget| budget / 1e5) },
             used: counts[0],
             all: counts[1],
             columns,
@@ -237,7 +239,9 @@ impl Drift {
     fn is_novel(&self) -> bool {
         // A handful of observations is no share.
         const FEW: f64 = 5.0;
-        self.novel.is_some_and(|Share { share, expected }| share > OFTEN * expected && share * self.worth >= FEW)
+        self.novel.is_some_and(|Share { share, expected }| {
+            expected.is_some_and(|expected| share > OFTEN * expected) && share * self.worth >= FEW
+        })
     }
 
     /// What it comes to.

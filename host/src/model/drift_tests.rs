@@ -27,7 +27,7 @@ fn drift(
         collector.add(server, &row, (mixed % 100) as f64, novel(at), false);
     }
     let card = Card { novelty_limit: Some(0.9), ..Model::builtin().unwrap().card };
-    collector.finish(&schema(), &card)
+    collector.finish(&schema(), &card, Some(card.false_alert_budget))
 }
 
 #[test]

@@ -433,9 +433,7 @@ impl FlowLines {
             counterfactual: explanation
                 .and_then(|explanation| explanation.counterfactual.as_ref())
                 .map(|counterfactual| CounterfactualLine::of(counterfactual, pipeline.topics())),
-            nearest: explanation
-                .map(|explanation| explanation.nearest.iter().map(near).collect())
-                .unwrap_or_default(),
+            nearest: explanation.map(|explanation| explanation.nearest.iter().map(near).collect()).unwrap_or_default(),
             packets,
             flow: FlowFacts {
                 pkts_toserver: forward.packets,

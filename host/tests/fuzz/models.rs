@@ -50,8 +50,8 @@ pub(crate) fn targets(declarations: &[Declaration]) -> Vec<Target> {
         let made = classifier.clone();
         Target::new(&format!("weights-{}", classifier.manifest.name), move |input, look| weights(&made, input, look))
     });
-    let rest: [(&str, fn(&Input, Look) -> Result<Seen, String>); 3] =
-        [("cards", cards), ("memories", memories), ("signatures", signatures)];
+    type Run = fn(&Input, Look) -> Result<Seen, String>;
+    let rest: [(&str, Run); 3] = [("cards", cards), ("memories", memories), ("signatures", signatures)];
     weights.chain(rest.map(|(name, read)| Target::new(name, read))).collect()
 }
 

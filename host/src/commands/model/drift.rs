@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         collector.next_capture();
     }
-    let mut drift = collector.finish(pipeline.schema(), card);
+    let mut drift = collector.finish(pipeline.schema(), card, pipeline.false_alert_budget());
     if drift.flows == 0 {
         bail!("no flow of these captures is scored by this model; it judges `scored = \"{}\"`", card.scored.word());
     }
@@ -132,15 +132,14 @@ fn text(drift: &Drift, hidden: usize, terminal: bool) -> String {
             out,
             "training held nothing like {:.2} % of the flows; of benign ones that it had not seen it was {:.2} %",
             novel.share * 100.0,
-            novel.expected * 100.0
+            novel.expected.unwrap_or_default() * 100.0
         );
     }
-    let _ = writeln!(
-        out,
-        "called malicious: {:.3} % of the flows; the threshold was chosen for {:.3} % false ones",
-        drift.alerts.share * 100.0,
-        drift.alerts.expected * 100.0
-    );
+    let _ = write!(out, "called malicious: {:.3} % of the flows", drift.alerts.share * 100.0);
+    let _ = match drift.alerts.expected {
+        Some(expected) => writeln!(out, "; the threshold was chosen for {:.3} % false ones", expected * 100.0),
+        None => writeln!(out),
+    };
     let [all, shifted, drifted] = drift.all;
     let _ = writeln!(out, "of all {all} columns {shifted} have shifted, {drifted} of them drifted");
     if drift.columns.is_empty() {

@@ -303,7 +303,7 @@ mod tests {
                 [split, Shape::Leaf { value: *expected }]
             });
             let mut shape: Vec<Shape> = chain.take(2 * MAX_DEPTH - 1).collect();
-            shape.truncate(shape.len() - usize::from(shape.len() % 2 == 0));
+            shape.truncate(shape.len() - usize::from(shape.len().is_multiple_of(2)));
             shape.extend([Shape::Leaf { value: f32::MAX }, Shape::Leaf { value: f32::MIN }]);
             let mut forest = Forest::new(WIDTH, 0.0).unwrap();
             if forest.push(&shape).is_ok() {
