@@ -559,9 +559,12 @@ fn a_model_remembers_what_it_learnt_from() {
         change(card.as_object_mut().unwrap());
         std::fs::write(model.join("card.json"), card.to_string()).unwrap();
     };
+    // Another capture, which nothing was learnt from.
+    std::fs::copy(example("first-run.pcap"), at("other.pcap")).unwrap();
+    let seen = [seen, scored(&detect("other.pcap", &config))].concat();
     let limit = seen.iter().map(novelty).filter(|novelty| *novelty > 0.0).fold(1.0, f64::min);
     with(&|card| _ = card.insert("novelty_limit".into(), (limit / 2.0).into()));
-    let lines = [detect("a.pcap", &config), detect("d.pcap", &config)].concat();
+    let lines = [detect("a.pcap", &config), detect("d.pcap", &config), detect("other.pcap", &config)].concat();
     let (mut unknown, mut told) = (0, 0);
     for (now, before) in scored(&lines).iter().zip(&seen) {
         let becomes = if novelty(now) > 0.0 && before["verdict"] == "benign" {

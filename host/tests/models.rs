@@ -377,7 +377,9 @@ fn a_crash_leaves_the_former_champion_or_the_new_one() {
             .iter()
             .any(|line| line["reason"].as_str().is_some_and(|why| why.contains("champion.toml")))
     );
-    good(registry, &["promote", text(&models[0])]);
+    // What was before cannot be compared with: that is nobody's wish unless they say so.
+    refused(registry, &["promote", text(&models[0])], "--even-if-worse");
+    good(registry, &["promote", text(&models[0]), "--even-if-worse"]);
     assert_eq!(threshold(registry), 0.8);
     // One that cannot be looked at may be a whole history: it stays.
     let pointer = name.join("champion.toml");

@@ -81,7 +81,7 @@ impl Classifier for Odd {
 /// A pipeline that scores every flow, and what challenges it.
 fn pipeline(challenger: Option<&str>, all: bool) -> Pipeline {
     let text = format!(
-        "[detection]\nscored = \"all\"\n[shadow]\nall = {all}\n[[plugin]]\nid = \"tls\"\nuse = \"protocol/tls\"\n\
+        "[detection]\nscored = \"all\"\nunknown = false\n[output]\nexplained = 20\n[shadow]\nall = {all}\n[[plugin]]\nid = \"tls\"\nuse = \"protocol/tls\"\n\
          [[plugin]]\nid = \"flow\"\nuse = \"feature/flow-statistics\"\n[[plugin]]\nid = \"odd\"\nuse = \"classifier/odd\"\n"
     );
     let mut registry = Registry::with_builtins().unwrap();

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "min_score")]
     all: bool,
     /// False alerts in 100,000 benign pairs of a host and a server that are to be expected; the model's card knows which
-    /// score that takes, and ten times as many are suspicious.
+    /// score that takes, and ten times as many are suspicious (10,000 at most).
     #[arg(long, value_name = "N", value_parser = budget, conflicts_with = "threshold")]
     budget: Option<f64>,
     /// Score from which on a flow is malicious, in place of the model's.

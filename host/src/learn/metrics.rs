@@ -93,17 +93,20 @@ impl Pairs {
     }
 }
 
-/// Benign pairs that make a tail, at least, however rare the alarms are to be.
+/// Benign pairs that make a tail, at least, however rare the alarms are to be...
 const LEAST_EXCESSES: f64 = 20.0;
+/// ... where there are so many that these are few of them. Of fewer the highest says as much as any tail.
+const ENOUGH: usize = 1000;
 
 /// Share of the benign pairs that is taken for the tail, at most, unless so many alarms are asked for.
 const MOST_TAIL: f64 = 0.1;
 
 /// The score that a share `rate` of benign pairs reaches, with a smoothed tail: among the ten times as many that score
-/// highest (a tenth of all at most, and no fewer than twenty), excesses are taken as exponential, so that not one or two odd pairs alone decide.
+/// highest (a tenth of all at most, and no fewer than twenty of a thousand or more), excesses are taken as exponential, so that not one or two odd pairs alone decide.
 pub(crate) fn tail_threshold(mut benign: Vec<f64>, rate: f64) -> f64 {
+    let least = if benign.len() < ENOUGH { 0.0 } else { LEAST_EXCESSES / benign.len() as f64 };
     // Only far out do excesses fall off as they should: where alarms are frequent, what was seen speaks for itself.
-    let tail = (10.0 * rate).min(MOST_TAIL).max(rate).max(LEAST_EXCESSES / benign.len() as f64).min(1.0);
+    let tail = (10.0 * rate).min(MOST_TAIL).max(rate).max(least).min(1.0);
     let [start] = veilwatch_core::feature::quantiles(&mut benign, [1.0 - tail]);
     let excesses: Vec<f64> = benign.iter().filter(|score| **score > start).map(|score| score - start).collect();
     if excesses.is_empty() {

@@ -13,10 +13,11 @@ use super::{Model, ModelError, ModelSettings, Signer, Trust};
 use crate::config::nearest;
 use crate::hash::sha256_hex;
 use crate::plugins::brief;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -102,7 +103,7 @@ pub enum RegistryError {
         name: VersionName,
     },
     /// The pointer cannot be understood.
-    #[error("{path}: {what}; promote a version again, which writes it anew")]
+    #[error("{path}: {what}; `veilwatch model promote --even-if-worse` writes it anew, and forgets what was before")]
     Pointer {
         /// The file.
         path: PathBuf,
@@ -470,7 +471,8 @@ fn make(folder: &Path) -> Result<(), RegistryError> {
 
 /// Waits for a lock, for a while.
 fn lock(path: &Path) -> Result<Flock<File>, RegistryError> {
-    let open = File::options().create(true).truncate(false).write(true).open(path);
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let open = File::options().create(true).truncate(false).write(true).custom_flags(flags).open(path);
     let mut file = open.map_err(failed(path))?;
     let begin = Instant::now();
     loop {

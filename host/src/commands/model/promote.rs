@@ -69,7 +69,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (model, _) = Model::open_signed(&place.display().to_string(), &trust)?;
     fits(&model)?;
     let edit = registry.edit(&name)?;
-    let former = registry.champions_to_keep(&name)?.last().map(|champion| champion.version);
+    // One who does not care what was before may go on where nobody can say.
+    let champions = if args.even_if_worse { registry.champions_to_keep(&name) } else { registry.champions(&name) };
+    let former = champions?.last().map(|champion| champion.version);
     let compared = |model: &Model| {
         if args.even_if_worse { Ok(()) } else { no_worse(&registry, &name, former, &model.card) }
     };

@@ -27,7 +27,10 @@ pub fn check(data: &TrainingSet<'_>) -> Result<(), PluginError> {
     let malicious = data.labels.iter().filter(|&&label| label).count();
     if malicious == 0 || malicious == rows {
         let missing = if malicious == 0 { "malicious" } else { "benign" };
-        return Err(PluginError::data(format!("no row to train on is {missing}: training needs both kinds")));
+        return Err(PluginError::data(format!(
+            "no row to train on is {missing}: training needs both kinds, also of what is left when a part of the captures \
+             is held out; more {missing} captures help"
+        )));
     }
     if let Some(at) = data.weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
         return Err(PluginError::data(format!(
