@@ -5,6 +5,7 @@ pub mod aggregate;
 mod category;
 #[cfg(test)]
 mod category_tests;
+mod conversations;
 pub mod queue;
 
 pub use aggregate::{Aggregator, Conclusion, ConversationConclusion, HostConclusion};

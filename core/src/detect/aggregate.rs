@@ -22,6 +22,7 @@
 //! many as somebody likes, lower a conversation by [`SINK`] and its host not at all through other services; flows below the
 //! lower threshold never raise an alarm together, and flows below [`FLOOD`] none that is malicious.
 
+use super::conversations::Conversations;
 use super::{Thresholds, Verdict};
 use crate::context::ConversationKey;
 use crate::flow::FlowRecord;
@@ -241,23 +242,18 @@ struct Known {
     address: [u8; 16],
 }
 
-/// Puts the flows of a run together, bounded: where a conversation finds no room, the weaker half of all is forgotten, and
-/// begins anew if it comes back. So nobody's flood hides what is strong.
+/// Puts the flows of a run together, bounded: where a conversation finds no room, the weaker half of all is forgotten.
 #[derive(Debug)]
 pub struct Aggregator {
     scale: Scale,
-    known: BTreeMap<ConversationKey, Known>,
-    limit: usize,
-    by_name: bool,
-    forgotten: u64,
+    known: Conversations<Known>,
 }
 
 impl Aggregator {
     /// One for scores of a model with these thresholds, which tells at most `limit` conversations apart (two at the least);
     /// whether a service is a name, where there is one, says `by_name`.
     pub fn new(thresholds: Thresholds, limit: usize, by_name: bool) -> Self {
-        let (scale, known) = (Scale::new(thresholds), BTreeMap::new());
-        Self { scale, known, limit: limit.max(2), by_name, forgotten: 0 }
+        Self { scale: Scale::new(thresholds), known: Conversations::new(limit, by_name) }
     }
 
     /// Takes in a final flow that has a score and a verdict.
@@ -266,12 +262,8 @@ impl Aggregator {
         if score.is_nan() || verdict == Verdict::Unknown {
             return;
         }
-        let key = ConversationKey::of(flow, self.by_name);
-        if self.known.len() >= self.limit && !self.known.contains_key(&key) {
-            self.forget();
-        }
         let place = self.scale.place(score);
-        let known = self.known.entry(key).or_default();
+        let known = self.known.of(self.known.key(flow), |known| known.evidence.place());
         // Of flows that are alike, the smaller address: which came first must not count.
         let strongest = known.evidence.strongest;
         if known.flows == 0 || place > strongest || (place == strongest && flow.responder.address < known.address) {
@@ -282,26 +274,16 @@ impl Aggregator {
         known.alerts += u64::from(verdict.is_alert());
     }
 
-    /// Forgets the weaker half.
-    fn forget(&mut self) {
-        let mut all: Vec<_> = std::mem::take(&mut self.known).into_iter().collect();
-        // Those that are alike stand in the order of their keys.
-        all.sort_by(|(_, a), (_, b)| b.evidence.place().total_cmp(&a.evidence.place()));
-        self.forgotten += all.len().saturating_sub(self.limit / 2) as u64;
-        all.truncate(self.limit / 2);
-        self.known = all.into_iter().collect();
-    }
-
     /// Conversations that were forgotten because the limit was reached.
     pub fn forgotten(&self) -> u64 {
-        self.forgotten
+        self.known.forgotten()
     }
 
     /// What it all comes to, with the worst `hosts` by name.
     pub fn conclude(self, hosts: usize) -> Conclusion {
         let scale = self.scale;
         let mut by_host: BTreeMap<[u8; 16], Vec<(f64, ConversationKey, Known)>> = BTreeMap::new();
-        for (key, known) in self.known {
+        for (key, known) in self.known.into_known() {
             by_host.entry(key.host).or_default().push((known.evidence.place(), key, known));
         }
         let mut all: Vec<(f64, HostConclusion)> = Vec::with_capacity(by_host.len());

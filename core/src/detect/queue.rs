@@ -8,9 +8,8 @@
 
 use super::Thresholds;
 use super::aggregate::Scale;
-use crate::context::ConversationKey;
+use super::conversations::Conversations;
 use crate::flow::{Endpoint, FlowRecord};
-use std::collections::BTreeMap;
 
 /// What another flow of a chosen one's conversation is worth still.
 const SAME_CONVERSATION: f64 = 0.1;
@@ -94,18 +93,14 @@ impl Known {
 #[derive(Debug)]
 pub struct QuestionQueue {
     scale: Scale,
-    known: BTreeMap<ConversationKey, Known>,
-    limit: usize,
-    by_name: bool,
-    forgotten: u64,
+    known: Conversations<Known>,
 }
 
 impl QuestionQueue {
     /// One for scores of a model with these thresholds, that remembers so many conversations (two at the least); whether a
     /// service is a name, where there is one, says `by_name`.
     pub fn new(thresholds: Thresholds, limit: usize, by_name: bool) -> Self {
-        let (scale, known) = (Scale::new(thresholds), BTreeMap::new());
-        Self { scale, known, limit: limit.max(2), by_name, forgotten: 0 }
+        Self { scale: Scale::new(thresholds), known: Conversations::new(limit, by_name) }
     }
 
     /// Takes in a final flow with its score and its row; what the model's memory says of it, where it has one, and whether
@@ -117,12 +112,9 @@ impl QuestionQueue {
         let (nearest, uncertainty) = self.uncertainty(score);
         let novelty = novelty.filter(|novelty| !novelty.is_nan()).map(|novelty| novelty.clamp(0.0, 1.0));
         let worth = uncertainty * novelty.map_or(1.0, |novelty| KNOWN + (1.0 - KNOWN) * novelty);
-        let key = ConversationKey::of(flow, self.by_name);
-        if self.known.len() >= self.limit && !self.known.contains_key(&key) {
-            self.forget();
-        }
+        let key = self.known.key(flow);
         let name = key.name.clone();
-        let known = self.known.entry(key).or_default();
+        let known = self.known.of(key, Known::worth);
         known.flows += 1;
         // The earlier of two that are worth the same.
         let at = known.best.partition_point(|candidate| candidate.question.worth >= worth);
@@ -157,25 +149,15 @@ impl QuestionQueue {
         (nearest, (-halves).exp2())
     }
 
-    /// Forgets the half that is worth least.
-    fn forget(&mut self) {
-        let mut all: Vec<_> = std::mem::take(&mut self.known).into_iter().collect();
-        // Stable: those that are worth the same stand in the order of their keys.
-        all.sort_by(|(_, a), (_, b)| b.worth().total_cmp(&a.worth()));
-        self.forgotten += all.len().saturating_sub(self.limit / 2) as u64;
-        all.truncate(self.limit / 2);
-        self.known = all.into_iter().collect();
-    }
-
     /// Conversations that were forgotten because the limit was reached.
     pub fn forgotten(&self) -> u64 {
-        self.forgotten
+        self.known.forgotten()
     }
 
     /// The `count` flows that are most worth a word, the first one first.
     pub fn choose(self, count: usize) -> Vec<Question> {
         let mut candidates: Vec<(usize, Candidate)> = Vec::new();
-        for (conversation, known) in self.known.into_values().enumerate() {
+        for (conversation, known) in self.known.into_known().into_values().enumerate() {
             let alike = known.flows;
             candidates.extend(known.best.into_iter().map(|mut candidate| {
                 candidate.question.alike = alike;

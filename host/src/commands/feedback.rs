@@ -45,6 +45,9 @@ impl FeedbackArgs {
             bail!("--mark-weight {weight}: it must be from {} to {}", MARK_WEIGHTS.start(), MARK_WEIGHTS.end());
         }
         let on_conflict = known.map(|known| known.on_conflict).or(self.on_conflict).unwrap_or_default();
+        if let Some(gone) = self.captures.iter().find(|folder| !folder.is_dir()) {
+            bail!("--captures {}: there is no such folder", plain(&gone.display().to_string()));
+        }
         let marks = Feedback::load(&self.feedback, on_conflict, weight)?;
         if known.is_some_and(|known| known.sha256 != marks.sha256()) {
             bail!("the card's marks are others than those of --feedback");
@@ -82,6 +85,11 @@ pub(super) fn tell(marks: &Feedback, data: &Dataset) -> Result<()> {
         if count > 0 {
             say(&format!("  {count} {what}"));
         }
+    }
+    if learnt.is_empty() && data.marked.agreed == 0 && conflicts.is_empty() {
+        bail!(
+            "not one mark finds its flow, so that there is nothing to learn from them; leave --feedback out, or mend it"
+        );
     }
     if conflicts.is_empty() {
         return Ok(());

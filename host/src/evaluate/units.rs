@@ -287,7 +287,8 @@ fn captures(units: impl Iterator<Item = Unit>) -> BTreeMap<usize, (Unit, Vec<f64
     captures
 }
 
-/// For each fold, the scale between the thresholds that pairs of the other folds give, as a model's card would have them.
+/// For each fold, the scale between the thresholds that pairs of the other folds give. It is near to what a card would have,
+/// and not the same: each fold's scores were calibrated by others.
 fn scales(outcome: &Outcome<'_>) -> Vec<Scale> {
     let pairs = bare(outcome, Level::Pair, &|_| true);
     let scale = |fold: usize| {

@@ -3,12 +3,13 @@
 //! A mark is somebody's word. So it is learnt from and never scored by, nor is a threshold chosen or a score calibrated by
 //! it: a row with a mark counts as unlabelled wherever a model is judged. A mark that contradicts a strong label is a
 //! *conflict*: it is shown, and who trains says who is right ([`OnConflict`]). What the marks of one person on one capture
-//! weigh together is at most what the flows of one pair do, and all marks of one person at most ten times that: nobody
-//! turns a model by marking a lot.
+//! weigh together is at most what the flows of one pair do, and all marks of one person at most ten times that: where there
+//! is much beside them, nobody turns a model by marking a lot.
 
 use super::labels::{CaptureRow, Labelled};
 use super::{Dataset, LearnError, Truth};
 use crate::hash::hex;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -85,6 +86,14 @@ struct Mark {
     words: String,
     /// Whether it has a flow with a row.
     found: AtomicBool,
+}
+
+impl Mark {
+    /// Of marks of one flow the last in this order counts: the newest; one whose time is none is older than all; of two at
+    /// one time the malicious one, whichever stands first.
+    fn order(&self) -> (Option<Timestamp>, bool) {
+        (self.at.parse().ok(), self.malicious)
+    }
 }
 
 /// Both ends of a flow: addresses and ports.
@@ -293,8 +302,7 @@ impl Feedback {
                     } else {
                         self.outdated += 1;
                     }
-                    // Times in RFC 3339 and UTC sort as text.
-                    if mark.at >= known.at {
+                    if mark.order() > known.order() {
                         *known = mark;
                     }
                 }
@@ -354,8 +362,13 @@ impl Feedback {
         let near = |mark: &&Mark| mark.time_ns.abs_diff(flow.first_ns) <= NEAR_NS;
         let within = |mark: &&Mark| (flow.first_ns..=flow.last_ns).contains(&mark.time_ns);
         let marks = || candidates().filter_map(|at| self.marks.get(*at)).filter(of_capture);
-        let mark = marks().find(near).or_else(|| marks().find(within))?;
-        mark.found.store(true, Ordering::Relaxed);
+        // Tables may name a flow in several ways.
+        let mut of_flow: Vec<&Mark> = marks().filter(near).collect();
+        if of_flow.is_empty() {
+            of_flow = marks().filter(within).collect();
+        }
+        of_flow.iter().for_each(|mark| mark.found.store(true, Ordering::Relaxed));
+        let mark = of_flow.into_iter().max_by_key(|mark| mark.order())?;
         let marked = Marked { malicious: mark.malicious, by: mark.by.clone() };
         Some(match label.truth {
             Truth::Unlabelled => Said::Learnt(marked),
@@ -466,6 +479,19 @@ mod tests {
 
     fn row(time: &str, label: &str, by: &str, at: &str) -> String {
         format!("x.pcap,{time},192.0.2.1,50000,192.0.2.2,443,{label},source,,,\"so, it seems\",{by},{at}\n")
+    }
+
+    #[test]
+    fn a_time_is_a_time_and_no_text() {
+        let at = |at: &str, malicious| {
+            let found = AtomicBool::new(false);
+            let [capture, by, words] = [const { String::new() }; 3];
+            Mark { capture, sha256: None, time_ns: 0, malicious, by, at: at.to_owned(), words, found }
+        };
+        let noon = at("2026-11-25T12:00:00Z", false);
+        assert!(noon.order() > at("yesterday", true).order());
+        assert!(noon.order() > at("2026-11-25T12:30:00+02:00", true).order(), "half past ten");
+        assert!(noon.order() < at("2026-11-25T12:00:00Z", true).order());
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn fit_all(
         scored,
         calibration: chosen.calibration,
         thresholds: chosen.thresholds(),
-        false_alert_budget: MALICIOUS_RATE * 1e5,
+        false_alert_budget: MALICIOUS_RATE * Card::BUDGET_PAIRS,
         alarm_rates: chosen.alarm_rates(),
         training: Training {
             data_sha256: data.sha256.clone(),

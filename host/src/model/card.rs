@@ -52,6 +52,8 @@ pub struct Card {
 }
 
 impl Card {
+    /// Benign pairs that a budget counts false alerts in.
+    pub(crate) const BUDGET_PAIRS: f64 = 1e5;
     /// The layout that this version reads and writes.
     pub const FORMAT: u32 = 1;
     /// Bytes of a name in it, at most.
@@ -96,12 +98,12 @@ impl Card {
             return Err("this model's card does not say how scores and false alerts go together; train it again".into());
         };
         let told = least.rate..=most.rate;
-        let rate = budget / PER;
+        let rate = budget / Self::BUDGET_PAIRS;
         if !told.contains(&rate) {
             return Err(format!(
                 "a budget of {budget} false alerts in 100,000: this model can answer for {} to {}",
-                rounded(least.rate * PER),
-                rounded(most.rate * PER)
+                rounded(least.rate * Self::BUDGET_PAIRS),
+                rounded(most.rate * Self::BUDGET_PAIRS)
             ));
         }
         let malicious = self.score_at(rate);
@@ -128,8 +130,6 @@ impl Card {
     }
 }
 
-/// Pairs that a budget counts false alerts in.
-const PER: f64 = 1e5;
 /// How many times more pairs may be suspicious than malicious.
 const SUSPICIOUS_FACTOR: f64 = 10.0;
 

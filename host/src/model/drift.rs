@@ -15,6 +15,7 @@ use super::Card;
 use super::memory::{Bins, Memory, Reference, Shares, worth};
 use crate::engine::{Detection, Sink};
 use crate::learn::NOVEL_SHARE;
+use crate::learn::validate::PAIR_WEIGHT;
 use crate::output::plain_value;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -29,8 +30,6 @@ pub const DRIFTED: f64 = 0.25;
 const GROUPS: f64 = 10.0;
 /// Flows that are looked at, at most.
 pub const MAX_FLOWS: usize = 200_000;
-/// Flows of one server in one capture that weigh as flows of different ones would.
-const PAIR_WEIGHT: f64 = 3.0;
 /// Share of the columns that the model uses most, from which on their drift is that of the whole.
 const MANY: f64 = 0.25;
 /// How many times as many flows as in training must be novel for that to be drift.
@@ -90,7 +89,7 @@ pub struct ColumnDrift {
 /// A share of flows beside what was to be expected.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Share {
-    /// Share of the flows, those of one server capped.
+    /// Share of the flows, where those of one server in one capture weigh no more than three.
     pub share: f64,
     /// What it was for benign flows that training had not seen; for alerts, what the threshold was chosen for, where it was
     /// chosen for a budget.
@@ -213,7 +212,10 @@ impl<'a> Collector<'a> {
             needed: held.needed(),
             scores,
             novel,
-            alerts: Share { share: share(|(.., alert)| *alert), expected: budget.map(|budget| budget / 1e5) },
+            alerts: Share {
+                share: share(|(.., alert)| *alert),
+                expected: budget.map(|budget| budget / Card::BUDGET_PAIRS),
+            },
             used: counts[0],
             all: counts[1],
             columns,

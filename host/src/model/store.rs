@@ -377,8 +377,7 @@ fn remembered(name: &str, sha256: &str, width: usize, bytes: &[u8]) -> Result<Ar
 impl Card {
     /// Reads a card without its weights.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
-        let name = || path.display().to_string();
-        serde_json::from_slice(&read(path, CARD_LIMIT)?).map_err(|error| ModelError::Card { name: name(), error })
+        Self::parse(&path.display().to_string(), &read(path, CARD_LIMIT)?)
     }
 
     /// Reads bytes that may be anybody's as a card that can be used; `name` is what messages call the model.

@@ -99,7 +99,7 @@ fn words(conclusion: &Conclusion, verdict: Verdict) -> String {
             format!("no host is malicious by itself, but {} together are", hosts(suspicious_hosts))
         }
         Verdict::Malicious if suspicious_hosts > 0 => {
-            format!("{} as malware does, {} deserve a look", talk(malicious_hosts), hosts(suspicious_hosts))
+            format!("{} as malware does, {} worth a look", talk(malicious_hosts), are(suspicious_hosts))
         }
         Verdict::Malicious => format!("{} as malware does", talk(malicious_hosts)),
         Verdict::Suspicious if suspicious_hosts == 0 => {

@@ -135,7 +135,11 @@ fn text(drift: &Drift, hidden: usize, terminal: bool) -> String {
             novel.expected.unwrap_or_default() * 100.0
         );
     }
-    let _ = write!(out, "called malicious: {:.3} % of the flows", drift.alerts.share * 100.0);
+    let _ = write!(
+        out,
+        "called malicious: {:.3} % of the flows, where those of one server weigh no more than three",
+        drift.alerts.share * 100.0
+    );
     let _ = match drift.alerts.expected {
         Some(expected) => writeln!(out, "; the threshold was chosen for {:.3} % false ones", expected * 100.0),
         None => writeln!(out),

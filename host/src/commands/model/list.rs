@@ -104,11 +104,13 @@ fn kept(settings: &ModelSettings, lines: &mut Vec<Line>) -> Result<()> {
             let alone = VersionName { name: name.clone(), version: None };
             reason = registry.place(&alone).err().map(|error| error.to_string());
         }
-        if let (None, Some(reason)) = (champion, &reason) {
+        let versions = registry.versions(&name)?;
+        // A champion that has no line of its own is missed all the same.
+        if let Some(reason) = reason.as_ref().filter(|_| champion.is_none_or(|version| !versions.contains(&version))) {
             let model = format!("{}{name}", ModelSettings::REGISTRY);
             lines.push(Line { model, version: None, champion: false, said: None, reason: Some(reason.clone()) });
         }
-        for version in registry.versions(&name)? {
+        for version in versions {
             let asked = VersionName { name: name.clone(), version: Some(version) };
             let model = format!("{}{asked}", ModelSettings::REGISTRY);
             let is_champion = champion == Some(version);

@@ -4,15 +4,11 @@
 //! one rank: to score is to look up.
 
 use crate::EnsembleSettings;
-use linfa::traits::Fit;
-use linfa::{Dataset, ParamGuard};
-use linfa_logistic::{FittedLogisticRegression, LogisticRegression};
-use ndarray::{Array1, Array2};
 use std::collections::HashSet;
+use veilwatch_classifier_logistic_regression::{Solver, fit, log_odds};
 use veilwatch_classifier_shared::bins::Bins;
 use veilwatch_classifier_shared::sample::Sample;
 use veilwatch_classifier_shared::sums::BinTable;
-use veilwatch_classifier_shared::training::guarded;
 use veilwatch_core::plugin::{PluginError, TrainingSet};
 
 /// Share of the rows that must miss a value, and that must not, for an indicator to be worth its factor.
@@ -27,6 +23,16 @@ enum Number {
     Missing(usize),
 }
 
+impl Number {
+    /// The number of a row.
+    fn of(self, row: &[f32], bins: &Bins, ranks: &[Vec<f64>]) -> f64 {
+        match self {
+            Self::Rank(column) => ranks[column][bins.code(column, row[column])],
+            Self::Missing(column) => f64::from(u8::from(row[column].is_nan())) / 2.0,
+        }
+    }
+}
+
 /// Learns the table.
 pub(crate) fn regress(settings: &EnsembleSettings, data: &TrainingSet<'_>) -> Result<BinTable, PluginError> {
     let bins = Bins::learn(data, settings.linear_bins - 1);
@@ -36,7 +42,7 @@ pub(crate) fn regress(settings: &EnsembleSettings, data: &TrainingSet<'_>) -> Re
     if numbers.is_empty() {
         return Err(PluginError::data("no column of the rows to train on ever changes: nothing can be learnt"));
     }
-    let (base, factors) = fit(settings, data, &bins, &ranks, &numbers)?;
+    let (base, factors) = regression(settings, data, &bins, &ranks, &numbers)?;
     // What each bin adds. A rank's mean is 0, and so is that of a value that is missing.
     let mut parts: Vec<Vec<f64>> = ranks.iter().map(|ranks| vec![0.0; ranks.len()]).collect();
     for (number, factor) in numbers.iter().zip(factors) {
@@ -84,45 +90,25 @@ fn numbers(bins: &Bins, data: &TrainingSet<'_>, frequencies: &[Vec<f64>]) -> Vec
 }
 
 /// Intercept and factors of the log-odds of malice.
-fn fit(
+fn regression(
     settings: &EnsembleSettings,
     data: &TrainingSet<'_>,
     bins: &Bins,
     ranks: &[Vec<f64>],
     numbers: &[Number],
 ) -> Result<(f64, Vec<f64>), PluginError> {
-    let fitted = library(settings, data, bins, ranks, numbers)?;
-    // The library's positive class is the more frequent one.
-    let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-    Ok((sign * fitted.intercept(), fitted.params().iter().map(|factor| sign * factor).collect()))
-}
-
-fn library(
-    settings: &EnsembleSettings,
-    data: &TrainingSet<'_>,
-    bins: &Bins,
-    ranks: &[Vec<f64>],
-    numbers: &[Number],
-) -> Result<FittedLogisticRegression<f64, bool>, PluginError> {
     // The library takes no weights: rows come as often as they weigh.
     let count = settings.linear_rows.min(data.rows.len());
     let picked = Sample::by_weight(data.labels, data.weights, count, data.seed).repeated();
-    let mut matrix = Vec::with_capacity(picked.len() * numbers.len());
+    let mut values = Vec::with_capacity(picked.len() * numbers.len());
     for row in &picked {
         let row = data.rows.row(*row);
-        matrix.extend(numbers.iter().map(|number| match *number {
-            Number::Rank(column) => ranks[column][bins.code(column, row[column])],
-            Number::Missing(column) => f64::from(u8::from(row[column].is_nan())) / 2.0,
-        }));
+        values.extend(numbers.iter().map(|number| number.of(row, bins, ranks)));
     }
-    let matrix = Array2::from_shape_vec((picked.len(), numbers.len()), matrix)
-        .map_err(|error| PluginError::failed(error.to_string()))?;
-    let labels: Array1<bool> = picked.iter().map(|row| data.labels[*row]).collect();
-    let parameters = LogisticRegression::default()
-        .alpha(settings.linear_l2)
-        .max_iterations(settings.linear_iterations)
-        .gradient_tolerance(settings.linear_tolerance * picked.len() as f64);
-    guarded("linfa-logistic", || parameters.check()?.fit(&Dataset::new(matrix, labels)))
+    let labels = picked.iter().map(|row| data.labels[*row]).collect();
+    let solver =
+        Solver { l2: settings.linear_l2, iterations: settings.linear_iterations, tolerance: settings.linear_tolerance };
+    Ok(log_odds(&fit(values, numbers.len(), labels, &solver)?))
 }
 
 #[cfg(test)]
@@ -147,14 +133,11 @@ mod tests {
         let ranks: Vec<Vec<f64>> = frequencies.iter().map(|column| super::ranks(column)).collect();
         let numbers = numbers(&bins, &data, &frequencies);
         assert!(numbers.contains(&Number::Rank(0)) && numbers.iter().any(|n| matches!(n, Number::Missing(_))));
-        let (base, factors) = fit(&settings, &data, &bins, &ranks, &numbers).unwrap();
+        let (base, factors) = regression(&settings, &data, &bins, &ranks, &numbers).unwrap();
         let mut table = vec![0.0; 400];
         regress(&settings, &data).unwrap().score(&lesson.rows(), &mut table);
         for (row, score) in lesson.rows().iter().zip(table) {
-            let value = |number: &Number| match *number {
-                Number::Rank(column) => ranks[column][bins.code(column, row[column])],
-                Number::Missing(column) => f64::from(u8::from(row[column].is_nan())) / 2.0,
-            };
+            let value = |number: &Number| number.of(row, &bins, &ranks);
             let direct: f64 = base + numbers.iter().zip(&factors).map(|(n, factor)| factor * value(n)).sum::<f64>();
             assert!((direct - score).abs() < 1e-9, "{direct} and {score}");
         }

@@ -62,10 +62,8 @@ impl Learner for LogisticRegressionSettings {
 
     fn learn(&self, data: &TrainingSet<'_>) -> Result<Curves, PluginError> {
         let (columns, fitted) = regress(self, data)?;
-        // The library's positive class is the more frequent one.
-        let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-        let factors: Vec<f64> = fitted.params().iter().map(|factor| sign * factor).collect();
-        Curves::linear(columns, sign * fitted.intercept(), &factors)
+        let (intercept, factors) = log_odds(&fitted);
+        Curves::linear(columns, intercept, &factors)
     }
 }
 
@@ -77,15 +75,48 @@ fn regress(
     let columns = Columns::learn(data, settings.limit, settings.missing_indicators)?;
     let count = settings.rows.min(data.rows.len());
     let picked = Sample::by_weight(data.labels, data.weights, count, data.seed).repeated();
-    let matrix = Array2::from_shape_vec((picked.len(), columns.len()), columns.matrix(&data.rows, &picked))
-        .map_err(|error| PluginError::failed(error.to_string()))?;
-    let labels: Array1<bool> = picked.iter().map(|row| data.labels[*row]).collect();
-    let parameters = Regression::default()
-        .alpha(settings.l2)
-        .max_iterations(settings.iterations)
-        .gradient_tolerance(settings.tolerance * picked.len() as f64);
-    let fitted = guarded("linfa-logistic", || parameters.check()?.fit(&Dataset::new(matrix, labels)))?;
+    let LogisticRegressionSettings { l2, iterations, tolerance, .. } = *settings;
+    let labels = picked.iter().map(|row| data.labels[*row]).collect();
+    let matrix = columns.matrix(&data.rows, &picked);
+    let fitted = fit(matrix, columns.len(), labels, &Solver { l2, iterations, tolerance })?;
     Ok((columns, fitted))
+}
+
+/// How the library looks for the factors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Solver {
+    /// How strongly they are drawn towards zero.
+    pub l2: f64,
+    /// Steps, at most.
+    pub iterations: u64,
+    /// Slope, as a mean over the rows, at which it stops.
+    pub tolerance: f64,
+}
+
+/// Lets the library look for them: rows of `width` numbers, one after the other, and a label for each.
+///
+/// # Errors
+/// Where numbers and labels do not fit, or the library fails.
+pub fn fit(
+    numbers: Vec<f64>,
+    width: usize,
+    labels: Vec<bool>,
+    solver: &Solver,
+) -> Result<FittedLogisticRegression<f64, bool>, PluginError> {
+    let rows = labels.len();
+    let matrix =
+        Array2::from_shape_vec((rows, width), numbers).map_err(|error| PluginError::failed(error.to_string()))?;
+    let parameters = Regression::default()
+        .alpha(solver.l2)
+        .max_iterations(solver.iterations)
+        .gradient_tolerance(solver.tolerance * rows as f64);
+    guarded("linfa-logistic", || parameters.check()?.fit(&Dataset::new(matrix, Array1::from_vec(labels))))
+}
+
+/// Intercept and factors of the log-odds of malice. The library's positive class is the more frequent one.
+pub fn log_odds(fitted: &FittedLogisticRegression<f64, bool>) -> (f64, Vec<f64>) {
+    let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
+    (sign * fitted.intercept(), fitted.params().iter().map(|factor| sign * factor).collect())
 }
 
 veilwatch_core::declare_plugins!(

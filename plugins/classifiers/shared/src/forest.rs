@@ -210,6 +210,7 @@ impl Forest {
     }
 
     /// Of each node of each tree the share of the training rows that went left there; none for leaves.
+    #[cfg(any(test, feature = "testing"))]
     pub fn left_shares(&self) -> impl Iterator<Item = Vec<Option<f64>>> {
         self.trees.iter().map(|tree| {
             let nodes = &self.nodes[tree.begin..tree.end];
