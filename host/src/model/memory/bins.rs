@@ -52,9 +52,10 @@ impl Bins {
     /// The bin of a value.
     #[inline]
     pub fn bin(&self, value: f32) -> u8 {
-        // All edges are looked at: without branches that is faster than to search.
-        let passed: u8 = self.edges.iter().map(|edge| u8::from(*edge < value)).sum();
-        if value.is_nan() { MISSING } else { passed + 1 }
+        // All edges are looked at: without branches that is faster than to search. They are counted in numbers as wide as
+        // the edges, so that several go at once.
+        let passed: u32 = self.edges.iter().map(|edge| u32::from(*edge < value)).sum();
+        if value.is_nan() { MISSING } else { passed as u8 + 1 }
     }
 
     /// How many bins there are, that of missing values among them.
