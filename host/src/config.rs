@@ -3,6 +3,7 @@
 //! Unknown keys are errors that say where they stand and what was probably meant. `config/default.toml` is the pipeline
 //! in the box and holds every key with its default; tests hold the two equal.
 
+use crate::live::LiveSettings;
 use crate::model::ModelSettings;
 use crate::source::InputLimits;
 use crate::tables::TableSettings;
@@ -40,6 +41,8 @@ pub struct Config {
     pub flows: FlowLimits,
     /// Bounds on what crosses flows.
     pub context: ContextLimits,
+    /// Bounds on live captures.
+    pub live: LiveSettings,
     /// What is judged.
     pub detection: DetectionSettings,
     /// What is written.
@@ -275,6 +278,7 @@ impl Default for Config {
             input: InputLimits::default(),
             flows: FlowLimits::default(),
             context: ContextLimits::default(),
+            live: LiveSettings::default(),
             detection: DetectionSettings::default(),
             output: OutputSettings::default(),
             plugins: PluginLimits::default(),

@@ -6,6 +6,7 @@
 //! | module | story |
 //! |---|---|
 //! | [`source`] | captures become blocks of packets |
+//! | [`live`] | live interfaces do too |
 //! | [`filter`] | which packets of a capture count, in tcpdump's language |
 //! | [`config`] | pipelines in TOML |
 //! | [`plugins`] | plugins in the box and dropped in, behind one registry |
@@ -54,10 +55,12 @@ pub mod explain;
 pub mod filter;
 pub mod hash;
 pub mod learn;
+pub mod live;
 pub mod model;
 pub mod output;
 pub mod packets;
 pub mod plugins;
+mod sandbox;
 pub mod source;
 pub mod tables;
 pub mod worker;

@@ -17,6 +17,10 @@ struct Cli {
 enum Command {
     /// Read captures and say which flows are malicious, and why.
     Detect(commands::detect::Args),
+    /// Watch live interfaces, say which flows are malicious, and write their packets down.
+    Capture(commands::capture::Args),
+    /// List the interfaces that can be captured on.
+    Interfaces(commands::interfaces::Args),
     /// Show single packets of a capture, header by header.
     Packets(commands::packets::Args),
     /// Write the feature rows of captures as CSV.
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
     commands::panics_in_one_line();
     let outcome = match Cli::parse().command {
         Command::Detect(args) => commands::detect::run(&args),
+        Command::Capture(args) => commands::capture::run(&args),
+        Command::Interfaces(args) => commands::interfaces::run(&args),
         Command::Packets(args) => commands::packets::run(&args),
         Command::Features(args) => commands::features::run(&args),
         Command::Train(args) => commands::train::run(&args),

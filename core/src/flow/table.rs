@@ -359,7 +359,7 @@ impl FlowTable {
     /// that are over and were not looked for yet count as open.
     pub fn expire(&mut self, now_ns: u64, templates: &Templates) {
         self.look_for_due(now_ns);
-        self.expire_due(now_ns, templates);
+        self.expire_due(now_ns, now_ns, templates);
     }
 
     /// The first half of [`expire`](Self::expire), for whoever has several tables: finds the flows that may be over.
@@ -374,13 +374,16 @@ impl FlowTable {
         flows.fold(0, |sum, flow| sum ^ flow.record.touch() ^ flow.touch(Direction::Backward))
     }
 
-    /// The second half: ends those of them that are over.
-    pub fn expire_due(&mut self, now_ns: u64, templates: &Templates) {
+    /// The second half: ends those of them that are over at `now_ns`, and those that were closed and are over at
+    /// `closed_now_ns`. That may lie later than any packet, for who knows that none from before is still to come: how a
+    /// closed flow ended is told by its own packets, but a silent one ends by another's, or with the capture.
+    pub fn expire_due(&mut self, now_ns: u64, closed_now_ns: u64, templates: &Templates) {
         let due = std::mem::take(&mut self.due);
         for slot in &due {
             // Packets came since: the flow tells how long it has.
             let Some(flow) = &self.flows[*slot as usize] else { continue };
-            match self.timed_out(flow, now_ns) {
+            let flow_now_ns = if flow.closed_ns.is_some() { closed_now_ns } else { now_ns };
+            match self.timed_out(flow, flow_now_ns) {
                 Some(end) => self.finish(*slot, end, now_ns, templates),
                 None => self.deadlines.set(*slot, self.deadline(flow)),
             }
@@ -630,6 +633,22 @@ mod tests {
             ends.push((flows[0].end, flows[0].ended_ns));
         }
         assert_eq!(ends, [(EndReason::Idle, 300 * SECOND); 2]);
+    }
+
+    #[test]
+    fn only_closed_flows_end_by_another_clock_than_that_of_packets() {
+        let mut bench = Bench::new(FlowLimits::default());
+        bench.tcp(0, 8, true, Tcp::ACK, 1, b"hi.");
+        bench.tcp(1, 9, true, Tcp::SYN, 10, b"");
+        bench.tcp(2, 9, false, Tcp::RST, 0, b"");
+        for later in [9, 1000] {
+            bench.table.look_for_due(later * SECOND);
+            bench.table.expire_due(2, later * SECOND, &bench.templates);
+            let ended = bench.table.take_finished();
+            let told: Vec<_> = ended.iter().map(|flow| (flow.end, flow.ended_ns)).collect();
+            assert_eq!(told, if later == 9 { vec![] } else { vec![(EndReason::Reset, 2)] });
+        }
+        assert_eq!(bench.end_at(2)[0].end, EndReason::EndOfCapture);
     }
 
     #[test]

@@ -75,7 +75,7 @@ enum Format {
 }
 
 /// A score as one types it.
-fn score(text: &str) -> Result<f64, String> {
+pub(super) fn score(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(score) if (0.0..=1.0).contains(&score) => Ok(score),
         _ => Err("a score is a number from 0 to 1".into()),

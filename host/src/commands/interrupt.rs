@@ -47,6 +47,11 @@ impl Interrupt {
         &self.asked
     }
 
+    /// The same for another thread.
+    pub(super) fn shared(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.asked)
+    }
+
     /// Whether somebody asked.
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)

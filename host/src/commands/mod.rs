@@ -1,10 +1,12 @@
 //! The subcommands: arguments in, library called, text out.
 
+pub(crate) mod capture;
 pub(crate) mod config;
 pub(crate) mod detect;
 pub(crate) mod evaluate;
 pub(crate) mod features;
 mod feedback;
+pub(crate) mod interfaces;
 mod interrupt;
 mod learning;
 pub(crate) mod model;
@@ -39,7 +41,7 @@ pub(crate) const PARTIAL: u8 = 3;
 pub(crate) const MALICIOUS: u8 = 1;
 
 /// Which packets of the captures count.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct FilterArgs {
     /// Look only at packets that this expression lets through, in tcpdump's language (needs libpcap); overrides the
     /// configuration's, and `''` lifts it. The others keep their numbers.
@@ -58,11 +60,20 @@ impl FilterArgs {
 
 /// The configuration that was asked for, and the plugins in the box.
 fn prepare(path: Option<&Path>) -> Result<(Config, Registry)> {
-    let config = match path {
+    Ok((config(path)?, registry()?))
+}
+
+/// The configuration that was asked for.
+fn config(path: Option<&Path>) -> Result<Config> {
+    Ok(match path {
         Some(path) => Config::load(path)?,
         None => Config::builtin()?,
-    };
-    Ok((config, careful(Registry::with_builtins()?)))
+    })
+}
+
+/// The plugins in the box, and a careful look at others.
+fn registry() -> Result<Registry> {
+    Ok(careful(Registry::with_builtins()?))
 }
 
 /// A registry that knows no plugin yet.
@@ -74,7 +85,12 @@ fn without_plugins() -> Registry {
 fn careful(registry: Registry) -> Registry {
     // Where this program cannot be found again, libraries are loaded untried.
     let probing = std::env::current_exe().map_or(Probing::None, Probing::Child);
-    registry.probing(probing).on_overdue(OnOverdue::new(|overdue| {
+    bounded(registry.probing(probing))
+}
+
+/// Ends this program where a call does not come back.
+fn bounded(registry: Registry) -> Registry {
+    registry.on_overdue(OnOverdue::new(|overdue| {
         // A thread that is stuck in a call cannot be ended but with the process.
         complain(overdue);
         std::process::exit(FAILED.into());

@@ -89,7 +89,7 @@ impl Drop for Watch {
 
 /// How fast a counter grows: over the last second or so, and not since the beginning.
 #[derive(Debug, Default)]
-struct Rate {
+pub(super) struct Rate {
     /// Times and values, the oldest first.
     seen: VecDeque<(Instant, u64)>,
 }
@@ -98,7 +98,7 @@ impl Rate {
     const SPAN: Duration = Duration::from_secs(1);
 
     /// Takes the counter's value at a time, and gives what it grew by in a second.
-    fn at(&mut self, now: Instant, value: u64) -> u64 {
+    pub(super) fn at(&mut self, now: Instant, value: u64) -> u64 {
         // The newest that is a second old stays, so that a whole second is looked at.
         while self.seen.get(1).is_some_and(|(time, _)| now - *time >= Self::SPAN) {
             self.seen.pop_front();

@@ -82,6 +82,8 @@ pub(super) struct Consumer<'a> {
     limits: Vec<(FieldId, String)>,
     limited: Vec<u64>,
     health: Health<'a>,
+    /// Which stretch of time the two rooms are of, where packets come by themselves.
+    stretch: Option<u64>,
     /// Alerts, and early records of alerts, that are still explained.
     room: u64,
     early_room: u64,
@@ -92,7 +94,7 @@ pub(super) struct Consumer<'a> {
 }
 
 impl<'a> Consumer<'a> {
-    pub(super) fn new(pipeline: &'a Pipeline, options: RunOptions<'a>, sink: &'a mut dyn Sink) -> Self {
+    pub(super) fn new(pipeline: &'a Pipeline, options: RunOptions<'a>, is_live: bool, sink: &'a mut dyn Sink) -> Self {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
         let limits = pipeline.limit_fields();
         let context = &pipeline.config().context;
@@ -116,6 +118,7 @@ impl<'a> Consumer<'a> {
             summary: Summary::default(),
             recognised: vec![0; pipeline.templates().len()],
             health: Health::new(pipeline),
+            stretch: is_live.then_some(0),
             room: pipeline.config().output.explained,
             early_room: pipeline.config().output.explained,
             warned: BTreeMap::new(),
@@ -135,6 +138,7 @@ impl<'a> Consumer<'a> {
         // A flow's early record comes before its final one.
         // One that says it ended in the future, by a packet with a broken clock, does not wait for that.
         let now_ns = epoch.now_ns;
+        self.renew(now_ns);
         let order = |flow: &FlowRecord| (flow.ended_ns.min(now_ns), flow.first_packet, !flow.is_early());
         self.held.extend(epoch.flows.into_iter().map(|flow| Held { order: order(&flow), flow }));
         self.held.sort_by_key(|held| held.order);
@@ -166,6 +170,16 @@ impl<'a> Consumer<'a> {
         }
         self.spent.append(&mut flows);
         Ok(())
+    }
+
+    /// What comes by itself may go on for months: what is bounded for a capture is bounded for a stretch of it.
+    fn renew(&mut self, now_ns: u64) {
+        let Some(stretch) = &mut self.stretch else { return };
+        let now = now_ns / (u64::from(self.pipeline.config().live.renew_seconds.max(1)) * 1_000_000_000);
+        if now != *stretch {
+            *stretch = now;
+            (self.room, self.early_room) = [self.pipeline.config().output.explained; 2].into();
+        }
     }
 
     /// Hands the flows of a batch to the sink, and counts verdicts.
@@ -217,6 +231,8 @@ impl<'a> Consumer<'a> {
                 }
                 if is_alert {
                     self.progress.alerts.fetch_add(1, Ordering::Relaxed);
+                    let malicious = scored.verdict == Some(Verdict::Malicious);
+                    self.progress.malicious.fetch_add(malicious.into(), Ordering::Relaxed);
                 }
             }
             self.sink.flow(&detection)?;

@@ -35,7 +35,7 @@ pub const EPOCH_PACKETS: u64 = 8192;
 /// How a run is made.
 #[derive(Debug, Clone, Copy)]
 pub struct RunOptions<'a> {
-    /// Threads of the packet stage; 1 runs everything in the caller's.
+    /// Threads of the packet stage; 1 runs everything in the caller's, where packets wait for that.
     pub workers: usize,
     /// Stop after so many packets.
     pub packets: Option<u64>,
@@ -56,6 +56,8 @@ pub struct Progress {
     pub flows: AtomicU64,
     /// Malicious and suspicious flows among them.
     pub alerts: AtomicU64,
+    /// Malicious ones among these.
+    pub malicious: AtomicU64,
 }
 
 impl Progress {
@@ -96,8 +98,9 @@ pub fn run(
 ) -> Result<Summary, RunError> {
     let _watchdog = pipeline.watch();
     source.set_filter(pipeline.filter().cloned());
-    let mut consumer = context::Consumer::new(pipeline, options, sink);
-    let packets = if options.workers <= 1 {
+    let mut consumer = context::Consumer::new(pipeline, options, source.is_live(), sink);
+    // Packets that come by themselves do not wait until the last ones are scored: somebody else takes them.
+    let packets = if options.workers <= 1 && !source.is_live() {
         packets::run_inline(pipeline, source, options, &mut consumer)?
     } else {
         packets::run_threads(pipeline, source, options, &mut consumer)?

@@ -4,7 +4,7 @@ use super::context::Consumer;
 use super::summary::PacketCounts;
 use super::{EPOCH_PACKETS, Pipeline, RunError, RunOptions, SHARDS};
 use crate::filter::Passage;
-use crate::source::{Block, Source, SourceError};
+use crate::source::{Block, Look, Source, SourceError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,8 @@ struct Shards<'a> {
     clock: Clock,
     /// When flows were last looked through for those that have ended.
     swept_ns: u64,
+    /// The latest moment that looks at closed flows went by, where packets come by themselves.
+    looked_ns: u64,
     /// Whether the clock was set back since the last hand-over: flows of the time before end then, and nothing that has
     /// ended waits for its place in time. Not at once: a hostile clock may be set back every hundred packets.
     set_back: bool,
@@ -84,6 +86,17 @@ impl Clock {
     }
 }
 
+/// Why a thread hands over what has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// So many packets have passed.
+    Epoch,
+    /// Somebody waits: packets come by themselves, and an epoch of them may take hours.
+    Look(Look),
+    /// The capture is over.
+    Last,
+}
+
 /// What one thread hands over at the end of an epoch.
 pub(super) struct HandOver {
     /// Flows that have ended, and early records, in no particular order.
@@ -118,6 +131,7 @@ impl<'a> Shards<'a> {
             counts,
             clock,
             swept_ns: 0,
+            looked_ns: 0,
             set_back: false,
             spent: Vec::new(),
         }
@@ -236,19 +250,30 @@ impl<'a> Shards<'a> {
         }
     }
 
-    /// What has ended, at the end of an epoch or of the capture.
-    fn hand_over(&mut self, last: bool) -> HandOver {
+    /// What has ended, at the end of an epoch or of the capture, or when somebody waits for it.
+    ///
+    /// When somebody looks changes when a flow is handed over, never what it says. What a look has from another clock than
+    /// that of packets is used for closed flows alone, which say the same whenever they end.
+    fn hand_over(&mut self, turn: Turn) -> HandOver {
         const SECOND: u64 = 1_000_000_000;
         let templates = self.pipeline.templates();
         let now = self.clock.now_ns;
+        let (last, is_look) = (turn == Turn::Last, matches!(turn, Turn::Look(_)));
+        // Every packet to come is of a later time than this, where that is known.
+        let quiet_ns = match turn {
+            Turn::Look(look) => look.nothing_before_ns.filter(|quiet| *quiet > now),
+            _ => None,
+        };
+        let closed_now = quiet_ns.unwrap_or(now);
         // A sweep looks at every flow: once in a second of packet time is enough.
-        let sweep = now.abs_diff(self.swept_ns) >= SECOND;
+        let sweep = now.abs_diff(self.swept_ns) >= SECOND || closed_now.saturating_sub(self.looked_ns) >= SECOND;
         if sweep && !last {
             // Flows that end lie all over memory: all of them are on their way before the first is looked at.
-            self.tables.iter_mut().for_each(|table| table.look_for_due(now));
+            self.tables.iter_mut().for_each(|table| table.look_for_due(closed_now));
             std::hint::black_box(self.tables.iter().fold(0, |sum, table| sum ^ table.touch_due()));
         }
-        let set_back = std::mem::take(&mut self.set_back);
+        // What a clock that was set back does is of the capture: it waits for the end of the epoch.
+        let set_back = !is_look && std::mem::take(&mut self.set_back);
         if set_back {
             let future_ns = now.saturating_add(Clock::LEAP);
             self.tables.iter_mut().for_each(|table| table.end_future(future_ns, now, templates));
@@ -260,7 +285,7 @@ impl<'a> Shards<'a> {
                 table.finish_all(now, templates);
                 self.counts.flows.add(table.counters());
             } else if sweep {
-                table.expire_due(now, templates);
+                table.expire_due(now, closed_now, templates);
             }
             let finished = table.drain_finished();
             let count = finished.len();
@@ -272,11 +297,18 @@ impl<'a> Shards<'a> {
             self.counts.fragments = self.decoder.finish();
         }
         if sweep {
-            self.swept_ns = now;
+            (self.swept_ns, self.looked_ns) = (now, closed_now);
         }
         // A closed flow lingers before it is handed over.
         let linger = u64::from(self.pipeline.config().flows.linger_seconds) * SECOND;
-        let watermark_ns = if last || set_back { u64::MAX } else { self.swept_ns.saturating_sub(linger) };
+        let watermark_ns = if last || set_back {
+            u64::MAX
+        } else if quiet_ns.is_some() {
+            // Those that fall silent are handed over up to the last sweep.
+            self.swept_ns.min(self.looked_ns.saturating_sub(linger))
+        } else {
+            self.swept_ns.saturating_sub(linger)
+        };
         HandOver { flows, notices, watermark_ns, now_ns: now }
     }
 }
@@ -346,12 +378,14 @@ pub(super) fn run_inline(
         options,
         || spare.take(),
         |block, take| {
-            let go_on = shards.push_all(block.filtered().take(take), |shards| {
-                let outcome = consumer.epoch(shards.hand_over(false));
+            let mut hand_over = |shards: &mut Shards<'_>, turn| {
+                let outcome = consumer.epoch(shards.hand_over(turn));
                 consumer.give_back(&mut shards.spent);
                 failed = outcome.err();
                 failed.is_none()
-            });
+            };
+            let go_on = shards.push_all(block.filtered().take(take), |shards| hand_over(shards, Turn::Epoch))
+                && block.look().is_none_or(|look| hand_over(&mut shards, Turn::Look(look)));
             spare.set(Some(block));
             go_on
         },
@@ -359,7 +393,7 @@ pub(super) fn run_inline(
     if let Some(error) = failed {
         return Err(error);
     }
-    consumer.epoch(shards.hand_over(true))?;
+    consumer.epoch(shards.hand_over(Turn::Last))?;
     Ok(ended.told(&source, shards.counts))
 }
 
@@ -380,7 +414,7 @@ pub(super) fn run_threads(
     options: RunOptions<'_>,
     consumer: &mut Consumer<'_>,
 ) -> Result<PacketCounts, RunError> {
-    let workers = options.workers.min(SHARDS);
+    let workers = options.workers.clamp(1, SHARDS);
     let spare = Mutex::new(Vec::new());
     let spent = Mutex::new(Vec::new());
     let given_up = AtomicBool::new(false);
@@ -450,12 +484,14 @@ fn work(
 ) -> PacketCounts {
     let mut shards = Shards::new(pipeline, index, of);
     while let Ok(Parcel { block, take }) = incoming.recv() {
-        let go_on = shards.push_all(block.filtered().take(take), |shards| {
+        let hand_over = |shards: &mut Shards<'_>, turn| {
             if let Ok(mut spent) = spent.lock() {
                 std::mem::swap(&mut *spent, &mut shards.spent);
             }
-            outgoing.send(shards.hand_over(false)).is_ok()
-        });
+            outgoing.send(shards.hand_over(turn)).is_ok()
+        };
+        let go_on = shards.push_all(block.filtered().take(take), |shards| hand_over(shards, Turn::Epoch))
+            && block.look().is_none_or(|look| hand_over(&mut shards, Turn::Look(look)));
         if !go_on {
             return shards.counts;
         }
@@ -467,7 +503,7 @@ fn work(
         }
     }
     // A consumer that is gone needs no last epoch.
-    let last = shards.hand_over(true);
+    let last = shards.hand_over(Turn::Last);
     match outgoing.try_send(last) {
         Err(TrySendError::Full(last)) => {
             let _ = outgoing.send(last);

@@ -1,6 +1,7 @@
 use super::ShadowSummary;
 use super::pipeline::CLASSIFIER;
 use crate::filter::Filter;
+use crate::live::{InterfaceCounts, LiveCounts};
 use crate::plugins::PluginReport;
 use crate::source::Damage;
 use std::collections::BTreeMap;
@@ -90,6 +91,8 @@ pub struct Summary {
     pub plugin_times: Vec<PluginTime>,
     /// What a challenger came to, where there is one.
     pub shadow: Option<ShadowSummary>,
+    /// What came of the interfaces, where the capture was live; whoever captures sets it.
+    pub live: Option<LiveCounts>,
     /// What ended reading before the capture's end.
     pub damage: Option<Damage>,
     /// Whether the run was stopped from outside.
@@ -155,7 +158,8 @@ impl Summary {
         let lost = |plugin: &PluginReport| plugin.record.is_some() || plugin.plugin.starts_with(CLASSIFIER);
         let lost = self.disabled.iter().any(lost);
         let links = !self.unknown_links.is_empty() || !self.filter_failed.is_empty();
-        self.damage.is_some() || self.interrupted || links || lost || self.unscored > 0
+        let live = self.live.as_ref().is_some_and(LiveCounts::is_partial);
+        self.damage.is_some() || self.interrupted || live || links || lost || self.unscored > 0
     }
 
     /// Whether not one packet could be looked into because of its link type.
@@ -210,6 +214,22 @@ impl Summary {
                 Some(record) => format!("plugin `{}` was disabled at record {record}: {reason}", plugin.id),
                 None => format!("plugin `{}` is not used: {reason}", plugin.id),
             });
+        }
+        if let Some(live) = &self.live {
+            for InterfaceCounts { name, received, dropped, downs, .. } in &live.interfaces {
+                if *dropped > 0 {
+                    lines.push(format!(
+                        "{name}: {dropped} of {received} packets were lost, because nobody took them in time; raise \
+                         `live.ring_bytes`, or capture less with --filter"
+                    ));
+                }
+                if *downs > 0 {
+                    lines.push(format!("{name} went down {downs} times; what passed meanwhile is not known"));
+                }
+            }
+            if live.not_recorded > 0 {
+                lines.push(format!("{} packets could not be written down", live.not_recorded));
+            }
         }
         if self.interrupted {
             lines.push("interrupted: this is what was found so far".into());

@@ -12,6 +12,7 @@ mod libpcap;
 mod program;
 
 use libpcap::Libpcap;
+pub(crate) use program::Instruction;
 use program::Program;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -111,6 +112,13 @@ impl Filter {
         }
     }
 
+    /// The program for a link type, for the kernel.
+    pub(crate) fn instructions(&self, link: LinkType) -> Result<Vec<Instruction>, FilterError> {
+        let failed = |why| FilterError::Expression { text: self.text.to_string(), why };
+        let text = CString::new(&*self.text).map_err(|error| failed(error.to_string()))?;
+        with_compiler(|compiler| compiler.libpcap.compile(&text, dlt(link)))?.map_err(failed)
+    }
+
     /// Why the expression cannot be compiled for a link type, where that was tried and failed.
     pub fn refusal(&self, link: LinkType) -> Option<&str> {
         let (_, program) = self.programs.iter().find(|(known, _)| *known == link)?;
@@ -126,19 +134,23 @@ struct Compiler {
 }
 
 fn compiled(text: &str, link: LinkType) -> Result<Compiled, FilterError> {
+    with_compiler(|Compiler { libpcap, known }| {
+        let program = known.entry((text.to_owned(), link)).or_insert_with(|| {
+            let text = CString::new(text).map_err(|_| "there is a zero byte in it".to_owned())?;
+            let instructions = libpcap.compile(&text, dlt(link))?;
+            Program::new(&instructions).map(Arc::new)
+        });
+        program.clone()
+    })
+}
+
+fn with_compiler<T>(ask: impl FnOnce(&mut Compiler) -> T) -> Result<T, FilterError> {
     static COMPILER: OnceLock<Result<Mutex<Compiler>, FilterError>> = OnceLock::new();
     let compiler = COMPILER
         .get_or_init(|| Ok(Mutex::new(Compiler { libpcap: Libpcap::load()?, known: HashMap::new() })))
         .as_ref()
         .map_err(Clone::clone)?;
-    let mut compiler = compiler.lock().unwrap_or_else(PoisonError::into_inner);
-    let Compiler { libpcap, known } = &mut *compiler;
-    let program = known.entry((text.to_owned(), link)).or_insert_with(|| {
-        let text = CString::new(text).map_err(|_| "there is a zero byte in it".to_owned())?;
-        let instructions = libpcap.compile(&text, dlt(link))?;
-        Program::new(&instructions).map(Arc::new)
-    });
-    Ok(program.clone())
+    Ok(ask(&mut compiler.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// The number that libpcap has for a link type inside the program: mostly that of the file, as its `pcap-common.c` says.

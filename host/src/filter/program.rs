@@ -4,15 +4,15 @@
 /// An instruction as libpcap's `bpf_insn` and Linux's `sock_filter` have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-pub(super) struct Instruction {
+pub(crate) struct Instruction {
     /// What to do.
-    pub(super) code: u16,
+    pub(crate) code: u16,
     /// Instructions to skip where a test holds.
-    pub(super) yes: u8,
+    pub(crate) yes: u8,
     /// Instructions to skip where it does not.
-    pub(super) no: u8,
+    pub(crate) no: u8,
     /// A number, an offset into the packet, or a place in memory.
-    pub(super) k: u32,
+    pub(crate) k: u32,
 }
 
 /// Words of memory that a program has.

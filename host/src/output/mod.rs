@@ -7,6 +7,7 @@ mod community;
 mod conclusion;
 mod csv;
 mod jsonl;
+mod live;
 mod names;
 mod packets;
 mod queue;
@@ -18,6 +19,7 @@ mod words;
 
 pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_error, csv_line, harmless};
 pub use jsonl::{FORMAT, FlowLines, JsonSink, server_name};
+pub use live::LiveSink;
 pub use packets::{PacketHexSink, PacketJsonSink, PacketTableSink, PacketTreeSink};
 pub use queue::{QueueSink, question_lines, question_table};
 pub use selection::Selection;

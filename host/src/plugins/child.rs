@@ -8,7 +8,8 @@
 use super::conform::Checked;
 use super::error::LibraryError;
 use super::report::brief;
-use crate::worker::{WorkerLimits, sandbox};
+use crate::sandbox;
+use crate::worker::WorkerLimits;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::File;

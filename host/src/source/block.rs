@@ -14,6 +14,15 @@ pub struct Block {
     /// Number of the first packet.
     first: u64,
     entries: Vec<Entry>,
+    look: Option<Look>,
+}
+
+/// That somebody waits for what has ended by the end of a block: of packets that come by themselves nobody knows when enough
+/// of them have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// The time that every packet to come is later than, in nanoseconds since 1970, where that is known.
+    pub nothing_before_ns: Option<u64>,
 }
 
 /// Where a packet lies in its block, and what its record says of it.
@@ -34,7 +43,7 @@ impl Block {
         self.entries.len()
     }
 
-    /// Whether it holds no packet; a source never hands out such a block.
+    /// Whether it holds no packet; a source hands out such a block only where it is a look.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -65,6 +74,42 @@ impl Block {
         }
     }
 
+    /// Whether somebody waits for what has ended.
+    pub fn look(&self) -> Option<Look> {
+        self.look
+    }
+
+    /// Has somebody wait.
+    pub(crate) fn ask(&mut self, look: Look) {
+        self.look = Some(look);
+    }
+
+    /// Puts a packet behind those that are there; its bytes are those of `parts`, one after the other. Says whether there was
+    /// room: where there is not, an empty block is made as large as it takes.
+    pub(crate) fn append(&mut self, time_ns: u64, wire_len: u32, link: LinkType, parts: [&[u8]; 3]) -> bool {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if self.room().len() < len {
+            if !self.is_empty() {
+                return false;
+            }
+            self.buffer.resize(self.filled + len, 0);
+        }
+        let offset = self.filled as u32;
+        for part in parts {
+            self.buffer[self.filled..self.filled + part.len()].copy_from_slice(part);
+            self.filled += part.len();
+        }
+        self.entries.push(Entry { time_ns, wire_len, offset, len: len as u32, link, passage: Passage::Seen });
+        true
+    }
+
+    /// Takes the last packet out again.
+    pub(crate) fn drop_last(&mut self) {
+        if let Some(last) = self.entries.pop() {
+            self.filled = last.offset as usize;
+        }
+    }
+
     /// Asks a filter about every packet.
     pub(super) fn judge(&mut self, filter: &mut Filter) {
         for index in 0..self.entries.len() {
@@ -77,6 +122,7 @@ impl Block {
     pub(super) fn restart(&mut self, first: u64, size: usize, carried: &[u8]) {
         self.first = first;
         self.entries.clear();
+        self.look = None;
         let size = size.max(carried.len());
         if self.buffer.len() < size {
             self.buffer.resize(size, 0);

@@ -35,9 +35,9 @@ mod status;
 #[cfg(test)]
 mod testing;
 
-pub use block::Block;
+pub use block::{Block, Look};
 pub use compression::Interrupted;
 pub use error::SourceError;
 pub use limits::InputLimits;
-pub use reader::Source;
+pub use reader::{Feed, Source};
 pub use status::{Damage, SourceStatus};

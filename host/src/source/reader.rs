@@ -11,6 +11,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A capture that is being read.
 pub struct Source {
+    from: From,
+    /// Whether the input was told to stop.
+    interrupted: bool,
+    /// Which packets count; without one all do.
+    filter: Option<Filter>,
+    status: SourceStatus,
+}
+
+/// Where packets come from.
+enum From {
+    /// A file, or what is read like one.
+    Records(Box<Records>),
+    /// They come by themselves.
+    Feed(Box<dyn Feed>),
+}
+
+/// Packets that come by themselves, as from an interface.
+pub trait Feed: Send {
+    /// Waits for packets and puts those that came into `block`, which is empty and knows its first packet's number. After a
+    /// while it returns without any, so that what has ended meanwhile is not waited for, and marks the block as a
+    /// [`Look`](super::Look). `false` ends the capture, of which [`SourceStatus::damage`] may say why; then the block is
+    /// empty.
+    fn fill(&mut self, block: &mut Block, status: &mut SourceStatus) -> bool;
+}
+
+/// Records of a capture file that are being read.
+struct Records {
     input: Input,
     format: Format,
     /// Bytes read but not yet parsed: a record's beginning that the next block starts with.
@@ -24,13 +51,8 @@ pub struct Source {
     failure: Option<Failure>,
     /// Whether everything has been handed out.
     finished: bool,
-    /// Whether the input was told to stop.
-    interrupted: bool,
-    /// Which packets count; without one all do.
-    filter: Option<Filter>,
     /// Bytes read from the file.
     meter: Arc<AtomicU64>,
-    status: SourceStatus,
 }
 
 impl Source {
@@ -84,7 +106,7 @@ impl Source {
             odd_times: 0,
             odd_lengths: 0,
         };
-        Ok(Self {
+        let records = Records {
             input: unpacked.rest,
             format,
             carried: unpacked.head[done..].to_vec(),
@@ -93,11 +115,34 @@ impl Source {
             ended: false,
             failure: None,
             finished: false,
-            interrupted: false,
-            filter: None,
             meter,
-            status,
-        })
+        };
+        Ok(Self { from: From::Records(Box::new(records)), interrupted: false, filter: None, status })
+    }
+
+    /// Takes what a feed brings; `name` is what messages call it, and `packets` were taken from it before, so that the next
+    /// one's number is one more.
+    pub fn feed(name: &str, packets: u64, feed: impl Feed + 'static) -> Self {
+        let status = SourceStatus {
+            name: shown(name),
+            total_bytes: None,
+            file_bytes: 0,
+            unpacked_bytes: 0,
+            packets,
+            format: "live",
+            compression: None,
+            damage: None,
+            skipped_blocks: 0,
+            odd_blocks: 0,
+            odd_times: 0,
+            odd_lengths: 0,
+        };
+        Self { from: From::Feed(Box::new(feed)), interrupted: false, filter: None, status }
+    }
+
+    /// Whether packets come by themselves, and are lost where nobody takes them in time.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.from, From::Feed(_))
     }
 
     /// Has every packet that is handed out from now on marked with what a filter says of it.
@@ -115,32 +160,63 @@ impl Source {
         self.interrupted
     }
 
-    /// The next packets of the capture, at least one; `None` at its end, also where [`Damage`] made it end early.
+    /// The next packets of the capture, at least one or a [`Look`](super::Look); `None` at its end, also where [`Damage`] made
+    /// it end early.
     ///
     /// A `recycled` block gives its memory to the new one. The only error is that the device failed before there was
     /// any packet.
     pub fn next_block(&mut self, recycled: Option<Block>) -> Result<Option<Block>, SourceError> {
         let mut block = recycled.unwrap_or_default();
-        block.restart(self.status.packets + 1, self.block_bytes, &self.carried);
+        let first = self.status.packets + 1;
+        match &mut self.from {
+            From::Feed(feed) => {
+                block.restart(first, FEED_BLOCK, &[]);
+                if !feed.fill(&mut block, &mut self.status) {
+                    return Ok(None);
+                }
+            }
+            From::Records(records) => {
+                block.restart(first, records.block_bytes, &records.carried);
+                records.fill_with_packets(&mut block, &mut self.status)?;
+                self.interrupted |= records.failure.take().is_some_and(|failure| failure.interrupted);
+                self.status.file_bytes = records.meter.load(Ordering::Relaxed);
+            }
+        }
+        if let Some(filter) = &mut self.filter {
+            block.judge(filter);
+        }
+        self.status.packets += block.len() as u64;
+        Ok((!block.is_empty() || block.look().is_some()).then_some(block))
+    }
+
+    /// How far reading got, up to and including the last block handed out.
+    pub fn status(&self) -> &SourceStatus {
+        &self.status
+    }
+}
+
+/// Bytes of a block that a feed fills.
+const FEED_BLOCK: usize = 256 << 10;
+
+impl Records {
+    fn fill_with_packets(&mut self, block: &mut Block, status: &mut SourceStatus) -> Result<(), SourceError> {
         self.carried.clear();
         while !self.finished {
-            self.fill(&mut block);
+            self.fill(block, status);
             let (data, packets) = block.parts();
-            let stop = self.format.parse(data, packets, &mut self.status);
+            let stop = self.format.parse(data, packets, status);
             let at = stop.consumed;
             match stop.why {
-                Why::Broken(what) => self.end(block.rest(at).len(), what),
-                Why::Boundary | Why::Need(_) if let Some(failure) = self.failure.take() => {
-                    self.fail(failure, self.status.packets == 0 && block.is_empty())?;
+                Why::Broken(what) => self.end(block.rest(at).len(), what, status),
+                Why::Boundary | Why::Need(_) if self.failure.is_some() => {
+                    self.fail(status.packets == 0 && block.is_empty(), status)?;
                 }
                 Why::Boundary if self.ended => self.finished = true,
                 Why::Need(need) if self.ended => {
                     let have = block.rest(at).len();
                     let more = need.saturating_sub(have);
-                    self.end(
-                        have,
-                        format!("the capture is cut off: {more} bytes or more of its last record are missing"),
-                    );
+                    let what = format!("the capture is cut off: {more} bytes or more of its last record are missing");
+                    self.end(have, what, status);
                 }
                 Why::Boundary | Why::Need(_) if !block.is_empty() => {
                     self.carried.extend_from_slice(block.rest(at));
@@ -153,27 +229,17 @@ impl Source {
                 }
             }
         }
-        if let Some(filter) = &mut self.filter {
-            block.judge(filter);
-        }
-        self.status.packets += block.len() as u64;
-        self.status.file_bytes = self.meter.load(Ordering::Relaxed);
-        Ok((!block.is_empty()).then_some(block))
-    }
-
-    /// How far reading got, up to and including the last block handed out.
-    pub fn status(&self) -> &SourceStatus {
-        &self.status
+        Ok(())
     }
 
     /// Reads into `block` until it is full or, on a pipe, until anything came.
-    fn fill(&mut self, block: &mut Block) {
+    fn fill(&mut self, block: &mut Block, status: &mut SourceStatus) {
         while !self.ended && !block.room().is_empty() {
             match self.input.read(block.room()) {
                 Ok(0) => self.ended = true,
                 Ok(bytes) => {
                     block.advance(bytes);
-                    self.status.unpacked_bytes += bytes as u64;
+                    status.unpacked_bytes += bytes as u64;
                     if self.prompt {
                         break;
                     }
@@ -187,21 +253,20 @@ impl Source {
     }
 
     /// Ends reading because of what stands `before_end` bytes before the last byte read.
-    fn end(&mut self, before_end: usize, what: String) {
-        self.status.damage = Some(Damage { offset: self.status.unpacked_bytes - before_end as u64, what });
+    fn end(&mut self, before_end: usize, what: String, status: &mut SourceStatus) {
+        status.damage = Some(Damage { offset: status.unpacked_bytes - before_end as u64, what });
         self.finished = true;
     }
 
     /// Ends reading because the input failed. Without any packet before it, a failed device is an error.
-    fn fail(&mut self, failure: Failure, nothing_yet: bool) -> Result<(), SourceError> {
-        if failure.interrupted {
-            (self.interrupted, self.finished) = (true, true);
-            return Ok(());
-        }
-        self.end(0, failure.what.clone());
+    fn fail(&mut self, nothing_yet: bool, status: &mut SourceStatus) -> Result<(), SourceError> {
+        self.finished = true;
+        let Some(failure) = self.failure.as_ref().filter(|failure| !failure.interrupted) else { return Ok(()) };
+        let what = failure.what.clone();
         if failure.device && nothing_yet {
-            return Err(SourceError::Read { name: self.status.name.clone(), what: failure.what });
+            return Err(SourceError::Read { name: status.name.clone(), what });
         }
+        self.end(0, what, status);
         Ok(())
     }
 }

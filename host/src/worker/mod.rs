@@ -8,7 +8,6 @@
 //! |---|---|
 //! | `order` | what the two say to each other |
 //! | `run` | the child: takes an order and carries it out |
-//! | `sandbox` | what the child gives up before |
 //! | `events` | the child's line to its parent |
 //! | `inspect` | what a capture is, from its first packets |
 //! | `analyse` | a pipeline over a capture |
@@ -21,7 +20,6 @@ mod events;
 mod inspect;
 mod order;
 mod run;
-pub(crate) mod sandbox;
 mod supervise;
 
 pub use cut::{Cut, CutError, cut};

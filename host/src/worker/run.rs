@@ -2,10 +2,11 @@
 
 use super::events::{Events, Watched, failed};
 use super::order::{Event, Failed, FailedWhy, Order, Stage, Task};
-use super::{LINE_BYTES, analyse, cut, inspect, sandbox};
+use super::{LINE_BYTES, analyse, cut, inspect};
 use crate::config::{Config, ShadowSettings};
 use crate::engine::{Pipeline, Sink, Summary};
 use crate::filter::Filter;
+use crate::sandbox;
 use crate::source::{Source, SourceError};
 use std::io::{BufRead, Read};
 use std::path::Path;
@@ -136,7 +137,7 @@ fn needs<'a>(order: &'a Order, config: &'a Config) -> sandbox::Needs<'a> {
         libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
         read.extend(config.models.needed(&config.model));
     }
-    sandbox::Needs { read, libraries, folders, write }
+    sandbox::Needs { read, libraries, folders, write, make: Vec::new() }
 }
 
 /// Goes on reading standard input: `stop` asks for the end, and its own end is the parent's.

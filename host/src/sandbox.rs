@@ -1,4 +1,4 @@
-//! What a worker gives up before it looks at a capture.
+//! What a process gives up before it looks at what comes from others: a worker, a trial of a library, a live capture.
 //!
 //! * Limits of the kernel on memory, processor time, file size and open files.
 //! * Landlock: the capture, the pipeline's libraries and its model can be read, the result written; every other file can
@@ -10,7 +10,7 @@
 //!
 //! All of it holds for every thread that is started later, and cannot be taken back.
 
-use super::order::WorkerLimits;
+use crate::worker::WorkerLimits;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
@@ -48,23 +48,50 @@ pub(crate) enum SandboxError {
     Calls(String),
 }
 
-/// Which files a worker needs.
-pub(super) struct Needs<'a> {
-    /// Files and folders that are read.
-    pub(super) read: Vec<PathBuf>,
-    /// Libraries that are loaded; where there are any, those of the system can be too.
-    pub(super) libraries: Vec<PathBuf>,
-    /// Folders of libraries.
-    pub(super) folders: Vec<PathBuf>,
-    /// The file that is written.
-    pub(super) write: Option<&'a Path>,
+impl SandboxError {
+    /// What is wrong, without advice.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Limit { what, error } => format!("{what}: {error}"),
+            Self::Files(error) => format!("files: {error}"),
+            Self::Calls(error) => format!("system calls: {error}"),
+        }
+    }
 }
+
+/// Which files a worker needs.
+#[derive(Default)]
+pub(crate) struct Needs<'a> {
+    /// Files and folders that are read.
+    pub(crate) read: Vec<PathBuf>,
+    /// Libraries that are loaded; where there are any, those of the system can be too.
+    pub(crate) libraries: Vec<PathBuf>,
+    /// Folders of libraries, and others that are read.
+    pub(crate) folders: Vec<PathBuf>,
+    /// The file that is written.
+    pub(crate) write: Option<&'a Path>,
+    /// Folders in which files are made, written and removed.
+    pub(crate) make: Vec<PathBuf>,
+}
+
+/// Calls that a process may make, or may not, unlike a worker that analyses.
+pub(crate) struct Calls<'a> {
+    /// Calls that work.
+    pub(crate) useful: &'a [i64],
+    /// Requests of `ioctl` that work.
+    pub(crate) controls: &'a [u64],
+    /// Calls that end the process; where there are any, so does opening a file to write it.
+    pub(crate) ending: &'a [i64],
+}
+
+/// Those of a worker that analyses.
+const ANALYSIS: Calls<'static> = Calls { useful: &[], controls: &[], ending: &[] };
 
 /// Seconds from the first signal of the processor-time limit to the one that cannot be caught.
 const CPU_GRACE: u64 = 2;
 
 /// Closes what a careless parent left open beside standard input, output and error. No other thread may run yet.
-pub(super) fn close_files() {
+pub(crate) fn close_files() {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers: Vec<i32> =
         open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|number| *number > 2).collect();
@@ -90,29 +117,36 @@ pub(crate) fn limit(limits: &WorkerLimits) -> Result<(), SandboxError> {
         let hard = hard.min(highest);
         setrlimit(resource, soft.min(hard), hard).map_err(failed)?;
     }
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|error| SandboxError::Limit { what: "the life of the process", error })?;
+    close_to_others()
+}
+
+/// Has nobody else look into its memory, and gives up getting rights by other programs.
+pub(crate) fn close_to_others() -> Result<(), SandboxError> {
     let process = |what| move |error| SandboxError::Limit { what, error };
     // Memory that nobody else may look into, and no files of its own in /proc.
     prctl::set_dumpable(false).map_err(process("memory dumps"))?;
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(process("the life of the process"))?;
     prctl::set_no_new_privs().map_err(process("privileges"))
 }
 
 /// Gives up everything that `needs` does not name. Only this thread and those it starts are held to it.
-pub(super) fn confine(needs: &Needs<'_>) -> Result<(), SandboxError> {
-    confine_to(needs, &[])
+pub(crate) fn confine(needs: &Needs<'_>) -> Result<(), SandboxError> {
+    confine_to(needs, &ANALYSIS)
 }
 
 /// Gives up everything for a process that tries a library: it can read that one and those of the system, and to write is
 /// its end, so that whoever waits for it learns of it.
 pub(crate) fn confine_trial(library: &Path) -> Result<(), SandboxError> {
     let libraries = vec![library.to_owned()];
-    confine_to(&Needs { read: Vec::new(), libraries, folders: Vec::new(), write: None }, WRITING)
+    confine_to(&Needs { libraries, ..Needs::default() }, &Calls { ending: WRITING, ..ANALYSIS })
 }
 
-fn confine_to(needs: &Needs<'_>, writing: &[i64]) -> Result<(), SandboxError> {
+/// The same for other needs, and other calls.
+pub(crate) fn confine_to(needs: &Needs<'_>, calls: &Calls<'_>) -> Result<(), SandboxError> {
     // Both are tried, whatever becomes of the first.
     let files = confine_files(needs);
-    let calls = confine_calls(writing).map_err(|error| SandboxError::Calls(error.to_string()));
+    let calls = confine_calls(calls).map_err(|error| SandboxError::Calls(error.to_string()));
     files.and(calls)
 }
 
@@ -138,10 +172,12 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
     let read = needs.read.iter().chain(&needs.libraries).map(PathBuf::as_path).chain(system);
     let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
     let list = AccessFs::ReadFile | AccessFs::ReadDir;
+    let make = list | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     let all = read
         .map(|path| (path, AccessFs::ReadFile.into()))
         .chain(needs.folders.iter().map(|path| (path.as_path(), list)))
-        .chain(needs.write.map(|path| (path, write)));
+        .chain(needs.write.map(|path| (path, write)))
+        .chain(needs.make.iter().map(|path| (path.as_path(), make)));
     for (path, access) in all {
         // What is not there need not be allowed; whoever opens it says so in better words.
         if let Ok(path) = PathFd::new(path) {
@@ -159,20 +195,26 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// `writing` are calls that end the process too; where there are any, so does opening a file for it.
-fn confine_calls(writing: &[i64]) -> Result<(), seccompiler::Error> {
+fn confine_calls(calls: &Calls<'_>) -> Result<(), seccompiler::Error> {
+    let Calls { useful: also, controls, ending } = calls;
     let arch: TargetArch = std::env::consts::ARCH.try_into()?;
     let (allow, no) = (SeccompAction::Allow, SeccompAction::Errno);
     let always = |calls: &[i64]| -> Rules { calls.iter().map(|call| (*call, Vec::new())).collect() };
     let mut hostile = always(HOSTILE);
     hostile.insert(libc::SYS_clone, vec![other_process()?]);
-    if !writing.is_empty() {
-        hostile.extend(always(writing));
+    hostile.retain(|call, _| !also.contains(call));
+    if !ending.is_empty() {
+        hostile.extend(always(ending));
         hostile.insert(libc::SYS_openat, opening(2)?);
         #[cfg(target_arch = "x86_64")]
         hostile.insert(libc::SYS_open, opening(1)?);
     }
     let mut useful = always(USEFUL);
+    useful.extend(always(also));
+    if !controls.is_empty() {
+        let controls = controls.iter().map(|request| argument(1, SeccompCmpOp::Eq, *request));
+        useful.insert(libc::SYS_ioctl, controls.collect::<Result<_, _>>()?);
+    }
     useful.insert(libc::SYS_clone, vec![own_thread()?]);
     let fcntl = FCNTL.iter().map(|command| argument(1, SeccompCmpOp::Eq, *command as u64));
     useful.insert(libc::SYS_fcntl, fcntl.collect::<Result<_, _>>()?);

@@ -1,0 +1,81 @@
+use anyhow::{Context, Result};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A file that lines are appended to. Others may move it away, and say so: then it is made anew.
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+    reopen: Arc<AtomicBool>,
+}
+
+impl Log {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let file = open(path).with_context(|| format!("{}: the result cannot be written there", path.display()))?;
+        Ok(Self { path: path.to_owned(), file, reopen: Arc::default() })
+    }
+
+    /// Set to have it opened anew before the next line.
+    pub(super) fn reopener(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.reopen)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    // A line that a power failure cut off stays alone.
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
+impl Write for Log {
+    /// Writes all of it: lines come in one piece each.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.reopen.swap(false, Ordering::Relaxed) {
+            // Where it cannot be made anew, the old one is better than none.
+            match open(&self.path) {
+                Ok(file) => self.file = file,
+                Err(error) => {
+                    super::super::complain(&format!("{}: {error}; the old file is written on", self.path.display()))
+                }
+            }
+        }
+        self.file.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moved_log_is_made_anew_and_a_cut_line_stays_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        std::fs::write(&path, "{\"a\":1}\n{\"cut").unwrap();
+        let mut log = Log::open(&path).unwrap();
+        log.write_all(b"two\n").unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        log.write_all(b"three\n").unwrap();
+        log.reopener().store(true, Ordering::Relaxed);
+        log.write_all(b"four\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "{\"a\":1}\n{\"cut\ntwo\nthree\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "four\n");
+    }
+}

@@ -1,0 +1,69 @@
+//! What a process that captures gives up, once its rings are open and before it looks at a packet.
+//!
+//! Every capability; every file but those it was told of; every call that capturing has no use for. As with the workers of
+//! the portal, none of it can be taken back, and threads that are started later are held to it too.
+
+use crate::sandbox::{self, Calls, Needs, SandboxError};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// What a capture needs after it was confined.
+#[derive(Debug, Clone, Default)]
+pub struct Reach {
+    /// Files and folders that are read, such as a configuration that may be read again.
+    pub read: Vec<PathBuf>,
+    /// Folders in which files are made, written and removed.
+    pub write: Vec<PathBuf>,
+    /// Libraries of plugins, and folders of them.
+    pub libraries: Vec<PathBuf>,
+}
+
+/// Why a process could not be confined.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the process that captures cannot be confined ({0}); it takes Linux 5.13 or later with Landlock and seccomp, or \
+     `live.sandbox = false` where there is none"
+)]
+pub struct ConfineError(String);
+
+/// Calls that end the portal's workers, or fail there, and that a capture has a use for.
+const CALLS: Calls<'static> = Calls {
+    useful: &[
+        // The rings, and who asks for numbers.
+        libc::SYS_bind,
+        libc::SYS_getsockopt,
+        libc::SYS_setsockopt,
+        libc::SYS_accept4,
+        libc::SYS_recvfrom,
+        libc::SYS_sendto,
+        libc::SYS_shutdown,
+        // Files that are written in turn.
+        libc::SYS_unlinkat,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_unlink,
+    ],
+    // Which number an interface has that is there again.
+    controls: &[libc::SIOCGIFINDEX as u64],
+    ending: &[],
+};
+
+/// Gives everything up that is not within reach. Called before other threads are started.
+pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
+    let why = |error: SandboxError| ConfineError(error.reason());
+    give_up_capabilities(reach).map_err(|error| ConfineError(format!("capabilities: {error}")))?;
+    sandbox::close_to_others().map_err(why)?;
+    let (folders, read) = reach.read.iter().cloned().partition(|path: &PathBuf| path.is_dir());
+    let needs = Needs { read, libraries: reach.libraries.clone(), folders, write: None, make: reach.write.clone() };
+    sandbox::confine_to(&needs, &CALLS).map_err(why)
+}
+
+/// Capabilities go, all but one where it cannot be without: root without any may not write into the folders of others, and
+/// whoever captures with sudo mostly does. Which folders those are is confined as well.
+fn give_up_capabilities(reach: &Reach) -> rustix::io::Result<()> {
+    let root = nix::unistd::geteuid().is_root();
+    let others = |path: &PathBuf| path.metadata().is_ok_and(|folder| folder.uid() != 0);
+    let kept =
+        if root && reach.write.iter().any(others) { CapabilitySet::DAC_OVERRIDE } else { CapabilitySet::empty() };
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })
+}

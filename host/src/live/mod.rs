@@ -1,0 +1,295 @@
+//! Live interfaces: packets as they come, for the same pipeline that reads captures.
+//!
+//! Linux alone. The kernel puts packets into a ring of memory that it shares with this process (AF_PACKET, `packet(7)`); one
+//! thread takes them out in the order of their times, writes them down where that is wanted, and hands them to the engine in
+//! blocks as a capture file's would be. So a capture that was written down reads, as a file, as it was judged.
+//!
+//! | module | story |
+//! |---|---|
+//! | `interface` | which interfaces there are, and of what kind |
+//! | `ring` | the kernel's ring; all that is unsafe |
+//! | `taker` | several rings become blocks of packets; the end, drops, interfaces that go down |
+//! | `record` | packets into capture files, in turn where that is wanted; full disks |
+//! | `confine` | what a process gives up once its rings are open |
+//! | `settings` | bounds |
+
+mod confine;
+mod interface;
+mod record;
+mod ring;
+mod settings;
+mod taker;
+
+pub use confine::{ConfineError, Reach, confine};
+pub use interface::{Interface, interfaces};
+pub use record::{FileRing, RecordError, Recording};
+pub use settings::LiveSettings;
+
+use crate::config::nearest;
+use crate::filter::{Filter, FilterError};
+use crate::source::{Block, Feed, Source, SourceStatus};
+use ring::Ring;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use taker::Taker;
+use veilwatch_core::packet::LinkType;
+
+/// Why there is no live capture.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// The process may not.
+    #[error(
+        "{interface}: capturing needs the capability CAP_NET_RAW: run it with sudo, or once `sudo setcap cap_net_raw=ep \
+         {program}`"
+    )]
+    Forbidden {
+        /// The interface.
+        interface: String,
+        /// This program.
+        program: String,
+    },
+    /// There is no such interface.
+    #[error("there is no interface `{name}`{}; `veilwatch interfaces` lists them", hint.as_ref().map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default())]
+    NoInterface {
+        /// What was asked for.
+        name: String,
+        /// The nearest that there is.
+        hint: Option<String>,
+    },
+    /// What its packets begin with is not decoded.
+    #[error("{name}: interfaces of hardware type {kind} cannot be captured on; capture on the one below it")]
+    Unknown {
+        /// The interface.
+        name: String,
+        /// `ARPHRD_…` of the kernel.
+        kind: u16,
+    },
+    /// Its ring cannot be had.
+    #[error("{name}: {what} ({error})")]
+    Ring {
+        /// The interface.
+        name: String,
+        /// What was tried, and what to do.
+        what: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The filter cannot be used.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// Packets cannot be written down.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// What to capture.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Names of interfaces, at least one.
+    pub interfaces: Vec<String>,
+    /// Whether to have the interfaces take packets that are for others.
+    pub promiscuous: bool,
+    /// Which packets, in tcpdump's language; empty for all. Others are not captured at all.
+    pub filter: String,
+    /// Where packets are written down.
+    pub recording: Option<Recording>,
+    /// Packets after which it ends.
+    pub packets: Option<u64>,
+    /// Time after which it ends.
+    pub duration: Option<Duration>,
+}
+
+/// A live capture. It goes on while it exists, whether somebody takes packets from it or not: those that wait longer than
+/// the rings hold are lost, and counted.
+pub struct Live {
+    name: String,
+    shared: Arc<Shared>,
+    taker: Arc<Mutex<Taker>>,
+}
+
+/// What a capture and whoever looks on have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    turn: AtomicBool,
+    ended: AtomicBool,
+    interfaces: Vec<PerInterface>,
+    recorded: AtomicU64,
+    recorded_bytes: AtomicU64,
+    not_recorded: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct PerInterface {
+    name: String,
+    taken: AtomicU64,
+    taken_bytes: AtomicU64,
+    received: AtomicU64,
+    dropped: AtomicU64,
+    downs: AtomicU64,
+}
+
+/// What a live capture came to so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveCounts {
+    /// Interface by interface, in the order they were asked for.
+    pub interfaces: Vec<InterfaceCounts>,
+    /// Packets that were written down.
+    pub recorded: u64,
+    /// Bytes of the files they are in.
+    pub recorded_bytes: u64,
+    /// Packets that were to be written down and could not.
+    pub not_recorded: u64,
+}
+
+/// What came of one interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InterfaceCounts {
+    /// Its name.
+    pub name: String,
+    /// Packets that were taken from its rings.
+    pub taken: u64,
+    /// Bytes of these on the wire.
+    pub taken_bytes: u64,
+    /// Packets that the kernel had for it, those that it lost among them.
+    pub received: u64,
+    /// Packets that the kernel lost, because its ring was full.
+    pub dropped: u64,
+    /// Times that the interface went down.
+    pub downs: u64,
+}
+
+impl LiveCounts {
+    /// Packets that the kernel lost.
+    pub fn dropped(&self) -> u64 {
+        self.interfaces.iter().map(|interface| interface.dropped).sum()
+    }
+
+    /// Times that an interface went down.
+    pub fn downs(&self) -> u64 {
+        self.interfaces.iter().map(|interface| interface.downs).sum()
+    }
+
+    /// Whether packets are missing that should have been captured.
+    pub fn is_partial(&self) -> bool {
+        self.dropped() > 0 || self.not_recorded > 0 || self.downs() > 0
+    }
+}
+
+impl Live {
+    /// Opens the interfaces: from now on their packets are captured. `tell` gets a line where a person should know of
+    /// something while it goes on.
+    pub fn open(
+        wanted: &Wanted,
+        settings: &LiveSettings,
+        tell: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self, LiveError> {
+        // The kernel has taken the tags of virtual networks out when it asks, so that whoever asks for them is asked here.
+        let filter = Filter::new(&wanted.filter)?;
+        let (kernels, filter) = match filter {
+            Some(filter) if !speaks_of_tags(&wanted.filter) => (Some(filter), None),
+            filter => (None, filter),
+        };
+        let mut rings = Vec::new();
+        let mut found = Vec::new();
+        for (at, name) in wanted.interfaces.iter().enumerate() {
+            let interface = Interface::named(name).ok_or_else(|| missing(name))?;
+            let link = interface.link().unwrap_or(LinkType::ETHERNET);
+            let program = kernels.as_ref().map(|filter| filter.instructions(link)).transpose()?;
+            let mut group = None;
+            for _ in 0..settings.rings.clamp(1, 64) {
+                let ring = Ring::open(at, &interface, wanted.promiscuous, settings, program.as_deref(), &mut group)?;
+                rings.push(ring);
+            }
+            found.push(interface);
+        }
+        let interfaces =
+            found.iter().map(|found| PerInterface { name: found.name.clone(), ..PerInterface::default() }).collect();
+        let shared = Arc::new(Shared { interfaces, ..Shared::default() });
+        let name = found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>().join(", ");
+        let recorder =
+            wanted.recording.as_ref().map(|recording| record::Recorder::open(recording, &found)).transpose()?;
+        let taker = Taker::new(rings, found, filter, recorder, wanted, settings, Arc::clone(&shared), Box::new(tell));
+        Ok(Self { name, shared, taker: Arc::new(Mutex::new(taker)) })
+    }
+
+    /// The interfaces, as messages call them.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The capture for a run of the engine. It ends with the capture, or at the next [`turn`](Self::turn): then another run
+    /// takes the rest.
+    pub fn source(&self) -> Source {
+        self.shared.turn.store(false, Ordering::Relaxed);
+        let packets = self.taker.lock().unwrap_or_else(PoisonError::into_inner).taken();
+        Source::feed(&self.name, packets, Hand(Arc::clone(&self.taker)))
+    }
+
+    /// A handle for other threads.
+    pub fn control(&self) -> Control {
+        Control(Arc::clone(&self.shared))
+    }
+
+    /// Whether it has ended, and all that it captured was taken.
+    pub fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// What other threads may ask of a live capture.
+#[derive(Debug, Clone)]
+pub struct Control(Arc<Shared>);
+
+impl Control {
+    /// Ends it. What was captured by now is still handed out.
+    pub fn stop(&self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the run that takes from it, and not the capture.
+    pub fn turn(&self) {
+        self.0.turn.store(true, Ordering::Relaxed);
+    }
+
+    /// What it came to so far.
+    pub fn counts(&self) -> LiveCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let interface = |interface: &PerInterface| InterfaceCounts {
+            name: interface.name.clone(),
+            taken: read(&interface.taken),
+            taken_bytes: read(&interface.taken_bytes),
+            received: read(&interface.received),
+            dropped: read(&interface.dropped),
+            downs: read(&interface.downs),
+        };
+        let Shared { interfaces, recorded, recorded_bytes, not_recorded, .. } = &*self.0;
+        LiveCounts {
+            interfaces: interfaces.iter().map(interface).collect(),
+            recorded: read(recorded),
+            recorded_bytes: read(recorded_bytes),
+            not_recorded: read(not_recorded),
+        }
+    }
+}
+
+/// A run's hold on the capture.
+struct Hand(Arc<Mutex<Taker>>);
+
+impl Feed for Hand {
+    fn fill(&mut self, block: &mut Block, status: &mut SourceStatus) -> bool {
+        // Nobody else takes at the same time; a run that panicked left nothing half done that matters.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill(block, status)
+    }
+}
+
+fn speaks_of_tags(filter: &str) -> bool {
+    filter.split(|c: char| !c.is_alphanumeric()).any(|word| word == "vlan")
+}
+
+fn missing(name: &str) -> LiveError {
+    let known = interfaces().unwrap_or_default();
+    let hint = nearest(name, known.iter().map(|interface| interface.name.as_str()));
+    LiveError::NoInterface { name: name.to_owned(), hint: hint.map(ToString::to_string) }
+}
