@@ -43,8 +43,8 @@ const CALLS: Calls<'static> = Calls {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_unlink,
     ],
-    // Which number an interface has that is there again.
-    controls: &[libc::SIOCGIFINDEX as u64],
+    // Whether an interface is there again, and which number it has.
+    controls: &[libc::SIOCGIFFLAGS as u64, libc::SIOCGIFINDEX as u64],
     ending: &[],
 };
 

@@ -188,16 +188,25 @@ impl Ring {
         set_at(&self.socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
     }
 
-    /// The kernel's number of an interface, asked through the ring's own socket: a confined process opens no others.
-    pub(super) fn index_of(&self, name: &str) -> io::Result<u32> {
+    /// The kernel's number of an interface, if it is up. It is asked through the ring's own socket: a confined process opens
+    /// no others.
+    pub(super) fn up(&self, name: &str) -> io::Result<Option<u32>> {
         // SAFETY: plain bytes, for which zeros are fine.
         let mut request: libc::ifreq = unsafe { zeroed() };
         let room = request.ifr_name.len() - 1;
         request.ifr_name.iter_mut().zip(name.bytes().take(room)).for_each(|(into, byte)| *into = byte as _);
-        // SAFETY: the request outlives the call, which reads its name and writes its number.
-        checked(unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFINDEX as _, &raw mut request) })?;
+        let ask = |what: libc::c_ulong, request: &mut libc::ifreq| {
+            // SAFETY: the request outlives the call, which reads its name and writes its other half.
+            checked(unsafe { libc::ioctl(self.socket.as_raw_fd(), what as _, std::ptr::from_mut(request)) })
+        };
+        ask(libc::SIOCGIFFLAGS, &mut request)?;
         // SAFETY: that is what this call writes.
-        Ok(unsafe { request.ifr_ifru.ifru_ifindex } as u32)
+        if c_int::from(unsafe { request.ifr_ifru.ifru_flags }) & libc::IFF_UP == 0 {
+            return Ok(None);
+        }
+        ask(libc::SIOCGIFINDEX, &mut request)?;
+        // SAFETY: the same.
+        Ok(Some(unsafe { request.ifr_ifru.ifru_ifindex } as u32))
     }
 
     /// What has happened to the socket since it was asked last, such as that its interface went down.

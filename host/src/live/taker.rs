@@ -180,10 +180,6 @@ impl Taker {
             if let Some(state) = self.interfaces.get_mut(of) {
                 state.taken += 1;
                 state.taken_bytes += u64::from(wire_len);
-                if state.is_down {
-                    state.is_down = false;
-                    (self.tell)(&format!("{} is back", state.interface.name));
-                }
             }
         }
         false
@@ -236,36 +232,32 @@ impl Taker {
     /// Asks the kernel what it counted and how the interfaces are.
     fn count(&mut self, now: Instant) {
         self.counted = now;
-        for ring in &mut self.rings {
-            let (Some(state), Some(shared)) =
-                (self.interfaces.get_mut(ring.interface), self.shared.interfaces.get(ring.interface))
-            else {
-                continue;
-            };
-            let Counted { received, dropped } = ring.counted().unwrap_or_default();
-            add(&shared.received, received);
-            add(&shared.dropped, dropped);
+        for (number, (state, shared)) in self.interfaces.iter_mut().zip(&self.shared.interfaces).enumerate() {
             let name = &state.interface.name;
-            if let Some(error) = ring.trouble() {
-                if !state.is_down {
-                    state.is_down = true;
-                    add(&shared.downs, 1);
-                    (self.tell)(&format!("{name} went down ({error}); its packets are taken again when it is back"));
-                }
-            } else if state.is_down
-                && let Ok(index) = ring.index_of(name)
-                && index != state.interface.index
+            let of_it = |ring: &&Ring| ring.interface == number;
+            // Whether it was down a moment ago is told once; how it is now is asked.
+            let mut trouble = None;
+            for ring in self.rings.iter().filter(of_it) {
+                let Counted { received, dropped } = ring.counted().unwrap_or_default();
+                add(&shared.received, received);
+                add(&shared.dropped, dropped);
+                trouble = ring.trouble().or(trouble);
+            }
+            if let Some(error) = trouble
+                && !std::mem::replace(&mut state.is_down, true)
             {
-                // It went, and another one of its name came.
-                match ring.bind(index) {
-                    Ok(()) => {
-                        (state.interface.index, state.is_down) = (index, false);
-                        (self.tell)(&format!("{name} is back"));
-                    }
-                    Err(error) => {
-                        (self.tell)(&format!("{name} is back and cannot be captured on ({error}); begin anew"))
-                    }
-                }
+                add(&shared.downs, 1);
+                (self.tell)(&format!("{name} went down ({error}); its packets are taken again when it is back"));
+            }
+            let up = self.rings.iter().find(of_it).and_then(|ring| ring.up(name).ok().flatten());
+            let Some(index) = up.filter(|_| state.is_down) else { continue };
+            state.is_down = false;
+            // Where it went, and another one of its name came, the rings hang on nothing.
+            let moved = index != state.interface.index;
+            state.interface.index = index;
+            match self.rings.iter().filter(of_it).filter(|_| moved).try_for_each(|ring| ring.bind(index)) {
+                Ok(()) => (self.tell)(&format!("{name} is back")),
+                Err(error) => (self.tell)(&format!("{name} is back and cannot be captured on ({error}); begin anew")),
             }
         }
     }

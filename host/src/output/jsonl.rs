@@ -6,6 +6,7 @@ use super::text::{bounded, date, timestamp};
 use super::{Selection, counterfactual_words, reason_words, shadow};
 use crate::engine::{Detection, Sink, Summary};
 use crate::explain::{Counterfactual, Topics};
+use crate::live::{InterfaceCounts, LiveCounts};
 use crate::model::memory::Neighbour;
 use crate::plugins::PluginReport;
 use serde::Serialize;
@@ -149,10 +150,46 @@ struct SummaryLine<'a> {
     disabled: Vec<DisabledPlugin<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<LiveFacts<'a>>,
     partial: bool,
     interrupted: bool,
     stopped: bool,
     damage: Option<DamageFacts<'a>>,
+}
+
+/// What came of the interfaces of a live capture.
+#[derive(Serialize)]
+struct LiveFacts<'a> {
+    interfaces: Vec<InterfaceFacts<'a>>,
+    recorded: u64,
+    recorded_bytes: u64,
+    not_recorded: u64,
+}
+
+#[derive(Serialize)]
+struct InterfaceFacts<'a> {
+    name: &'a str,
+    taken: u64,
+    received: u64,
+    dropped: u64,
+    downs: u64,
+}
+
+impl<'a> LiveFacts<'a> {
+    fn of(counts: &'a LiveCounts) -> Self {
+        let interface = |of: &'a InterfaceCounts| {
+            let InterfaceCounts { name, taken, received, dropped, downs, .. } = of;
+            InterfaceFacts { name, taken: *taken, received: *received, dropped: *dropped, downs: *downs }
+        };
+        let LiveCounts { interfaces, recorded, recorded_bytes, not_recorded } = counts;
+        Self {
+            interfaces: interfaces.iter().map(interface).collect(),
+            recorded: *recorded,
+            recorded_bytes: *recorded_bytes,
+            not_recorded: *not_recorded,
+        }
+    }
 }
 
 /// A plugin that was not used, or no more from a record on.
@@ -349,6 +386,7 @@ impl FlowLines {
             plugin_errors: counts(summary.plugin_errors.iter().map(|part| (part.id.as_str(), part.records))),
             disabled: summary.disabled.iter().map(DisabledPlugin::of).collect(),
             shadow: summary.shadow.as_ref().map(shadow::run),
+            live: summary.live.as_ref().map(LiveFacts::of),
             partial: summary.is_partial(),
             interrupted: summary.interrupted,
             stopped: summary.packet_limit,

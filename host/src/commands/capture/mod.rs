@@ -176,6 +176,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(log) => Box::new(BufWriter::new(log)),
         None => Box::new(BufWriter::new(looks.around(interrupt.stdout()?))),
     };
+    looks.above(|| super::say(&format!("capturing on {}; Ctrl-C ends it", veilwatch::output::plain(live.name()))));
     let mut total = Total::default();
     let never = AtomicBool::new(false);
     loop {

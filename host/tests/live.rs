@@ -1,0 +1,610 @@
+//! Live captures between two network namespaces, with real TLS. The test begins itself anew in namespaces of its own, so that
+//! nothing of it stays behind; where that is not allowed, or a tool is missing, it says so.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
+
+mod common;
+
+use common::{example, root, veilwatch};
+use libtest_mimic::{Arguments, Trial};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Set in the process that is in namespaces of its own.
+const INSIDE: &str = "VEILWATCH_TEST_INSIDE";
+/// Every wait for something that must happen.
+const LONG: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if std::env::var_os(INSIDE).is_none() && !arguments.list {
+        let tools = ["ip", "unshare", "nsenter", "openssl", "curl", "mount", "setpriv"];
+        if let Some(tool) =
+            tools.into_iter().find(|tool| !succeeds(Command::new("sh").args(["-c", &format!("command -v {tool}")])))
+        {
+            eprintln!("skipped: {tool} is not there");
+            return ExitCode::SUCCESS;
+        }
+        let root = nix::unistd::geteuid().is_root();
+        let namespaces: &[&str] = if root { &["-n", "-m"] } else { &["-U", "-r", "-n", "-m"] };
+        if !succeeds(Command::new("unshare").args(namespaces).arg("true")) {
+            eprintln!("skipped: network namespaces are not allowed here");
+            return ExitCode::SUCCESS;
+        }
+        let error = Command::new("unshare")
+            .args(namespaces)
+            .arg(std::env::current_exe().unwrap())
+            .args(std::env::args_os().skip(1))
+            .env(INSIDE, "1")
+            .exec();
+        panic!("{error}");
+    }
+    if std::env::var_os(INSIDE).is_some() {
+        sh("ip link set lo up");
+    }
+    macro_rules! trials {
+        ($($name:ident)*) => { vec![$(Trial::test(stringify!($name), || { $name(); Ok(()) })),*] };
+    }
+    let tests = trials! {
+        live_equals_file
+        several_interfaces_and_rings_and_a_filter
+        files_in_turn
+        a_new_configuration_loses_no_packet
+        an_interface_goes_and_comes
+        a_full_disk_keeps_what_was_captured
+        what_cannot_be_captured_is_said_in_one_line
+        figures_for_prometheus
+    };
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[track_caller]
+fn sh(line: &str) -> String {
+    let output = Command::new("sh").args(["-ec", line]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A cable: one end here, the other in a namespace of its own, where a TLS server listens.
+struct Cable {
+    /// Tells cables of tests apart that run at once.
+    number: u32,
+    there: Child,
+    server: Option<Child>,
+    folder: tempfile::TempDir,
+}
+
+impl Cable {
+    fn new() -> Self {
+        static CABLES: AtomicU32 = AtomicU32::new(0);
+        let number = CABLES.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut there = Command::new("unshare")
+            .args(["-n", "sh", "-c", "echo; exec sleep 600"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It has its namespace once it says something.
+        there.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        let mut cable = Self { number, there, server: None, folder: tempfile::tempdir().unwrap() };
+        let (here, far, pid) = (cable.here(), cable.far(), cable.there.id());
+        sh(&format!("ip link add {here} type veth peer name {far} netns {pid}"));
+        sh(&format!("ip address add 10.9.{number}.1/24 dev {here}; ip link set {here} up"));
+        cable.far_sh(&format!("ip link set lo up; ip address add 10.9.{number}.2/24 dev {far}; ip link set {far} up"));
+        cable.serve();
+        cable
+    }
+
+    fn here(&self) -> String {
+        format!("here{}", self.number)
+    }
+
+    fn far(&self) -> String {
+        format!("far{}", self.number)
+    }
+
+    fn server_address(&self) -> String {
+        format!("10.9.{}.2", self.number)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn far_sh(&self, line: &str) {
+        sh(&format!("nsenter -t {} -n sh -ec '{line}'", self.there.id()));
+    }
+
+    fn serve(&mut self) {
+        let folder = self.folder.path().display().to_string();
+        sh(&format!(
+            "cd {folder}; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3 \
+             -subj /CN=test.invalid -keyout key -out certificate 2>/dev/null"
+        ));
+        let server = Command::new("nsenter")
+            .args(["-t", &self.there.id().to_string(), "-n", "openssl", "s_server", "-quiet", "-www", "-accept", "443"])
+            .args(["-key", "key", "-cert", "certificate"])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.server = Some(server);
+        let begin = Instant::now();
+        while !self.fetch("ready.invalid", &self.server_address()) {
+            assert!(begin.elapsed() < LONG, "the server does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends a datagram with the tag of network 5 from over there.
+    fn send_tagged(&self) {
+        const PROGRAM: &str = "\
+            import socket, sys\n\
+            out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n\
+            out.bind((sys.argv[1], 0))\n\
+            out.send(bytes.fromhex('ffffffffffff 020000000001 81000005 0800'\n\
+            '4500001c 00010000 401166c3 0a000001 0a000002 00350035 0008a2c5'))\n";
+        let there = self.there.id().to_string();
+        let mut send = Command::new("nsenter");
+        assert!(succeeds(send.args(["-t", &there, "-n", "python3", "-c", PROGRAM, &self.far()])));
+    }
+
+    /// One request over TLS for a name.
+    fn fetch(&self, name: &str, address: &str) -> bool {
+        succeeds(Command::new("curl").args([
+            "-sk",
+            "-m",
+            "10",
+            "--resolve",
+            &format!("{name}:443:{address}"),
+            &format!("https://{name}/"),
+        ]))
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        let _ = self.server.as_mut().map(|server| (server.kill(), server.wait()));
+        let _ = (self.there.kill(), self.there.wait());
+    }
+}
+
+/// A capture that goes on.
+struct Capture {
+    child: Child,
+    out: Receiver<String>,
+    said: Receiver<String>,
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (put, take) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let Ok(line) = line else { return };
+            let _ = put.send(line);
+        }
+    });
+    take
+}
+
+impl Capture {
+    /// Begins one and waits until it captures.
+    fn begin<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch"))
+            .arg("capture")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (out, err): (ChildStdout, ChildStderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let capture = Self { child, out: lines(out), said: lines(err) };
+        capture.hear("capturing on");
+        capture
+    }
+
+    /// Waits for a line of standard error with these words.
+    #[track_caller]
+    fn hear(&self, words: &str) -> String {
+        let mut heard = Vec::new();
+        loop {
+            match self.said.recv_timeout(LONG) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(line) => heard.push(line),
+                Err(error) => panic!("nobody said {words:?} ({error}), but {heard:#?}"),
+            }
+        }
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Ends it as Ctrl-C does; gives its exit status and the lines that were not read yet.
+    fn end(mut self) -> (Option<i32>, Vec<Value>, Vec<String>) {
+        self.signal(nix::sys::signal::Signal::SIGINT);
+        self.wait()
+    }
+
+    fn wait(&mut self) -> (Option<i32>, Vec<Value>, Vec<String>) {
+        let begin = Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if begin.elapsed() > LONG => panic!("it does not end"),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        let parsed = self.out.iter().map(|line| serde_json::from_str(&line).unwrap()).collect();
+        (status.code(), parsed, self.said.iter().collect())
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
+/// What a capture file gives, with the same pipeline.
+fn of_file(path: &Path, config: Option<&Path>) -> Vec<Value> {
+    let mut args = vec!["detect".into(), "--all".into(), "--format".into(), "jsonl".into()];
+    args.extend(config.iter().flat_map(|config| ["--config".into(), config.as_os_str().to_owned()]));
+    args.push(path.as_os_str().to_owned());
+    let output = veilwatch(args);
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Final records by their ids, and the last line.
+fn by_id(lines: &[Value]) -> (BTreeMap<u64, &Value>, &Value) {
+    let finals = lines.iter().filter(|line| line["record"] == "final");
+    let flows: BTreeMap<u64, &Value> = finals.clone().map(|line| (line["flow_id"].as_u64().unwrap(), line)).collect();
+    assert_eq!(flows.len(), finals.count());
+    (flows, lines.last().unwrap())
+}
+
+/// The default pipeline with flows that are told soon after they were closed, and early records.
+fn prompt(cable: &Cable) -> PathBuf {
+    let text = veilwatch::config::EXAMPLE
+        .replace("linger_seconds = 10 ", "linger_seconds = 1 ")
+        .replace("early_packets = 0 ", "early_packets = 6 ");
+    assert_ne!(text, veilwatch::config::EXAMPLE);
+    let path = cable.path("pipeline.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn live_equals_file() {
+    let cable = Cable::new();
+    let (config, file, here) = (prompt(&cable), cable.path("live.pcapng"), cable.here());
+    let written = ["--config", config.to_str().unwrap(), "--write", file.to_str().unwrap()];
+    let capture = Capture::begin(["-i", &here, "--all", "--format", "jsonl"].into_iter().chain(written));
+    for at in 0..6 {
+        assert!(cable.fetch(&format!("name{at}.invalid"), &cable.server_address()));
+    }
+    // A tagged packet, whose tag the kernel takes out on the way.
+    let can_tag = succeeds(Command::new("python3").args(["-c", ""]));
+    if can_tag {
+        cable.send_tagged();
+    } else {
+        eprintln!("skipped: python3 is not there to send a tagged packet");
+    }
+    // While it goes on: an early record, and flows that were closed, though nothing moves the clock any more.
+    let mut before: Vec<Value> = Vec::new();
+    let finals = |lines: &[Value]| lines.iter().filter(|line| line["record"] == "final").count();
+    while finals(&before) < 6 {
+        let line = capture.out.recv_timeout(LONG).unwrap_or_else(|error| panic!("{error}: {before:#?}"));
+        before.push(serde_json::from_str(&line).unwrap());
+    }
+    assert!(before.iter().any(|line| line["record"] == "early"), "{before:#?}");
+    assert!(cable.fetch("last.invalid", &cable.server_address()));
+    let (status, after, said) = capture.end();
+    assert_eq!(status, Some(0), "{said:#?}");
+    let lines: Vec<Value> = before.into_iter().chain(after).collect();
+    let read = of_file(&file, Some(&config));
+    let ((live, summary), (of_file, file_summary)) = (by_id(&lines), by_id(&read));
+    assert_eq!(live, of_file);
+    let judged = |flow: &&&Value| flow["tls"]["sni"].is_string() && flow["score"].is_number();
+    assert_eq!(live.values().filter(judged).count(), 7);
+    let same =
+        ["packets", "wire_bytes", "first", "last", "flows", "early", "scored", "skipped", "recognised", "partial"];
+    for key in same {
+        assert_eq!(summary[key], file_summary[key], "{key}");
+    }
+    let counts = &summary["live"]["interfaces"][0];
+    assert_eq!((&counts["taken"], &counts["received"]), (&summary["packets"], &summary["packets"]));
+    assert_eq!((&counts["dropped"], &summary["live"]["recorded"]), (&0.into(), &summary["packets"]));
+    assert_eq!(summary["interrupted"], false);
+    // The tag is in the file as it was on the cable.
+    let mut source = veilwatch::source::Source::open(&file, &Default::default()).unwrap();
+    let mut tags = 0;
+    while let Some(block) = source.next_block(None).unwrap() {
+        tags += block.packets().filter(|packet| packet.data.get(12..16) == Some(&[0x81, 0, 0, 5])).count();
+    }
+    assert_eq!(tags, usize::from(can_tag));
+}
+
+fn several_interfaces_and_rings_and_a_filter() {
+    if !common::filters() {
+        return;
+    }
+    let (one, two) = (Cable::new(), Cable::new());
+    let file = one.path("both.pcap");
+    let config = one.path("pipeline.toml");
+    std::fs::write(&config, veilwatch::config::EXAMPLE.replace("rings = 1 ", "rings = 3 ")).unwrap();
+    let (first, second) = (one.here(), two.here());
+    for filter in ["tcp port 443", "tcp port 443 and not vlan"] {
+        let _ = std::fs::remove_file(&file);
+        let args = ["-i", &first, "-i", &second, "--all", "--filter", filter, "--config", config.to_str().unwrap()];
+        let capture = Capture::begin(args.into_iter().chain(["--write", file.to_str().unwrap()]));
+        for at in 0..4 {
+            assert!(one.fetch(&format!("one{at}.invalid"), &one.server_address()));
+            assert!(two.fetch(&format!("two{at}.invalid"), &two.server_address()));
+        }
+        // Nothing listens there; and nobody captures it.
+        assert!(!succeeds(Command::new("curl").args([
+            "-s",
+            "-m",
+            "5",
+            &format!("http://{}:80/", one.server_address())
+        ])));
+        let (status, lines, said) = capture.end();
+        assert_eq!(status, Some(0), "{said:#?}");
+        let read = of_file(&file, Some(&config));
+        let ((live, summary), (of_file, _)) = (by_id(&lines), by_id(&read));
+        assert_eq!(live, of_file, "{filter}");
+        assert_eq!(live.len(), 8, "{filter}: {live:#?}");
+        assert!(summary["live"]["interfaces"].as_array().unwrap().iter().all(|of| of["taken"].as_u64() > Some(30)));
+    }
+}
+
+fn files_in_turn() {
+    let cable = Cable::new();
+    let file = cable.path("turn.pcapng");
+    let here = cable.here();
+    let capture = Capture::begin(["-i", &here, "--write", file.to_str().unwrap(), "--ring", "64K×3"]);
+    for at in 0..60 {
+        assert!(cable.fetch(&format!("name{at}.invalid"), &cable.server_address()));
+    }
+    let (_, lines, _) = capture.end();
+    let recorded = lines.last().unwrap()["live"]["recorded"].as_u64().unwrap();
+    assert_eq!(Some(recorded), lines.last().unwrap()["packets"].as_u64());
+    let mut files: Vec<PathBuf> = std::fs::read_dir(cable.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().contains("turn_"))
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), 3, "{files:?}");
+    let packets: u64 = files.iter().map(|file| of_file(file, None).last().unwrap()["packets"].as_u64().unwrap()).sum();
+    assert!(packets > 300 && packets < recorded, "{packets} of {recorded}");
+    assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 80 << 10));
+}
+
+fn a_new_configuration_loses_no_packet() {
+    let cable = Cable::new();
+    let (config, file, log) = (prompt(&cable), cable.path("all.pcapng"), cable.path("log.jsonl"));
+    let here = cable.here();
+    let args = ["-i", &here, "--all", "--config", config.to_str().unwrap(), "--output", log.to_str().unwrap()];
+    let capture = Capture::begin(args.into_iter().chain(["--write", file.to_str().unwrap()]));
+    // Traffic all the while.
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (told, address) = (std::sync::Arc::clone(&stop), cable.server_address());
+    let traffic = std::thread::spawn(move || {
+        let mut fetched = 0;
+        while !told.load(Ordering::Relaxed) {
+            let url = format!("https://{address}/");
+            fetched += u32::from(succeeds(Command::new("curl").args(["-sk", "-m", "10", &url])));
+        }
+        fetched
+    });
+    let hup = || capture.signal(nix::sys::signal::Signal::SIGHUP);
+    std::thread::sleep(Duration::from_millis(500));
+    // Nothing has changed.
+    let moved = cable.path("log.jsonl.1");
+    std::fs::rename(&log, &moved).unwrap();
+    hup();
+    capture.hear("nothing has changed");
+    // Nonsense is refused, and the old one goes on.
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("reasons = 4 ", "raisins = 4 ")).unwrap();
+    hup();
+    assert!(capture.hear("not read again").contains("did you mean `reasons`"));
+    std::fs::write(&config, text.replace("ring_bytes = 67108864", "ring_bytes = 33554432")).unwrap();
+    hup();
+    assert!(capture.hear("not read again").contains("begin anew"));
+    // Another model, twice.
+    for model in ["lean", "boosted"] {
+        let (name, model) = match model {
+            "lean" => ("lean", root().join("models/lean")),
+            _ => ("default", root().join("models/default")),
+        };
+        // A threshold that makes all of it malicious is a change that shows.
+        let threshold = if name == "lean" { "threshold = 0.0" } else { "threshold = 1.0" };
+        let text = text.replace("# threshold = 0.9 ", &format!("{threshold} "));
+        assert!(model.is_dir());
+        std::fs::write(&config, text).unwrap();
+        hup();
+        capture.hear("by the new configuration");
+        std::thread::sleep(Duration::from_millis(1500));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let fetched = traffic.join().unwrap();
+    let (status, _, said) = capture.end();
+    assert_eq!(status, Some(1), "{said:#?}");
+    let read = |path: &Path| -> Vec<Value> {
+        std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    // Whatever was said before the file was moved is in there.
+    let lines: Vec<Value> = read(&moved).into_iter().chain(read(&log)).collect();
+    let summaries: Vec<&Value> = lines.iter().filter(|line| line["event_type"] == "summary").collect();
+    assert_eq!(summaries.len(), 3);
+    let recorded = of_file(&file, None);
+    let packets = |line: &Value| line["packets"].as_u64().unwrap();
+    assert_eq!(summaries.iter().map(|line| packets(line)).sum::<u64>(), packets(recorded.last().unwrap()));
+    // Every packet is in a flow or was passed over for a reason.
+    let mut counted = 0;
+    for summary in &summaries {
+        counted += summary["skipped"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
+    }
+    for flow in lines.iter().filter(|line| line["record"] == "final") {
+        counted += flow["flow"]["pkts_toserver"].as_u64().unwrap() + flow["flow"]["pkts_toclient"].as_u64().unwrap();
+    }
+    assert_eq!(counted, packets(recorded.last().unwrap()));
+    let malicious: Vec<bool> = summaries.iter().map(|line| line["malicious"].as_u64() > Some(0)).collect();
+    assert_eq!(malicious, [false, true, false]);
+    assert!(fetched > 10, "{fetched}");
+}
+
+fn an_interface_goes_and_comes() {
+    let cable = Cable::new();
+    let file = cable.path("down.pcapng");
+    let (here, far, number, pid) = (cable.here(), cable.far(), cable.number, cable.there.id());
+    let capture = Capture::begin(["-i", &here, "--all", "--write", file.to_str().unwrap()]);
+    assert!(cable.fetch("before.invalid", &cable.server_address()));
+    sh(&format!("ip link set {here} down"));
+    assert!(capture.hear("went down").contains(&here));
+    sh(&format!("ip link set {here} up"));
+    assert!(cable.fetch("between.invalid", &cable.server_address()));
+    capture.hear("is back");
+    // It goes for good, and another one of its name comes.
+    sh(&format!("ip link delete {here}"));
+    capture.hear("went down");
+    sh(&format!(
+        "ip link add {here} type veth peer name {far} netns {pid}; ip address add 10.9.{number}.1/24 dev {here}; ip link set {here} up"
+    ));
+    cable.far_sh(&format!("ip address add 10.9.{number}.2/24 dev {far}; ip link set {far} up"));
+    capture.hear("is back");
+    assert!(cable.fetch("after.invalid", &cable.server_address()));
+    let (status, lines, said) = capture.end();
+    // What passed meanwhile is not known.
+    assert_eq!(status, Some(3), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("went down 2 times")), "{said:#?}");
+    let (live, summary) = by_id(&lines);
+    assert_eq!(summary["live"]["interfaces"][0]["downs"], 2);
+    for name in ["before", "between", "after"] {
+        let name = format!("{name}.invalid");
+        assert!(live.values().any(|flow| flow["tls"]["sni"] == name.as_str()), "{name}");
+    }
+    assert_eq!(by_id(&of_file(&file, None)).0, live);
+}
+
+fn a_full_disk_keeps_what_was_captured() {
+    let cable = Cable::new();
+    let disk = cable.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    sh(&format!("mount -t tmpfs -o size=128k none {}", disk.display()));
+    let file = disk.join("full.pcapng");
+    let here = cable.here();
+    let capture = Capture::begin(["-i", &here, "--all", "--write", file.to_str().unwrap()]);
+    for at in 0..60 {
+        assert!(cable.fetch(&format!("name{at}.invalid"), &cable.server_address()));
+    }
+    let told = capture.hear("full.pcapng");
+    assert!(told.contains("No space left") && told.contains("detection goes on"), "{told}");
+    let (status, lines, _) = capture.end();
+    assert_eq!(status, Some(3));
+    let (live, summary) = by_id(&lines);
+    let names = live.values().filter(|flow| flow["tls"]["sni"].is_string()).count();
+    assert_eq!(names, 60);
+    let read = of_file(&file, None);
+    let (recorded, packets) = (&summary["live"]["recorded"], &read.last().unwrap()["packets"]);
+    assert_eq!((recorded, &read.last().unwrap()["damage"]), (packets, &Value::Null));
+    let lost = summary["live"]["not_recorded"].as_u64().unwrap();
+    assert_eq!(recorded.as_u64().unwrap() + lost, summary["packets"].as_u64().unwrap());
+    assert!(lost > 0 && recorded.as_u64() > Some(100));
+    sh(&format!("umount {}", disk.display()));
+}
+
+fn what_cannot_be_captured_is_said_in_one_line() {
+    let cable = Cable::new();
+    let here = cable.here();
+    let program = env!("CARGO_BIN_EXE_veilwatch");
+    let failure = |command: &mut Command| {
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    };
+    let mistyped = failure(Command::new(program).args(["capture", "-i", &format!("{here}x")]));
+    assert!(
+        mistyped.contains(&format!("did you mean `{here}`")) && mistyped.contains("veilwatch interfaces"),
+        "{mistyped}"
+    );
+    let rights = "-net_raw";
+    let forbidden = failure(
+        Command::new("setpriv")
+            .args(["--bounding-set", rights, "--inh-caps", rights])
+            .args([program, "capture", "-i", &here]),
+    );
+    assert!(forbidden.contains("CAP_NET_RAW") && forbidden.contains("setcap"), "{forbidden}");
+    let there = failure(Command::new(program).args(["capture", "-i", &here, "--write"]).arg(example("first-run.pcap")));
+    assert!(there.contains("is there already"), "{there}");
+    let nowhere = failure(Command::new(program).args(["capture", "-i", &here, "--write", "/no/such/folder/file"]));
+    assert!(nowhere.contains("cannot be written there"), "{nowhere}");
+    if common::filters() {
+        let filter = failure(Command::new(program).args(["capture", "-i", &here, "--filter", "port https and"]));
+        assert!(filter.contains("capture filter"), "{filter}");
+    }
+    // And it ends by itself where it is told to.
+    let mut capture = Capture::begin(["-i", &here, "--packets", "20", "--all"]);
+    assert!(cable.fetch("one.invalid", &cable.server_address()) && cable.fetch("two.invalid", &cable.server_address()));
+    assert_eq!(capture.wait().1.last().unwrap()["packets"], 20);
+    let begin = Instant::now();
+    let mut capture = Capture::begin(["-i", &here, "--duration", "1s"]);
+    assert_eq!(capture.wait().0, Some(0));
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+}
+
+fn figures_for_prometheus() {
+    let cable = Cable::new();
+    let here = cable.here();
+    let capture = Capture::begin(["-i", &here, "--metrics", "127.0.0.1:9464"]);
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect("127.0.0.1:9464").unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(cable.fetch("one.invalid", &cable.server_address()));
+    let figure = |name: &str| -> u64 {
+        let answer = ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        let line = answer.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {answer}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let begin = Instant::now();
+    while figure(&format!("veilwatch_packets_total{{interface=\"{here}\"}}")) < 10 {
+        assert!(begin.elapsed() < LONG);
+    }
+    assert!(figure("process_resident_memory_bytes") > 1 << 20);
+    assert!(ask("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+    assert!(ask("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+    // Who says nothing, or too much, stops nobody.
+    let _silent = TcpStream::connect("127.0.0.1:9464").unwrap();
+    let _ = TcpStream::connect("127.0.0.1:9464").unwrap().write_all(&[b'x'; 20_000]);
+    assert!(figure("veilwatch_flows_total") < 10);
+    capture.end();
+}
