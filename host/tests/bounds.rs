@@ -34,7 +34,7 @@ fn every_number_of_the_configuration_stands_in_the_table() {
         let numbers = table.iter().filter(|(_, value)| value.is_integer() || value.is_float());
         numbers.map(|(key, _)| format!("{section}.{key}")).collect::<Vec<_>>()
     };
-    let sections = ["input", "flows", "context", "output"];
+    let sections = ["input", "live", "flows", "context", "output"];
     let mut keys: BTreeSet<String> =
         sections.into_iter().flat_map(|section| numbers(section, all[section].as_table().unwrap())).collect();
     assert!(keys.len() > 20);
@@ -82,7 +82,7 @@ fn limits_in_the_result_are_those_of_the_table() {
     let table = table();
     let said = |(key, said): (_, &String)| said.split(", ").any(|part| part == "limits").then_some(key);
     let documented: BTreeSet<&str> = table.iter().map(|(key, words)| (key.as_str(), words)).filter_map(said).collect();
-    let sections = ["input.", "flows.", "context.", "output."];
+    let sections = ["input.", "live.", "flows.", "context.", "output."];
     let (engine, templates): (BTreeSet<&str>, BTreeSet<&str>) =
         documented.iter().partition(|key| sections.iter().any(|section| key.starts_with(section)));
     assert_eq!(engine, limits);
