@@ -62,6 +62,8 @@ fn main() -> ExitCode {
         a_full_disk_keeps_what_was_captured
         what_cannot_be_captured_is_said_in_one_line
         figures_for_prometheus
+        one_right_is_enough_and_none_is_left
+        a_terminal_shows_alerts_as_they_come
     };
     libtest_mimic::run(&arguments, tests).exit_code()
 }
@@ -208,14 +210,13 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
 impl Capture {
     /// Begins one and waits until it captures.
     fn begin<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch"))
-            .arg("capture")
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_veilwatch"));
+        command.arg("capture").args(args);
+        Self::begin_as(command)
+    }
+
+    fn begin_as(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err): (ChildStdout, ChildStderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let capture = Self { child, out: lines(out), said: lines(err) };
         capture.hear("capturing on");
@@ -607,4 +608,84 @@ fn figures_for_prometheus() {
     let _ = TcpStream::connect("127.0.0.1:9464").unwrap().write_all(&[b'x'; 20_000]);
     assert!(figure("veilwatch_flows_total") < 10);
     capture.end();
+}
+
+/// What the kernel says of a process.
+fn status_of(child: &Child, key: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    value.unwrap().trim().to_owned()
+}
+
+fn one_right_is_enough_and_none_is_left() {
+    let cable = Cable::new();
+    let here = cable.here();
+    let confined = |child: &Child| {
+        assert_eq!(u64::from_str_radix(&status_of(child, "CapPrm"), 16), Ok(0));
+        assert_eq!((status_of(child, "NoNewPrivs"), status_of(child, "Seccomp")), ("1".into(), "2".into()));
+    };
+    let capture = Capture::begin(["-i", &here, "--promiscuous"]);
+    confined(&capture.child);
+    assert!(sh(&format!("ip -details link show {here}")).contains("promiscuity 1"));
+    capture.end();
+    // Somebody else's user, with the one capability.
+    let ambient = ["--reuid", "65534", "--clear-groups", "--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"];
+    if !succeeds(Command::new("setpriv").args(ambient).arg("true")) {
+        eprintln!("skipped: there is no other user in this namespace");
+        return;
+    }
+    let folder = cable.path("open");
+    std::fs::create_dir(&folder).unwrap();
+    sh(&format!("chown 65534 {}; chmod 755 {}", folder.display(), cable.folder.path().display()));
+    let file = folder.join("by nobody.pcapng");
+    // It may lie in a folder that nobody else may enter.
+    let program = folder.join("veilwatch");
+    std::fs::copy(env!("CARGO_BIN_EXE_veilwatch"), &program).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(ambient).arg(&program).args(["capture", "--all", "-i", &here, "--write"]).arg(&file);
+    let capture = Capture::begin_as(command);
+    confined(&capture.child);
+    assert!(cable.fetch("one.invalid", &cable.server_address()));
+    let (status, lines, said) = capture.end();
+    assert_eq!(status, Some(0), "{said:#?}");
+    assert_eq!(by_id(&of_file(&file, None)).0, by_id(&lines).0);
+}
+
+fn a_terminal_shows_alerts_as_they_come() {
+    let cable = Cable::new();
+    let config = prompt(&cable);
+    let pair = nix::pty::openpty(None, None).unwrap();
+    let (out, err) = (pair.slave.try_clone().unwrap(), pair.slave);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch"))
+        .args(["capture", "-i", &cable.here(), "--all", "--config", config.to_str().unwrap()])
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .spawn()
+        .unwrap();
+    let (put, shown) = channel();
+    let mut terminal = std::fs::File::from(pair.master);
+    std::thread::spawn(move || {
+        let mut some = [0; 4096];
+        // A terminal whose other side is gone is an error.
+        while let Ok(bytes @ 1..) = terminal.read(&mut some) {
+            let _ = put.send(String::from_utf8_lossy(&some[..bytes]).into_owned());
+        }
+    });
+    let mut screen = String::new();
+    let mut until = |words: &[&str]| {
+        while !words.iter().all(|word| screen.contains(word)) {
+            match shown.recv_timeout(LONG) {
+                Ok(more) => screen.push_str(&more),
+                Err(error) => panic!("{words:?} are not shown ({error}): {screen:?}"),
+            }
+        }
+    };
+    until(&["capturing on", "packets ("]);
+    assert!(cable.fetch("shown.invalid", &cable.server_address()));
+    until(&["verdict", "benign", "shown.invalid (10.9.", "so far:", " lost, 1 flows"]);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    until(&["live, ", " scored: 0 malicious"]);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -27,6 +27,9 @@ pub struct Reach {
 )]
 pub struct ConfineError(String);
 
+/// What newer C libraries ask instead of `TCGETS`.
+const TCGETS2: u64 = 0x802c_542a;
+
 /// Calls that end the portal's workers, or fail there, and that a capture has a use for.
 const CALLS: Calls<'static> = Calls {
     useful: &[
@@ -44,7 +47,14 @@ const CALLS: Calls<'static> = Calls {
         libc::SYS_unlink,
     ],
     // Whether an interface is there again, and which number it has.
-    controls: &[libc::SIOCGIFFLAGS as u64, libc::SIOCGIFINDEX as u64],
+    // And how wide the terminal is, if it is one.
+    controls: &[
+        libc::SIOCGIFFLAGS as u64,
+        libc::SIOCGIFINDEX as u64,
+        libc::TCGETS as u64,
+        TCGETS2,
+        libc::TIOCGWINSZ as u64,
+    ],
     ending: &[],
 };
 

@@ -193,8 +193,7 @@ impl Live {
         };
         let mut rings = Vec::new();
         let mut found = Vec::new();
-        for (at, name) in wanted.interfaces.iter().enumerate() {
-            let interface = Interface::named(name).ok_or_else(|| missing(name))?;
+        for (at, interface) in choose(&wanted.interfaces)?.into_iter().enumerate() {
             let link = interface.link().unwrap_or(LinkType::ETHERNET);
             let program = kernels.as_ref().map(|filter| filter.instructions(link)).transpose()?;
             let mut group = None;
@@ -286,6 +285,28 @@ impl Feed for Hand {
 
 fn speaks_of_tags(filter: &str) -> bool {
     filter.split(|c: char| !c.is_alphanumeric()).any(|word| word == "vlan")
+}
+
+/// The word for all interfaces that are up and can be captured on.
+const ANY: &str = "any";
+
+fn choose(names: &[String]) -> Result<Vec<Interface>, LiveError> {
+    let mut chosen: Vec<Interface> = Vec::new();
+    for name in names {
+        let found = match Interface::named(name) {
+            Some(interface) => vec![interface],
+            None if name == ANY => {
+                let all = interfaces().unwrap_or_default().into_iter();
+                all.filter(|interface| interface.is_up && interface.link().is_some()).collect()
+            }
+            None => return Err(missing(name)),
+        };
+        // Each of them once.
+        chosen.extend(
+            found.into_iter().filter(|found| chosen.iter().all(|known| known.index != found.index)).collect::<Vec<_>>(),
+        );
+    }
+    Ok(chosen)
 }
 
 fn missing(name: &str) -> LiveError {

@@ -1,27 +1,51 @@
+use super::super::complain;
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// A file that lines are appended to. Others may move it away, and say so: then it is made anew.
+/// A file that lines are appended to. Others may move it away, and say so: then it is made anew. Where the disk is full, what
+/// was to be written is lost and counted, and detection goes on: there may be room again.
 pub(super) struct Log {
     path: PathBuf,
     file: File,
     reopen: Arc<AtomicBool>,
+    /// Pieces that could not be written.
+    lost: Arc<AtomicU64>,
+    /// Whether the last piece could not be, or not all of it.
+    is_cut: bool,
 }
 
 impl Log {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = open(path).with_context(|| format!("{}: the result cannot be written there", path.display()))?;
-        Ok(Self { path: path.to_owned(), file, reopen: Arc::default() })
+        Ok(Self { path: path.to_owned(), file, reopen: Arc::default(), lost: Arc::default(), is_cut: false })
     }
 
     /// Set to have it opened anew before the next line.
     pub(super) fn reopener(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.reopen)
+    }
+
+    /// Counts what could not be written.
+    pub(super) fn lost(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lost)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.is_cut {
+            self.file.write_all(b"\n")?;
+            self.is_cut = false;
+            complain(&format!(
+                "{}: it is written again; {} pieces were lost",
+                self.path.display(),
+                self.lost.load(Ordering::Relaxed)
+            ));
+        }
+        self.file.write_all(bytes)
     }
 }
 
@@ -46,12 +70,15 @@ impl Write for Log {
             // Where it cannot be made anew, the old one is better than none.
             match open(&self.path) {
                 Ok(file) => self.file = file,
-                Err(error) => {
-                    super::super::complain(&format!("{}: {error}; the old file is written on", self.path.display()))
-                }
+                Err(error) => complain(&format!("{}: {error}; the old file is written on", self.path.display())),
             }
         }
-        self.file.write_all(bytes)?;
+        if let Err(error) = self.append(bytes) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            if !std::mem::replace(&mut self.is_cut, true) {
+                complain(&format!("{}: {error}; alerts are lost until it can be written again", self.path.display()));
+            }
+        }
         Ok(bytes.len())
     }
 
@@ -63,6 +90,26 @@ impl Write for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_loses_lines_and_says_how_many() {
+        let path = Path::new("/dev/full");
+        if !path.exists() {
+            eprintln!("skipped: there is no /dev/full");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(&folder.path().join("log")).unwrap();
+        log.write_all(b"one\n").unwrap();
+        let room = std::mem::replace(&mut log.file, OpenOptions::new().append(true).open(path).unwrap());
+        log.write_all(b"two\n").unwrap();
+        log.write_all(b"three\n").unwrap();
+        assert_eq!(log.lost().load(Ordering::Relaxed), 2);
+        log.file = room;
+        log.write_all(b"four\n").unwrap();
+        // What was written of the piece before would end with the line break.
+        assert_eq!(std::fs::read_to_string(folder.path().join("log")).unwrap(), "one\n\nfour\n");
+    }
 
     #[test]
     fn a_moved_log_is_made_anew_and_a_cut_line_stays_alone() {

@@ -15,6 +15,8 @@ use veilwatch::live::{Control, InterfaceCounts};
 pub(super) struct Metrics {
     progress: Arc<Progress>,
     control: Control,
+    /// Pieces of the log that could not be written.
+    lost: Arc<AtomicU64>,
     started: SystemTime,
     /// Times that the configuration was read again, and of those the ones that failed.
     pub(super) reloads: AtomicU64,
@@ -32,9 +34,9 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 impl Metrics {
-    pub(super) fn new(progress: Arc<Progress>, control: Control) -> Self {
+    pub(super) fn new(progress: Arc<Progress>, control: Control, lost: Arc<AtomicU64>) -> Self {
         let (reloads, failed_reloads) = Default::default();
-        Self { progress, control, started: SystemTime::now(), reloads, failed_reloads }
+        Self { progress, control, lost, started: SystemTime::now(), reloads, failed_reloads }
     }
 
     /// Answers from now on, until the process ends.
@@ -115,6 +117,7 @@ impl Metrics {
             "Packets that were to be written down and could not.",
             counts.not_recorded,
         );
+        one("veilwatch_log_lost_total", "counter", "Pieces of the result that could not be written.", read(&self.lost));
         one("veilwatch_reloads_total", "counter", "Times the configuration was read again.", read(&self.reloads));
         one("veilwatch_reloads_failed_total", "counter", "Those that failed.", read(&self.failed_reloads));
         let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

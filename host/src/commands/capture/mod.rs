@@ -35,7 +35,7 @@ use veilwatch::output::{JsonSink, LiveSink, Selection, summary_text};
 /// Arguments of `veilwatch capture`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// Interface to capture on, as `veilwatch interfaces` lists them; several are captured together.
+    /// Interface to capture on, as `veilwatch interfaces` lists them; several are captured together, and `any` is all that are up.
     #[arg(short, long = "interface", value_name = "INTERFACE", required = true)]
     interfaces: Vec<String>,
     /// Pipeline to run instead of the default one: a file, or one in the box.
@@ -167,7 +167,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let progress = Arc::new(Progress::default());
     let control = live.control();
-    let metrics = Metrics::new(Arc::clone(&progress), control.clone()).serve(metrics)?;
+    let metrics = Metrics::new(Arc::clone(&progress), control.clone(), log.as_ref().map(Log::lost).unwrap_or_default())
+        .serve(metrics)?;
     let _look = looks.begin(&progress, &control, live.name());
     let reopen = log.as_ref().map(Log::reopener);
     let reloader = Reloader::new(args, &config, &pipeline, reopen, metrics);
