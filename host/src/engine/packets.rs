@@ -304,8 +304,8 @@ impl<'a> Shards<'a> {
         let watermark_ns = if last || set_back {
             u64::MAX
         } else if quiet_ns.is_some() {
-            // Those that fall silent are handed over up to the last sweep.
-            self.swept_ns.min(self.looked_ns.saturating_sub(linger))
+            // Those that fall silent are handed over up to the last sweep; all others to come end later.
+            self.swept_ns.saturating_add(1).min(self.looked_ns.saturating_sub(linger))
         } else {
             self.swept_ns.saturating_sub(linger)
         };

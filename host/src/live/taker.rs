@@ -51,6 +51,10 @@ const COUNT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(100);
 /// What a packet may take from its time stamp into the ring, beside what it waits there: far more than it does.
 const SLACK: Duration = Duration::from_secs(1);
+/// When it ends after that, though packets go on coming.
+const LATEST: Duration = Duration::from_secs(10);
+/// Packets that are asked about before somebody else is heard: the filter may let none through.
+const ASKED: usize = 4096;
 /// Where in an Ethernet header the tag stood that the kernel took out.
 const TAG_AT: usize = 12;
 /// A program that keeps no packet.
@@ -115,7 +119,8 @@ impl Taker {
                 status.file_bytes = self.taken_bytes;
                 status.unpacked_bytes = self.taken_bytes;
             }
-            if self.taken >= self.most || emptied && self.ending.is_some_and(|until| now >= until) {
+            let is_over = |until: Instant| now >= until && (emptied || now >= until + LATEST);
+            if self.taken >= self.most || self.ending.is_some_and(is_over) {
                 self.end();
                 // What is there is still handed out.
                 return !block.is_empty();
@@ -139,7 +144,8 @@ impl Taker {
 
     /// Takes what is there until the block is full, or there are enough; says whether nothing is left.
     fn take(&mut self, block: &mut Block) -> bool {
-        while self.taken < self.most {
+        let mut kept_out = 0;
+        while self.taken < self.most && kept_out < ASKED {
             // Most captures have one ring: there is nothing to choose.
             let next = match self.rings.as_mut_slice() {
                 [ring] => ring.peek().map(|_| 0),
@@ -169,6 +175,7 @@ impl Taker {
             {
                 block.drop_last();
                 ring.pass();
+                kept_out += 1;
                 continue;
             }
             if let Some(recorder) = &mut self.recorder {

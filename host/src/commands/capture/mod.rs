@@ -31,6 +31,7 @@ use veilwatch::config::Config;
 use veilwatch::engine::{self, Pipeline, Progress, RunOptions, Summary};
 use veilwatch::live::{Control, FileRing, Live, Reach, Recording, Wanted, confine};
 use veilwatch::output::{JsonSink, LiveSink, Selection, summary_text};
+use veilwatch::source::Source;
 
 /// Arguments of `veilwatch capture`.
 #[derive(Debug, Clone, clap::Args)]
@@ -181,15 +182,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut total = Total::default();
     let never = AtomicBool::new(false);
     loop {
+        // In this order: whoever has another pipeline ready after the first line has this run end at once.
+        let source = live.source();
+        if let Some(next) = watcher.next() {
+            pipeline = next;
+        }
         let run =
             Run { args, format, colour: terminal, live: &live, control: &control, progress: &progress, stop: &never };
-        let summary = run.run(&pipeline, &mut out)?;
+        let summary = run.run(&pipeline, source, &mut out)?;
         total.add(&summary);
         if live.has_ended() {
             break;
-        }
-        if let Some(next) = watcher.next() {
-            pipeline = next;
         }
     }
     out.flush()?;
@@ -214,12 +217,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn run(&self, pipeline: &Pipeline, out: &mut dyn Write) -> Result<Summary> {
+    fn run(&self, pipeline: &Pipeline, source: Source, out: &mut dyn Write) -> Result<Summary> {
         let workers = self.args.workers.map_or_else(super::cores, usize::from);
         let options = RunOptions { workers, packets: None, stop: self.stop, progress: self.progress };
         let (selection, text_bytes) = (self.args.selection(), pipeline.config().output.text_bytes);
         let name = self.live.name();
-        let source = self.live.source();
         let mut summary;
         match self.format {
             Format::Jsonl => {
