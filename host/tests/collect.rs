@@ -383,3 +383,37 @@ fn what_rounds_brought_before_an_error_stays() {
     assert!(said.contains("is in the table already; passed over"), "{said}");
     assert_eq!(files(folder.path()), BTreeSet::from(["kept", "live.csv"].map(str::to_owned)));
 }
+
+/// The commands of `models/README.md`, run as they stand.
+#[test]
+fn the_document_is_true() {
+    let document = std::fs::read_to_string(root().join("models/README.md")).unwrap();
+    let section = document.split_once("\n## A table that grows\n").unwrap().1;
+    let commands = section.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = BENIGN;
+    let [three, four] = MALICIOUS;
+    for (from, to) in [
+        // Under these names they are in two folds.
+        (one, "good/office/a.pcapng"),
+        (two, "good/devices/b.pcap"),
+        (three, "bad/dridex/a.pcap"),
+        (four, "bad/trickbot/b.pcap"),
+        ("first-run.pcap", "capture.pcap"),
+    ] {
+        let to = folder.path().join(to);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(example(from), to).unwrap();
+    }
+    let mut statuses = Vec::new();
+    for command in commands.lines() {
+        let words: Vec<&str> = command.split(' ').collect();
+        assert_eq!(words[0], "veilwatch");
+        let program = env!("CARGO_BIN_EXE_veilwatch");
+        let output = Command::new(program).args(&words[1..]).current_dir(folder.path()).output().unwrap();
+        statuses.push(output.status.code().unwrap_or_else(|| panic!("{command}")));
+        assert!(output.status.code() != Some(2), "{command}: {}", err(&output).1);
+    }
+    // The last one finds what is malicious.
+    assert_eq!(statuses, [0, 0, 0, 1]);
+}
