@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use veilwatch::config::Config;
 use veilwatch::engine::Pipeline;
-use veilwatch::learn::{Added, Collection, LoadOptions, Rounds, Truth, collect_rounds, read_table};
+use veilwatch::learn::{
+    Added, Background, Collected, Collection, LoadOptions, Loading, Rounds, Truth, collect_rounds, read_table,
+};
 use veilwatch::plugins::Registry;
 
 /// Arguments of any kind.
@@ -181,7 +183,7 @@ fn what_is_said_of_captures_is_in_their_rows() {
     assert!(said.contains("0 malicious, 0 benign and 0 background"), "{said}");
     // What is no capture is said too; where there is nothing else, there is no table.
     let readme = example("README.md");
-    let (status, said) = collect("benign", &[readme.clone()], &at("d.csv"), &[]);
+    let (status, said) = collect("benign", std::slice::from_ref(&readme), &at("d.csv"), &[]);
     assert!(status == Some(2) && said.contains("README.md: no capture") && !at("d.csv").exists(), "{said}");
     let (status, said) = collect("benign", &[readme, example("benign-odd.pcap")], &at("d.csv"), &[]);
     assert!(status == Some(3) && said.contains("README.md: no capture") && at("d.csv").exists(), "{said}");
@@ -263,7 +265,7 @@ fn a_full_disk_or_a_crash_leaves_the_old_table() {
     // What it left is in nobody's way.
     std::fs::set_permissions(&table, PermissionsExt::from_mode(0o640)).unwrap();
     std::os::unix::fs::symlink("rows.csv", at("link.csv")).unwrap();
-    collected("benign", &[office.clone()], &at("link.csv"), &[]);
+    collected("benign", std::slice::from_ref(&office), &at("link.csv"), &[]);
     assert!(std::fs::read(&table).unwrap() > before);
     assert_eq!(std::fs::metadata(&table).unwrap().permissions().mode() & 0o777, 0o640);
     assert!(at("link.csv").is_symlink());
@@ -289,10 +291,20 @@ fn a_full_disk_or_a_crash_leaves_the_old_table() {
     }
     // Nor while somebody else adds to it.
     let pipeline = untrained();
-    let held = Collection::open(&table, &pipeline).unwrap();
+    let mut held = Collection::open(&table, &pipeline).unwrap();
     refused(&table, "somebody else is adding");
-    drop(held);
     assert!(std::fs::read(&table).unwrap() == before);
+    // What could not be written is written the next time.
+    let what = Collected { paths: captures(&MALICIOUS), truth: Truth::Malicious, family: None, source: None };
+    let background = Background::builtin().unwrap();
+    let options = LoadOptions { workers: 1, background: Some(&background), ..LoadOptions::default() };
+    let mut add = || held.add(&what, &pipeline, &options, &Loading::default());
+    std::fs::create_dir(at(".rows.csv.new")).unwrap();
+    assert!(add().is_err() && std::fs::read(&table).unwrap() == before);
+    std::fs::remove_dir(at(".rows.csv.new")).unwrap();
+    assert_eq!(add().unwrap().known.len(), 2);
+    assert_eq!(read_table(&table, &pipeline).unwrap().count(Truth::Malicious), 56);
+    drop(held);
     assert_eq!(files(folder.path()), only);
 }
 

@@ -28,6 +28,8 @@ pub struct Collection {
     place: PathBuf,
     data: Dataset,
     is_new: bool,
+    /// Whether there are rows that could not be written yet; the next time they are.
+    is_behind: bool,
     _lock: Lock,
 }
 
@@ -78,7 +80,7 @@ impl Collection {
             }
             data
         };
-        Ok(Self { named: named.to_owned(), place, data, is_new, _lock: lock })
+        Ok(Self { named: named.to_owned(), place, data, is_new, is_behind: false, _lock: lock })
     }
 
     /// SHA-256 of the table of background traffic that its rows were cleaned by, empty where they were not; nothing where
@@ -148,16 +150,17 @@ impl Collection {
         }
         // What nothing could be read of is no reason to begin a table.
         let nothing = data.captures.iter().all(|capture| data.unreadable.contains(&capture.path));
-        if data.rows.is_empty() && (!self.is_new || nothing) {
+        if data.rows.is_empty() && (!self.is_new || nothing) && !self.is_behind {
             return Ok(added);
         }
         by.clone_into(&mut self.data.recipe.background_sha256);
         self.data.append(data);
+        self.is_behind = true;
         self.write(pipeline).map_err(|error| LearnError::File {
             path: self.named.clone(),
             what: format!("nothing was added: {error}"),
         })?;
-        self.is_new = false;
+        (self.is_new, self.is_behind) = (false, false);
         Ok(added)
     }
 
