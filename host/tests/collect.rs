@@ -222,6 +222,14 @@ fn what_is_no_table_of_this_pipeline_is_left_as_it_is() {
     refused(&good.replacen("benign/", "benign-", 1), &[], "changed or cut since it was written");
     refused(&good, args!["--config", "blind"], "other features");
     refused(&good, args!["--clean", "none"], "one table, one `--clean`");
+    // Wherever it is cut.
+    let pipeline = untrained();
+    for end in (0..good.len()).step_by(good.len() / 97).chain([good.len() - 1]) {
+        std::fs::write(&table, &good[..end]).unwrap();
+        assert!(Collection::open(&table, &pipeline).is_err(), "{end}");
+        assert_eq!(std::fs::metadata(&table).unwrap().len(), end as u64);
+    }
+    // The same table of background traffic by another name.
     let mine = root().join("config/training/background.toml");
     collected("benign", &captures(&["benign-office.pcapng"]), &at("good.csv"), args!["--clean", mine]);
     std::fs::remove_file(&table).unwrap();

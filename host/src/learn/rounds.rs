@@ -44,7 +44,8 @@ impl Rounds<'_> {
 }
 
 /// Records rounds and adds each to a table as soon as it is there, so that an error or a crash loses one round at most. `told`
-/// hears what every round brought.
+/// hears what every round brought. The whole table is written after each, and nothing is recorded meanwhile: of a large table
+/// rounds should be long.
 pub fn collect_rounds(
     collection: &mut Collection,
     rounds: &Rounds<'_>,
