@@ -68,6 +68,16 @@ pub enum LearnError {
         /// Why.
         error: crate::engine::RunError,
     },
+    /// A round of live traffic cannot be recorded.
+    #[error("{interface}, round {round}: {error}")]
+    Round {
+        /// The interface.
+        interface: String,
+        /// Which one, counted from 1.
+        round: u32,
+        /// What whoever records says.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The classifier failed.
     #[error("classifier {path}: {error}")]
     Classifier {

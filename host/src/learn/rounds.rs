@@ -62,7 +62,8 @@ pub fn collect_rounds(
         if file.exists() {
             return Err(wrong("it is there already".to_owned()));
         }
-        let goes_on = record(round, &file).map_err(|error| wrong(error.to_string()))?;
+        let failed = |error| LearnError::Round { interface: rounds.interface.to_owned(), round, error };
+        let goes_on = record(round, &file).map_err(failed)?;
         if file.exists() {
             let what = Collected {
                 paths: vec![file.clone()],
