@@ -397,8 +397,8 @@ fn what_rounds_brought_before_an_error_stays() {
     assert_eq!((data.captures.len(), data.count(Truth::Benign)), (1, data.rows.len()));
     assert_eq!((data.captures[0].family.as_str(), data.captures[0].source.as_str()), ("", "my desk"));
     // The capture is kept, and is known when somebody names it.
-    let kept = files(&at("kept"));
-    assert_eq!(kept.len(), 1);
+    assert_eq!(files(&at("kept")).len(), 1);
+    assert_eq!(std::fs::metadata(at("kept")).unwrap().permissions().mode() & 0o777, 0o700);
     let said = collected("benign", &[at("kept")], &at("live.csv"), &[]);
     assert!(said.contains("is in the table already; passed over"), "{said}");
     assert_eq!(files(folder.path()), BTreeSet::from(["kept", "live.csv"].map(str::to_owned)));

@@ -92,11 +92,12 @@ enum Folder<'a> {
 }
 
 impl<'a> Folder<'a> {
+    /// Nobody else can look into a folder that it makes: this is live traffic.
     fn of(keep: Option<&'a Path>, collection: &Collection) -> Result<Self, LearnError> {
         let failed =
             |path: &Path, error: io::Error| LearnError::File { path: path.to_owned(), what: error.to_string() };
         if let Some(keep) = keep {
-            fs::create_dir_all(keep).map_err(|error| failed(keep, error))?;
+            DirBuilder::new().recursive(true).mode(0o700).create(keep).map_err(|error| failed(keep, error))?;
             return Ok(Self::Kept(keep));
         }
         let passing = collection.beside("rounds");
@@ -105,7 +106,6 @@ impl<'a> Folder<'a> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&passing, error)),
             _ => {}
         }
-        // Live traffic is nobody else's business.
         DirBuilder::new().mode(0o700).create(&passing).map_err(|error| failed(&passing, error))?;
         Ok(Self::Passing(passing))
     }
