@@ -25,6 +25,8 @@ enum Command {
     Packets(commands::packets::Args),
     /// Write the feature rows of captures as CSV.
     Features(commands::features::Args),
+    /// Add the feature rows of labelled captures to a table that models are trained on.
+    Collect(commands::collect::Args),
     /// Train a model on labelled captures.
     Train(commands::train::Args),
     /// Judge a pipeline's classifier on labelled captures, families left out one by one.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Interfaces(args) => commands::interfaces::run(&args),
         Command::Packets(args) => commands::packets::run(&args),
         Command::Features(args) => commands::features::run(&args),
+        Command::Collect(args) => commands::collect::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Model(args) => commands::model::run(&args),

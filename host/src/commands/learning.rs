@@ -61,14 +61,21 @@ impl DataArgs {
 
     /// The table of background traffic.
     pub(super) fn background(&self) -> Result<Option<Background>> {
-        Ok(match self.clean.as_deref() {
-            Some("none") => None,
-            Some("default") => Some(Background::builtin()?),
-            Some(file) => Some(Background::load(file.as_ref())?),
-            None if self.malicious.is_empty() => None,
-            None => Some(Background::builtin()?),
-        })
+        match self.clean.as_deref() {
+            Some(word) => background(word),
+            None if self.malicious.is_empty() => Ok(None),
+            None => background("default"),
+        }
     }
+}
+
+/// The table of background traffic that a word of `--clean` names.
+pub(super) fn background(word: &str) -> Result<Option<Background>> {
+    Ok(match word {
+        "none" => None,
+        "default" => Some(Background::builtin()?),
+        file => Some(Background::load(file.as_ref())?),
+    })
 }
 
 /// How rows are weighed and chosen.

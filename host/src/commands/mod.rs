@@ -1,6 +1,7 @@
 //! The subcommands: arguments in, library called, text out.
 
 pub(crate) mod capture;
+pub(crate) mod collect;
 pub(crate) mod config;
 pub(crate) mod detect;
 pub(crate) mod evaluate;

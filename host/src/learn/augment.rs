@@ -95,7 +95,7 @@ mod tests {
             width: 1,
             values: times.iter().map(|time| *time as f32).collect(),
             rows: times.iter().map(row).collect(),
-            captures: vec![CaptureFacts { path: "a".into(), family: String::new(), source: String::new() }],
+            captures: vec![CaptureFacts { path: "a".into(), ..CaptureFacts::default() }],
             tuples: vec![7; times.len()],
             ..Dataset::default()
         }

@@ -38,6 +38,8 @@ pub struct Dataset {
     pub unreadable: Vec<String>,
     /// Captures that are others under a new name; of two that are labelled alike the first is kept, else none.
     pub duplicates: Vec<String>,
+    /// Captures that [`LoadOptions::known`] named, and the hash by which it did; they were left out.
+    pub known: Vec<(String, String)>,
     /// Labels of flows that find none, because their ends are no addresses.
     pub lost_labels: usize,
     /// Other labels of flows that belong to no flow that has a row: another time, other ends, a capture that is not there.
@@ -88,7 +90,7 @@ pub struct Copied {
 }
 
 /// What is known of a capture as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CaptureFacts {
     /// Its path in the training folder.
     pub path: String,
@@ -96,6 +98,8 @@ pub struct CaptureFacts {
     pub family: String,
     /// Where it was published.
     pub source: String,
+    /// SHA-256 of its file as it was read, in hexadecimal; empty for what was imported.
+    pub sha256: String,
 }
 
 /// What one row is.
@@ -213,6 +217,8 @@ struct Part {
     error: Option<RunError>,
     /// What is wrong with the capture, where it was read in part.
     damage: Option<String>,
+    /// The hash by which somebody has its rows already.
+    known: Option<String>,
     /// What people's marks said beside the rows that have them.
     marked: MarkedRows,
 }
@@ -254,6 +260,10 @@ pub struct LoadOptions<'a> {
     pub background: Option<&'a Background>,
     /// What people say of flows.
     pub feedback: Option<&'a Feedback>,
+    /// Packets of each capture that are read; nothing for all.
+    pub packets: Option<u64>,
+    /// Hashes of captures that are left out, since somebody has their rows.
+    pub known: Option<&'a BTreeSet<String>>,
 }
 
 /// Reads a training folder through a pipeline.
@@ -309,8 +319,7 @@ fn read_all(
     options: &LoadOptions<'_>,
     loading: &Loading,
 ) -> BTreeMap<usize, Part> {
-    let altering = options.altering;
-    let changes = RecordChanges::new(altering.alterations, pipeline);
+    let changes = RecordChanges::new(options.altering.alterations, pipeline);
     loading.total.fetch_add(tables.captures.len(), Ordering::Relaxed);
     let none = FlowLabels::default();
     let next = AtomicUsize::new(0);
@@ -325,13 +334,12 @@ fn read_all(
                         capture,
                         labels: tables.flows.get(&capture.path).unwrap_or(&none),
                         changes: &changes,
-                        background: options.background,
-                        feedback: options.feedback,
+                        options,
                         pipeline,
                         asides: HashMap::new(),
                         part: Part::default(),
                     };
-                    let part = collector.read(altering);
+                    let part = collector.read();
                     loading.done.fetch_add(1, Ordering::Relaxed);
                     if let Ok(mut parts) = parts.lock() {
                         parts.insert(at, part);
@@ -375,6 +383,10 @@ fn put_together(
         }
         let doubt = |damage| format!("{}: {damage}; what came before it is learnt from", capture.path);
         data.doubts.extend(part.damage.map(doubt));
+        if let Some(hash) = part.known {
+            data.known.push((capture.path.clone(), hash));
+            continue;
+        }
         if *left_out {
             data.duplicates.push(capture.path.clone());
             continue;
@@ -384,6 +396,7 @@ fn put_together(
             path: capture.path.clone(),
             family: capture.family.clone(),
             source: capture.source.clone(),
+            sha256: hex(&part.sha256),
         });
         data.values.extend(part.values);
         data.marked.agreed += part.marked.agreed;
@@ -475,6 +488,7 @@ impl Dataset {
         self.captures.extend(other.captures);
         self.unreadable.extend(other.unreadable);
         self.duplicates.extend(other.duplicates);
+        self.known.extend(other.known);
         self.lost_labels += other.lost_labels;
         self.idle_labels += other.idle_labels;
         self.labels += other.labels;
@@ -518,8 +532,7 @@ struct Collector<'a> {
     capture: &'a CaptureRow,
     labels: &'a FlowLabels,
     changes: &'a RecordChanges,
-    background: Option<&'a Background>,
-    feedback: Option<&'a Feedback>,
+    options: &'a LoadOptions<'a>,
     pipeline: &'a Pipeline,
     /// What is known of flows as they were before alterations, by flow: what ties them together does not change with them.
     asides: HashMap<u64, Aside>,
@@ -534,14 +547,20 @@ struct Aside {
 
 impl Collector<'_> {
     /// Reads the capture.
-    fn read(mut self, altering: Altering<'_>) -> Part {
-        let CaptureRow { file, path, .. } = self.capture;
+    fn read(mut self) -> Part {
+        let CaptureRow { file, path, sha256_original, .. } = self.capture;
+        let LoadOptions { altering, feedback, packets, known, .. } = *self.options;
         self.part.sha256 = sha256_of_file(file).map(Vec::from).unwrap_or_default();
-        if let Some(feedback) = self.feedback {
+        if let Some(feedback) = feedback {
             feedback.saw(self.capture, &self.part.sha256);
         }
+        let hashes = [hex(&self.part.sha256), sha256_original.to_lowercase()];
+        self.part.known = hashes.into_iter().find(|hash| known.is_some_and(|known| known.contains(hash)));
+        if self.part.known.is_some() {
+            return self.part;
+        }
         let (stop, progress) = (AtomicBool::new(false), Progress::default());
-        let options = RunOptions { workers: 1, packets: None, stop: &stop, progress: &progress };
+        let options = RunOptions { workers: 1, packets, stop: &stop, progress: &progress };
         let pipeline = self.pipeline;
         let limits = &pipeline.config().input;
         let outcome = Source::open(file, limits)
@@ -570,7 +589,7 @@ impl Sink for Collector<'_> {
             let aside = Aside {
                 keys: Keys::of(flow),
                 certificate: certificate.map(|certificate| format!("certificate {}", hex(certificate.sha256))),
-                rule: self.background.and_then(|table| table.recognises(flow, self.pipeline)),
+                rule: self.options.background.and_then(|table| table.recognises(flow, self.pipeline)),
             };
             self.asides.insert(flow.id, aside);
         }
@@ -582,7 +601,8 @@ impl Sink for Collector<'_> {
         let (Some(scored), Some(Aside { keys, certificate, rule })) = (detection.scored, aside) else { return Ok(()) };
         let flow = detection.flow;
         let mut label = self.capture.label(self.labels, flow);
-        let said = self.feedback.and_then(|feedback| feedback.of(self.capture, &self.part.sha256, flow, &label));
+        let said =
+            self.options.feedback.and_then(|feedback| feedback.of(self.capture, &self.part.sha256, flow, &label));
         let marked = match said {
             None => None,
             Some(Said::Learnt(marked)) => Some(marked),

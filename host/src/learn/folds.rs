@@ -318,7 +318,7 @@ mod tests {
     use crate::learn::Keys;
 
     fn capture(path: &str, family: &str, source: &str) -> CaptureFacts {
-        CaptureFacts { path: path.into(), family: family.into(), source: source.into() }
+        CaptureFacts { path: path.into(), family: family.into(), source: source.into(), ..CaptureFacts::default() }
     }
 
     fn row(capture: usize, truth: Truth, kin: &[&str]) -> Row {

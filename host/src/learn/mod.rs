@@ -8,6 +8,7 @@ mod alter;
 mod augment;
 mod background;
 pub(crate) mod chosen;
+mod collect;
 mod dataset;
 mod feedback;
 pub(crate) mod folds;
@@ -18,6 +19,7 @@ pub mod origin;
 mod random;
 mod recipe;
 mod remember;
+mod rounds;
 mod search;
 mod sources;
 mod table;
@@ -26,6 +28,7 @@ pub(crate) mod validate;
 
 pub use alter::{Alteration, Hidden, NoAlteration};
 pub use background::Background;
+pub use collect::{Added, Collection};
 pub use dataset::{
     Altering, CaptureFacts, Cleaned, Copied, Dataset, Keys, LoadOptions, Loading, Row, load, load_altered, load_from,
 };
@@ -36,8 +39,9 @@ pub use labels::{LabelError, Truth};
 pub use metrics::{Pair, Pairs};
 pub use recipe::{Augment, Negatives, NoAugment, Recipe};
 pub(crate) use remember::NOVEL_SHARE;
+pub use rounds::{Recorder, Rounds, collect_rounds};
 pub use search::Grid;
-pub use sources::Origin;
+pub use sources::{Collected, Origin};
 pub use table::{read_table, write_table};
 pub use train::{Trained, train, train_as, train_imported};
 pub use validate::{Evaluation, FamilyResult, evaluate};
@@ -63,6 +67,16 @@ pub enum LearnError {
         capture: String,
         /// Why.
         error: crate::engine::RunError,
+    },
+    /// A round of live traffic cannot be recorded.
+    #[error("{interface}, round {round}: {error}")]
+    Round {
+        /// The interface.
+        interface: String,
+        /// Which one, counted from 1.
+        round: u32,
+        /// What whoever records says.
+        error: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The classifier failed.
     #[error("classifier {path}: {error}")]

@@ -193,7 +193,7 @@ mod tests {
             width: 1,
             values: (0..rows).map(|at| if at.is_multiple_of(5) { 9.0 } else { (at % 4) as f32 }).collect(),
             rows: (0..rows).map(row).collect(),
-            captures: vec![CaptureFacts { path: "a".into(), family: String::new(), source: String::new() }],
+            captures: vec![CaptureFacts { path: "a".into(), ..CaptureFacts::default() }],
             ..Dataset::default()
         }
     }

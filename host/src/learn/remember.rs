@@ -276,7 +276,12 @@ mod tests {
         let mut random = Random::of(1, &["rows"]);
         for capture in 0..30 {
             let family = if capture < 3 { format!("duck{capture}") } else { String::new() };
-            data.captures.push(CaptureFacts { path: capture.to_string(), family, source: format!("s{capture}") });
+            data.captures.push(CaptureFacts {
+                path: capture.to_string(),
+                family,
+                source: format!("s{capture}"),
+                ..CaptureFacts::default()
+            });
             for server in 0..10 {
                 let truth = match (capture, server % 5) {
                     (0..3, 0) => Truth::Malicious,

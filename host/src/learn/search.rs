@@ -234,7 +234,7 @@ mod tests {
         let capture = |family: &str, at: usize| CaptureFacts {
             path: format!("{at}"),
             family: family.to_owned(),
-            source: String::new(),
+            ..CaptureFacts::default()
         };
         let families = ["a", "b", "c", "d", "a", "", "", ""];
         let row = |capture: usize, truth, kin: &[&str]| Row {

@@ -16,6 +16,21 @@ pub enum Origin {
     Captures(Vec<(Truth, PathBuf)>),
     /// Captures of which nothing is known but what people marked.
     Marked(Vec<PathBuf>),
+    /// Captures of one label, of which somebody may say more.
+    Collected(Collected),
+}
+
+/// Captures of one label, by files and folders of any depth, and what is said of all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// The files and folders.
+    pub paths: Vec<PathBuf>,
+    /// What every flow of them is.
+    pub truth: Truth,
+    /// Their malware family, where it is not the folder that each lies in. Benign captures have none.
+    pub family: Option<String>,
+    /// Where they were captured, or who published them, where it is not that folder either.
+    pub source: Option<String>,
 }
 
 /// What was found at an origin.
@@ -40,6 +55,22 @@ pub(super) fn find(origin: &Origin) -> Result<Found, LearnError> {
             let mut found = Found { tables: Tables::default(), words: Vec::new(), unreadable: Vec::new() };
             for (truth, root) in labelled {
                 walk(*truth, root, &mut found)?;
+            }
+            spell(&mut found);
+            Ok(found)
+        }
+        Origin::Collected(Collected { paths, truth, family, source }) => {
+            let mut found = Found { tables: Tables::default(), words: Vec::new(), unreadable: Vec::new() };
+            for path in paths {
+                walk(*truth, path, &mut found)?;
+            }
+            for capture in &mut found.tables.captures {
+                if let Some(family) = family.as_ref().filter(|_| *truth != Truth::Benign) {
+                    capture.family.clone_from(family);
+                }
+                if let Some(source) = source {
+                    capture.source.clone_from(source);
+                }
             }
             spell(&mut found);
             Ok(found)

@@ -2,7 +2,8 @@
 //!
 //! A line before the header says of which schema the features are and which flows have rows, what data they come from, and
 //! the hash of all that follows. As long as nobody changes the rows, what is learnt from the table is byte for byte what is
-//! learnt from the captures, and its card names the same data; else it names the table.
+//! learnt from the captures, and its card names the same data; else it names the table. A table that grew (`collect`) is known
+//! by its rows from the beginning: the data are what it holds, and each row has the hash of its capture.
 
 use super::dataset::{CaptureFacts, Cleaned, Keys};
 use super::{Dataset, LearnError, Row, Truth};
@@ -15,10 +16,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 /// The first word of the first line: what it is, and the version of its layout.
-const BEGIN: &str = "# veilwatch-features-1";
+const BEGIN: &str = "# veilwatch-features-2";
+/// The same of any version.
+const ANY_VERSION: &str = "# veilwatch-features-";
 
 /// Columns before the features.
-const FACTS: [&str; 17] = [
+const FACTS: [&str; 18] = [
     "capture",
     "family",
     "source",
@@ -36,23 +39,33 @@ const FACTS: [&str; 17] = [
     "certificate",
     "packet",
     "flow",
+    "sha256",
 ];
 
 /// Most rows of a table.
-const ROWS: usize = 20_000_000;
+pub(super) const ROWS: usize = 20_000_000;
 
 /// Writes a data set as a table.
 pub fn write_table(data: &Dataset, pipeline: &Pipeline, out: &mut impl Write) -> io::Result<()> {
+    write_named(data, Some(&data.sha256), pipeline, out)
+}
+
+/// Writes a data set that is known by its rows alone, however they came together.
+pub(super) fn write_by_rows(data: &Dataset, pipeline: &Pipeline, out: &mut impl Write) -> io::Result<()> {
+    write_named(data, None, pipeline, out)
+}
+
+fn write_named(data: &Dataset, name: Option<&str>, pipeline: &Pipeline, out: &mut impl Write) -> io::Result<()> {
     let mut hashing = Hashing { inner: io::sink(), hasher: Sha256::new() };
     rows(data, pipeline, &mut hashing)?;
+    let hash = hex(&hashing.hasher.finalize());
     writeln!(
         out,
-        "{BEGIN} schema={} scored={} background={} data={} rows={}",
+        "{BEGIN} schema={} scored={} background={} data={} rows={hash}",
         pipeline.schema().hash(),
         pipeline.config().detection.scored.word(),
         data.recipe.background_sha256,
-        data.sha256,
-        hex(&hashing.hasher.finalize())
+        name.unwrap_or(&hash)
     )?;
     rows(data, pipeline, out)
 }
@@ -90,6 +103,7 @@ fn rows(data: &Dataset, pipeline: &Pipeline, out: &mut impl Write) -> io::Result
             hash(certificate),
             row.packet.to_string(),
             hash(data.tuples.get(at).copied()),
+            capture.sha256.clone(),
         ];
         let cell = |value: &f32| if value.is_nan() { String::new() } else { value.to_string() };
         table.write_record(facts.into_iter().chain(data.row(at).iter().map(cell))).map_err(crate::output::csv_error)?;
@@ -99,12 +113,29 @@ fn rows(data: &Dataset, pipeline: &Pipeline, out: &mut impl Write) -> io::Result
 
 /// Reads a table that was written with the same schema.
 pub fn read_table(path: &Path, pipeline: &Pipeline) -> Result<Dataset, LearnError> {
+    let (mut data, as_written) = read(path, pipeline)?;
+    if !as_written {
+        data.doubts.push(format!(
+            "{}: it was changed or cut since it was written; it is learnt from as it is",
+            path.display()
+        ));
+    }
+    Ok(data)
+}
+
+/// The same; beside it, whether the table is as it was written.
+pub(super) fn read(path: &Path, pipeline: &Pipeline) -> Result<(Dataset, bool), LearnError> {
     let wrong = |what: String| LearnError::File { path: path.to_owned(), what };
     let mut reader = BufReader::new(File::open(path).map_err(|error| wrong(error.to_string()))?);
     let mut first = String::new();
     // A line of words that we wrote is far shorter.
     reader.by_ref().take(4096).read_line(&mut first).map_err(|error| wrong(error.to_string()))?;
-    let no_table = || wrong("this is no table of `veilwatch features --label` or `--data`".to_owned());
+    let no_table = || match first.starts_with(ANY_VERSION) {
+        true => wrong("another version of this program wrote it; write it again".to_owned()),
+        false => {
+            wrong("this is no table of `veilwatch features --label` or `--data`, or of `veilwatch collect`".into())
+        }
+    };
     let said: BTreeMap<&str, &str> = first
         .strip_prefix(BEGIN)
         .ok_or_else(no_table)?
@@ -144,22 +175,15 @@ pub fn read_table(path: &Path, pipeline: &Pipeline) -> Result<Dataset, LearnErro
     }
     drop(table);
     let hash = hex(&hashing.hasher.finalize());
-    if hash == word("rows") {
-        word("data").clone_into(&mut data.sha256);
-    } else {
-        data.sha256 = hash;
-        data.doubts.push(format!(
-            "{}: it was changed or cut since it was written; it is learnt from as it is",
-            path.display()
-        ));
-    }
-    Ok(data)
+    let as_written = hash == word("rows");
+    data.sha256 = if as_written { word("data").to_owned() } else { hash };
+    Ok((data, as_written))
 }
 
 /// Captures and pairs of a table, numbered as they come.
 #[derive(Default)]
 struct Places {
-    captures: BTreeMap<[String; 3], usize>,
+    captures: BTreeMap<CaptureFacts, usize>,
     /// By capture and the table's number: whoever wrote it, no pair has flows of two captures.
     pairs: BTreeMap<(usize, usize), usize>,
 }
@@ -168,7 +192,7 @@ struct Places {
 fn add(data: &mut Dataset, places: &mut Places, record: &csv::StringRecord) -> Option<()> {
     let mut cells = record.iter();
     let mut text = || cells.next();
-    let of = [text()?.to_owned(), text()?.to_owned(), text()?.to_owned()];
+    let [path, family, source] = [text()?.to_owned(), text()?.to_owned(), text()?.to_owned()];
     let pair: usize = text()?.parse().ok()?;
     let truth: Truth = text()?.parse().ok()?;
     let ties = |text: &str| if text.is_empty() { Some(Vec::new()) } else { serde_json::from_str(text).ok() };
@@ -197,6 +221,7 @@ fn add(data: &mut Dataset, places: &mut Places, record: &csv::StringRecord) -> O
     };
     let packet = text()?.parse().ok()?;
     data.tuples.push(hash(text()?)??);
+    let sha256 = Some(text()?).filter(|text| text.is_empty() || is_hash(text))?.to_owned();
     for cell in cells {
         data.values.push(if cell.is_empty() {
             f32::NAN
@@ -205,14 +230,20 @@ fn add(data: &mut Dataset, places: &mut Places, record: &csv::StringRecord) -> O
         });
     }
     let captures = &mut data.captures;
-    let capture = *places.captures.entry(of).or_insert_with_key(|[path, family, source]| {
-        captures.push(CaptureFacts { path: path.clone(), family: family.clone(), source: source.clone() });
+    // Two captures may have one name.
+    let facts = CaptureFacts { path, family, source, sha256 };
+    let capture = *places.captures.entry(facts).or_insert_with_key(|facts| {
+        captures.push(facts.clone());
         captures.len() - 1
     });
     let number = places.pairs.len();
     let pair = *places.pairs.entry((capture, pair)).or_insert(number);
     data.rows.push(Row { capture, pair, truth, kin, packet, keys });
     Some(())
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Hashes what passes.

@@ -55,7 +55,7 @@ pub(in super::super) fn made() -> Made {
         } else {
             (String::new(), format!("publisher{}", at % 2))
         };
-        made.data.captures.push(CaptureFacts { path: format!("{at}.pcap"), family, source });
+        made.data.captures.push(CaptureFacts { path: format!("{at}.pcap"), family, source, ..CaptureFacts::default() });
         if at < 24 {
             (0..2).for_each(|_| {
                 let server = 1000 + made.random.next();

@@ -86,6 +86,7 @@ fn add(data: &mut Dataset, conversation: &Conversation, truth: Truth, number: us
         path: format!("{}/{number}", truth.name()),
         family,
         source: truth.name().into(),
+        ..CaptureFacts::default()
     });
     let keys = Keys { first_ns: (conversation.first() * 1e9) as u64, ..Keys::default() };
     data.rows.push(Row { capture: at, pair: at, truth, kin, packet: conversation.first_packet, keys });
