@@ -172,7 +172,13 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
     let read = needs.read.iter().chain(&needs.libraries).map(PathBuf::as_path).chain(system);
     let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
     let list = AccessFs::ReadFile | AccessFs::ReadDir;
-    let make = list | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
+    let make = list
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile
+        | AccessFs::MakeDir
+        | AccessFs::RemoveDir;
     let all = read
         .map(|path| (path, AccessFs::ReadFile.into()))
         .chain(needs.folders.iter().map(|path| (path.as_path(), list)))

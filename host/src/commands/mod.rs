@@ -109,6 +109,14 @@ fn open(input: &Input, config: &Config, interrupt: &Interrupt) -> Result<Source>
     Ok(Source::from_reader(name(input), reader, &config.input)?)
 }
 
+/// The folder that a file lies in, or is to lie in.
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
 /// What a capture is called in results and messages.
 fn name(input: &Input) -> String {
     match input {

@@ -17,6 +17,8 @@ pub struct Reach {
     pub write: Vec<PathBuf>,
     /// Libraries of plugins, and folders of them.
     pub libraries: Vec<PathBuf>,
+    /// Whether it opens interfaces again and again, and makes folders: then it keeps the one capability for that.
+    pub opens_again: bool,
 }
 
 /// Why a process could not be confined.
@@ -31,6 +33,7 @@ pub struct ConfineError(String);
 const TCGETS2: u64 = 0x802c_542a;
 
 /// Calls that end the portal's workers, or fail there, and that a capture has a use for.
+#[allow(clippy::unnecessary_cast, reason = "other C libraries have these numbers in other types")]
 const CALLS: Calls<'static> = Calls {
     useful: &[
         // The rings, and who asks for numbers.
@@ -58,6 +61,22 @@ const CALLS: Calls<'static> = Calls {
     ending: &[],
 };
 
+/// Those of one that opens interfaces again: sockets to capture and to ask for interfaces, and whole files in place of others.
+const AGAIN: &[i64] = &[
+    libc::SYS_socket,
+    libc::SYS_getsockname,
+    libc::SYS_recvmsg,
+    libc::SYS_mkdirat,
+    libc::SYS_renameat2,
+    libc::SYS_fchmod,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rmdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+];
+
 /// Gives everything up that is not within reach. Called before other threads are started.
 pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
     let why = |error: SandboxError| ConfineError(error.reason());
@@ -65,7 +84,11 @@ pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
     sandbox::close_to_others().map_err(why)?;
     let (folders, read) = reach.read.iter().cloned().partition(|path: &PathBuf| path.is_dir());
     let needs = Needs { read, libraries: reach.libraries.clone(), folders, write: None, make: reach.write.clone() };
-    sandbox::confine_to(&needs, &CALLS).map_err(why)
+    if !reach.opens_again {
+        return sandbox::confine_to(&needs, &CALLS).map_err(why);
+    }
+    let useful = [CALLS.useful, AGAIN].concat();
+    sandbox::confine_to(&needs, &Calls { useful: &useful, ..CALLS }).map_err(why)
 }
 
 /// Capabilities go, all but one where it cannot be without: root without any may not write into the folders of others, and
@@ -73,7 +96,9 @@ pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
 fn give_up_capabilities(reach: &Reach) -> rustix::io::Result<()> {
     let root = nix::unistd::geteuid().is_root();
     let others = |path: &PathBuf| path.metadata().is_ok_and(|folder| folder.uid() != 0);
+    let again = if reach.opens_again { CapabilitySet::NET_RAW } else { CapabilitySet::empty() };
     let kept =
         if root && reach.write.iter().any(others) { CapabilitySet::DAC_OVERRIDE } else { CapabilitySet::empty() };
+    let kept = kept | again;
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })
 }

@@ -17,12 +17,21 @@ pub(super) struct Log {
     lost: Arc<AtomicU64>,
     /// Whether the last piece could not be, or not all of it.
     is_cut: bool,
+    /// Whether a line begins with the next piece: only there it is opened anew.
+    at_line: bool,
 }
 
 impl Log {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = open(path).with_context(|| format!("{}: the result cannot be written there", path.display()))?;
-        Ok(Self { path: path.to_owned(), file, reopen: Arc::default(), lost: Arc::default(), is_cut: false })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            reopen: Arc::default(),
+            lost: Arc::default(),
+            is_cut: false,
+            at_line: true,
+        })
     }
 
     /// Set to have it opened anew before the next line.
@@ -64,9 +73,9 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 impl Write for Log {
-    /// Writes all of it: lines come in one piece each.
+    /// Writes all of it.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.reopen.swap(false, Ordering::Relaxed) {
+        if self.at_line && self.reopen.swap(false, Ordering::Relaxed) {
             // Where it cannot be made anew, the old one is better than none.
             match open(&self.path) {
                 Ok(file) => self.file = file,
@@ -79,6 +88,7 @@ impl Write for Log {
                 complain(&format!("{}: {error}; alerts are lost until it can be written again", self.path.display()));
             }
         }
+        self.at_line = bytes.ends_with(b"\n");
         Ok(bytes.len())
     }
 

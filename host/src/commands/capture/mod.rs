@@ -22,7 +22,7 @@ use metrics::Metrics;
 use reload::{Reloader, Watcher};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -93,7 +93,7 @@ enum Format {
 }
 
 /// A time as one types it.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "give a time such as 90s, 10m or 1h 30m".to_owned();
     let duration: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(duration).ok().filter(|duration| !duration.is_zero()).ok_or_else(wrong)
@@ -127,12 +127,8 @@ impl Args {
 
     /// What the process needs once it is confined: to write its files, and to read its configuration again.
     fn reach(&self, config: &Config) -> Reach {
-        let folder = |path: &Path| match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
         let mut read = vec![PathBuf::from("/proc/self/statm")];
-        read.extend(self.config.as_deref().map(folder));
+        read.extend(self.config.as_deref().map(super::folder_of));
         read.extend(config.models.needed(&config.model));
         read.extend(config.models.needed(&config.shadow.model));
         read.extend(config.tables.folders.iter().cloned());
@@ -141,7 +137,12 @@ impl Args {
         }
         let mut libraries = config.plugins.folders.clone();
         libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
-        Reach { read, write: self.write.iter().chain(&self.output).map(|path| folder(path)).collect(), libraries }
+        Reach {
+            read,
+            write: self.write.iter().chain(&self.output).map(|path| super::folder_of(path)).collect(),
+            libraries,
+            opens_again: false,
+        }
     }
 }
 
