@@ -16,6 +16,7 @@
 //! | [`learn`] | labelled rows, folds, training |
 //! | [`evaluate`] | figures with intervals, and the audit that they stand or fall with |
 //! | [`output`] | tables, JSON Lines, CSV |
+//! | [`analyser`] | a capture that somebody looks into: any packet at once, its flow, statistics |
 //! | [`packets`] | single packets, as a packet browser shows them |
 //! | [`tables`] | tables in the box and dropped in, read from TOML |
 //! | [`worker`] | one analysis in a confined child process |
@@ -47,6 +48,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod analyser;
 pub mod builtin;
 pub mod config;
 pub mod engine;

@@ -15,6 +15,8 @@ pub struct Block {
     first: u64,
     entries: Vec<Entry>,
     look: Option<Look>,
+    /// Where in the unpacked capture it begins.
+    base: u64,
 }
 
 /// That somebody waits for what has ended by the end of a block: of packets that come by themselves nobody knows when enough
@@ -72,6 +74,16 @@ impl Block {
             wire_len: entry.wire_len,
             data: &self.buffer[start..start + entry.len as usize],
         }
+    }
+
+    /// Where in the unpacked capture the bytes of each packet begin.
+    pub fn offsets(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.entries.iter().map(|entry| self.base + u64::from(entry.offset))
+    }
+
+    /// Notes where it ends in the unpacked capture.
+    pub(super) fn ends_at(&mut self, end: u64) {
+        self.base = end.saturating_sub(self.filled as u64);
     }
 
     /// Whether somebody waits for what has ended.

@@ -39,5 +39,6 @@ pub use block::{Block, Look};
 pub use compression::Interrupted;
 pub use error::SourceError;
 pub use limits::InputLimits;
+pub(crate) use reader::unpacked;
 pub use reader::{Feed, Source};
 pub use status::{Damage, SourceStatus};

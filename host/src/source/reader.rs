@@ -4,7 +4,7 @@ use super::format::{Format, Why};
 use super::{Block, Damage, InputLimits, SourceError, SourceStatus};
 use crate::filter::Filter;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,6 +72,15 @@ impl Source {
         }
         let regular = metadata.is_file();
         Self::start(name, file, limits, regular.then_some(metadata.len()))
+    }
+
+    /// Reads an open file from its begin on; `name` is what messages call it.
+    pub(crate) fn from_file(mut file: File, name: &str, limits: &InputLimits) -> Result<Self, SourceError> {
+        let name = shown(name);
+        let failed = |why| SourceError::opening(name.clone(), why);
+        file.rewind().map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        Self::start(name, file, limits, Some(bytes))
     }
 
     /// Reads a capture from anything that gives bytes, such as standard input. `name` is what messages call it.
@@ -178,6 +187,7 @@ impl Source {
             From::Records(records) => {
                 block.restart(first, records.block_bytes, &records.carried);
                 records.fill_with_packets(&mut block, &mut self.status)?;
+                block.ends_at(self.status.unpacked_bytes);
                 self.interrupted |= records.failure.take().is_some_and(|failure| failure.interrupted);
                 self.status.file_bytes = records.meter.load(Ordering::Relaxed);
             }
@@ -193,6 +203,29 @@ impl Source {
     pub fn status(&self) -> &SourceStatus {
         &self.status
     }
+}
+
+/// A capture as a file that can be read anywhere, and whether it had to be unpacked for that: into a file that has no name.
+/// What cannot be unpacked is missing at its end.
+pub(crate) fn unpacked(path: &Path, limits: &InputLimits) -> Result<(File, bool), SourceError> {
+    let name = shown(&path.to_string_lossy());
+    let failed = |why| SourceError::opening(name.clone(), why);
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(SourceError::Folder { name });
+    }
+    let meter = Arc::new(AtomicU64::new(0));
+    let mut unpacked = compression::unpack(&name, file.try_clone().map_err(failed)?, limits, &meter)?;
+    if unpacked.compression.is_none() {
+        return Ok((file, false));
+    }
+    let mut plain = tempfile::tempfile().map_err(failed)?;
+    plain.write_all(&unpacked.head).map_err(failed)?;
+    let mut piece = vec![0; 256 << 10];
+    while let Ok(bytes @ 1..) = unpacked.rest.read(&mut piece) {
+        plain.write_all(piece.get(..bytes).unwrap_or_default()).map_err(failed)?;
+    }
+    Ok((plain, true))
 }
 
 /// Bytes of a block that a feed fills.

@@ -1,0 +1,34 @@
+//! A capture that somebody looks into: any packet at once, its flow, and what all of it comes to.
+//!
+//! Captures are larger than memory. So an [`Index`] is made of one once, which knows where each packet lies and to which
+//! flow it belongs, in 32 bytes a packet; a packet is read when somebody looks at it. To be understood it needs what its flow
+//! began with: those packets are read with it. What is shown is what [`crate::packets`] makes of a packet, in a terminal and
+//! elsewhere alike.
+//!
+//! | module | story |
+//! |---|---|
+//! | `index` | where packets lie, and which flows they are of |
+//! | `kept` | an index in the user's cache, for the next time |
+//! | `open` | a capture as a file that can be read anywhere |
+//! | `book` | a packet by its number |
+//! | `verdicts` | flows as the pipeline judges them, found meanwhile |
+//! | `stream` | what both sides of a flow said |
+//! | `statistics` | protocols, conversations, endpoints, lengths, rate |
+
+mod book;
+mod index;
+mod kept;
+mod open;
+mod statistics;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod verdicts;
+
+pub use book::{Book, Page};
+pub use index::{Index, IndexedFlow, Indexer, Place};
+pub use kept::KeptIndexes;
+pub use open::{AnalyserError, Opened};
+pub use statistics::{Conversation, Endpoints, Hierarchy, Lengths, Rates, Statistics};
+pub use stream::{Said, Stream};
+pub use verdicts::{FlowLine, Verdicts};

@@ -1,0 +1,45 @@
+use crate::source::{InputLimits, Source, SourceError, unpacked};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Why a capture cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyserError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It cannot be read where one likes.
+    #[error("{name}: {error}")]
+    Reading {
+        /// Its name.
+        name: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// A capture that was opened to look into it.
+pub struct Opened {
+    /// Its name, for people.
+    pub name: String,
+    /// Its file; a compressed one was unpacked into a file that nobody else sees.
+    pub file: File,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// The same from its begin on, packet by packet.
+    pub source: Source,
+    /// Where it lies, by which an index of it is kept; nothing for one that was unpacked.
+    pub path: Option<PathBuf>,
+}
+
+impl Opened {
+    /// Opens one.
+    pub fn open(path: &Path, limits: &InputLimits) -> Result<Self, AnalyserError> {
+        let name = path.display().to_string();
+        let failed = |error| AnalyserError::Reading { name: name.clone(), error };
+        let (file, was_packed) = unpacked(path, limits)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        let source = Source::from_file(file.try_clone().map_err(failed)?, &name, limits)?;
+        Ok(Self { file, bytes, source, path: (!was_packed).then(|| path.to_owned()), name })
+    }
+}
