@@ -21,6 +21,8 @@ enum Command {
     Capture(commands::capture::Args),
     /// List the interfaces that can be captured on.
     Interfaces(commands::interfaces::Args),
+    /// Look into a capture or an interface, packet by packet, in the terminal.
+    Analyse(commands::analyse::Args),
     /// Show single packets of a capture, header by header.
     Packets(commands::packets::Args),
     /// Write the feature rows of captures as CSV.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Detect(args) => commands::detect::run(&args),
         Command::Capture(args) => commands::capture::run(&args),
         Command::Interfaces(args) => commands::interfaces::run(&args),
+        Command::Analyse(args) => commands::analyse::run(&args),
         Command::Packets(args) => commands::packets::run(&args),
         Command::Features(args) => commands::features::run(&args),
         Command::Collect(args) => commands::collect::run(&args),

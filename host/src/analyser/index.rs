@@ -1,4 +1,4 @@
-use crate::source::{Damage, Source, SourceError};
+use crate::source::{Block, Damage, Source, SourceError};
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use veilwatch_core::flow::FlowKey;
@@ -104,19 +104,23 @@ impl Index {
     }
 }
 
-/// Makes an index, a block of packets at a time.
+/// Makes an index of a capture file, a block of packets at a time.
 pub struct Indexer {
     source: Source,
+    numbering: Numbering,
+    recycled: Option<Block>,
+}
+
+/// Gives flows their numbers.
+pub struct Numbering {
     nesting: u8,
     numbers: HashMap<FlowKey, u32, FixedState>,
-    recycled: Option<crate::source::Block>,
 }
 
 impl Indexer {
     /// Begins one of a capture.
     pub fn new(source: Source, nesting: u8, seed: u64) -> Self {
-        let numbers = HashMap::with_hasher(FixedState::with_seed(seed));
-        Self { source, nesting, numbers, recycled: None }
+        Self { source, numbering: Numbering::new(nesting, seed), recycled: None }
     }
 
     /// Bytes of the file that were read.
@@ -127,14 +131,26 @@ impl Indexer {
     /// Reads the next packets; `false` at the capture's end.
     pub fn next(&mut self) -> Result<Option<Indexed>, SourceError> {
         let Some(block) = self.source.next_block(self.recycled.take())? else { return Ok(None) };
-        let places = block.packets().zip(block.offsets()).map(|(packet, offset)| self.place(&packet, offset)).collect();
+        let indexed = self.numbering.indexed(&block, block.offsets());
         self.recycled = Some(block);
-        Ok(Some(Indexed { places }))
+        Ok(Some(indexed))
     }
 
     /// What ended it before the capture's end.
     pub fn damage(&self) -> Option<Damage> {
         self.source.status().damage.clone()
+    }
+}
+
+impl Numbering {
+    /// Numbers from 0 on. `seed` guards the table against chosen addresses.
+    pub fn new(nesting: u8, seed: u64) -> Self {
+        Self { nesting, numbers: HashMap::with_hasher(FixedState::with_seed(seed)) }
+    }
+
+    /// The packets of a block, whose bytes lie at `offsets`.
+    pub fn indexed(&mut self, block: &Block, offsets: impl Iterator<Item = u64>) -> Indexed {
+        Indexed { places: block.packets().zip(offsets).map(|(packet, offset)| self.place(&packet, offset)).collect() }
     }
 
     fn place(&mut self, packet: &Packet<'_>, offset: u64) -> (Place, Option<(FlowKey, bool)>) {

@@ -12,6 +12,7 @@
 //! | `open` | a capture as a file that can be read anywhere |
 //! | `book` | a packet by its number |
 //! | `verdicts` | flows as the pipeline judges them, found meanwhile |
+//! | `save` | packets into a capture of their own |
 //! | `stream` | what both sides of a flow said |
 //! | `statistics` | protocols, conversations, endpoints, lengths, rate |
 
@@ -19,6 +20,7 @@ mod book;
 mod index;
 mod kept;
 mod open;
+mod save;
 mod statistics;
 mod stream;
 #[cfg(test)]
@@ -26,9 +28,10 @@ mod tests;
 mod verdicts;
 
 pub use book::{Book, Page};
-pub use index::{Index, IndexedFlow, Indexer, Place};
+pub use index::{Index, Indexed, IndexedFlow, Indexer, Numbering, Place};
 pub use kept::KeptIndexes;
 pub use open::{AnalyserError, Opened};
+pub use save::save;
 pub use statistics::{Conversation, Endpoints, Hierarchy, Lengths, Rates, Statistics};
 pub use stream::{Said, Stream};
 pub use verdicts::{FlowLine, Verdicts};

@@ -1,3 +1,4 @@
+use crate::live::RecordError;
 use crate::source::{InputLimits, Source, SourceError, unpacked};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,9 @@ pub enum AnalyserError {
     /// It cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Packets of it cannot be written down.
+    #[error(transparent)]
+    Save(#[from] RecordError),
     /// It cannot be read where one likes.
     #[error("{name}: {error}")]
     Reading {

@@ -1,5 +1,6 @@
 //! The subcommands: arguments in, library called, text out.
 
+pub(crate) mod analyse;
 pub(crate) mod capture;
 pub(crate) mod collect;
 pub(crate) mod config;

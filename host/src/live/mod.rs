@@ -22,6 +22,7 @@ mod taker;
 
 pub use confine::{ConfineError, Reach, confine};
 pub use interface::{Interface, interfaces};
+pub(crate) use record::Recorder;
 pub use record::{FileRing, RecordError, Recording};
 pub use settings::LiveSettings;
 
@@ -207,8 +208,9 @@ impl Live {
             found.iter().map(|found| PerInterface { name: found.name.clone(), ..PerInterface::default() }).collect();
         let shared = Arc::new(Shared { interfaces, ..Shared::default() });
         let name = found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>().join(", ");
-        let recorder =
-            wanted.recording.as_ref().map(|recording| record::Recorder::open(recording, &found)).transpose()?;
+        let links: Vec<(String, LinkType)> =
+            found.iter().filter_map(|interface| Some((interface.name.clone(), interface.link()?))).collect();
+        let recorder = wanted.recording.as_ref().map(|recording| Recorder::open(recording, &links)).transpose()?;
         let taker = Taker::new(rings, found, filter, recorder, wanted, settings, Arc::clone(&shared), Box::new(tell));
         Ok(Self { name, shared, taker: Arc::new(Mutex::new(taker)) })
     }
@@ -224,6 +226,13 @@ impl Live {
         self.shared.turn.store(false, Ordering::Relaxed);
         let packets = self.taker.lock().unwrap_or_else(PoisonError::into_inner).taken();
         Source::feed(&self.name, packets, Hand(Arc::clone(&self.taker)))
+    }
+
+    /// The same, of which somebody sees every block before the run does.
+    pub fn tapped(&self, tap: impl FnMut(&Block) + Send + 'static) -> Source {
+        self.shared.turn.store(false, Ordering::Relaxed);
+        let packets = self.taker.lock().unwrap_or_else(PoisonError::into_inner).taken();
+        Source::feed(&self.name, packets, Tapped { hand: Hand(Arc::clone(&self.taker)), tap })
     }
 
     /// A handle for other threads.
@@ -280,6 +289,22 @@ impl Feed for Hand {
     fn fill(&mut self, block: &mut Block, status: &mut SourceStatus) -> bool {
         // Nobody else takes at the same time; a run that panicked left nothing half done that matters.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).fill(block, status)
+    }
+}
+
+/// A run's hold on the capture, of which somebody else sees the packets too.
+struct Tapped<T> {
+    hand: Hand,
+    tap: T,
+}
+
+impl<T: FnMut(&Block) + Send> Feed for Tapped<T> {
+    fn fill(&mut self, block: &mut Block, status: &mut SourceStatus) -> bool {
+        let goes_on = self.hand.fill(block, status);
+        if !block.is_empty() {
+            (self.tap)(block);
+        }
+        goes_on
     }
 }
 

@@ -3,7 +3,6 @@
 //! A file holds whole records whatever happens: where the disk is full, it is cut behind the last one that fits. Written as
 //! the pcapng draft has it (`draft-ietf-opsawg-pcapng`), or as classic pcap in nanoseconds where the name ends with `.pcap`.
 
-use super::Interface;
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::fmt;
@@ -98,15 +97,15 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// What was written so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) packets: u64,
+pub(crate) struct Counts {
+    pub(crate) packets: u64,
     pub(super) bytes: u64,
     /// Packets that could not be written.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
 }
 
 /// Writes packets down.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     recording: Recording,
     is_pcapng: bool,
     /// The interfaces, by their numbers in the file.
@@ -132,12 +131,11 @@ struct Open {
 }
 
 impl Recorder {
-    pub(super) fn open(recording: &Recording, interfaces: &[Interface]) -> Result<Self, RecordError> {
+    pub(crate) fn open(recording: &Recording, interfaces: &[(String, LinkType)]) -> Result<Self, RecordError> {
         let path = &recording.path;
         let shown = || path.display().to_string();
         let is_pcapng = path.extension().is_none_or(|extension| extension != "pcap");
-        let interfaces: Vec<(String, LinkType)> =
-            interfaces.iter().filter_map(|interface| Some((interface.name.clone(), interface.link()?))).collect();
+        let interfaces = interfaces.to_vec();
         if !is_pcapng && interfaces.windows(2).any(|two| two[0].1 != two[1].1) {
             return Err(RecordError::Kinds { path: shown() });
         }
@@ -161,12 +159,12 @@ impl Recorder {
         Ok(recorder)
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
     /// Takes a packet whose bytes are those of `parts`, to be written at the next [`flush`](Self::flush).
-    pub(super) fn add(&mut self, interface: usize, time_ns: u64, wire_len: u32, parts: [&[u8]; 3]) {
+    pub(crate) fn add(&mut self, interface: usize, time_ns: u64, wire_len: u32, parts: [&[u8]; 3]) {
         let out = &mut self.waiting;
         let length = parts.iter().map(|part| part.len()).sum::<usize>() as u32;
         if self.is_pcapng {
@@ -187,7 +185,7 @@ impl Recorder {
     }
 
     /// Writes what waits; says what a person should know of.
-    pub(super) fn flush(&mut self) -> Option<String> {
+    pub(crate) fn flush(&mut self) -> Option<String> {
         if self.waiting.is_empty() {
             return None;
         }
@@ -259,7 +257,7 @@ impl Recorder {
     }
 
     /// Writes the last records: what the kernel counted, interface by interface.
-    pub(super) fn finish(&mut self, counts: &[[u64; 2]]) {
+    pub(crate) fn finish(&mut self, counts: &[[u64; 2]]) {
         let _ = self.write();
         self.counts.lost += self.ends.len() as u64;
         self.waiting.clear();
@@ -404,9 +402,8 @@ mod tests {
     use super::*;
     use crate::source::{InputLimits, Source};
 
-    fn interface(name: &str, kind: u16) -> Interface {
-        let (is_up, is_running, is_loopback) = (true, true, false);
-        Interface { name: name.to_owned(), index: 1, kind, is_up, is_running, is_loopback, addresses: Vec::new() }
+    fn interface(name: &str, link: u16) -> (String, LinkType) {
+        (name.to_owned(), LinkType(link))
     }
 
     /// Times, lengths on the wire and bytes of a capture's packets.
@@ -429,7 +426,7 @@ mod tests {
             let path = folder.path().join(name);
             let interfaces = match name {
                 "a.pcap" => vec![interface("one", 1)],
-                _ => vec![interface("one", 1), interface("two", 0xfffe)],
+                _ => vec![interface("one", 1), interface("two", 101)],
             };
             let recording = Recording { path: path.clone(), ring: None };
             let mut recorder = Recorder::open(&recording, &interfaces).unwrap();
@@ -450,7 +447,7 @@ mod tests {
             let again = Recorder::open(&recording, &interfaces).err().unwrap();
             assert!(again.to_string().contains("is there already"), "{again}");
         }
-        let two = [interface("one", 1), interface("two", 0xfffe)];
+        let two = [interface("one", 1), interface("two", 101)];
         let recording = Recording { path: folder.path().join("b.pcap"), ring: None };
         assert!(Recorder::open(&recording, &two).err().unwrap().to_string().contains("pcapng"));
     }

@@ -1,0 +1,125 @@
+//! `veilwatch analyse`: look into any packet, in the terminal.
+//!
+//! | module | story |
+//! |---|---|
+//! | `app` | what is on the screen, and what keys make of it |
+//! | `draw` | the screen, cell by cell |
+//! | `theme` | colours and columns |
+//! | `work` | what goes on beside: an index is made, flows are judged, packets are captured |
+
+mod app;
+mod draw;
+mod theme;
+mod work;
+
+use super::FilterArgs;
+use anyhow::{Context, Result, bail};
+use app::App;
+use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
+use ratatui::crossterm::execute;
+use std::io::{IsTerminal, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use theme::Theme;
+use veilwatch::config::Config;
+use veilwatch::engine::Pipeline;
+use veilwatch::live::Wanted;
+use work::Work;
+
+/// Arguments of `veilwatch analyse`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A capture file.
+    #[arg(required_unless_present = "interfaces")]
+    capture: Option<PathBuf>,
+    /// Capture on an interface instead, as `veilwatch interfaces` lists them.
+    #[arg(short, long = "interface", value_name = "INTERFACE", conflicts_with = "capture")]
+    interfaces: Vec<String>,
+    /// Capture only packets that this expression lets through, in tcpdump's language (needs libpcap).
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Have the interfaces take packets that are for others.
+    #[arg(long, requires = "interfaces")]
+    promiscuous: bool,
+    /// Pipeline that judges flows instead of the default one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Model to use instead of the configuration's.
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<String>,
+    /// Colours and columns: a file like config/analyse.toml.
+    #[arg(long, value_name = "FILE")]
+    theme: Option<PathBuf>,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if !stdout().is_terminal() {
+        bail!(
+            "analyse is for a terminal; `veilwatch packets` writes packets, and `veilwatch detect` flows, to anywhere"
+        );
+    }
+    let theme = Theme::load(args.theme.as_deref())?;
+    let work = work(args)?;
+    let mut app = App::new(work, theme);
+    let mut terminal = ratatui::try_init().context("the terminal cannot be used")?;
+    let _ = execute!(stdout(), EnableMouseCapture);
+    let outcome = attend(&mut app, &mut terminal);
+    let _ = execute!(stdout(), DisableMouseCapture);
+    ratatui::restore();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Every protocol for packets, and the pipeline that judges flows.
+fn work(args: &Args) -> Result<Work> {
+    let (shown, mut registry) = super::prepare(Some(Path::new("protocols")))?;
+    let shown = Arc::new(Pipeline::untrained(shown, &mut registry)?);
+    let mut config: Config = super::config(args.config.as_deref())?;
+    if let Some(model) = &args.model {
+        config.model.clone_from(model);
+    }
+    args.filter.apply(&mut config);
+    let mut wanted = Wanted { interfaces: args.interfaces.clone(), ..Wanted::default() };
+    let judging = if args.capture.is_none() {
+        (wanted.promiscuous, wanted.filter) = (args.promiscuous, std::mem::take(&mut config.input.filter));
+        config.clone()
+    } else {
+        config.clone()
+    };
+    let judge = Pipeline::new(judging, &mut super::registry()?)?;
+    match &args.capture {
+        Some(path) => Work::open(path, shown, judge),
+        None => Work::capture(&wanted, &config, shown, judge),
+    }
+}
+
+/// Between two looks at what came meanwhile.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+fn attend(app: &mut App, terminal: &mut ratatui::DefaultTerminal) -> Result<()> {
+    while !app.done {
+        app.tick();
+        terminal.draw(|frame| draw::draw(app, frame))?;
+        if let Some(sequence) = app.to_terminal.take() {
+            stdout().write_all(sequence.as_bytes())?;
+            stdout().flush()?;
+        }
+        // All keys that wait, then the screen: whoever holds one down is not kept waiting.
+        let begin = Instant::now();
+        let mut wait = INTERVAL;
+        while event::poll(wait)? {
+            match event::read()? {
+                Event::Key(key) => app.key(key),
+                Event::Mouse(mouse) => app.mouse(mouse),
+                _ => {}
+            }
+            wait = Duration::ZERO;
+            if app.done || begin.elapsed() > INTERVAL {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
