@@ -374,7 +374,7 @@ impl FlowTable {
         flows.fold(0, |sum, flow| sum ^ flow.record.touch() ^ flow.touch(Direction::Backward))
     }
 
-    /// The second half: ends those of them that are over at `now_ns`, and those that were closed and are over at
+    /// The second half: ends those of them that are over at `now_ns`, and those that were closed by then and are over at
     /// `closed_now_ns`. That may lie later than any packet, for who knows that none from before is still to come: how a
     /// closed flow ended is told by its own packets, but a silent one ends by another's, or with the capture.
     pub fn expire_due(&mut self, now_ns: u64, closed_now_ns: u64, templates: &Templates) {
@@ -382,7 +382,8 @@ impl FlowTable {
         for slot in &due {
             // Packets came since: the flow tells how long it has.
             let Some(flow) = &self.flows[*slot as usize] else { continue };
-            let flow_now_ns = if flow.closed_ns.is_some() { closed_now_ns } else { now_ns };
+            let was_closed = flow.closed_ns.is_some_and(|closed_ns| closed_ns <= now_ns);
+            let flow_now_ns = if was_closed { closed_now_ns } else { now_ns };
             match self.timed_out(flow, flow_now_ns) {
                 Some(end) => self.finish(*slot, end, now_ns, templates),
                 None => self.deadlines.set(*slot, self.deadline(flow)),

@@ -12,6 +12,8 @@ mod batch;
 mod context;
 mod health;
 mod judgement;
+#[cfg(test)]
+mod look_tests;
 mod packets;
 mod pipeline;
 mod shadow;

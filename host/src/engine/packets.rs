@@ -15,6 +15,9 @@ use veilwatch_core::packet::{Decoded, Decoder, Outer, Packet, Skip};
 /// Packets that are looked at together before they are taken in one after the other.
 const AHEAD: usize = 16;
 
+/// How late packets may be, in nanoseconds: those of two interfaces, or of two rings of one, are taken one after the other.
+const LATE: u64 = 2_000_000_000;
+
 /// What a packet is, as far as it can be read by itself.
 struct Ahead<'p> {
     /// Its place among the thread's tables.
@@ -38,6 +41,9 @@ struct Shards<'a> {
     swept_ns: u64,
     /// The latest moment that looks at closed flows went by, where packets come by themselves.
     looked_ns: u64,
+    /// Records that a look came upon and that wait for the end of the epoch.
+    #[allow(clippy::vec_box, reason = "records are large, and travel on in their boxes")]
+    kept_back: Vec<Box<FlowRecord>>,
     /// Whether the clock was set back since the last hand-over: flows of the time before end then, and nothing that has
     /// ended waits for its place in time. Not at once: a hostile clock may be set back every hundred packets.
     set_back: bool,
@@ -132,6 +138,7 @@ impl<'a> Shards<'a> {
             clock,
             swept_ns: 0,
             looked_ns: 0,
+            kept_back: Vec::new(),
             set_back: false,
             spent: Vec::new(),
         }
@@ -252,40 +259,47 @@ impl<'a> Shards<'a> {
 
     /// What has ended, at the end of an epoch or of the capture, or when somebody waits for it.
     ///
-    /// When somebody looks changes when a flow is handed over, never what it says. What a look has from another clock than
-    /// that of packets is used for closed flows alone, which say the same whenever they end.
+    /// When somebody looks changes when a flow is handed over, never what it says, nor its place in the order. What a look
+    /// has from another clock than that of packets is used for flows alone that were closed by then: they say the same
+    /// whenever they end.
     fn hand_over(&mut self, turn: Turn) -> HandOver {
         const SECOND: u64 = 1_000_000_000;
         let templates = self.pipeline.templates();
         let now = self.clock.now_ns;
         let (last, is_look) = (turn == Turn::Last, matches!(turn, Turn::Look(_)));
+        if is_look && self.set_back {
+            // What a clock that was set back does is of the capture: it waits for the end of the epoch, and all with it.
+            return HandOver { flows: Vec::new(), notices: Vec::new(), watermark_ns: 0, now_ns: now };
+        }
         // Every packet to come is of a later time than this, where that is known.
         let quiet_ns = match turn {
             Turn::Look(look) => look.nothing_before_ns.filter(|quiet| *quiet > now),
             _ => None,
         };
-        let closed_now = quiet_ns.unwrap_or(now);
+        // Packets that are a little late find their flows as they would without a look.
+        let sweep_now = if is_look && quiet_ns.is_none() { now.saturating_sub(LATE) } else { now };
+        let closed_now = quiet_ns.unwrap_or(sweep_now);
         // A sweep looks at every flow: once in a second of packet time is enough.
-        let sweep = now.abs_diff(self.swept_ns) >= SECOND || closed_now.saturating_sub(self.looked_ns) >= SECOND;
+        let apart = if is_look { sweep_now.saturating_sub(self.swept_ns) } else { now.abs_diff(self.swept_ns) };
+        let sweep = apart >= SECOND || closed_now.saturating_sub(self.looked_ns) >= SECOND;
         if sweep && !last {
             // Flows that end lie all over memory: all of them are on their way before the first is looked at.
             self.tables.iter_mut().for_each(|table| table.look_for_due(closed_now));
             std::hint::black_box(self.tables.iter().fold(0, |sum, table| sum ^ table.touch_due()));
         }
-        // What a clock that was set back does is of the capture: it waits for the end of the epoch.
-        let set_back = !is_look && std::mem::take(&mut self.set_back);
+        let set_back = std::mem::take(&mut self.set_back);
         if set_back {
             let future_ns = now.saturating_add(Clock::LEAP);
             self.tables.iter_mut().for_each(|table| table.end_future(future_ns, now, templates));
         }
-        let (mut flows, mut notices) = (Vec::new(), Vec::new());
+        let (mut flows, mut notices) = (std::mem::take(&mut self.kept_back), Vec::new());
         for table in &mut self.tables {
             notices.extend(table.drain_notices());
             if last {
                 table.finish_all(now, templates);
                 self.counts.flows.add(table.counters());
             } else if sweep {
-                table.expire_due(now, closed_now, templates);
+                table.expire_due(sweep_now, closed_now, templates);
             }
             let finished = table.drain_finished();
             let count = finished.len();
@@ -293,11 +307,15 @@ impl<'a> Shards<'a> {
             // As many as it gave away come back to it.
             self.spent.drain(self.spent.len().saturating_sub(count)..).for_each(|record| table.reuse(record));
         }
+        if is_look {
+            // Where a flow that ended in the future belongs is for the end of the epoch to say.
+            self.kept_back = flows.extract_if(.., |flow| flow.ended_ns > now).collect();
+        }
         if last {
             self.counts.fragments = self.decoder.finish();
         }
         if sweep {
-            (self.swept_ns, self.looked_ns) = (now, closed_now);
+            (self.swept_ns, self.looked_ns) = (sweep_now, closed_now);
         }
         // A closed flow lingers before it is handed over.
         let linger = u64::from(self.pipeline.config().flows.linger_seconds) * SECOND;
