@@ -82,10 +82,12 @@ pub(crate) struct Calls<'a> {
     pub(crate) controls: &'a [u64],
     /// Calls that end the process; where there are any, so does opening a file to write it.
     pub(crate) ending: &'a [i64],
+    /// Families of sockets that it may open.
+    pub(crate) families: &'a [i32],
 }
 
 /// Those of a worker that analyses.
-const ANALYSIS: Calls<'static> = Calls { useful: &[], controls: &[], ending: &[] };
+const ANALYSIS: Calls<'static> = Calls { useful: &[], controls: &[], ending: &[], families: &[] };
 
 /// Seconds from the first signal of the processor-time limit to the one that cannot be caught.
 const CPU_GRACE: u64 = 2;
@@ -202,13 +204,20 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn confine_calls(calls: &Calls<'_>) -> Result<(), seccompiler::Error> {
-    let Calls { useful: also, controls, ending } = calls;
+    let Calls { useful: also, controls, ending, families } = calls;
     let arch: TargetArch = std::env::consts::ARCH.try_into()?;
     let (allow, no) = (SeccompAction::Allow, SeccompAction::Errno);
     let always = |calls: &[i64]| -> Rules { calls.iter().map(|call| (*call, Vec::new())).collect() };
     let mut hostile = always(HOSTILE);
     hostile.insert(libc::SYS_clone, vec![other_process()?]);
     hostile.retain(|call, _| !also.contains(call));
+    if !families.is_empty() {
+        // A rule holds where all of its conditions do.
+        let others = families
+            .iter()
+            .map(|family| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, *family as u64));
+        hostile.insert(libc::SYS_socket, vec![SeccompRule::new(others.collect::<Result<_, _>>()?)?]);
+    }
     if !ending.is_empty() {
         hostile.extend(always(ending));
         hostile.insert(libc::SYS_openat, opening(2)?);
@@ -217,6 +226,10 @@ fn confine_calls(calls: &Calls<'_>) -> Result<(), seccompiler::Error> {
     }
     let mut useful = always(USEFUL);
     useful.extend(always(also));
+    if !families.is_empty() {
+        let these = families.iter().map(|family| argument(0, SeccompCmpOp::Eq, *family as u64));
+        useful.insert(libc::SYS_socket, these.collect::<Result<_, _>>()?);
+    }
     if !controls.is_empty() {
         let controls = controls.iter().map(|request| argument(1, SeccompCmpOp::Eq, *request));
         useful.insert(libc::SYS_ioctl, controls.collect::<Result<_, _>>()?);

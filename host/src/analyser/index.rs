@@ -128,8 +128,8 @@ impl Indexer {
         self.source.status().file_bytes
     }
 
-    /// Reads the next packets; `false` at the capture's end.
-    pub fn next(&mut self) -> Result<Option<Indexed>, SourceError> {
+    /// Reads the next packets; nothing at the capture's end.
+    pub fn more(&mut self) -> Result<Option<Indexed>, SourceError> {
         let Some(block) = self.source.next_block(self.recycled.take())? else { return Ok(None) };
         let indexed = self.numbering.indexed(&block, block.offsets());
         self.recycled = Some(block);

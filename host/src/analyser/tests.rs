@@ -21,7 +21,7 @@ fn index(path: &Path) -> (Index, Opened) {
     let again = Opened::open(path, &InputLimits::default()).unwrap();
     let mut indexer = Indexer::new(opened.source, 8, 1);
     let mut index = Index::default();
-    while let Some(more) = indexer.next().unwrap() {
+    while let Some(more) = indexer.more().unwrap() {
         index.take(more);
     }
     index.damage = indexer.damage();

@@ -4,12 +4,15 @@ use super::interrupt::Interrupt;
 use super::learning::{background, watched};
 use super::{FilterArgs, say};
 use anyhow::{Context, Result, bail};
+use std::fs::DirBuilder;
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use veilwatch::config::Config;
 use veilwatch::engine::Pipeline;
+use veilwatch::filter::Filter;
 use veilwatch::learn::{Added, Background, Collected, Collection, LoadOptions, Rounds, Truth, collect_rounds};
 use veilwatch::live::{Live, Reach, Recording, Wanted, confine};
 use veilwatch::output::plain;
@@ -124,6 +127,11 @@ fn live(
         keep: args.live.keep.as_deref(),
     };
     let interrupt = Interrupt::listen()?;
+    interrupt.at_hang_up()?;
+    // Later nothing can be looked up any more: names in the filter, and whether there is the interface.
+    let mut filter = Filter::new(&config.input.filter)?;
+    filter.as_mut().map_or(Ok(()), Filter::compile_all)?;
+    say(&format!("collecting on {}; Ctrl-C ends it", plain(interface)));
     if config.live.sandbox {
         confine(&reach(args)?)?;
     }
@@ -156,7 +164,9 @@ fn live(
 fn reach(args: &Args) -> Result<Reach> {
     let mut write = Vec::new();
     if let Some(keep) = &args.live.keep {
-        std::fs::create_dir_all(keep).with_context(|| format!("{}: the folder cannot be made", keep.display()))?;
+        // Nobody else looks into what passes here.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(keep);
+        made.with_context(|| format!("{}: the folder cannot be made", keep.display()))?;
         write.push(keep.clone());
     }
     // A table that is a link is written where it leads.
@@ -187,7 +197,8 @@ fn record(args: &Args, interface: &str, config: &Config, into: &Path, interrupt:
     }
     let counts = control.counts();
     if counts.is_partial() {
-        say(&format!("{interface}: {} packets were lost, {} not written", counts.dropped(), counts.not_recorded));
+        let (dropped, lost, downs) = (counts.dropped(), counts.not_recorded, counts.downs());
+        say(&format!("{}: {dropped} packets lost, {lost} not written, {downs} times down", plain(interface)));
     }
     Ok(counts.is_partial())
 }

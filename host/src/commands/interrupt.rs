@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, StdoutLock, Write};
@@ -40,6 +40,12 @@ impl Interrupt {
             pipe::register(signal, waker.try_clone()?)?;
         }
         Ok(Self { asked, wake, waker })
+    }
+
+    /// Has a terminal that is closed be the end too.
+    pub(super) fn at_hang_up(&self) -> Result<()> {
+        flag::register(SIGHUP, Arc::clone(&self.asked)).context("SIGHUP cannot be caught")?;
+        Ok(())
     }
 
     /// Set once somebody asked.

@@ -30,6 +30,9 @@ pub trait Sink {
         Ok(())
     }
 
+    /// Called when a stretch of a live run is over, for which bounds hold: what is bounded by a number begins anew.
+    fn renew(&mut self) {}
+
     /// Takes the early record of a flow that goes on, in the same order: its final record comes later, and it alone is the
     /// flow's verdict. Most have no use for it.
     fn early(&mut self, _detection: &Detection<'_>) -> std::io::Result<()> {
@@ -179,6 +182,7 @@ impl<'a> Consumer<'a> {
         if now != *stretch {
             *stretch = now;
             (self.room, self.early_room) = [self.pipeline.config().output.explained; 2].into();
+            self.sink.renew();
         }
     }
 

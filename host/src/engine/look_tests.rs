@@ -117,7 +117,9 @@ fn altered(packets: &[Made], how: &str) -> Vec<Made> {
         // Longer than the clock takes for a leap: it believes the new time after some packets.
         "gap" => packets[half..].iter_mut().for_each(|packet| packet.time_ns += 700 * SECOND),
         "short gap" => packets[half..].iter_mut().for_each(|packet| packet.time_ns += 140 * SECOND),
-        "a broken clock" => packets.iter_mut().skip(50).step_by(97).for_each(|packet| packet.time_ns += 90_000 * SECOND),
+        "a broken clock" => {
+            packets.iter_mut().skip(50).step_by(97).for_each(|packet| packet.time_ns += 90_000 * SECOND)
+        }
         "late" => {
             let mut random = StdRng::seed_from_u64(7);
             for at in 1..packets.len() {

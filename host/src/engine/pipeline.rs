@@ -7,6 +7,7 @@ use super::{PluginTime, RunError};
 use crate::config::{Config, PluginEntry, nearest};
 use crate::explain::{Explanation, Topics, by_topic, without};
 use crate::filter::{Filter, FilterError};
+use crate::hash::sha256_hex;
 use crate::model::memory::Memory;
 use crate::model::{Card, Model, ModelError, by_rarity, term_columns};
 use crate::plugins::{
@@ -741,6 +742,13 @@ impl Pipeline {
     /// The card of its model, where it has one, with the thresholds that the configuration asks for.
     pub fn card(&self) -> Option<&Card> {
         self.card.as_ref()
+    }
+
+    /// What tells it from another one of the same configuration: its model, that of its challenger, and what tables say.
+    pub fn identity(&self) -> String {
+        let challenger = self.challenger.as_ref().map(|challenger| &challenger.card);
+        let cards = serde_json::to_string(&(&self.card, challenger)).unwrap_or_default();
+        sha256_hex(format!("{cards}{:?}", self.tables).as_bytes())
     }
 
     /// Whether its thresholds are those of the model's card: what the card says of recall and false alarms is said of these

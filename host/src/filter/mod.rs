@@ -115,8 +115,9 @@ impl Filter {
     /// The program for a link type, for the kernel.
     pub(crate) fn instructions(&self, link: LinkType) -> Result<Vec<Instruction>, FilterError> {
         let failed = |why| FilterError::Expression { text: self.text.to_string(), why };
-        let text = CString::new(&*self.text).map_err(|error| failed(error.to_string()))?;
-        with_compiler(|compiler| compiler.libpcap.compile(&text, dlt(link)))?.map_err(failed)
+        compiled(&self.text, link)?.map_err(failed)?;
+        with_compiler(|compiler| compiler.known.get(&(self.text.to_string(), link)).map(|(_, known)| known.clone()))
+            .map(Option::unwrap_or_default)
     }
 
     /// Why the expression cannot be compiled for a link type, where that was tried and failed.
@@ -130,15 +131,17 @@ impl Filter {
 /// many captures ask for the same.
 struct Compiler {
     libpcap: Libpcap,
-    known: HashMap<(String, LinkType), Compiled>,
+    known: HashMap<(String, LinkType), (Compiled, Vec<Instruction>)>,
 }
 
 fn compiled(text: &str, link: LinkType) -> Result<Compiled, FilterError> {
     with_compiler(|Compiler { libpcap, known }| {
-        let program = known.entry((text.to_owned(), link)).or_insert_with(|| {
-            let text = CString::new(text).map_err(|_| "there is a zero byte in it".to_owned())?;
-            let instructions = libpcap.compile(&text, dlt(link))?;
-            Program::new(&instructions).map(Arc::new)
+        let (program, _) = known.entry((text.to_owned(), link)).or_insert_with(|| {
+            let text = CString::new(text).map_err(|_| "there is a zero byte in it".to_owned());
+            match text.and_then(|text| libpcap.compile(&text, dlt(link))) {
+                Ok(instructions) => (Program::new(&instructions).map(Arc::new), instructions),
+                Err(why) => (Err(why), Vec::new()),
+            }
         });
         program.clone()
     })

@@ -30,8 +30,13 @@ pub struct Collection {
     is_new: bool,
     /// Whether there are rows that could not be written yet; the next time they are.
     is_behind: bool,
+    /// What the file was when it was read or written last.
+    stamp: Option<Stamp>,
     _lock: Lock,
 }
+
+/// Device, number, bytes and time of a file's last change: another one is another file, or other contents.
+type Stamp = (u64, u64, u64, i64, i64);
 
 /// What was added to a table, and what was not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,7 +85,8 @@ impl Collection {
             }
             data
         };
-        Ok(Self { named: named.to_owned(), place, data, is_new, is_behind: false, _lock: lock })
+        let stamp = stamp(&place);
+        Ok(Self { named: named.to_owned(), place, data, is_new, is_behind: false, stamp, _lock: lock })
     }
 
     /// SHA-256 of the table of background traffic that its rows were cleaned by, empty where they were not; nothing where
@@ -220,7 +226,10 @@ impl Collection {
     }
 
     /// Puts the whole in the table's place.
-    fn write(&self, pipeline: &Pipeline) -> io::Result<()> {
+    fn write(&mut self, pipeline: &Pipeline) -> io::Result<()> {
+        if stamp(&self.place) != self.stamp {
+            return Err(io::Error::other("somebody else has changed it meanwhile, and nothing is written over it"));
+        }
         let new = beside(&self.place, "new").ok_or(ErrorKind::InvalidFilename)?;
         // What a crash left; whoever writes here holds the lock.
         match fs::remove_file(&new) {
@@ -232,6 +241,7 @@ impl Collection {
             let _ = fs::remove_file(&new);
         }
         written?;
+        self.stamp = stamp(&self.place);
         File::open(folder_of(&self.place))?.sync_all()
     }
 
@@ -239,6 +249,11 @@ impl Collection {
         let file = File::create_new(new)?;
         if let Ok(old) = fs::metadata(&self.place) {
             file.set_permissions(old.permissions())?;
+            // Whose table it is does not change by whoever adds to it, as root may.
+            let ours = file.metadata()?;
+            if (ours.uid(), ours.gid()) != (old.uid(), old.gid()) {
+                std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            }
         }
         let mut out = BufWriter::new(&file);
         table::write_by_rows(&self.data, pipeline, &mut out)?;
@@ -273,6 +288,11 @@ fn told(data: &Dataset) -> Added {
     added
 }
 
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -298,7 +318,13 @@ impl Lock {
     fn take(path: PathBuf) -> io::Result<Option<Self>> {
         for _ in 0..LOCK_TRIES {
             let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-            let file = OpenOptions::new().create(true).truncate(false).write(true).custom_flags(flags).open(&path)?;
+            let mut open = OpenOptions::new();
+            open.custom_flags(flags);
+            // One that another user left behind can be locked by whoever can read it.
+            let file = open.create(true).truncate(false).write(true).open(&path).or_else(|error| {
+                let mut open = OpenOptions::new();
+                open.read(true).custom_flags(flags).open(&path).map_err(|_| error)
+            })?;
             let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => file,
                 Err((_, Errno::EWOULDBLOCK)) => return Ok(None),

@@ -4,7 +4,7 @@
 //! the portal, none of it can be taken back, and threads that are started later are held to it too.
 
 use crate::sandbox::{self, Calls, Needs, SandboxError};
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -15,8 +15,10 @@ pub struct Reach {
     pub read: Vec<PathBuf>,
     /// Folders in which files are made, written and removed.
     pub write: Vec<PathBuf>,
-    /// Libraries of plugins, and folders of them.
+    /// Libraries of plugins.
     pub libraries: Vec<PathBuf>,
+    /// Folders of libraries.
+    pub library_folders: Vec<PathBuf>,
     /// Whether it opens interfaces again and again, and makes folders: then it keeps the one capability for that.
     pub opens_again: bool,
 }
@@ -59,15 +61,17 @@ const CALLS: Calls<'static> = Calls {
         libc::TIOCGWINSZ as u64,
     ],
     ending: &[],
+    families: &[],
 };
 
 /// Those of one that opens interfaces again: sockets to capture and to ask for interfaces, and whole files in place of others.
 const AGAIN: &[i64] = &[
-    libc::SYS_socket,
     libc::SYS_getsockname,
     libc::SYS_recvmsg,
     libc::SYS_mkdirat,
+    libc::SYS_renameat,
     libc::SYS_renameat2,
+    libc::SYS_fchown,
     libc::SYS_fchmod,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_mkdir,
@@ -82,23 +86,38 @@ pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
     let why = |error: SandboxError| ConfineError(error.reason());
     give_up_capabilities(reach).map_err(|error| ConfineError(format!("capabilities: {error}")))?;
     sandbox::close_to_others().map_err(why)?;
-    let (folders, read) = reach.read.iter().cloned().partition(|path: &PathBuf| path.is_dir());
+    let (mut folders, read): (Vec<PathBuf>, Vec<PathBuf>) =
+        reach.read.iter().cloned().partition(|path: &PathBuf| path.is_dir());
+    folders.extend(reach.library_folders.iter().cloned());
     let needs = Needs { read, libraries: reach.libraries.clone(), folders, write: None, make: reach.write.clone() };
     if !reach.opens_again {
         return sandbox::confine_to(&needs, &CALLS).map_err(why);
     }
     let useful = [CALLS.useful, AGAIN].concat();
-    sandbox::confine_to(&needs, &Calls { useful: &useful, ..CALLS }).map_err(why)
+    let families = &[libc::AF_PACKET, libc::AF_NETLINK];
+    sandbox::confine_to(&needs, &Calls { useful: &useful, families, ..CALLS }).map_err(why)
 }
 
-/// Capabilities go, all but one where it cannot be without: root without any may not write into the folders of others, and
-/// whoever captures with sudo mostly does. Which folders those are is confined as well.
+/// Capabilities go, all but those it cannot be without: root without any may neither write into the folders of others nor read
+/// what is theirs alone, and whoever captures with sudo mostly does. Which folders those are is confined as well.
 fn give_up_capabilities(reach: &Reach) -> rustix::io::Result<()> {
-    let root = nix::unistd::geteuid().is_root();
-    let others = |path: &PathBuf| path.metadata().is_ok_and(|folder| folder.uid() != 0);
-    let again = if reach.opens_again { CapabilitySet::NET_RAW } else { CapabilitySet::empty() };
-    let kept =
-        if root && reach.write.iter().any(others) { CapabilitySet::DAC_OVERRIDE } else { CapabilitySet::empty() };
-    let kept = kept | again;
+    let mut kept = CapabilitySet::empty();
+    if nix::unistd::geteuid().is_root() {
+        let others = |path: &PathBuf| path.metadata().is_ok_and(|found| found.uid() != 0);
+        if reach.read.iter().any(others) {
+            kept |= CapabilitySet::DAC_READ_SEARCH;
+        }
+        if !reach.write.is_empty() {
+            kept |= CapabilitySet::DAC_OVERRIDE;
+        }
+        if reach.opens_again {
+            kept |= CapabilitySet::CHOWN;
+        }
+    }
+    if reach.opens_again {
+        kept |= CapabilitySet::NET_RAW;
+    }
+    // What it has not got it cannot keep; whoever needs it says so in better words.
+    let kept = kept & capabilities(None)?.permitted;
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })
 }

@@ -1,9 +1,10 @@
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
-use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage};
+use nix::net::if_::{InterfaceFlags, if_nameindex};
+use nix::sys::socket::{AddressFamily, SockaddrLike};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use veilwatch_core::packet::LinkType;
 
 /// A network interface of this machine, as far as the process may see it.
@@ -65,26 +66,26 @@ impl Interface {
 /// The interfaces of this machine, in the kernel's order.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
     let mut found: BTreeMap<String, Interface> = BTreeMap::new();
-    let all: Vec<_> = getifaddrs()?.collect();
-    // Every interface has one entry of the packet family.
-    for entry in &all {
-        let Some(link) = entry.address.as_ref().and_then(SockaddrStorage::as_link_addr) else { continue };
-        let has = |flag| entry.flags.contains(flag);
-        let interface = Interface {
-            name: entry.interface_name.clone(),
-            index: link.ifindex() as u32,
-            kind: link.hatype(),
-            is_up: has(InterfaceFlags::IFF_UP),
-            is_running: has(InterfaceFlags::IFF_RUNNING),
-            is_loopback: has(InterfaceFlags::IFF_LOOPBACK),
-            addresses: Vec::new(),
-        };
+    for known in &if_nameindex()? {
+        let name = known.name().to_string_lossy().into_owned();
+        // One without an address of its own link is a tunnel, unless the system says otherwise.
+        let (kind, addresses) = (kind_of(&name, known.index()).unwrap_or(ARPHRD_NONE), Vec::new());
+        let (is_up, is_running, is_loopback) = (false, false, false);
+        let interface = Interface { name, index: known.index(), kind, is_up, is_running, is_loopback, addresses };
         found.insert(interface.name.clone(), interface);
     }
-    for entry in all {
+    for entry in getifaddrs()? {
         // Further addresses of IPv4 may have names of their own.
         let name = entry.interface_name.split(':').next().unwrap_or_default();
-        let Some((interface, address)) = found.get_mut(name).zip(entry.address) else { continue };
+        let Some(interface) = found.get_mut(name) else { continue };
+        let has = |flag| entry.flags.contains(flag);
+        interface.is_up = has(InterfaceFlags::IFF_UP);
+        interface.is_running = has(InterfaceFlags::IFF_RUNNING);
+        interface.is_loopback = has(InterfaceFlags::IFF_LOOPBACK);
+        let Some(address) = entry.address else { continue };
+        if let Some(link) = address.as_link_addr() {
+            interface.kind = link.hatype();
+        }
         let address = match address.family() {
             Some(AddressFamily::Inet) => address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip())),
             Some(AddressFamily::Inet6) => address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())),
@@ -95,6 +96,13 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     let mut interfaces: Vec<Interface> = found.into_values().collect();
     interfaces.sort_by_key(|interface| interface.index);
     Ok(interfaces)
+}
+
+/// What the system's files say of an interface's kind, where they speak of the same network.
+fn kind_of(name: &str, index: u32) -> Option<u16> {
+    let read = |file: &str| std::fs::read_to_string(Path::new("/sys/class/net").join(name).join(file)).ok();
+    let says: u32 = read("ifindex")?.trim().parse().ok()?;
+    (says == index).then(|| read("type")?.trim().parse().ok()).flatten()
 }
 
 #[cfg(test)]

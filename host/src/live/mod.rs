@@ -29,7 +29,7 @@ pub use settings::LiveSettings;
 use crate::config::nearest;
 use crate::filter::{Filter, FilterError};
 use crate::source::{Block, Feed, Source, SourceStatus};
-use ring::Ring;
+use ring::{Ring, tagged_pass};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -66,6 +66,22 @@ pub enum LiveError {
         /// `ARPHRD_…` of the kernel.
         kind: u16,
     },
+    /// `any` is none.
+    #[error("no interface is up that can be captured on; `veilwatch interfaces` lists them")]
+    NothingUp,
+    /// All rings together are too large.
+    #[error(
+        "the rings of {interfaces} interfaces take {all} bytes, more than `live.all_rings_bytes = {most}`: name fewer \
+         interfaces, or lower `live.ring_bytes`"
+    )]
+    Rings {
+        /// Bytes of all.
+        all: u64,
+        /// Of how many interfaces.
+        interfaces: usize,
+        /// The bound.
+        most: u64,
+    },
     /// Its ring cannot be had.
     #[error("{name}: {what} ({error})")]
     Ring {
@@ -101,8 +117,8 @@ pub struct Wanted {
     pub duration: Option<Duration>,
 }
 
-/// A live capture. It goes on while it exists, whether somebody takes packets from it or not: those that wait longer than
-/// the rings hold are lost, and counted.
+/// A live capture. It goes on while it exists. Packets wait in the rings until a run takes them; those that find them full
+/// are lost, and counted.
 pub struct Live {
     name: String,
     shared: Arc<Shared>,
@@ -162,6 +178,22 @@ pub struct InterfaceCounts {
 }
 
 impl LiveCounts {
+    /// What came since it was asked before.
+    pub fn since(&self, before: &Self) -> Self {
+        let mut since = self.clone();
+        for (now, then) in since.interfaces.iter_mut().zip(&before.interfaces) {
+            now.taken -= then.taken.min(now.taken);
+            now.taken_bytes -= then.taken_bytes.min(now.taken_bytes);
+            now.received -= then.received.min(now.received);
+            now.dropped -= then.dropped.min(now.dropped);
+            now.downs -= then.downs.min(now.downs);
+        }
+        since.recorded -= before.recorded.min(since.recorded);
+        since.recorded_bytes -= before.recorded_bytes.min(since.recorded_bytes);
+        since.not_recorded -= before.not_recorded.min(since.not_recorded);
+        since
+    }
+
     /// Packets that the kernel lost.
     pub fn dropped(&self) -> u64 {
         self.interfaces.iter().map(|interface| interface.dropped).sum()
@@ -186,19 +218,23 @@ impl Live {
         settings: &LiveSettings,
         tell: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self, LiveError> {
-        // The kernel has taken the tags of virtual networks out when it asks, so that whoever asks for them is asked here.
-        let filter = Filter::new(&wanted.filter)?;
-        let (kernels, filter) = match filter {
-            Some(filter) if !speaks_of_tags(&wanted.filter) => (Some(filter), None),
-            filter => (None, filter),
-        };
+        let mut filter = Filter::new(&wanted.filter)?;
+        if let Some(filter) = &mut filter {
+            // Later the process may look nothing up any more.
+            filter.compile_all()?;
+        }
         let mut rings = Vec::new();
         let mut found = Vec::new();
-        for (at, interface) in choose(&wanted.interfaces)?.into_iter().enumerate() {
+        let chosen = choose(&wanted.interfaces)?;
+        let all = chosen.len() as u64 * u64::from(settings.rings) * u64::from(settings.ring_bytes);
+        if all > settings.all_rings_bytes {
+            return Err(LiveError::Rings { all, interfaces: chosen.len(), most: settings.all_rings_bytes });
+        }
+        for (at, interface) in chosen.into_iter().enumerate() {
             let link = interface.link().unwrap_or(LinkType::ETHERNET);
-            let program = kernels.as_ref().map(|filter| filter.instructions(link)).transpose()?;
+            let program = filter.as_ref().map(|filter| filter.instructions(link)).transpose()?.map(tagged_pass);
             let mut group = None;
-            for _ in 0..settings.rings.clamp(1, 64) {
+            for _ in 0..settings.rings.max(1) {
                 let ring = Ring::open(at, &interface, wanted.promiscuous, settings, program.as_deref(), &mut group)?;
                 rings.push(ring);
             }
@@ -308,10 +344,6 @@ impl<T: FnMut(&Block) + Send> Feed for Tapped<T> {
     }
 }
 
-fn speaks_of_tags(filter: &str) -> bool {
-    filter.split(|c: char| !c.is_alphanumeric()).any(|word| word == "vlan")
-}
-
 /// The word for all interfaces that are up and can be captured on.
 const ANY: &str = "any";
 
@@ -331,7 +363,7 @@ fn choose(names: &[String]) -> Result<Vec<Interface>, LiveError> {
             found.into_iter().filter(|found| chosen.iter().all(|known| known.index != found.index)).collect::<Vec<_>>(),
         );
     }
-    Ok(chosen)
+    if chosen.is_empty() { Err(LiveError::NothingUp) } else { Ok(chosen) }
 }
 
 fn missing(name: &str) -> LiveError {

@@ -95,6 +95,9 @@ const SMALLEST: u64 = 64 << 10;
 /// Between two tries to write again to a ring whose disk was full.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// Names that are tried for a file of a ring.
+const TRIES: u32 = 1000;
+
 /// What was written so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
@@ -128,17 +131,34 @@ struct Open {
     path: PathBuf,
     /// Bytes in it, to the end of the last record.
     bytes: u64,
+    /// Whether there is no record in it yet.
+    is_fresh: bool,
+}
+
+/// Writes until all is written or that fails; says how much was.
+fn write_all(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
 }
 
 impl Recorder {
     pub(crate) fn open(recording: &Recording, interfaces: &[(String, LinkType)]) -> Result<Self, RecordError> {
         let path = &recording.path;
         let shown = || path.display().to_string();
-        let is_pcapng = path.extension().is_none_or(|extension| extension != "pcap");
+        let is_pcapng = path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("pcap"));
         let interfaces = interfaces.to_vec();
         if !is_pcapng && interfaces.windows(2).any(|two| two[0].1 != two[1].1) {
             return Err(RecordError::Kinds { path: shown() });
         }
+        let left = recording.ring.map_or_else(Vec::new, |_| earlier(path));
         let mut recorder = Self {
             is_pcapng,
             interfaces,
@@ -146,8 +166,8 @@ impl Recorder {
             failed: None,
             waiting: Vec::new(),
             ends: Vec::new(),
-            kept: recording.ring.map_or_else(VecDeque::new, |_| earlier(path)),
-            number: 0,
+            number: left.last().map_or(0, |(number, _)| *number),
+            kept: left.into_iter().map(|(_, path)| path).collect(),
             last_ns: 0,
             counts: Counts::default(),
             recording: recording.clone(),
@@ -202,41 +222,38 @@ impl Recorder {
 
     /// Writes what waits; what stays in `ends` could not be.
     fn write(&mut self) -> io::Result<()> {
-        if let (Some(ring), Some(open)) = (self.recording.ring, &self.file)
-            && open.bytes + self.waiting.len() as u64 > ring.bytes
-            && open.bytes > SMALLEST / 2
-        {
-            self.next_file()?;
+        let mut from = 0;
+        while !self.ends.is_empty() {
+            if self.file.is_none() {
+                // Where the disk was full there may be room again.
+                let again = self.recording.ring.is_some() && self.failed.is_some_and(|when| when.elapsed() >= AGAIN);
+                if !again {
+                    return Ok(());
+                }
+                self.next_file()?;
+                self.failed = None;
+            }
+            let Some(open) = &mut self.file else { return Ok(()) };
+            // As many records as the file has room for; one at least goes into a fresh one.
+            let room = self.recording.ring.map_or(u64::MAX, |ring| ring.bytes.saturating_sub(open.bytes));
+            let fit = self.ends.partition_point(|end| (*end - from) as u64 <= room);
+            let fit = if fit == 0 && open.is_fresh { 1 } else { fit };
+            let Some(to) = fit.checked_sub(1).and_then(|last| self.ends.get(last)).copied() else {
+                self.next_file()?;
+                continue;
+            };
+            let (written, outcome) = write_all(&mut open.file, self.waiting.get(from..to).unwrap_or_default());
+            let whole = self.ends.partition_point(|end| *end - from <= written);
+            let bytes = whole.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |end| *end - from);
+            open.bytes += bytes as u64;
+            open.is_fresh &= whole == 0;
+            self.counts.bytes += bytes as u64;
+            self.counts.packets += whole as u64;
+            self.ends.drain(..whole);
+            from += bytes;
+            outcome?;
         }
-        if self.file.is_none() {
-            // Where the disk was full there may be room again.
-            let again = self.recording.ring.is_some() && self.failed.is_some_and(|when| when.elapsed() >= AGAIN);
-            if !again {
-                return Ok(());
-            }
-            self.next_file()?;
-            self.failed = None;
-        }
-        let Some(open) = &mut self.file else { return Ok(()) };
-        let mut written = 0;
-        let outcome = loop {
-            match open.file.write(&self.waiting[written..]) {
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(bytes) => written += bytes,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-            if written == self.waiting.len() {
-                break Ok(());
-            }
-        };
-        let whole = self.ends.partition_point(|end| *end <= written);
-        let bytes = whole.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or_default() as u64;
-        open.bytes += bytes;
-        self.counts.bytes += bytes;
-        self.counts.packets += whole as u64;
-        self.ends.drain(..whole);
-        outcome
+        Ok(())
     }
 
     /// Ends the file whole where it cannot be written on.
@@ -287,21 +304,27 @@ impl Recorder {
             let path = self.recording.path.clone();
             return self.begin(path);
         };
-        if let Some(open) = self.file.take() {
-            let _ = open.file.sync_data();
-        }
+        self.file = None;
         while self.kept.len() >= ring.files as usize {
-            let Some(oldest) = self.kept.pop_front() else { break };
-            match std::fs::remove_file(&oldest) {
+            let Some(oldest) = self.kept.front() else { break };
+            match std::fs::remove_file(oldest) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+                _ => _ = self.kept.pop_front(),
             }
         }
-        self.number += 1;
-        let path = in_turn(&self.recording.path, Timestamp::now(), self.number);
-        self.begin(path.clone())?;
-        self.kept.push_back(path);
-        Ok(())
+        // Somebody else may write a ring of the same name.
+        for _ in 0..TRIES {
+            self.number = self.number.saturating_add(1);
+            let path = in_turn(&self.recording.path, Timestamp::now(), self.number);
+            match self.begin(path.clone()) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => {
+                    self.kept.push_back(path);
+                    return other;
+                }
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     fn begin(&mut self, path: PathBuf) -> io::Result<()> {
@@ -313,7 +336,7 @@ impl Recorder {
             return Err(error);
         }
         self.counts.bytes += head.len() as u64;
-        self.file = Some(Open { file, path, bytes: head.len() as u64 });
+        self.file = Some(Open { file, path, bytes: head.len() as u64, is_fresh: true });
         Ok(())
     }
 
@@ -366,11 +389,11 @@ fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// The name of a ring's file: sorted by name they are sorted by time.
+/// The name of a ring's file: their numbers go on over all captures of the ring, whatever the clock says.
 fn in_turn(path: &Path, now: Timestamp, number: u32) -> PathBuf {
     let (stem, ending) = parts(path);
     let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
-    path.with_file_name(format!("{stem}_{time}_{number:05}{ending}"))
+    path.with_file_name(format!("{stem}_{number:05}_{time}{ending}"))
 }
 
 fn parts(path: &Path) -> (String, String) {
@@ -379,22 +402,24 @@ fn parts(path: &Path) -> (String, String) {
     (text(path.file_stem()).unwrap_or_default(), ending)
 }
 
-/// Files that an earlier capture of the same name left, the oldest first: they are of the ring.
-fn earlier(path: &Path) -> VecDeque<PathBuf> {
+/// Files that an earlier capture of the same name left, with their numbers, the oldest first: they are of the ring.
+fn earlier(path: &Path) -> Vec<(u32, PathBuf)> {
     let (stem, ending) = parts(path);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let ours = |name: &str| {
+    let ours = |name: &str| -> Option<u32> {
         let middle = name.strip_prefix(&stem)?.strip_prefix('_')?.strip_suffix(&ending)?;
-        let (time, number) = middle.split_once('_')?;
+        let (number, time) = middle.split_once('_')?;
         let of = |text: &str, length: usize| text.len() == length && text.chars().all(|c| c.is_ascii_digit());
         let (day, hour) = time.strip_suffix('Z')?.split_once('T')?;
-        (of(day, 8) && of(hour, 6) && number.len() >= 5 && of(number, number.len())).then_some(())
+        (of(day, 8) && of(hour, 6) && number.len() >= 5 && of(number, number.len())).then(|| number.parse().ok())?
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> =
-        entries.filter(|entry| entry.file_name().to_str().and_then(ours).is_some()).map(|entry| entry.path()).collect();
+    let mut files: Vec<(u32, PathBuf)> = entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter_map(|entry| Some((entry.file_name().to_str().and_then(ours)?, entry.path())))
+        .collect();
     files.sort();
-    files.into()
+    files
 }
 
 #[cfg(test)]
@@ -457,7 +482,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let recording =
             Recording { path: folder.path().join("ring.pcapng"), ring: Some(FileRing { bytes: 64 << 10, files: 3 }) };
-        std::fs::write(folder.path().join("ring_20260101T000000Z_00001.pcapng"), "old").unwrap();
+        std::fs::write(folder.path().join("ring_00007_20260101T000000Z.pcapng"), "old").unwrap();
         std::fs::write(folder.path().join("ring_of_mine.pcapng"), "not of the ring").unwrap();
         let mut recorder = Recorder::open(&recording, &[interface("one", 1)]).unwrap();
         for packet in 0..300 {
@@ -472,6 +497,7 @@ mod tests {
         let packets: Vec<u64> = names[..3].iter().flat_map(|path| read(path)).map(|packet| packet.0 - TIME).collect();
         assert!(packets.len() > 100 && packets.is_sorted() && packets.last() == Some(&299), "{packets:?}");
         assert!(names[..3].iter().all(|path| path.metadata().unwrap().len() <= 65 << 10));
+        assert!(names[0].to_str().unwrap().contains("ring_000") && !names[0].to_str().unwrap().contains("00007"));
         assert_eq!(recorder.counts().packets, 300);
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Ring {
     memory: NonNull<u8>,
     block_bytes: usize,
     blocks: usize,
+    /// Whether its interface takes packets that are for others, for as long as it exists.
+    promiscuous: bool,
     /// The block that is read, or comes next.
     block: usize,
     /// Whether it is ours.
@@ -37,6 +39,16 @@ pub(super) struct Ring {
 
 // SAFETY: the memory is this ring's alone on our side, and belongs to no thread.
 unsafe impl Send for Ring {}
+
+/// A program for packets whose tag the kernel took out, and `program` for the others: those with a tag all pass, and are asked
+/// when the tag is back in them.
+pub(super) fn tagged_pass(program: Vec<Instruction>) -> Vec<Instruction> {
+    /// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT` of the kernel's `filter.h`.
+    const TAGGED: u32 = 0xffff_f000 + 48;
+    let whether = Instruction { code: 0x20, yes: 0, no: 0, k: TAGGED };
+    let not_so = Instruction { code: 0x15, yes: 1, no: 0, k: 0 };
+    [whether, not_so, EVERYTHING[0]].into_iter().chain(program).collect()
+}
 
 /// A packet in the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +70,10 @@ pub(super) struct Counted {
     pub(super) received: u32,
     pub(super) dropped: u32,
 }
+
+/// A program that keeps no packet, and one that keeps all.
+pub(super) const NOTHING: [Instruction; 1] = [Instruction { code: 6, yes: 0, no: 0, k: 0 }];
+const EVERYTHING: [Instruction; 1] = [Instruction { code: 6, yes: 0, no: 0, k: u32::MAX }];
 
 /// The tag's type where the kernel does not say it.
 const TPID_8021Q: u16 = 0x8100;
@@ -129,32 +145,23 @@ impl Ring {
             memory,
             block_bytes,
             blocks,
+            promiscuous,
             block: 0,
             ours: false,
             left: 0,
             at: 0,
         };
-        if let Some(program) = program {
-            ring.filter(program).map_err(failed("the kernel does not take the filter"))?;
-        }
+        // Nothing comes in before it is known what is to: another ring of its group would have the same.
+        ring.filter(&NOTHING).map_err(failed("the kernel takes no filter"))?;
         if interface.is_loopback {
             // There everything passes twice: on its way out, and in.
             set(&ring.socket, libc::PACKET_IGNORE_OUTGOING, &1 as &c_int)
                 .map_err(failed("the kernel is too old (PACKET_IGNORE_OUTGOING)"))?;
         }
         ring.bind(interface.index).map_err(failed("the interface cannot be captured on"))?;
-        if promiscuous {
-            let member = libc::packet_mreq {
-                mr_ifindex: interface.index as c_int,
-                mr_type: libc::PACKET_MR_PROMISC as u16,
-                mr_alen: 0,
-                mr_address: [0; 8],
-            };
-            set(&ring.socket, libc::PACKET_ADD_MEMBERSHIP, &member)
-                .map_err(failed("it cannot take packets that are for others"))?;
-        }
         if settings.rings > 1 {
-            let flags = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
+            // Parts of packets stay parts: whoever reads the file puts them together too.
+            let flags = libc::PACKET_FANOUT_HASH;
             let unique = if group.is_none() { libc::PACKET_FANOUT_FLAG_UNIQUEID } else { 0 };
             let request = u32::from(group.unwrap_or_default()) | (flags | unique) << 16;
             set(&ring.socket, libc::PACKET_FANOUT, &request)
@@ -163,6 +170,7 @@ impl Ring {
             get(&ring.socket, libc::PACKET_FANOUT, &mut given).map_err(failed("its group of rings cannot be told"))?;
             group.get_or_insert(given as u16);
         }
+        ring.filter(program.unwrap_or(&EVERYTHING)).map_err(failed("the kernel does not take the filter"))?;
         Ok(ring)
     }
 
@@ -175,7 +183,13 @@ impl Ring {
         address.sll_ifindex = index as c_int;
         let length = size_of::<libc::sockaddr_ll>() as u32;
         // SAFETY: the address is of the kind and length that it is said to be, and is only read.
-        checked(unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), length) })
+        checked(unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+        if !self.promiscuous {
+            return Ok(());
+        }
+        let (mr_type, mr_alen, mr_address) = (libc::PACKET_MR_PROMISC as u16, 0, [0; 8]);
+        let member = libc::packet_mreq { mr_ifindex: index as c_int, mr_type, mr_alen, mr_address };
+        set(&self.socket, libc::PACKET_ADD_MEMBERSHIP, &member)
     }
 
     /// Has the kernel keep only what a program lets through.
@@ -238,7 +252,7 @@ impl Ring {
     pub(super) fn frame(&mut self) -> Option<Frame<'_>> {
         let header = self.header()?;
         let (start, length) = (self.at + usize::from(header.tp_mac), header.tp_snaplen as usize);
-        if start + length > self.block_bytes {
+        if start.checked_add(length).is_none_or(|end| end > self.block_bytes) {
             return None;
         }
         let has = |flag| header.tp_status & flag != 0;
@@ -265,14 +279,14 @@ impl Ring {
         if self.left == 0 {
             self.release();
         } else {
-            self.at += header.tp_next_offset as usize;
+            self.at = self.at.saturating_add(header.tp_next_offset as usize);
         }
     }
 
     /// The header of the next packet.
     #[inline]
     fn header(&mut self) -> Option<Header> {
-        while self.left == 0 || self.at + size_of::<Header>() > self.block_bytes {
+        while self.left == 0 || self.at > self.block_bytes - size_of::<Header>() {
             if self.ours {
                 self.release();
             }

@@ -7,6 +7,8 @@ pub struct LiveSettings {
     /// Bytes of each ring: what waits there when its turn comes late is not lost. The kernel holds it in memory that is
     /// never swapped out.
     pub ring_bytes: u32,
+    /// Bytes that all rings may take together.
+    pub all_rings_bytes: u64,
     /// Bytes of a block of a ring, which the kernel hands over as one; a power of two and whole pages, and larger than any
     /// packet.
     pub ring_block_bytes: u32,
@@ -17,7 +19,7 @@ pub struct LiveSettings {
     pub wait_milliseconds: u32,
     /// Time between two looks for what has ended, in milliseconds.
     pub look_milliseconds: u32,
-    /// Seconds of packet time after which `output.explained` counts anew: a capture may go on for months.
+    /// Seconds of packet time after which `output.explained` and `output.lines` count anew: a capture may go on for months.
     pub renew_seconds: u32,
     /// Whether the process gives up every right that it needs no more once its rings are open. Only for systems without
     /// Landlock or seccomp is it meant to be false.
@@ -28,6 +30,7 @@ impl Default for LiveSettings {
     fn default() -> Self {
         Self {
             ring_bytes: 64 << 20,
+            all_rings_bytes: 1 << 30,
             ring_block_bytes: 1 << 20,
             rings: 1,
             wait_milliseconds: 50,

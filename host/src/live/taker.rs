@@ -1,7 +1,7 @@
 use super::record::Recorder;
-use super::ring::{Counted, Frame, Ring};
+use super::ring::{Counted, Frame, NOTHING, Ring};
 use super::{Interface, LiveSettings, PerInterface, Shared, Wanted};
-use crate::filter::{Filter, Instruction, Passage};
+use crate::filter::{Filter, Passage};
 use crate::source::{Block, Look, SourceStatus};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
@@ -17,7 +17,7 @@ pub(super) type Tell = Box<dyn FnMut(&str) + Send>;
 pub(super) struct Taker {
     rings: Vec<Ring>,
     interfaces: Vec<State>,
-    /// What packets must pass here; none where the kernel asks them already.
+    /// What packets with a tag must pass here: the kernel asks the others.
     filter: Option<Filter>,
     recorder: Option<Recorder>,
     shared: Arc<Shared>,
@@ -35,6 +35,9 @@ pub(super) struct Taker {
     look: Duration,
     looked: Instant,
     counted: Instant,
+    /// A moment by both clocks, and when they came apart.
+    wall: (Instant, SystemTime),
+    set_at: Option<Instant>,
 }
 
 /// What is known of an interface, and counted since it was told.
@@ -53,12 +56,13 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const SLACK: Duration = Duration::from_secs(1);
 /// When it ends after that, though packets go on coming.
 const LATEST: Duration = Duration::from_secs(10);
+/// How far the wall's clock may go from the other, and for how long nothing is said of packets to come when it went further.
+const ADRIFT: Duration = Duration::from_millis(500);
+const DOUBT: Duration = Duration::from_secs(60);
 /// Packets that are asked about before somebody else is heard: the filter may let none through.
 const ASKED: usize = 4096;
 /// Where in an Ethernet header the tag stood that the kernel took out.
 const TAG_AT: usize = 12;
-/// A program that keeps no packet.
-const NOTHING: [Instruction; 1] = [Instruction { code: 6, yes: 0, no: 0, k: 0 }];
 
 impl Taker {
     #[allow(clippy::too_many_arguments)] // one call site, and a struct would only rename the list
@@ -91,6 +95,8 @@ impl Taker {
             look: Duration::from_millis(settings.look_milliseconds.max(10).into()),
             looked: now,
             counted: now,
+            wall: (now, SystemTime::now()),
+            set_at: None,
         }
     }
 
@@ -102,10 +108,13 @@ impl Taker {
     /// As [`Feed::fill`](crate::source::Feed::fill) has it; `false` at a turn too.
     pub(super) fn fill(&mut self, block: &mut Block, status: &mut SourceStatus) -> bool {
         loop {
+            let now = Instant::now();
             if self.done || self.shared.turn.load(Ordering::Relaxed) {
+                if !self.done {
+                    self.count(now);
+                }
                 return false;
             }
-            let now = Instant::now();
             self.hear_of_the_end(now);
             // Before they are looked at: what comes meanwhile is later.
             let wall = SystemTime::now();
@@ -127,7 +136,8 @@ impl Taker {
             }
             if now.duration_since(self.looked) >= self.look {
                 self.looked = now;
-                block.ask(Look { nothing_before_ns: emptied.then(|| self.quiet(wall)) });
+                let is_known = emptied && self.clocks_agree(now, wall);
+                block.ask(Look { nothing_before_ns: is_known.then(|| self.quiet(wall)) });
             }
             if !block.is_empty() || block.look().is_some() {
                 return true;
@@ -136,9 +146,21 @@ impl Taker {
         }
     }
 
+    /// Whether the wall's clock has gone as steadily as time for a while: where somebody sets it, nobody knows which times
+    /// packets have.
+    fn clocks_agree(&mut self, now: Instant, wall: SystemTime) -> bool {
+        let should_be = self.wall.1 + now.duration_since(self.wall.0);
+        let apart = wall.duration_since(should_be).unwrap_or_else(|error| error.duration());
+        if apart > ADRIFT {
+            (self.wall, self.set_at) = ((now, wall), Some(now));
+        }
+        self.set_at.is_none_or(|set_at| now.duration_since(set_at) > DOUBT)
+    }
+
     /// The time that all packets to come are later than, where the rings were empty at a time.
     fn quiet(&self, wall: SystemTime) -> u64 {
-        let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.wait + SLACK);
+        // A block may wait twice: until it is looked at, and until it is looked at again.
+        let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(2 * self.wait + SLACK);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
@@ -169,7 +191,7 @@ impl Taker {
             if !block.append(time_ns, wire_len, link, parts) {
                 return false;
             }
-            if let Some(filter) = &mut self.filter
+            if let Some(filter) = self.filter.as_mut().filter(|_| !parts[1].is_empty())
                 && let Some(last) = block.get(block.len() - 1)
                 && filter.passage(&last) != Passage::Seen
             {
@@ -264,7 +286,11 @@ impl Taker {
             state.interface.index = index;
             match self.rings.iter().filter(of_it).filter(|_| moved).try_for_each(|ring| ring.bind(index)) {
                 Ok(()) => (self.tell)(&format!("{name} is back")),
-                Err(error) => (self.tell)(&format!("{name} is back and cannot be captured on ({error}); begin anew")),
+                Err(error) => {
+                    // Whoever goes on without it sees nothing for months; whoever ends is begun anew.
+                    (self.tell)(&format!("{name} is back and cannot be taken up again ({error}): the capture ends"));
+                    self.shared.stop.store(true, Ordering::Relaxed);
+                }
             }
         }
     }

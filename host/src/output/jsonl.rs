@@ -569,6 +569,10 @@ impl<W: Write> Sink for JsonSink<W> {
         if std::mem::take(&mut self.unflushed) { self.out.flush() } else { Ok(()) }
     }
 
+    fn renew(&mut self) {
+        self.door.renew();
+    }
+
     fn early(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
         self.flow(detection)
     }

@@ -1,3 +1,4 @@
+use super::selection::Door;
 use super::text::{bounded, plain};
 use super::{Selection, reason_words};
 use crate::engine::{Detection, Sink};
@@ -9,7 +10,7 @@ use veilwatch_core::record::{ClientHello, Record};
 /// Writes a line for each flow as it comes, for whoever looks on: early records too, of flows that go on.
 pub struct LiveSink<W> {
     out: W,
-    selection: Selection,
+    door: Door,
     colour: bool,
     text_bytes: usize,
     is_first: bool,
@@ -22,12 +23,18 @@ const NAMES: [&str; 6] = ["time", "verdict", "score", "from", "to", "why"];
 impl<W: Write> LiveSink<W> {
     /// A sink; `colour` marks verdicts.
     pub fn new(out: W, selection: Selection, colour: bool, text_bytes: u32) -> Self {
-        Self { out, selection, colour, text_bytes: text_bytes as usize, is_first: true }
+        Self { out, door: Door::new(selection), colour, text_bytes: text_bytes as usize, is_first: true }
     }
 
-    /// What it writes to, in the end.
-    pub fn into_inner(self) -> W {
-        self.out
+    /// The same for so many flows at most, in each stretch of time.
+    #[must_use]
+    pub fn at_most(self, lines: u64) -> Self {
+        Self { door: self.door.at_most(lines), ..self }
+    }
+
+    /// Flows that were to be written and were too many.
+    pub fn not_written(&self) -> u64 {
+        self.door.turned_away()
     }
 
     fn line(&mut self, detection: &Detection<'_>) -> io::Result<()> {
@@ -81,7 +88,7 @@ impl<W: Write> LiveSink<W> {
 
 impl<W: Write> Sink for LiveSink<W> {
     fn flow(&mut self, detection: &Detection<'_>) -> io::Result<()> {
-        if !self.selection.takes(detection) {
+        if !self.door.lets(detection) {
             return Ok(());
         }
         if std::mem::take(&mut self.is_first) {
@@ -97,6 +104,10 @@ impl<W: Write> Sink for LiveSink<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+
+    fn renew(&mut self) {
+        self.door.renew();
     }
 }
 

@@ -26,6 +26,7 @@ impl Selection {
 #[derive(Debug)]
 pub(super) struct Door {
     selection: Selection,
+    most: u64,
     room: u64,
     /// Room for early records: they take none of the final ones'.
     early_room: u64,
@@ -35,12 +36,17 @@ pub(super) struct Door {
 impl Door {
     /// For all that is selected.
     pub(super) fn new(selection: Selection) -> Self {
-        Self { selection, room: u64::MAX, early_room: u64::MAX, turned_away: 0 }
+        Self { selection, most: u64::MAX, room: u64::MAX, early_room: u64::MAX, turned_away: 0 }
     }
 
     /// The same for the first `most` of them, and as many early records.
     pub(super) fn at_most(self, most: u64) -> Self {
-        Self { room: most, early_room: most, ..self }
+        Self { most, room: most, early_room: most, ..self }
+    }
+
+    /// Has all its room again.
+    pub(super) fn renew(&mut self) {
+        (self.room, self.early_room) = (self.most, self.most);
     }
 
     /// Whether a flow is written; one for which there is no room is counted.

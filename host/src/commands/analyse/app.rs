@@ -361,7 +361,7 @@ impl App {
             }
             (KeyCode::Char('o'), _) => self.only_this_flow(),
             (KeyCode::Char('s'), _) => self.follow_stream(),
-            (KeyCode::Char('a'), _) => self.to_flow(),
+            (KeyCode::Char('a'), _) => self.go_to_flow(),
             (KeyCode::Char('l'), _) if self.work.live.is_some() => self.follows = !self.follows,
             (KeyCode::Char('y'), _) => self.look(View::Copy),
             (code, Pane::List) => {
@@ -443,7 +443,7 @@ impl App {
     }
 
     /// From a packet to its flow among those that are judged.
-    fn to_flow(&mut self) {
+    fn go_to_flow(&mut self) {
         let Some(number) = self.number(self.at) else { return };
         let key = self.work.shared.index().flow_of(number).map(|(_, flow)| flow.key);
         let Some(key) = key else {

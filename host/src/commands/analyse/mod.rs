@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Model to use instead of the configuration's.
     #[arg(long, value_name = "FOLDER")]
     model: Option<String>,
-    /// Colours and columns: a file like config/analyse.toml.
+    /// Colours and columns: a file like config/analyse/theme.toml.
     #[arg(long, value_name = "FILE")]
     theme: Option<PathBuf>,
 }

@@ -60,7 +60,7 @@ impl Column {
 }
 
 /// The theme in the box.
-const BUILTIN: &str = include_str!("../../../../config/analyse.toml");
+const BUILTIN: &str = include_str!("../../../../config/analyse/theme.toml");
 
 impl Default for Theme {
     fn default() -> Self {
@@ -76,7 +76,7 @@ impl Theme {
                 let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
                 (text, path.display().to_string())
             }
-            None => (BUILTIN.to_owned(), "config/analyse.toml".to_owned()),
+            None => (BUILTIN.to_owned(), "config/analyse/theme.toml".to_owned()),
         };
         let mut theme: Self = toml::from_str(&text).with_context(|| name)?;
         if theme.columns.is_empty() {

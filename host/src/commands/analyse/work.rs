@@ -168,7 +168,7 @@ fn make_index(source: Source, nesting: u8, shared: &Shared) {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        match indexer.next() {
+        match indexer.more() {
             Ok(Some(indexed)) => {
                 shared.take(indexed);
                 shared.read_bytes.store(indexer.read(), Ordering::Relaxed);

@@ -24,14 +24,8 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = open(path).with_context(|| format!("{}: the result cannot be written there", path.display()))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            reopen: Arc::default(),
-            lost: Arc::default(),
-            is_cut: false,
-            at_line: true,
-        })
+        let (reopen, lost) = (Arc::default(), Arc::default());
+        Ok(Self { path: path.to_owned(), file, reopen, lost, is_cut: false, at_line: true })
     }
 
     /// Set to have it opened anew before the next line.
@@ -45,22 +39,20 @@ impl Log {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.is_cut {
-            self.file.write_all(b"\n")?;
-            self.is_cut = false;
-            complain(&format!(
-                "{}: it is written again; {} pieces were lost",
-                self.path.display(),
-                self.lost.load(Ordering::Relaxed)
-            ));
+        if !self.is_cut {
+            return self.file.write_all(bytes);
         }
-        self.file.write_all(bytes)
+        self.file.write_all(&[b"\n", bytes].concat())?;
+        self.is_cut = false;
+        let lost = self.lost.load(Ordering::Relaxed);
+        complain(&format!("{}: it is written again; {lost} pieces were lost", self.path.display()));
+        Ok(())
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
-    // A line that a power failure cut off stays alone.
+    // A line that a power failure cut off stays alone. What is no file has no last line.
     let mut last = [b'\n'];
     if file.metadata()?.len() > 0 {
         file.seek(SeekFrom::End(-1))?;
@@ -129,8 +121,9 @@ mod tests {
         let mut log = Log::open(&path).unwrap();
         log.write_all(b"two\n").unwrap();
         std::fs::rename(&path, &moved).unwrap();
-        log.write_all(b"three\n").unwrap();
+        log.write_all(b"thr").unwrap();
         log.reopener().store(true, Ordering::Relaxed);
+        log.write_all(b"ee\n").unwrap();
         log.write_all(b"four\n").unwrap();
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "{\"a\":1}\n{\"cut\ntwo\nthree\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "four\n");

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use veilwatch::engine::Progress;
 use veilwatch::live::Control;
+use veilwatch::output::plain;
 
 /// The last line of a terminal, which says how things go; others are written above it. Nothing where there is no terminal.
 #[derive(Clone)]
@@ -35,6 +36,12 @@ impl Looks {
         self.bar.suspend(write)
     }
 
+    /// Tells a line on standard error, whatever is in it.
+    pub(super) fn teller(&self) -> impl FnMut(&str) + Send + 'static {
+        let looks = self.clone();
+        move |line| looks.above(|| super::super::say(&plain(line)))
+    }
+
     /// An output that may be the same terminal.
     pub(super) fn around<W: Write>(&self, inner: W) -> Above<W> {
         Above { looks: self.clone(), inner }
@@ -50,7 +57,7 @@ impl Looks {
             self.bar.set_style(style);
         }
         let (end, ended) = channel();
-        let (bar, progress, control, name) = (self.bar.clone(), Arc::clone(progress), control.clone(), name.to_owned());
+        let (bar, progress, control, name) = (self.bar.clone(), Arc::clone(progress), control.clone(), plain(name));
         let mut rate = Rate::default();
         let thread = std::thread::spawn(move || {
             loop {

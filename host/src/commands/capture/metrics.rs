@@ -1,5 +1,5 @@
-//! Figures for Prometheus, in its text format (version 0.0.4): one thread that answers one request after the other. A server
-//! of a library would bring more threads and calls than a confined process should have.
+//! Figures for Prometheus, in its text format (version 0.0.4): a few threads, each of which answers one request. A server
+//! of a library would bring more calls than a confined process should have.
 
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
@@ -28,9 +28,32 @@ const REQUEST: usize = 8 << 10;
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Requests that are answered at once.
+const AT_ONCE: u64 = 32;
+
+/// One of them.
+struct Busy(Arc<AtomicU64>);
+
+impl Busy {
+    fn new(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Takes the address, before rights are given up.
 pub(super) fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("metrics cannot be served at {address}"))
+    let listener = TcpListener::bind(address).with_context(|| format!("metrics cannot be served at {address}"))?;
+    if address.port() == 0 {
+        super::super::say(&format!("metrics at http://{}/metrics", listener.local_addr()?));
+    }
+    Ok(listener)
 }
 
 impl Metrics {
@@ -45,10 +68,20 @@ impl Metrics {
         if let Some(listener) = listener {
             let metrics = Arc::clone(&metrics);
             let answer = move || {
+                let busy = Arc::new(AtomicU64::new(0));
                 for stream in listener.incoming() {
                     match stream {
-                        // Who hangs up in the middle has no use for an answer.
-                        Ok(stream) => _ = metrics.answer(stream),
+                        Ok(stream) if busy.load(Ordering::Relaxed) < AT_ONCE => {
+                            let (metrics, held) = (Arc::clone(&metrics), Busy::new(&busy));
+                            // Who hangs up in the middle has no use for an answer.
+                            let answer = move || {
+                                let _held = held;
+                                let _ = metrics.answer(stream);
+                            };
+                            let _ = std::thread::Builder::new().name("metrics".into()).spawn(answer);
+                        }
+                        // More are turned away at once.
+                        Ok(_) => {}
                         Err(_) => std::thread::sleep(Duration::from_millis(100)),
                     }
                 }
@@ -72,7 +105,8 @@ impl Metrics {
         }
         let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let mut words = line.split(|byte| *byte == b' ');
-        let (status, kind, body) = match (words.next(), words.next()) {
+        let (method, path) = (words.next(), words.next().and_then(|path| path.split(|byte| *byte == b'?').next()));
+        let (status, kind, body) = match (method, path) {
             (Some(b"GET" | b"HEAD"), Some(b"/metrics")) => ("200 OK", "text/plain; version=0.0.4", self.text()),
             (Some(b"GET" | b"HEAD"), _) => ("404 Not Found", "text/plain", "figures are under /metrics\n".into()),
             _ => ("405 Method Not Allowed", "text/plain", String::new()),

@@ -19,17 +19,17 @@ use clap::ValueEnum;
 use log::Log;
 use looks::Looks;
 use metrics::Metrics;
-use reload::{Reloader, Watcher};
+use reload::{Reloader, Signals, Watcher};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use veilwatch::config::Config;
 use veilwatch::engine::{self, Pipeline, Progress, RunOptions, Summary};
-use veilwatch::live::{Control, FileRing, Live, Reach, Recording, Wanted, confine};
+use veilwatch::live::{FileRing, Live, LiveCounts, Reach, Recording, Wanted, confine};
 use veilwatch::output::{JsonSink, LiveSink, Selection, summary_text};
 use veilwatch::source::Source;
 
@@ -125,22 +125,31 @@ impl Args {
         }
     }
 
-    /// What the process needs once it is confined: to write its files, and to read its configuration again.
+    /// What the process needs once it is confined: to write files in turn, and to read its configuration again.
     fn reach(&self, config: &Config) -> Reach {
         let mut read = vec![PathBuf::from("/proc/self/statm")];
-        read.extend(self.config.as_deref().map(super::folder_of));
-        read.extend(config.models.needed(&config.model));
-        read.extend(config.models.needed(&config.shadow.model));
-        read.extend(config.tables.folders.iter().cloned());
+        // Not only what is there now: a file that another one takes the place of is to be found, and where a link leads.
+        let mut with_folder = |path: &Path| {
+            let led = path.canonicalize().ok();
+            read.extend([Some(path), led.as_deref()].into_iter().flatten().map(super::folder_of));
+        };
+        if let Some(path) = self.config.as_deref().filter(|path| path.exists()) {
+            with_folder(path);
+        }
+        let models = [&config.model, &config.shadow.model].into_iter().filter_map(|model| config.models.needed(model));
+        models.for_each(|model| with_folder(&model));
+        config.tables.folders.iter().for_each(|tables| with_folder(tables));
         if !config.models.folder.as_os_str().is_empty() {
+            with_folder(&config.models.folder);
             read.push(config.models.folder.clone());
         }
-        let mut libraries = config.plugins.folders.clone();
-        libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
+        // One file that is open needs no folder.
+        let write = self.write.as_ref().filter(|_| self.ring.is_some());
         Reach {
             read,
-            write: self.write.iter().chain(&self.output).map(|path| super::folder_of(path)).collect(),
-            libraries,
+            write: write.into_iter().chain(&self.output).map(|path| super::folder_of(path)).collect(),
+            libraries: config.plugin.iter().filter_map(|entry| entry.path.clone()).collect(),
+            library_folders: config.plugins.folders.clone(),
             opens_again: false,
         }
     }
@@ -148,6 +157,9 @@ impl Args {
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    // Before anything that takes a while: whoever sends a signal meanwhile means it.
+    let signals = Signals::listen(Interrupt::listen()?)?;
+    let workers = args.workers.map_or_else(super::cores, usize::from);
     let config = args.config()?;
     let mut registry = super::registry()?;
     let mut pipeline = Arc::new(Pipeline::new(without_filter(config.clone()), &mut registry)?);
@@ -158,45 +170,58 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         _ => Format::Jsonl,
     };
     let looks = Looks::new();
-    let teller = looks.clone();
-    let interrupt = Interrupt::listen()?;
     let metrics = args.metrics.map(metrics::listen).transpose()?;
     let log = args.output.as_deref().map(Log::open).transpose()?;
-    let tell = move |line: &str| teller.above(|| super::say(&veilwatch::output::plain(line)));
-    let live = Live::open(&args.wanted(&config), &config.live, tell)?;
+    let live = Live::open(&args.wanted(&config), &config.live, looks.teller())?;
     if config.live.sandbox {
         confine(&args.reach(&config))?;
     }
     let progress = Arc::new(Progress::default());
     let control = live.control();
-    let metrics = Metrics::new(Arc::clone(&progress), control.clone(), log.as_ref().map(Log::lost).unwrap_or_default())
-        .serve(metrics)?;
+    let lost = log.as_ref().map(Log::lost).unwrap_or_default();
+    let metrics = Metrics::new(Arc::clone(&progress), control.clone(), Arc::clone(&lost)).serve(metrics)?;
     let _look = looks.begin(&progress, &control, live.name());
     let reopen = log.as_ref().map(Log::reopener);
-    let reloader = Reloader::new(args, &config, &pipeline, reopen, metrics);
-    let watcher = Watcher::start(reloader, &interrupt, control.clone())?;
+    let reloader = Reloader::new(args, &config, &pipeline, reopen, metrics, Box::new(looks.teller()));
+    let watcher = Watcher::start(reloader, &signals, control.clone())?;
     let mut out: Box<dyn Write + '_> = match log {
         Some(log) => Box::new(BufWriter::new(log)),
-        None => Box::new(BufWriter::new(looks.around(interrupt.stdout()?))),
+        None => Box::new(BufWriter::new(looks.around(signals.stdout()?))),
     };
-    looks.above(|| super::say(&format!("capturing on {}; Ctrl-C ends it", veilwatch::output::plain(live.name()))));
+    (looks.teller())(&format!("capturing on {}; Ctrl-C ends it", live.name()));
     let mut total = Total::default();
     let never = AtomicBool::new(false);
+    let mut before = LiveCounts::default();
     loop {
         // In this order: whoever has another pipeline ready after the first line has this run end at once.
         let source = live.source();
         if let Some(next) = watcher.next() {
             pipeline = next;
         }
-        let run =
-            Run { args, format, colour: terminal, live: &live, control: &control, progress: &progress, stop: &never };
+        let run = Run {
+            args,
+            format,
+            colour: terminal,
+            workers,
+            live: &live,
+            before: &before,
+            progress: &progress,
+            stop: &never,
+        };
         let summary = run.run(&pipeline, source, &mut out)?;
         total.add(&summary);
         if live.has_ended() {
             break;
         }
+        before = control.counts();
     }
     out.flush()?;
+    drop(out);
+    let lost = lost.load(Ordering::Relaxed);
+    if lost > 0 {
+        super::say(&format!("{lost} pieces of the result could not be written"));
+        total.partial = true;
+    }
     Ok(total.exit())
 }
 
@@ -211,31 +236,36 @@ struct Run<'a> {
     args: &'a Args,
     format: Format,
     colour: bool,
+    workers: usize,
     live: &'a Live,
-    control: &'a Control,
+    /// What was counted when it began.
+    before: &'a LiveCounts,
     progress: &'a Progress,
     stop: &'a AtomicBool,
 }
 
 impl Run<'_> {
     fn run(&self, pipeline: &Pipeline, source: Source, out: &mut dyn Write) -> Result<Summary> {
-        let workers = self.args.workers.map_or_else(super::cores, usize::from);
-        let options = RunOptions { workers, packets: None, stop: self.stop, progress: self.progress };
-        let (selection, text_bytes) = (self.args.selection(), pipeline.config().output.text_bytes);
+        let options = RunOptions { workers: self.workers, packets: None, stop: self.stop, progress: self.progress };
+        let settings = &pipeline.config().output;
+        let selection = self.args.selection();
         let name = self.live.name();
         let mut summary;
         match self.format {
             Format::Jsonl => {
-                let mut sink = JsonSink::new(out, selection, None, text_bytes);
+                let sink = JsonSink::new(out, selection, None, settings.text_bytes);
+                let mut sink = sink.at_most(settings.lines);
                 summary = engine::run(pipeline, source, options, &mut sink).with_context(|| name.to_owned())?;
-                self.sum_up(&mut summary);
+                self.sum_up(&mut summary, sink.not_written());
                 sink.summary(&summary)?;
                 super::warn(name, &summary);
             }
             Format::Table => {
-                let mut sink = LiveSink::new(&mut *out, selection, self.colour, text_bytes);
+                let sink = LiveSink::new(&mut *out, selection, self.colour, settings.text_bytes);
+                let mut sink = sink.at_most(settings.lines);
                 summary = engine::run(pipeline, source, options, &mut sink).with_context(|| name.to_owned())?;
-                self.sum_up(&mut summary);
+                let not_written = sink.not_written();
+                self.sum_up(&mut summary, not_written);
                 write!(out, "{}", summary_text(name, "live", &summary))?;
                 out.flush()?;
             }
@@ -243,7 +273,8 @@ impl Run<'_> {
         Ok(summary)
     }
 
-    fn sum_up(&self, summary: &mut Summary) {
-        summary.live = Some(self.control.counts());
+    fn sum_up(&self, summary: &mut Summary, not_written: u64) {
+        summary.live = Some(self.live.control().counts().since(self.before));
+        summary.not_written = not_written;
     }
 }
