@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         a_tunnel_is_captured_too
         what_is_tagged_passes_a_filter_as_in_a_file
         a_closed_terminal_is_the_end
+        an_interface_is_looked_into
     };
     libtest_mimic::run(&arguments, tests).exit_code()
 }
@@ -890,4 +891,66 @@ fn a_closed_terminal_is_the_end() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGHUP).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(std::fs::read_to_string(&log).unwrap().contains("\"event_type\":\"summary\""));
+}
+
+fn an_interface_is_looked_into() {
+    if !succeeds(Command::new("tmux").arg("-V")) {
+        eprintln!("skipped: tmux is not there");
+        return;
+    }
+    let cable = Cable::new();
+    let (here, socket, saved) =
+        (cable.here(), format!("veilwatch-live-{}", std::process::id()), cable.path("saved.pcapng"));
+    let tmux = |args: &[&str]| {
+        let output = Command::new("tmux").args(["-L", &socket]).args(args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let program = env!("CARGO_BIN_EXE_veilwatch");
+    tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", program, "analyse", "-i", &here]);
+    let shows = |words: &[&str]| {
+        let begin = Instant::now();
+        loop {
+            let screen = tmux(&["capture-pane", "-p"]);
+            if words.iter().all(|word| screen.contains(word)) {
+                return;
+            }
+            if begin.elapsed() > LONG {
+                tmux(&["kill-server"]);
+                panic!("{words:?} are not on the screen:\n{screen}");
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    };
+    let keys = |keys: &[&str]| _ = tmux(&[&["send-keys"], keys].concat());
+    shows(&["capturing", "0 lost"]);
+    assert!(cable.fetch("one.invalid", &cable.server_address()));
+    shows(&["tls", "Handshake"]);
+    keys(&["p"]);
+    shows(&["paused: packets"]);
+    assert!(cable.fetch("unseen.invalid", &cable.server_address()));
+    std::thread::sleep(Duration::from_millis(300));
+    keys(&["p"]);
+    shows(&["goes on"]);
+    assert!(cable.fetch("two.invalid", &cable.server_address()));
+    keys(&["/"]);
+    keys(&["two.invalid", "Enter"]);
+    shows(&["two.invalid"]);
+    keys(&["x"]);
+    shows(&["stopped"]);
+    keys(&["q"]);
+    shows(&["not saved; leave?"]);
+    keys(&["n", "w"]);
+    keys(&["-l", saved.to_str().unwrap()]);
+    keys(&["Enter"]);
+    shows(&["packets are in"]);
+    keys(&["q"]);
+    let begin = Instant::now();
+    while !tmux(&["list-sessions"]).is_empty() {
+        assert!(begin.elapsed() < LONG);
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let names: Vec<String> =
+        of_file(&saved, None).iter().filter_map(|line| line["tls"]["sni"].as_str().map(str::to_owned)).collect();
+    assert!(names.contains(&"one.invalid".to_owned()) && names.contains(&"two.invalid".to_owned()), "{names:?}");
+    assert!(!names.contains(&"unseen.invalid".to_owned()), "{names:?}");
 }

@@ -117,7 +117,7 @@ fn width(column: Column, all: u16) -> usize {
     match column {
         Column::Number => 8,
         Column::Time => 12,
-        Column::Source | Column::Destination if all < 100 => 15,
+        Column::Source | Column::Destination if all < 140 => 15,
         Column::Source | Column::Destination => 24,
         Column::Protocol => 8,
         Column::Length => 6,
