@@ -1,5 +1,7 @@
 //! `veilwatch analyse` in a real terminal: keys go in, and the screen is read. Without tmux these tests say so.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
+
 mod common;
 
 use common::example;

@@ -256,7 +256,7 @@ impl Live {
         &self.name
     }
 
-    /// The capture for a run of the engine. It ends with the capture, or at the next [`turn`](Self::turn): then another run
+    /// The capture for a run of the engine. It ends with the capture, or at the next [`turn`](Control::turn): then another run
     /// takes the rest.
     pub fn source(&self) -> Source {
         self.shared.turn.store(false, Ordering::Relaxed);
