@@ -47,7 +47,7 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Flows that are kept; alerts come in where others must go no more.
+    /// Flows that are kept; of more it is only known how many there are.
     pub const MOST: usize = 1_000_000;
 
     /// Runs a pipeline over a capture, and keeps what comes of it.
@@ -60,7 +60,7 @@ impl Verdicts {
         progress: &Progress,
     ) -> Result<Summary, RunError> {
         let options = RunOptions { workers, packets: None, stop, progress };
-        engine::run(pipeline, source, options, &mut Into { verdicts: self, left_out: 0 })
+        engine::run(pipeline, source, options, &mut Into(self))
     }
 
     /// Flows that were found so far.
@@ -79,16 +79,12 @@ impl Verdicts {
     }
 }
 
-struct Into<'v> {
-    verdicts: &'v Verdicts,
-    left_out: u64,
-}
+struct Into<'v>(&'v Verdicts);
 
 impl Sink for Into<'_> {
     fn flow(&mut self, detection: &Detection<'_>) -> io::Result<()> {
-        let mut flows = self.verdicts.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flows = self.0.flows.lock().unwrap_or_else(PoisonError::into_inner);
         if flows.len() >= Verdicts::MOST {
-            self.left_out += 1;
             return Ok(());
         }
         flows.push(FlowLine::of(detection));

@@ -129,8 +129,8 @@ pub(super) struct Areas {
 const ROWS: usize = 4096;
 /// Flows that are listed.
 const FLOWS: usize = 20_000;
-/// Packets that are looked through for a text at once.
-const FOUND_AT_ONCE: u64 = 200_000;
+/// Packets that are looked through for a text at once: nobody waits longer than a second or two.
+const FOUND_AT_ONCE: u64 = 20_000;
 
 impl Row {
     fn of(page: &Page) -> Self {
@@ -190,7 +190,7 @@ impl App {
         }
     }
 
-    /// Whether a packet is of a flow that somebody should look at.
+    /// A packet's line, remembered as long as there is room.
     pub(super) fn row(&mut self, number: u64) -> Option<Row> {
         if let Some(row) = self.rows.get(&number) {
             return Some(row.clone());
