@@ -61,6 +61,10 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, Span)>, QueryError> {
                 };
                 return Err(QueryError::new(text, place, help));
             };
+            if word.starts_with('.') || word.ends_with('.') {
+                let place = Span { start: at, end: at + word.len() };
+                return Err(QueryError::new(text, place, "no name and no number begins or ends with a dot"));
+            }
             (Token::Word(word.to_owned()), word.len())
         };
         tokens.push((token, Span { start: at, end: at + length }));

@@ -62,6 +62,8 @@ fn errors_point_at_the_place() {
     refused("lower(len(tls.snj)) > 2", "tls.snj", "the nearest is `tls.sni`");
     refused("tcp.prot == 1", "tcp.prot", "the nearest is `tcp.port`");
     refused("xyzzyplugh", "xyzzyplugh", "packets have no field `xyzzyplugh`");
+    refused("tcp. && udp", "tcp.", "begins or ends with a dot");
+    refused("tcp.port in {1...5}", ".5", "begins or ends with a dot");
     refused("tcp && ml.score > 0.5", "ml.score", "is a field of flows, and packets are asked here");
     refused("tcp.port == 80 tcp", "tcp", "`&&` or `||` is missing");
     refused("(tcp", "(", "not closed");
@@ -119,7 +121,7 @@ fn values_are_held_to_their_fields() {
     refused("http.host contains http.server", "http.server", "a constant is wanted here");
     refused("http.host matches 12", "12", "a regular expression in quotes");
     refused("http.host matches \"(\"", "\"(\"", "unclosed group");
-    refused("http.host matches \"\\w{1000}{1000}\"", "\"\\w{1000}{1000}\"", "no such escape");
+    refused("http.host matches \"\\w\"", "\\w", "no such escape");
     refused("http.host matches r\"\\w{1000}{1000}\"", "r\"\\w{1000}{1000}\"", "more than its share of memory");
     refused("ip.src == tcp.port", "tcp.port", "an IPv4 address is compared with a whole number");
     refused("tcp.port in {tcp.srcport}", "tcp.srcport", "a constant is wanted here");
@@ -154,7 +156,10 @@ fn an_error_shows_its_place_with_carets() {
     let text = error.to_string();
     assert_eq!(text, "packets have no field `tls.snj`; the nearest is `tls.sni`\n  ip && tls.snj\n        ^^^^^^^");
     let error = PacketQuery::new("http.host == \"ä\u{1b}\u{202e}\" && x", fields()).unwrap_err();
-    assert_eq!(error.lines(), ["http.host == \"ä\u{fffd}\u{fffd}\" && x", "                     ^"].map(str::to_owned));
+    assert_eq!(
+        error.lines(),
+        ["http.host == \"ä\u{fffd}\u{fffd}\" && x", "                      ^"].map(str::to_owned)
+    );
     // Of a long one a part is shown, and the carets stand under the same place.
     let error =
         PacketQuery::new(&format!("{}nowhere{}", "tcp && ".repeat(50), " && udp".repeat(50)), fields()).unwrap_err();
@@ -215,7 +220,7 @@ fn base() -> impl Strategy<Value = Base> {
             "1.5ms",
             "true",
             "2026-11-23T17:53:06Z",
-            "1."
+            "1.5.x-"
         ])
         .prop_map(|word| Base::Word(word.to_owned())),
         prop::collection::vec(any::<u8>(), 0..8).prop_map(Base::Text),
