@@ -29,6 +29,9 @@ const EXPRESSIONS: &str = "tests/query/expressions.txt";
 /// The least that the table has.
 const LEAST: usize = 100;
 
+/// Expressions of one run of tshark.
+const TOGETHER: usize = 40;
+
 /// How an expression stands to tshark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
@@ -156,9 +159,11 @@ fn found_flows(pipeline: &Pipeline, fields: &Fields, section: &Section) -> Vec<V
 /// Numbers as one would ask for them; of many, how many there are and what they add up to.
 fn numbers(found: &[u64], of: Level) -> String {
     const SHOWN: usize = 80;
-    let what = match of {
-        Level::Packet => "packets",
-        Level::Flow => "flows, by their first packets",
+    let what = match (of, found.len()) {
+        (Level::Packet, 1) => "packet",
+        (Level::Packet, _) => "packets",
+        (Level::Flow, 1) => "flow, by its first packet",
+        (Level::Flow, _) => "flows, by their first packets",
     };
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for number in found {
@@ -220,8 +225,7 @@ fn theirs(capture: &str, asked: &[&str]) -> BTreeMap<String, (u64, u64)> {
         let numbers: Vec<u64> = numbers.lines().map(|line| line.parse().unwrap()).collect();
         found.insert(text.to_owned(), (numbers.len() as u64, numbers.iter().sum()));
     }
-    // More columns than a handful are not printed.
-    for some in together.chunks(4) {
+    for some in together.chunks(TOGETHER) {
         let columns = some.iter().map(|text| {
             format!("COUNT(frame.number)frame.number && ({text}),SUM(frame.number)frame.number && ({text})")
         });
