@@ -301,6 +301,23 @@ fn whatever_headers_draw_is_a_field() {
     assert!(sink.1.is_empty(), "{:?}", sink.1);
 }
 
+/// The fields of the pipeline with every protocol, as a page.
+#[test]
+fn the_list_of_fields_is_that_of_the_program() {
+    let (_, fields) = browser();
+    let mut page = String::from(
+        "# Fields of `--where`\n\nThose of the pipeline with every protocol (`--config protocols`); what they mean as a whole \
+         stands in [QUERY.md](QUERY.md). A test\nwrites this page.\n",
+    );
+    for (level, head) in [(Level::Packet, "Packets"), (Level::Flow, "Flows")] {
+        write!(page, "\n## {head}\n\n| field | kind | what it says |\n|---|---|---|\n").unwrap();
+        for field in fields.iter(level) {
+            writeln!(page, "| `{}` | {} | {} |", field.name, field.kind, field.words.replace('|', "\\|")).unwrap();
+        }
+    }
+    golden(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("QUERY_FIELDS.md"), &page);
+}
+
 #[test]
 fn packets_shows_those_that_an_expression_holds_of() {
     let capture = example("benign-office.pcapng");
