@@ -1,9 +1,12 @@
 use super::*;
 use crate::config::Config;
 use crate::engine::Pipeline;
+use crate::packets::PacketView;
 use crate::plugins::Registry;
 use proptest::prelude::*;
 use std::sync::OnceLock;
+use veilwatch_core::packet::dissect::{Datum, PacketNode, PacketTree};
+use veilwatch_core::packet::{LinkType, Packet};
 
 /// The fields of the pipeline with every protocol.
 fn fields() -> &'static Fields {
@@ -291,5 +294,125 @@ proptest! {
         }
         let _ = FlowQuery::new(&text, fields());
         let _ = fields().complete_at(Level::Flow, &text, text.len() / 2);
+    }
+}
+
+/// Fields that headers draw, of which any may be there.
+const LAYERS: [&str; 4] = ["tcp.len", "udp.length", "ip.ttl", "arp.opcode"];
+
+/// `and`, `or` and `not` over whether fields are there.
+fn shape() -> impl Strategy<Value = Expression> {
+    let leaf = prop::sample::select(LAYERS.to_vec()).prop_map(|name| parse(name).unwrap());
+    leaf.prop_recursive(6, 40, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..5).prop_map(Expression::All),
+            prop::collection::vec(inner.clone(), 2..5).prop_map(Expression::Any),
+            inner.prop_map(|inner| Expression::Not(Box::new(inner))),
+        ]
+    })
+}
+
+/// What an expression of that kind says, member by member.
+fn says(expression: &Expression, there: &[&str]) -> bool {
+    match expression {
+        Expression::All(members) => members.iter().all(|member| says(member, there)),
+        Expression::Any(members) => members.iter().any(|member| says(member, there)),
+        Expression::Not(inner) => !says(inner, there),
+        Expression::Test(test) => there.contains(&test.to_string().as_str()),
+    }
+}
+
+/// A packet whose tree has these fields with these values.
+fn packet(nodes: impl IntoIterator<Item = (&'static str, Datum)>) -> PacketView<'static> {
+    let node = |(field, datum): (&'static str, Datum)| PacketNode {
+        depth: 1,
+        field: field.into(),
+        label: String::new(),
+        value: String::new(),
+        datum,
+        bytes: None,
+        cut: false,
+    };
+    let tree = PacketTree { nodes: nodes.into_iter().map(node).collect(), left_out: 0 };
+    PacketView {
+        packet: Packet { number: 1, time_ns: 0, link: LinkType::ETHERNET, wire_len: 0, data: b"" },
+        since_ns: -1_500_000_000,
+        src: None,
+        dst: None,
+        ports: None,
+        layer: String::new(),
+        template: None,
+        service: None,
+        info: String::new(),
+        checksums: Vec::new(),
+        file_type: None,
+        warnings: Vec::new(),
+        tree,
+    }
+}
+
+proptest! {
+    /// What steps leave out changes no answer.
+    #[test]
+    fn a_program_says_what_its_expression_says(expression in shape(), there in prop::sample::subsequence(LAYERS.to_vec(), 0..=4)) {
+        let text = expression.to_string();
+        prop_assume!(PacketQuery::new(&text, fields()).is_ok());
+        let query = PacketQuery::new(&text, fields()).unwrap();
+        let view = packet(there.iter().map(|name| (*name, Datum::Number(1))));
+        prop_assert_eq!(query.holds(&view), says(&expression, &there), "{} of {:?}", text, there);
+    }
+
+    /// What a set holds is what its members hold, however they overlap.
+    #[test]
+    fn a_set_holds_what_one_of_its_members_holds(ranges in prop::collection::vec((0..40_u64, 0..6_u64), 1..8), value in 0..50_u64) {
+        let members: Vec<String> = ranges.iter().map(|(first, more)| format!("{first}..{}", first + more)).collect();
+        let query = PacketQuery::new(&format!("tcp.len in {{{}}}", members.join(", ")), fields()).unwrap();
+        let wanted = ranges.iter().any(|(first, more)| (*first..=first + more).contains(&value));
+        prop_assert_eq!(query.holds(&packet([("tcp.len", Datum::Number(value))])), wanted);
+    }
+}
+
+#[test]
+fn many_values_are_asked_as_wireshark_asks_them() {
+    let address = |text: &str| Datum::Ip(text.parse().unwrap());
+    let view =
+        packet([("ip.src", address("10.0.0.1")), ("ip.dst", address("10.0.0.2")), ("ipv6.src", address("fe80::1"))]);
+    for (text, holds) in [
+        ("ip.addr == 10.0.0.1", true),
+        ("ip.addr != 10.0.0.1", false),
+        ("ip.addr != 10.0.0.3", true),
+        ("ip.addr ~= 10.0.0.1", true),
+        ("ip.addr === 10.0.0.1", false),
+        ("ip.addr === 10.0.0.0/30", true),
+        ("any ip.addr != 10.0.0.1", true),
+        ("all ip.addr == 10.0.0.1", false),
+        ("all ip.addr < 10.0.0.2", false),
+        ("all ip.addr <= 10.0.0.2", true),
+        ("ip.addr > 10.0.0.1", true),
+        ("all ip.addr in {10.0.0.1, 10.0.0.2}", true),
+        ("all ip.addr in {10.0.0.1}", false),
+        // Of what is not there nothing holds.
+        ("tcp.port != 80", false),
+        ("!(tcp.port == 80)", true),
+        ("count(tcp.port) == 0", false),
+        ("count(ip.addr) == 2", true),
+        // Addresses of two families have no order.
+        ("addr > ::ffff", true),
+        ("addr < ::ffff", false),
+        ("all addr > ::ffff", false),
+        ("addr > 10.0.0.2", false),
+        ("ip.src == ip.dst", false),
+        ("ip.src < ip.dst", true),
+        ("ip.src != ip.addr", false),
+        ("ip.src ~= ip.addr", true),
+        ("ipv6.src > ip.src", false),
+        // A clock that went back.
+        ("since < -1s", true),
+        ("frame.time_relative == -1.5", true),
+        ("frame.time == 0", true),
+        ("frame.time < \"1970-01-01T00:00:01Z\"", true),
+    ] {
+        let query = PacketQuery::new(text, fields()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(query.holds(&view), holds, "`{text}`");
     }
 }

@@ -211,9 +211,12 @@ const RECORD: &[&str] = &["tls.record", "dtls.record"];
 const HANDSHAKE: &[&str] = &["tls.handshake", "dtls.handshake"];
 const EXTENSION: &[&str] = &["tls.extension"];
 
-/// What templates draw: name, kind, the nodes that have it, their depth where others may have the same name, and how they
-/// are read.
-pub(super) const DRAWN: &[(&str, Kind, &[&str], Option<u8>, ReadNode, &str)] = &[
+/// A field of what templates draw: name, kind, the nodes that have it, their depth where others may have the same name, how
+/// they are read, and words.
+type Drawn = (&'static str, Kind, &'static [&'static str], Option<u8>, ReadNode, &'static str);
+
+/// What templates draw.
+pub(super) const DRAWN: &[Drawn] = &[
     ("tls.record.content_type", Number, &["tls.record"], None, code, "content type of each record"),
     ("dtls.record.content_type", Number, &["dtls.record"], None, code, "content type of each record"),
     ("tls.record.type", Text, RECORD, None, whole, "content type of each record, as `handshake, 22`"),
