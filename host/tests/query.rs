@@ -10,19 +10,22 @@
 mod common;
 
 use common::{example, out, protocols, veilwatch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use veilwatch::config::Config;
 use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, run};
-use veilwatch::packets::{Numbers, PacketSink, PacketView, ReadOptions, read};
+use veilwatch::packets::{Browser, Numbers, PacketSink, PacketView, ReadOptions, read};
 use veilwatch::plugins::Registry;
-use veilwatch::query::{Fields, FlowQuery, Level, PacketQuery};
+use veilwatch::query::{Fields, FlowQuery, Kind, Level, PacketQuery};
 use veilwatch::source::Source;
 use veilwatch_core::packet::dissect::Datum;
+use veilwatch_core::packet::{LinkType, Packet};
+use veilwatch_testkit::fuzz::Input;
 use veilwatch_testkit::golden;
 
 const EXPRESSIONS: &str = "tests/query/expressions.txt";
@@ -265,18 +268,37 @@ fn tshark_finds_the_same_packets() {
     assert!(wrong.is_empty(), "packets and the sum of their numbers:\n{}", wrong.join("\n"));
 }
 
-/// Holds the list of header fields to what is drawn.
-struct Holds<'f>(&'f Fields, Vec<String>);
+/// Holds the list of header fields, and their kinds, to what is drawn.
+struct Holds<'f> {
+    fields: &'f Fields,
+    missing: BTreeSet<String>,
+    /// Fields that were drawn.
+    seen: BTreeSet<String>,
+}
 
 impl PacketSink for Holds<'_> {
     fn packet(&mut self, view: &PacketView<'_>) -> io::Result<()> {
         let mut template = false;
         for node in &view.tree.nodes {
             template = if node.depth == 0 { view.template.as_deref() == Some(&*node.field) } else { template };
-            let typed = !matches!(node.datum, Datum::Words | Datum::Bytes);
-            if !template && self.0.get(Level::Packet, &node.field).is_none() && (typed || node.depth < 2) {
-                self.1.push(node.field.to_string());
+            if template || matches!(&*node.field, "service" | "warning.look" | "icmp.quoted") {
+                continue;
             }
+            let kind = self.fields.get(Level::Packet, &node.field).map(|field| field.kind);
+            let fits = matches!(
+                (&node.datum, kind),
+                (Datum::Number(_), Some(Kind::Number | Kind::Flag))
+                    | (Datum::Ip(IpAddr::V4(_)), Some(Kind::Ipv4))
+                    | (Datum::Ip(IpAddr::V6(_)), Some(Kind::Ipv6))
+                    | (Datum::Mac(_), Some(Kind::Mac))
+                    | (Datum::Words, Some(Kind::Text | Kind::Time | Kind::Duration))
+                    // A layer of which too little was captured says so in words.
+                    | (Datum::Words | Datum::Bytes, Some(Kind::Bytes))
+            );
+            if !fits {
+                self.missing.insert(format!("{}: {:?}, {kind:?}", node.field, node.datum));
+            }
+            self.seen.insert(node.field.to_string());
         }
         Ok(())
     }
@@ -286,19 +308,28 @@ impl PacketSink for Holds<'_> {
     }
 }
 
+/// The example captures, and what packets are fuzzed with: every header there is, whole and broken.
 #[test]
 fn whatever_headers_draw_is_a_field() {
     let (pipeline, fields) = browser();
-    let mut sink = Holds(&fields, Vec::new());
+    let mut sink = Holds { fields: &fields, missing: BTreeSet::new(), seen: BTreeSet::new() };
     for capture in std::fs::read_dir(example("")).unwrap().map(|entry| entry.unwrap().file_name()) {
         let name = capture.to_str().unwrap();
         if name.ends_with(".pcap") || name.ends_with(".pcapng") {
             packets(&pipeline, name, &mut sink);
         }
     }
-    sink.1.retain(|field| !matches!(field.as_str(), "service" | "warning.look"));
-    sink.1.dedup();
-    assert!(sink.1.is_empty(), "{:?}", sink.1);
+    for entry in std::fs::read_dir(common::root().join("fuzz/corpus/packets")).unwrap() {
+        let input = Input::decode(&std::fs::read(entry.unwrap().path()).unwrap());
+        let mut browser = Browser::new(&pipeline);
+        for (number, piece) in (1..).zip(&input.pieces) {
+            let link = LinkType(u16::from_be_bytes(input.how));
+            let packet = Packet { number, time_ns: 0, link, wire_len: piece.bytes.len() as u32, data: &piece.bytes };
+            sink.packet(&browser.view(&packet)).unwrap();
+        }
+    }
+    assert!(sink.missing.is_empty(), "{:#?}", sink.missing);
+    assert!(sink.seen.len() > 150, "{}: {:?}", sink.seen.len(), sink.seen);
 }
 
 /// The fields of the pipeline with every protocol, as a page.

@@ -156,17 +156,63 @@ fn is_response<'v>(_: usize, node: &'v PacketNode, _: &'v PacketView<'_>, out: &
     out.push(Value::Number(is));
 }
 
+/// The flag of DNS that tells a response.
+const RESPONSE: u64 = 0x8000;
+
+/// Bits of DNS's flags; some mean something in responses alone.
+fn bits<'v>(node: &'v PacketNode, mask: u64, of_responses: bool, out: &mut Vec<Value<'v>>) {
+    let flags = code_of(node).filter(|flags| !of_responses || flags & RESPONSE != 0);
+    out.extend(flags.map(|flags| Value::Number((flags & mask) >> mask.trailing_zeros())));
+}
+
 /// The code of a response, by the low bits of the flags.
 fn response_code<'v>(_: usize, node: &'v PacketNode, _: &'v PacketView<'_>, out: &mut Vec<Value<'v>>) {
-    const RESPONSE: u64 = 0x8000;
-    let code = code_of(node).filter(|flags| flags & RESPONSE != 0).map(|flags| flags & 15);
-    out.extend(code.map(Value::Number));
+    bits(node, 15, true, out);
 }
 
 fn response_code_name<'v>(_: usize, node: &'v PacketNode, _: &'v PacketView<'_>, out: &mut Vec<Value<'v>>) {
-    const RESPONSE: u64 = 0x8000;
     let code = code_of(node).filter(|flags| flags & RESPONSE != 0).map(|flags| (flags & 15) as u8);
     out.extend(code.map(|code| Value::text(dns_code_name(code))));
+}
+
+/// A version of TLS by its number.
+fn version<'v>(_: usize, node: &'v PacketNode, _: &'v PacketView<'_>, out: &mut Vec<Value<'v>>) {
+    let number = match node.value.as_str() {
+        "SSL 3.0" => Some(0x0300),
+        words => match words.strip_prefix("TLS 1.") {
+            Some(minor) => minor.parse::<u8>().ok().map(|minor| 0x0301 + u64::from(minor)),
+            None => code_of(node),
+        },
+    };
+    out.extend(number.map(Value::Number));
+}
+
+/// What stands behind a header of which a node tells the length: of TCP that of the payload, of UDP that of both.
+fn carried<'v>(
+    at: usize,
+    view: &'v PacketView<'_>,
+    layer: &str,
+    length: impl Fn(usize) -> Option<usize>,
+    out: &mut Vec<Value<'v>>,
+) {
+    /// Nodes of a header, options among them, before the one that is asked.
+    const BEFORE: usize = 128;
+    let before = view.tree.nodes.get(at.saturating_sub(BEFORE)..at).unwrap_or_default();
+    let header = before.iter().rfind(|node| node.depth == 0).filter(|node| node.field == layer);
+    let Some(header) = header.and_then(|node| node.bytes.clone()) else { return };
+    let Some(length) = length(header.len()).filter(|length| *length > 0) else { return };
+    let end = header.end.saturating_add(length).min(view.packet.data.len());
+    out.extend(view.packet.data.get(header.end..end).map(Value::bytes));
+}
+
+fn payload_of_tcp<'v>(at: usize, node: &'v PacketNode, view: &'v PacketView<'_>, out: &mut Vec<Value<'v>>) {
+    let Datum::Number(said) = node.datum else { return };
+    carried(at, view, "tcp", |_| usize::try_from(said).ok(), out);
+}
+
+fn payload_of_udp<'v>(at: usize, node: &'v PacketNode, view: &'v PacketView<'_>, out: &mut Vec<Value<'v>>) {
+    let Datum::Number(said) = node.datum else { return };
+    carried(at, view, "udp", |header| usize::try_from(said).ok()?.checked_sub(header), out);
 }
 
 /// One of the counts in `questions 1, answers 2, authorities 0, additional 0`.
@@ -220,6 +266,17 @@ pub(super) const DRAWN: &[Drawn] = &[
     ("tls.record.content_type", Number, &["tls.record"], None, code, "content type of each record"),
     ("dtls.record.content_type", Number, &["dtls.record"], None, code, "content type of each record"),
     ("tls.record.type", Text, RECORD, None, whole, "content type of each record, as `handshake, 22`"),
+    ("tls.record.version", Number, &["tls.version"], Some(3), version, "version of each record"),
+    ("tls.record.length", Number, &["tls.length"], Some(3), first_number, "bytes of each record, without its header"),
+    ("tls.handshake.version", Number, &["tls.version"], Some(4), version, "version that a hello says first"),
+    (
+        "tls.handshake.length",
+        Number,
+        &["tls.length"],
+        Some(4),
+        first_number,
+        "bytes of each handshake message in clear",
+    ),
     ("tls.handshake.type", Number, &["tls.handshake"], None, code, "type of each handshake message in clear"),
     ("dtls.handshake.type", Number, &["dtls.handshake"], None, code, "type of each handshake message in clear"),
     ("tls.handshake", Text, HANDSHAKE, None, whole, "handshake messages in clear, as `client_hello, 1`"),
@@ -250,6 +307,32 @@ pub(super) const DRAWN: &[Drawn] = &[
     ("dns.flags", Number, &["dns.flags"], None, code, "flags, sixteen bits"),
     ("dns.flags.response", Flag, &["dns.message"], None, is_response, "whether it is a response"),
     ("dns.flags.rcode", Number, &["dns.flags"], None, response_code, "code of a response: 0 no error, 3 no such name"),
+    ("dns.flags.opcode", Number, &["dns.flags"], None, |_, n, _, out| bits(n, 0x7800, false, out), "kind of query"),
+    (
+        "dns.flags.authoritative",
+        Flag,
+        &["dns.flags"],
+        None,
+        |_, n, _, out| bits(n, 0x0400, true, out),
+        "the server answers for its own zone",
+    ),
+    ("dns.flags.truncated", Flag, &["dns.flags"], None, |_, n, _, out| bits(n, 0x0200, false, out), "cut to fit"),
+    (
+        "dns.flags.recdesired",
+        Flag,
+        &["dns.flags"],
+        None,
+        |_, n, _, out| bits(n, 0x0100, false, out),
+        "the server is to ask others",
+    ),
+    (
+        "dns.flags.recavail",
+        Flag,
+        &["dns.flags"],
+        None,
+        |_, n, _, out| bits(n, 0x0080, true, out),
+        "the server would ask others",
+    ),
     ("dns.rcode", Text, &["dns.flags"], None, response_code_name, "code of a response, as `NXDOMAIN`"),
     ("dns.count.queries", Number, &["dns.counts"], None, questions, "questions"),
     ("dns.count.answers", Number, &["dns.counts"], None, answers, "records in the answer"),
@@ -287,7 +370,9 @@ pub(super) const DRAWN: &[Drawn] = &[
     ("file.type", Text, &["file.type"], Some(0), whole, "type of file that the payload begins like"),
     ("warning", Text, &["warning"], Some(0), whole, "warnings of the tables that fit"),
     ("warning.id", Text, &["warning.id"], Some(1), whole, "their entries in the tables"),
-    ("payload", Bytes, &["data"], Some(0), own_bytes, "payload that no template reads"),
+    ("tcp.payload", Bytes, &["tcp.len"], None, payload_of_tcp, "what TCP carries"),
+    ("udp.payload", Bytes, &["udp.length"], None, payload_of_udp, "what UDP carries"),
+    ("data.data", Bytes, &["data"], None, own_bytes, "payload that no template reads"),
 ];
 
 /// What is known of the packet as a whole.
