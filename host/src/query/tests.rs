@@ -99,6 +99,19 @@ fn errors_point_at_the_place() {
 }
 
 #[test]
+fn flows_have_fields_of_their_own() {
+    let wrong = |text: &str| FlowQuery::new(text, fields()).unwrap_err().what().to_owned();
+    assert!(wrong("tcp.len > 5").contains("is a field of packets, and flows are asked here"));
+    assert!(wrong("tree.http.etag").contains("is a field of packets, and flows are asked here"));
+    assert!(wrong("ML.SCORE > 0.5").contains("the nearest is `ml.score`"));
+    assert!(wrong("ml.score > \"high\"").contains("a number such as `0.9`"));
+    assert!(
+        FlowQuery::new("tls.client.ciphers == 0x1301 && http.http_user_agent && verdict != \"benign\"", fields())
+            .is_ok()
+    );
+}
+
+#[test]
 fn values_are_held_to_their_fields() {
     refused("tcp.port == \"80\"", "\"80\"", "a whole number such as `443`");
     refused("tcp.port == 1.5", "1.5", "no whole number");

@@ -236,7 +236,7 @@ impl Fields {
             return format!("behind `{TREE}` stands a template and the name of a node, as `{TREE}http.accept`");
         }
         let other = level.other();
-        if self.get(other, name).is_some() {
+        if self.get(other, name).is_some() || other == Level::Packet && self.drawn(name).is_some() {
             let command = match other {
                 Level::Packet => "packets",
                 Level::Flow => "detect",
