@@ -422,7 +422,17 @@ fn many_values_are_asked_as_wireshark_asks_them() {
         // A clock that went back.
         ("since < -1s", true),
         ("frame.time_relative == -1.5", true),
+        ("since == -1500ms", true),
+        ("since == -1500000us", true),
+        ("since > -0.025m and since < -0.0004h", false),
+        ("since >= -0.025m and since < -0.0004h", true),
+        ("since > -1d", true),
         ("frame.time == 0", true),
+        ("frame.time < 2026-11-23", true),
+        ("frame.time < \"2026-11-23 17:53:06\"", true),
+        ("frame.time < \"1970-01-01T01:00:00+01:00\"", false),
+        ("frame.time == \"1970-01-01T01:00:00+01:00\"", true),
+        ("frame.time > \"1969-12-31T23:59:59.999999999\"", true),
         ("frame.time < \"1970-01-01T00:00:01Z\"", true),
     ] {
         let query = PacketQuery::new(text, fields()).unwrap_or_else(|error| panic!("{error}"));
