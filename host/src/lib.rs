@@ -8,6 +8,7 @@
 //! | [`source`] | captures become blocks of packets |
 //! | [`live`] | live interfaces do too |
 //! | [`filter`] | which packets of a capture count, in tcpdump's language |
+//! | [`query`] | which dissected packets and which flows are shown, in a language of our own |
 //! | [`config`] | pipelines in TOML |
 //! | [`plugins`] | plugins in the box and dropped in, behind one registry |
 //! | [`engine`] | a capture in, finished flows with verdicts out |
@@ -62,6 +63,7 @@ pub mod model;
 pub mod output;
 pub mod packets;
 pub mod plugins;
+pub mod query;
 mod sandbox;
 pub mod source;
 pub mod tables;

@@ -158,7 +158,7 @@ fn ours(pipeline: &Pipeline, capture: &Path) -> BTreeMap<u64, Said> {
     let Ok(source) = Source::open(capture, &pipeline.config().input) else { return BTreeMap::new() };
     let numbers: Numbers = format!("-{PACKETS}").parse().unwrap();
     let (stop, progress) = (AtomicBool::new(false), Progress::default());
-    let options = ReadOptions { numbers: &numbers, stop: &stop, progress: &progress };
+    let options = ReadOptions { numbers: &numbers, query: None, stop: &stop, progress: &progress };
     let mut sink = Ours::default();
     read(pipeline, source, options, &mut sink).unwrap();
     sink.0

@@ -42,7 +42,7 @@ fn in_turn(path: &Path, pipeline: &Pipeline) -> Vec<(u64, String, Vec<u8>, usize
     }
     let source = crate::source::Source::open(path, &InputLimits::default()).unwrap();
     let (numbers, stop, progress) = (crate::packets::Numbers::all(), AtomicBool::new(false), Progress::default());
-    let options = crate::packets::ReadOptions { numbers: &numbers, stop: &stop, progress: &progress };
+    let options = crate::packets::ReadOptions { numbers: &numbers, query: None, stop: &stop, progress: &progress };
     let mut all = All(Vec::new());
     crate::packets::read(pipeline, source, options, &mut all).unwrap();
     all.0

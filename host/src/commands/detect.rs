@@ -13,6 +13,7 @@ use veilwatch::engine::{self, Pipeline, Progress, RunError, RunOptions, Sink, Su
 use veilwatch::output::{
     CsvSink, JsonSink, QueueSink, Selection, TableSink, question_lines, question_table, summary_text,
 };
+use veilwatch::query::{Fields, FlowQuery, WhereSink};
 use veilwatch::source::{Source, SourceError};
 
 /// Arguments of `veilwatch detect`.
@@ -47,6 +48,11 @@ pub(crate) struct Args {
     /// Write flows that score at least this much, whatever their verdict.
     #[arg(long, value_name = "SCORE", value_parser = score)]
     min_score: Option<f64>,
+    /// Write flows of which this expression holds, whatever their verdict, such as `verdict == "malicious" && tls.sni contains
+    /// "duck"`: a language of our own, near to Wireshark's display filters (host/QUERY.md). All flows count, and `--min-score`
+    /// and `--queue` choose among those.
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    query: Option<String>,
     /// Write instead the so many flows that are most worth a person's word: those of which the model is least certain, and not
     /// all the same; a table, or one JSON object a line.
     #[arg(long, value_name = "N", conflicts_with_all = ["all", "min_score", "shadow"], value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -111,6 +117,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut total = Total::default();
     let captures = super::captures(&args.inputs, &mut total)?;
     let pipeline = Pipeline::new(config, &mut registry)?;
+    let query = match args.query.as_deref().map(|text| FlowQuery::new(text, &Fields::of(&pipeline))).transpose() {
+        Ok(query) => query,
+        Err(error) => return Ok(super::refuse(&error)),
+    };
     let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl });
@@ -125,8 +135,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             break;
         }
         let name = several.then(|| super::name(input));
-        let job =
-            Job { args, pipeline: &pipeline, stop: interrupt.flag(), format, colour: terminal, name, first: at == 0 };
+        let query = query.as_ref();
+        let job = Job {
+            args,
+            query,
+            pipeline: &pipeline,
+            stop: interrupt.flag(),
+            format,
+            colour: terminal,
+            name,
+            first: at == 0,
+        };
         let outcome = super::open(input, pipeline.config(), &interrupt)
             .and_then(|source| job.run(&super::name(input), source, &mut out));
         match outcome {
@@ -160,6 +179,7 @@ fn concerns_one_file(error: &anyhow::Error) -> bool {
 
 struct Job<'a> {
     args: &'a Args,
+    query: Option<&'a FlowQuery>,
     pipeline: &'a Pipeline,
     stop: &'a AtomicBool,
     format: Format,
@@ -178,7 +198,8 @@ impl Job<'_> {
         let analyse = |sink: &mut dyn Sink| {
             let _watch = Watch::capture(&progress, total);
             let options = RunOptions { workers, packets: self.args.packets, stop: self.stop, progress: &progress };
-            engine::run(self.pipeline, source, options, sink).with_context(|| name.to_owned())
+            let mut sink = WhereSink::new(self.query, sink);
+            engine::run(self.pipeline, source, options, &mut sink).with_context(|| name.to_owned())
         };
         let settings = &self.pipeline.config().output;
         if let Some(count) = self.args.queue {
@@ -200,7 +221,8 @@ impl Job<'_> {
             }
             return Ok(summary);
         }
-        let selection = Selection { all: self.args.all, min_score: self.args.min_score };
+        let all = self.args.all || self.query.is_some() && self.args.min_score.is_none();
+        let selection = Selection { all, min_score: self.args.min_score };
         let summary = match self.format {
             Format::Jsonl => {
                 let sink = JsonSink::new(out, selection, self.name.clone(), settings.text_bytes);

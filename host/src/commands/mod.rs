@@ -30,6 +30,7 @@ use veilwatch::config::Config;
 use veilwatch::engine::{PluginTime, RunError, Summary};
 use veilwatch::output::plain;
 use veilwatch::plugins::{OnOverdue, Probing, Registry};
+use veilwatch::query::QueryError;
 use veilwatch::source::inputs::{self, Input, Inputs};
 use veilwatch::source::{Source, SourceError};
 
@@ -158,6 +159,15 @@ pub(crate) fn panics_in_one_line() {
 /// Tells of an error on standard error; file names in it may be an attacker's.
 pub(crate) fn complain(error: &dyn std::fmt::Display) {
     say(&format!("error: {}", plain(&error.to_string())));
+}
+
+/// Tells what is wrong with an expression of `--where`, and where.
+fn refuse(error: &QueryError) -> ExitCode {
+    error.to_string().lines().enumerate().for_each(|(at, line)| match at {
+        0 => complain(&line),
+        _ => say(line),
+    });
+    ExitCode::from(FAILED)
 }
 
 /// Tells what a person must know of a run beside its result.

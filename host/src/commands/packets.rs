@@ -10,6 +10,7 @@ use std::sync::Arc;
 use veilwatch::engine::{Pipeline, Progress};
 use veilwatch::output::{PacketHexSink, PacketJsonSink, PacketTableSink, PacketTreeSink, plain};
 use veilwatch::packets::{Numbers, PacketSink, ReadOptions, read};
+use veilwatch::query::{Fields, PacketQuery};
 use veilwatch::source::inputs::Input;
 
 /// Arguments of `veilwatch packets`.
@@ -24,6 +25,10 @@ pub(crate) struct Args {
     /// with commas between. Nothing is read behind the last of them.
     #[arg(long, value_name = "NUMBERS", allow_hyphen_values = true)]
     packets: Option<Numbers>,
+    /// Of these show only packets of which this expression holds, such as `tls.sni contains "duck" && ip.ttl < 64`: a language
+    /// of our own, near to Wireshark's display filters (host/QUERY.md).
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    query: Option<String>,
     #[command(flatten)]
     filter: FilterArgs,
     /// Pipeline whose protocol templates, tables and limits are used; by default the one in the box with every protocol.
@@ -50,6 +55,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (mut config, mut registry) = super::prepare(Some(config))?;
     args.filter.apply(&mut config);
     let pipeline = Pipeline::untrained(config, &mut registry)?;
+    let query = match args.query.as_deref().map(|text| PacketQuery::new(text, &Fields::of(&pipeline))).transpose() {
+        Ok(query) => query,
+        Err(error) => return Ok(super::refuse(&error)),
+    };
     let interrupt = Interrupt::listen()?;
     let input = match args.capture.as_os_str().as_encoded_bytes() {
         b"-" => Input::Stdin,
@@ -69,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let numbers = args.packets.clone().unwrap_or_else(Numbers::all);
     let progress = Arc::new(Progress::default());
     let watch = (!terminal).then(|| Watch::capture(&progress, source.status().total_bytes));
-    let options = ReadOptions { numbers: &numbers, stop: interrupt.flag(), progress: &progress };
+    let options = ReadOptions { numbers: &numbers, query: query.as_ref(), stop: interrupt.flag(), progress: &progress };
     let outcome = read(&pipeline, source, options, &mut *sink).with_context(|| name.clone())?;
     drop(watch);
     for line in outcome.warnings() {

@@ -4,7 +4,7 @@ use sha1::{Digest, Sha1};
 use veilwatch_core::flow::{Endpoint, FlowRecord};
 
 /// Community ID version 1 with seed 0 (Corelight's specification): the same for a flow in any tool that knows it.
-pub(super) fn community_id(flow: &FlowRecord) -> String {
+pub(crate) fn community_id(flow: &FlowRecord) -> String {
     let (low, high) = if flow.originator <= flow.responder {
         (flow.originator, flow.responder)
     } else {

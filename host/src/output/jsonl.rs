@@ -630,7 +630,7 @@ pub(super) fn rounded(value: f64) -> f64 {
 }
 
 /// EVE's names of TLS versions.
-pub(super) fn version_name(version: u16) -> String {
+pub(crate) fn version_name(version: u16) -> String {
     match version {
         0x0002 => "SSLv2".into(),
         0x0300 => "SSLv3".into(),

@@ -17,7 +17,9 @@ mod table;
 mod text;
 mod words;
 
+pub(crate) use community::community_id;
 pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_error, csv_line, harmless};
+pub(crate) use jsonl::version_name;
 pub use jsonl::{FORMAT, FlowLines, JsonSink, server_name};
 pub use live::LiveSink;
 pub use packets::{PacketHexSink, PacketJsonSink, PacketTableSink, PacketTreeSink};

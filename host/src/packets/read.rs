@@ -1,6 +1,7 @@
 use super::{Bitten, Browser, Numbers, PacketView};
 use crate::engine::{Pipeline, Progress, RunError};
 use crate::filter::Passage;
+use crate::query::PacketQuery;
 use crate::source::{Damage, Source};
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct ReadOptions<'a> {
     /// Which packets are shown; the numbers are those of the capture, whatever a filter keeps out.
     pub numbers: &'a Numbers,
+    /// Which of these are shown; without it all.
+    pub query: Option<&'a PacketQuery>,
     /// Set from elsewhere to end it with what was shown so far.
     pub stop: &'a AtomicBool,
     /// Kept up to date while it goes on; of flows nothing is counted.
@@ -106,8 +109,11 @@ pub fn read(
                     outcome.unfilterable.entry(packet.link.0).or_insert_with(|| (0, why().to_owned())).0 += 1;
                 }
                 Passage::Seen if options.numbers.holds(packet.number) => {
-                    sink.packet(&browser.view(&packet))?;
-                    outcome.shown += 1;
+                    let view = browser.view(&packet);
+                    if options.query.is_none_or(|query| query.holds(&view)) {
+                        sink.packet(&view)?;
+                        outcome.shown += 1;
+                    }
                 }
                 Passage::Seen => browser.pass(&packet),
             }

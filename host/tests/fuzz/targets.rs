@@ -1,8 +1,10 @@
-//! What is fuzzed: every template in the box, decoding, the readers of captures, and models. Shared by the test beside it, the runner
+//! What is fuzzed: every template in the box, decoding, the readers of captures, models, and display filters. Shared by the test beside it, the runner
 //! (`host/examples/fuzz.rs`) and the targets of `cargo fuzz`.
 
 #[path = "models.rs"]
 pub(crate) mod models;
+#[path = "queries.rs"]
+pub(crate) mod queries;
 
 use std::collections::BTreeSet;
 use std::hash::Hash;
@@ -51,6 +53,7 @@ pub(crate) fn targets() -> Result<Vec<Target>, PluginError> {
     let all = builtin::declarations();
     let mut targets = vec![Target::new("packets", packets), Target::new("captures", captures)];
     targets.extend(models::targets(&all));
+    targets.push(queries::target()?);
     let templates: Vec<Declaration> = all.into_iter().filter(|one| one.manifest.kind == PluginKind::Protocol).collect();
     for template in &templates {
         // What it hands on is read too: QUIC's handshake is that of TLS.
