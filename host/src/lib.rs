@@ -51,6 +51,7 @@
 
 pub mod analyser;
 pub mod builtin;
+mod cache;
 pub mod config;
 pub mod engine;
 pub mod evaluate;

@@ -114,7 +114,7 @@ fn a_capture_is_looked_into() {
     terminal.keys(&["q", "3"]);
     terminal.shows(&["protocols: packets, bytes", "IPv4", "packets in stretches"]);
     terminal.keys(&["q", "y"]);
-    terminal.shows(&["copy", "this flow, for Wireshark", "ip.addr == "]);
+    terminal.shows(&["copy", "this flow, for --where and Wireshark", "ip.addr == "]);
     terminal.keys(&["3"]);
     terminal.shows(&["copied this flow, for tcpdump"]);
     // Only the flow is saved, and reads as a capture.

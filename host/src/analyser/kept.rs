@@ -20,13 +20,9 @@ const MOST: usize = 16;
 const MOST_BYTES: u64 = 1 << 30;
 
 impl KeptIndexes {
-    /// In `$VEILWATCH_CACHE`, else in the user's cache folder; nothing where there is neither.
+    /// In the user's cache; nothing where there is none.
     pub fn of_user() -> Option<Self> {
-        let named = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let folder = named("VEILWATCH_CACHE")
-            .or_else(|| named("XDG_CACHE_HOME").map(|path| path.join("veilwatch")))
-            .or_else(|| named("HOME").map(|path| path.join(".cache/veilwatch")))?;
-        Some(Self::at(&folder.join("indexes")))
+        crate::cache::folder().map(|cache| Self::at(&cache.join("indexes")))
     }
 
     /// In a folder.

@@ -14,7 +14,7 @@
 //! | `verdicts` | flows as the pipeline judges them, found meanwhile |
 //! | `save` | packets into a capture of their own |
 //! | `stream` | what both sides of a flow said |
-//! | `statistics` | protocols, conversations, endpoints, lengths, rate |
+//! | `statistics` | protocols, flows, hosts, lengths, rate |
 
 mod book;
 mod index;
@@ -32,6 +32,6 @@ pub use index::{Index, Indexed, IndexedFlow, Indexer, Numbering, Place};
 pub use kept::KeptIndexes;
 pub use open::{AnalyserError, Opened};
 pub use save::save;
-pub use statistics::{Conversation, Endpoints, Hierarchy, Lengths, Rates, Statistics};
+pub use statistics::{FlowCount, HostCount, LengthCount, ProtocolCount, Rate, Statistics};
 pub use stream::{Said, Stream};
 pub use verdicts::{FlowLine, Verdicts};

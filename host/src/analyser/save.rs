@@ -20,6 +20,7 @@ pub fn save(
         links.iter().map(|link| (link.name().unwrap_or("unknown").to_owned(), *link)).collect();
     let recording = Recording { path: path.to_owned(), ring: None };
     let mut recorder = Recorder::open(&recording, &interfaces)?;
+    let cut_off = |why| Err(failed(std::io::Error::other(why)));
     let mut waiting = 0;
     for number in numbers {
         let Some(place) = index.place(number) else { continue };
@@ -29,11 +30,10 @@ pub fn save(
         waiting += data.len();
         if waiting >= PIECE {
             waiting = 0;
-            recorder.flush().map_or(Ok(()), |why| Err(failed(std::io::Error::other(why))))?;
+            recorder.flush().map_or(Ok(()), cut_off)?;
         }
     }
-    recorder.flush().map_or(Ok(()), |why| Err(failed(std::io::Error::other(why))))?;
-    recorder.finish(&[]);
+    recorder.finish(&[]).map_or(Ok(()), cut_off)?;
     Ok(recorder.counts().packets)
 }
 

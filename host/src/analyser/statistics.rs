@@ -1,44 +1,71 @@
 use super::{Index, IndexedFlow};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use veilwatch_core::packet::LinkType;
 use veilwatch_core::tables::{Tables, Transport};
 
-/// What the packets of a capture come to.
+/// What the packets of a capture come to. All bytes are those that packets had on the wire.
 #[derive(Debug, Clone, Default)]
 pub struct Statistics {
-    /// Protocols, from the outside in.
-    pub hierarchy: Hierarchy,
+    /// Protocols, from the outside in: each stands behind the one that carries it.
+    pub protocols: Vec<ProtocolCount>,
     /// Flows by what they carried, the largest first.
-    pub conversations: Vec<Conversation>,
-    /// Hosts by the same.
-    pub endpoints: Endpoints,
-    /// Packets by their lengths.
-    pub lengths: Lengths,
+    pub flows: Vec<FlowCount>,
+    /// Hosts by what they sent and got, the largest first.
+    pub hosts: Vec<HostCount>,
+    /// Packets by their lengths, the shortest first; lengths that no packet has are left out.
+    pub lengths: Vec<LengthCount>,
     /// Packets and bytes over time.
-    pub rates: Rates,
+    pub rate: Rate,
 }
 
-/// Lines of protocols: how deep, its name, packets, bytes.
-pub type Hierarchy = Vec<(usize, String, u64, u64)>;
-/// Hosts: address, packets and bytes it sent, packets and bytes it got.
-pub type Endpoints = Vec<(IpAddr, [u64; 4])>;
-/// Ranges of lengths in bytes, with packets.
-pub type Lengths = Vec<((u32, u32), u64)>;
-
-/// A flow with what it carried.
+/// What a protocol carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conversation {
+pub struct ProtocolCount {
+    /// Protocols around it.
+    pub depth: usize,
+    /// Its name; of a service the one its port usually stands for.
+    pub name: String,
+    /// Packets of it.
+    pub packets: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+}
+
+/// What a flow carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowCount {
     /// Its number in the index.
     pub flow: u32,
-    /// All bytes of it on the wire.
+    /// Packets, both ways.
+    pub packets: u64,
+    /// Bytes of these.
     pub bytes: u64,
-    /// All packets.
+}
+
+/// What a host sent and got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCount {
+    /// Its address.
+    pub host: IpAddr,
+    /// Packets and bytes that it sent.
+    pub sent: (u64, u64),
+    /// Packets and bytes that it got.
+    pub got: (u64, u64),
+}
+
+/// Packets of like lengths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LengthCount {
+    /// The shortest and the longest, in bytes; the last range has no end.
+    pub range: (u32, u32),
+    /// How many packets.
     pub packets: u64,
 }
 
 /// Packets and bytes in equal stretches of time.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Rates {
+pub struct Rate {
     /// Seconds of each stretch.
     pub seconds: f64,
     /// Packets and bytes of each.
@@ -54,11 +81,11 @@ impl Statistics {
     /// Counts all that is known of a capture.
     pub fn of(index: &Index, tables: &Tables) -> Self {
         Self {
-            hierarchy: hierarchy(index, tables),
-            conversations: conversations(index),
-            endpoints: endpoints(index),
+            protocols: protocols(index, tables),
+            flows: flows(index),
+            hosts: hosts(index),
             lengths: lengths(index),
-            rates: rates(index),
+            rate: rate(index),
         }
     }
 }
@@ -67,73 +94,64 @@ fn total(flow: &IndexedFlow) -> (u64, u64) {
     (flow.packets.iter().sum(), flow.bytes.iter().sum())
 }
 
-fn hierarchy(index: &Index, tables: &Tables) -> Hierarchy {
-    let mut links: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
+fn add(sum: &mut (u64, u64), (packets, bytes): (u64, u64)) {
+    *sum = (sum.0 + packets, sum.1 + bytes);
+}
+
+fn protocols(index: &Index, tables: &Tables) -> Vec<ProtocolCount> {
+    let mut links: BTreeMap<LinkType, (u64, u64)> = BTreeMap::new();
     for place in &index.places {
-        let link = links.entry(place.link.0).or_default();
-        *link = (link.0 + 1, link.1 + u64::from(place.wire_len));
+        add(links.entry(place.link).or_default(), (1, place.wire_len.into()));
     }
     let mut counted: BTreeMap<Vec<String>, (u64, u64)> = BTreeMap::new();
     for flow in &index.flows {
-        let (packets, bytes) = total(flow);
         let family = if flow.key.low.is_ipv4() { "IPv4" } else { "IPv6" };
-        let transport = Transport::of_protocol(flow.key.protocol);
-        let word = if flow.key.protocol == 6 { "TCP" } else { "UDP" };
-        let service = [flow.key.low.port, flow.key.high.port].iter().min().copied().unwrap_or_default();
-        let service = tables.service_name(transport, service).unwrap_or("other ports").to_owned();
-        let path = [family.to_owned(), word.to_owned(), service];
+        let transport = if flow.key.protocol == 6 { "TCP" } else { "UDP" };
+        let port = flow.key.low.port.min(flow.key.high.port);
+        let service = tables.service_name(Transport::of_protocol(flow.key.protocol), port);
+        let path = [family, transport, service.unwrap_or("other ports")].map(str::to_owned);
         for depth in 1..=path.len() {
-            let known = counted.entry(path[..depth].to_vec()).or_default();
-            *known = (known.0 + packets, known.1 + bytes);
+            add(counted.entry(path[..depth].to_vec()).or_default(), total(flow));
         }
     }
-    let mut lines = Vec::new();
-    for (link, (packets, bytes)) in links {
-        let name =
-            veilwatch_core::packet::LinkType(link).name().map_or_else(|| format!("link type {link}"), str::to_owned);
-        lines.push((0, name, packets, bytes));
-    }
-    lines.extend(
-        counted
-            .into_iter()
-            .map(|(path, (packets, bytes))| (path.len(), path.last().cloned().unwrap_or_default(), packets, bytes)),
-    );
-    lines.truncate(LINES);
-    lines
+    let name = |link: LinkType| link.name().map_or_else(|| format!("link type {}", link.0), str::to_owned);
+    let links =
+        links.into_iter().map(|(link, (packets, bytes))| ProtocolCount { depth: 0, name: name(link), packets, bytes });
+    let others = counted.into_iter().map(|(mut path, (packets, bytes))| {
+        let depth = path.len();
+        ProtocolCount { depth, name: path.pop().unwrap_or_default(), packets, bytes }
+    });
+    links.chain(others).take(LINES).collect()
 }
 
-fn conversations(index: &Index) -> Vec<Conversation> {
-    let numbered = (0..).zip(&index.flows);
-    let mut all: Vec<Conversation> = numbered
-        .map(|(flow, known)| {
-            let (packets, bytes) = total(known);
-            Conversation { flow, bytes, packets }
-        })
-        .collect();
-    all.sort_by_key(|one| (std::cmp::Reverse(one.bytes), one.flow));
+fn flows(index: &Index) -> Vec<FlowCount> {
+    let count = |(flow, known)| {
+        let (packets, bytes) = total(known);
+        FlowCount { flow, packets, bytes }
+    };
+    let mut all: Vec<FlowCount> = (0..).zip(&index.flows).map(count).collect();
+    all.sort_by_key(|count| (std::cmp::Reverse(count.bytes), count.flow));
     all.truncate(LINES);
     all
 }
 
-fn endpoints(index: &Index) -> Endpoints {
-    let mut hosts: HashMap<IpAddr, [u64; 4]> = HashMap::new();
+fn hosts(index: &Index) -> Vec<HostCount> {
+    let mut hosts: HashMap<IpAddr, [(u64, u64); 2]> = HashMap::new();
     for flow in &index.flows {
         let (first, second) = if flow.upward { (flow.key.low, flow.key.high) } else { (flow.key.high, flow.key.low) };
-        let there = [flow.packets[0], flow.bytes[0]];
-        let back = [flow.packets[1], flow.bytes[1]];
-        for (host, sent, got) in [(first.ip(), there, back), (second.ip(), back, there)] {
-            let counts = hosts.entry(host).or_default();
-            let more = [sent[0], sent[1], got[0], got[1]];
-            counts.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        let [there, back] = [0, 1].map(|way| (flow.packets[way], flow.bytes[way]));
+        for (host, ways) in [(first.ip(), [there, back]), (second.ip(), [back, there])] {
+            let known = hosts.entry(host).or_default();
+            known.iter_mut().zip(ways).for_each(|(sum, more)| add(sum, more));
         }
     }
-    let mut all: Endpoints = hosts.into_iter().collect();
-    all.sort_by_key(|(host, counts)| (std::cmp::Reverse(counts[1] + counts[3]), *host));
+    let mut all: Vec<HostCount> = hosts.into_iter().map(|(host, [sent, got])| HostCount { host, sent, got }).collect();
+    all.sort_by_key(|count| (std::cmp::Reverse(count.sent.1 + count.got.1), count.host));
     all.truncate(LINES);
     all
 }
 
-fn lengths(index: &Index) -> Lengths {
+fn lengths(index: &Index) -> Vec<LengthCount> {
     const ENDS: [u32; 9] = [19, 39, 79, 159, 319, 639, 1279, 2559, 5119];
     let mut counts = [0u64; ENDS.len() + 1];
     for place in &index.places {
@@ -141,18 +159,19 @@ fn lengths(index: &Index) -> Lengths {
     }
     let begins = std::iter::once(0).chain(ENDS.iter().map(|end| end + 1));
     let ends = ENDS.iter().copied().chain([u32::MAX]);
-    begins.zip(ends).zip(counts).filter(|(_, count)| *count > 0).collect()
+    let count = |(range, packets)| LengthCount { range, packets };
+    begins.zip(ends).zip(counts).filter(|(_, packets)| *packets > 0).map(count).collect()
 }
 
-fn rates(index: &Index) -> Rates {
+fn rate(index: &Index) -> Rate {
     let times = || index.places.iter().map(|place| place.time_ns);
-    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Rates::default() };
-    let stretch = ((last - first) / STRETCHES as u64 + 1).max(1);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Rate::default() };
+    let stretch = (last - first) / STRETCHES as u64 + 1;
     let mut stretches = vec![(0, 0); STRETCHES];
     for place in &index.places {
         if let Some(count) = stretches.get_mut(((place.time_ns - first) / stretch) as usize) {
-            *count = (count.0 + 1, count.1 + u64::from(place.wire_len));
+            add(count, (1, place.wire_len.into()));
         }
     }
-    Rates { seconds: stretch as f64 / 1e9, stretches }
+    Rate { seconds: stretch as f64 / 1e9, stretches }
 }

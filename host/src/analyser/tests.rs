@@ -149,17 +149,17 @@ fn a_stream_is_what_both_sides_said() {
 fn statistics_count_every_packet_once() {
     let pipeline = pipeline();
     let (index, _) = index(&example("first-run.pcap"));
-    let Statistics { hierarchy, conversations, endpoints, lengths, rates } = Statistics::of(&index, pipeline.tables());
-    let in_flows: u64 = conversations.iter().map(|one| one.packets).sum();
-    let top: u64 = hierarchy.iter().filter(|line| line.0 == 0).map(|line| line.2).sum();
-    assert_eq!(top, index.len());
-    assert_eq!(hierarchy.iter().filter(|line| line.0 == 1).map(|line| line.2).sum::<u64>(), in_flows);
-    assert_eq!(lengths.iter().map(|(_, packets)| packets).sum::<u64>(), index.len());
-    assert_eq!(rates.stretches.iter().map(|(packets, _)| packets).sum::<u64>(), index.len());
-    let sent: u64 = endpoints.iter().map(|(_, counts)| counts[0]).sum();
-    let got: u64 = endpoints.iter().map(|(_, counts)| counts[2]).sum();
+    let Statistics { protocols, flows, hosts, lengths, rate } = Statistics::of(&index, pipeline.tables());
+    let in_flows: u64 = flows.iter().map(|count| count.packets).sum();
+    let at =
+        |depth: usize| protocols.iter().filter(|count| count.depth == depth).map(|count| count.packets).sum::<u64>();
+    assert_eq!([at(0), at(1), at(2), at(3)], [index.len(), in_flows, in_flows, in_flows]);
+    assert_eq!(lengths.iter().map(|count| count.packets).sum::<u64>(), index.len());
+    assert_eq!(rate.stretches.iter().map(|(packets, _)| packets).sum::<u64>(), index.len());
+    let sent: u64 = hosts.iter().map(|count| count.sent.0).sum();
+    let got: u64 = hosts.iter().map(|count| count.got.0).sum();
     assert_eq!((sent, got), (in_flows, in_flows));
-    assert!(conversations.windows(2).all(|two| two[0].bytes >= two[1].bytes));
+    assert!(flows.windows(2).all(|two| two[0].bytes >= two[1].bytes));
 }
 
 #[test]

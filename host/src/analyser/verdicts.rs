@@ -99,15 +99,10 @@ impl FlowLine {
     fn of(detection: &Detection<'_>) -> Self {
         let (flow, pipeline, scored) = (detection.flow, detection.pipeline, detection.scored);
         let [there, back] = &flow.stats;
-        let explained = scored.map(|scored| scored.explanation.reasons.as_slice()).unwrap_or_default();
-        let columns = pipeline.schema().columns();
-        let mut evidence: Vec<u64> = explained
-            .iter()
-            .flat_map(|reason| [Some(&reason.lead), reason.also.as_ref()])
-            .filter_map(|reason| columns.get(reason?.column))
-            .map(|column| flow.packet_of(column.evidence.mark()))
-            .chain([flow.first_packet])
-            .collect();
+        let explanation = scored.map(|scored| &scored.explanation);
+        let explained = explanation.map(|explanation| explanation.reasons.as_slice()).unwrap_or_default();
+        let behind = explanation.into_iter().flat_map(|explanation| explanation.packets(flow, pipeline.schema()));
+        let mut evidence: Vec<u64> = behind.chain([flow.first_packet]).collect();
         evidence.sort_unstable();
         evidence.dedup();
         let end = |end: &veilwatch_core::flow::Endpoint| SocketAddr::new(end.ip(), end.port);

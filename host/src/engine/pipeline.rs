@@ -418,7 +418,7 @@ impl Pipeline {
             from_folders.extend(registry.load_folder(folder, probe_time).map_err(PipelineError::Folder)?);
         }
         let mut reports = Vec::new();
-        let mut parts = Parts::default();
+        let mut parts = Parts { fields: FieldTable::new(), ..Parts::default() };
         for (place, (entry, meter)) in config.plugin.iter().zip(&meters).enumerate() {
             let origin = entry.path.clone().map_or(Origin::Builtin, Origin::Library);
             let mut report = PluginReport::declared(&entry.id, entry.plugin.clone().unwrap_or_default(), origin);

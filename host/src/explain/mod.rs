@@ -13,6 +13,8 @@ pub use topics::{Topic, Topics};
 
 use crate::model::memory::Neighbour;
 use veilwatch_core::detect::Reason;
+use veilwatch_core::feature::FeatureSchema;
+use veilwatch_core::flow::FlowRecord;
 
 /// Part of the leading column's contribution from which on a second column of a topic is worth a word.
 const WORTH_A_WORD: f64 = 0.25;
@@ -26,6 +28,15 @@ pub struct Explanation {
     pub counterfactual: Option<Counterfactual>,
     /// What it is nearest to in training, nearest first; nothing where the model remembers nothing.
     pub nearest: Vec<Neighbour>,
+}
+
+impl Explanation {
+    /// Numbers of the packets that its reasons were computed from, in the order of the reasons; a packet may come again.
+    pub fn packets<'a>(&'a self, flow: &'a FlowRecord, schema: &'a FeatureSchema) -> impl Iterator<Item = u64> + 'a {
+        let columns = self.reasons.iter().flat_map(|reason| [Some(&reason.lead), reason.also.as_ref()]).flatten();
+        let known = columns.filter_map(|reason| schema.columns().get(reason.column));
+        known.map(|column| flow.packet_of(column.evidence.mark()))
+    }
 }
 
 /// One topic's part in a score.

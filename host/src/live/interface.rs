@@ -56,11 +56,6 @@ impl Interface {
             _ => self.link().and_then(LinkType::name).unwrap_or("not decoded"),
         }
     }
-
-    /// The interface of a name.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        interfaces().ok()?.into_iter().find(|interface| interface.name == name)
-    }
 }
 
 /// The interfaces of this machine, in the kernel's order.
@@ -114,7 +109,6 @@ mod tests {
         let all = interfaces().unwrap();
         let lo = all.iter().find(|interface| interface.is_loopback).unwrap();
         assert_eq!((lo.link(), lo.kind_word()), (Some(LinkType::ETHERNET), "loopback"));
-        assert_eq!(Interface::named(&lo.name).unwrap().index, lo.index);
-        assert_eq!(Interface::named("no such interface"), None);
+        assert_eq!(nix::net::if_::if_nametoindex(lo.name.as_str()), Ok(lo.index));
     }
 }

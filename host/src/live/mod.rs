@@ -50,6 +50,9 @@ pub enum LiveError {
         /// This program.
         program: String,
     },
+    /// The interfaces cannot be listed.
+    #[error("the interfaces of this machine cannot be listed: {0}")]
+    Listing(std::io::Error),
     /// There is no such interface.
     #[error("there is no interface `{name}`{}; `veilwatch interfaces` lists them", hint.as_ref().map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default())]
     NoInterface {
@@ -259,16 +262,14 @@ impl Live {
     /// The capture for a run of the engine. It ends with the capture, or at the next [`turn`](Control::turn): then another run
     /// takes the rest.
     pub fn source(&self) -> Source {
-        self.shared.turn.store(false, Ordering::Relaxed);
-        let packets = self.taker.lock().unwrap_or_else(PoisonError::into_inner).taken();
-        Source::feed(&self.name, packets, Hand(Arc::clone(&self.taker)))
+        self.tapped(|_| {})
     }
 
     /// The same, of which somebody sees every block before the run does.
     pub fn tapped(&self, tap: impl FnMut(&Block) + Send + 'static) -> Source {
         self.shared.turn.store(false, Ordering::Relaxed);
         let packets = self.taker.lock().unwrap_or_else(PoisonError::into_inner).taken();
-        Source::feed(&self.name, packets, Tapped { hand: Hand(Arc::clone(&self.taker)), tap })
+        Source::feed(&self.name, packets, Hand { taker: Arc::clone(&self.taker), tap })
     }
 
     /// A handle for other threads.
@@ -318,25 +319,16 @@ impl Control {
     }
 }
 
-/// A run's hold on the capture.
-struct Hand(Arc<Mutex<Taker>>);
-
-impl Feed for Hand {
-    fn fill(&mut self, block: &mut Block, status: &mut SourceStatus) -> bool {
-        // Nobody else takes at the same time; a run that panicked left nothing half done that matters.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill(block, status)
-    }
-}
-
-/// A run's hold on the capture, of which somebody else sees the packets too.
-struct Tapped<T> {
-    hand: Hand,
+/// A run's hold on the capture, of which somebody else may see the packets too.
+struct Hand<T> {
+    taker: Arc<Mutex<Taker>>,
     tap: T,
 }
 
-impl<T: FnMut(&Block) + Send> Feed for Tapped<T> {
+impl<T: FnMut(&Block) + Send> Feed for Hand<T> {
     fn fill(&mut self, block: &mut Block, status: &mut SourceStatus) -> bool {
-        let goes_on = self.hand.fill(block, status);
+        // Nobody else takes at the same time; a run that panicked left nothing half done that matters.
+        let goes_on = self.taker.lock().unwrap_or_else(PoisonError::into_inner).fill(block, status);
         if !block.is_empty() {
             (self.tap)(block);
         }
@@ -348,26 +340,24 @@ impl<T: FnMut(&Block) + Send> Feed for Tapped<T> {
 const ANY: &str = "any";
 
 fn choose(names: &[String]) -> Result<Vec<Interface>, LiveError> {
+    let known = interfaces().map_err(LiveError::Listing)?;
     let mut chosen: Vec<Interface> = Vec::new();
     for name in names {
-        let found = match Interface::named(name) {
-            Some(interface) => vec![interface],
-            None if name == ANY => {
-                let all = interfaces().unwrap_or_default().into_iter();
-                all.filter(|interface| interface.is_up && interface.link().is_some()).collect()
-            }
-            None => return Err(missing(name)),
+        let is_one = known.iter().any(|interface| interface.name == *name);
+        if !is_one && name != ANY {
+            let hint = nearest(name, known.iter().map(|interface| interface.name.as_str()));
+            return Err(LiveError::NoInterface { name: name.clone(), hint: hint.map(str::to_owned) });
+        }
+        let is_meant = |interface: &&Interface| match is_one {
+            true => interface.name == *name,
+            false => interface.is_up && interface.link().is_some(),
         };
         // Each of them once.
-        chosen.extend(
-            found.into_iter().filter(|found| chosen.iter().all(|known| known.index != found.index)).collect::<Vec<_>>(),
-        );
+        for found in known.iter().filter(is_meant) {
+            if !chosen.contains(found) {
+                chosen.push(found.clone());
+            }
+        }
     }
     if chosen.is_empty() { Err(LiveError::NothingUp) } else { Ok(chosen) }
-}
-
-fn missing(name: &str) -> LiveError {
-    let known = interfaces().unwrap_or_default();
-    let hint = nearest(name, known.iter().map(|interface| interface.name.as_str()));
-    LiveError::NoInterface { name: name.to_owned(), hint: hint.map(ToString::to_string) }
 }

@@ -1,8 +1,9 @@
 //! Packets are written down as capture files: one, or many in turn, of which the oldest go.
 //!
-//! A file holds whole records whatever happens: where the disk is full, it is cut behind the last one that fits. Written as
-//! the pcapng draft has it (`draft-ietf-opsawg-pcapng`), or as classic pcap in nanoseconds where the name ends with `.pcap`.
+//! A file holds whole records whatever happens: where the disk is full, it is cut behind the last one that fits. It is a
+//! pcapng, or a classic pcap where the name ends with `.pcap`.
 
+use crate::source::write;
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::fmt;
@@ -186,18 +187,11 @@ impl Recorder {
     /// Takes a packet whose bytes are those of `parts`, to be written at the next [`flush`](Self::flush).
     pub(crate) fn add(&mut self, interface: usize, time_ns: u64, wire_len: u32, parts: [&[u8]; 3]) {
         let out = &mut self.waiting;
-        let length = parts.iter().map(|part| part.len()).sum::<usize>() as u32;
         if self.is_pcapng {
-            let block = 32 + length.next_multiple_of(4);
-            let head = [6, block, interface as u32, (time_ns >> 32) as u32, time_ns as u32, length, wire_len];
-            head.iter().for_each(|number| out.extend(number.to_le_bytes()));
-            parts.iter().for_each(|part| out.extend_from_slice(part));
-            out.extend(&[0; 4][..(block - 32 - length) as usize]);
-            out.extend(block.to_le_bytes());
+            write::pcapng_packet(out, interface as u32, time_ns, wire_len, parts);
         } else {
-            let (seconds, nanos) = (time_ns / 1_000_000_000, time_ns % 1_000_000_000);
-            let head = [seconds as u32, nanos as u32, length, wire_len];
-            head.iter().for_each(|number| out.extend(number.to_le_bytes()));
+            let captured = parts.iter().map(|part| part.len()).sum::<usize>() as u32;
+            out.extend(write::pcap_record(time_ns, captured, wire_len));
             parts.iter().for_each(|part| out.extend_from_slice(part));
         }
         self.ends.push(out.len());
@@ -273,29 +267,20 @@ impl Recorder {
         Some(format!("{}: {error}; {what}; detection goes on", open.path.display()))
     }
 
-    /// Writes the last records: what the kernel counted, interface by interface.
-    pub(crate) fn finish(&mut self, counts: &[[u64; 2]]) {
-        let _ = self.write();
-        self.counts.lost += self.ends.len() as u64;
-        self.waiting.clear();
-        self.ends.clear();
-        let (is_pcapng, last_ns) = (self.is_pcapng, self.last_ns);
-        let Some(open) = &mut self.file else { return };
-        if is_pcapng {
-            let mut out = Vec::new();
-            for (number, [received, dropped]) in (0u32..).zip(counts) {
-                let mut body = Vec::new();
-                [number, (last_ns >> 32) as u32, last_ns as u32].iter().for_each(|n| body.extend(n.to_le_bytes()));
-                option(&mut body, 4, &received.to_le_bytes());
-                option(&mut body, 5, &dropped.to_le_bytes());
-                option(&mut body, 0, &[]);
-                block(&mut out, 5, &body);
-            }
-            if open.file.write_all(&out).is_err() {
-                let _ = open.file.set_len(open.bytes);
-            }
+    /// Writes what waits and the last records, which tell what the kernel counted, interface by interface; says what a person
+    /// should know of.
+    pub(crate) fn finish(&mut self, counts: &[[u64; 2]]) -> Option<String> {
+        let told = self.flush();
+        let Some(open) = &mut self.file else { return told };
+        let mut out = Vec::new();
+        for (interface, [received, dropped]) in (0..).zip(counts).filter(|_| self.is_pcapng) {
+            write::pcapng_statistics(&mut out, interface, self.last_ns, *received, *dropped);
+        }
+        if write_all(&mut open.file, &out).1.is_err() {
+            let _ = open.file.set_len(open.bytes);
         }
         let _ = open.file.sync_all();
+        told
     }
 
     /// Begins another file, and lets the oldest go.
@@ -341,52 +326,11 @@ impl Recorder {
     }
 
     fn head(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        if !self.is_pcapng {
-            let link = self.interfaces.first().map_or(LinkType::ETHERNET, |(_, link)| *link);
-            out.extend(0xa1b2_3c4d_u32.to_le_bytes());
-            [2u16, 4].iter().for_each(|number| out.extend(number.to_le_bytes()));
-            [0, 0, SNAP, u32::from(link.0)].iter().for_each(|number| out.extend(number.to_le_bytes()));
-            return out;
+        if self.is_pcapng {
+            return write::pcapng_header(&self.interfaces);
         }
-        let mut body = Vec::new();
-        body.extend(0x1a2b_3c4d_u32.to_le_bytes());
-        [1u16, 0].iter().for_each(|number| body.extend(number.to_le_bytes()));
-        // How long the section is, nobody knows yet.
-        body.extend([0xff; 8]);
-        option(&mut body, 4, concat!("veilwatch ", env!("CARGO_PKG_VERSION")).as_bytes());
-        option(&mut body, 0, &[]);
-        block(&mut out, 0x0a0d_0d0a, &body);
-        for (name, link) in &self.interfaces {
-            body.clear();
-            [link.0, 0].iter().for_each(|number| body.extend(number.to_le_bytes()));
-            body.extend(SNAP.to_le_bytes());
-            option(&mut body, 2, name.as_bytes());
-            // Times are in units of 10^-9 seconds.
-            option(&mut body, 9, &[9]);
-            option(&mut body, 0, &[]);
-            block(&mut out, 1, &body);
-        }
-        out
+        write::pcap_header(self.interfaces.first().map_or(LinkType::ETHERNET, |(_, link)| *link)).to_vec()
     }
-}
-
-/// Bytes of a packet that are kept at most, as a file's header has it: more than any has.
-const SNAP: u32 = 256 << 10;
-
-/// A pcapng block.
-fn block(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
-    let length = 12 + body.len() as u32;
-    [kind, length].iter().for_each(|number| out.extend(number.to_le_bytes()));
-    out.extend_from_slice(body);
-    out.extend(length.to_le_bytes());
-}
-
-/// An option of a pcapng block, padded.
-fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
-    [code, value.len() as u16].iter().for_each(|number| out.extend(number.to_le_bytes()));
-    out.extend_from_slice(value);
-    out.resize(out.len().next_multiple_of(4), 0);
 }
 
 /// The name of a ring's file: their numbers go on over all captures of the ring, whatever the clock says.
@@ -466,7 +410,7 @@ mod tests {
                     assert_eq!(recorder.flush(), None);
                 }
             }
-            recorder.finish(&[[70, 0], [3, 1]][..interfaces.len()]);
+            assert_eq!(recorder.finish(&[[70, 0], [3, 1]][..interfaces.len()]), None);
             assert_eq!(recorder.counts().packets, 70);
             assert_eq!(read(&path), wanted, "{name}");
             let again = Recorder::open(&recording, &interfaces).err().unwrap();
@@ -489,7 +433,7 @@ mod tests {
             recorder.add(0, TIME + packet, 1000, [&[packet as u8; 1000], &[], &[]]);
             assert_eq!(recorder.flush(), None);
         }
-        recorder.finish(&[[300, 0]]);
+        assert_eq!(recorder.finish(&[[300, 0]]), None);
         let mut names: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
         assert_eq!(names.len(), 4, "{names:?}");

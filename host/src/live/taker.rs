@@ -244,7 +244,8 @@ impl Taker {
         if let Some(recorder) = &mut self.recorder {
             let counted = |of: &PerInterface| [&of.received, &of.dropped].map(|count| count.load(Ordering::Relaxed));
             let counts: Vec<[u64; 2]> = self.shared.interfaces.iter().map(counted).collect();
-            recorder.finish(&counts);
+            let told = recorder.finish(&counts);
+            told.iter().for_each(|line| (self.tell)(line));
         }
         self.write_down();
         self.done = true;

@@ -400,16 +400,15 @@ impl FlowLines {
         let pipeline = detection.pipeline;
         let schema = pipeline.schema();
         let scored = detection.scored;
-        let mut packets = Vec::new();
         let mut reasons = Vec::new();
         let there = |value: f32| (!value.is_nan()).then_some(value);
         let explanation = scored.map(|scored| &scored.explanation);
+        let mut packets: Vec<u64> =
+            explanation.map(|explanation| explanation.packets(flow, schema).collect()).unwrap_or_default();
         for reason in explanation.map(|explanation| explanation.reasons.as_slice()).unwrap_or_default() {
             let Some(column) = schema.columns().get(reason.lead.column) else { continue };
-            packets.push(flow.packet_of(column.evidence.mark()));
             let topic = pipeline.topics().get(reason.topic);
             let also = reason.also.as_ref().and_then(|also| Some((also, schema.columns().get(also.column)?)));
-            packets.extend(also.map(|(_, column)| flow.packet_of(column.evidence.mark())));
             reasons.push(ReasonLine {
                 feature: column.name.as_ref().into(),
                 value: there(reason.lead.value),

@@ -118,11 +118,8 @@ impl TableSink {
         let text = |bytes: &[u8]| plain(&bounded(bytes, self.text_bytes));
         let reasons = explanation.reasons.as_slice();
         let warnings = pipeline.warnings(flow);
-        let mut packets: Vec<u64> = reasons
-            .iter()
-            .flat_map(|reason| [Some(&reason.lead), reason.also.as_ref()])
-            .filter_map(|reason| pipeline.schema().columns().get(reason?.column))
-            .map(|column| flow.packet_of(column.evidence.mark()))
+        let mut packets: Vec<u64> = explanation
+            .packets(flow, pipeline.schema())
             .chain(warnings.iter().map(|(_, packet)| *packet))
             .chain([flow.first_packet])
             .collect();

@@ -23,11 +23,7 @@ pub(crate) struct Remembered {
 impl Remembered {
     /// In `$VEILWATCH_CACHE`, else in the user's cache folder.
     pub(crate) fn of_this_user() -> Self {
-        let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let folder = named("VEILWATCH_CACHE")
-            .or_else(|| named("XDG_CACHE_HOME").map(|path| path.join("veilwatch")))
-            .or_else(|| named("HOME").map(|path| path.join(".cache/veilwatch")));
-        Self { folder }
+        Self { folder: crate::cache::folder() }
     }
 
     /// In a folder.

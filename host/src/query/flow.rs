@@ -109,6 +109,10 @@ impl Sink for WhereSink<'_> {
         self.sink.flush()
     }
 
+    fn renew(&mut self) {
+        self.sink.renew();
+    }
+
     fn early(&mut self, detection: &Detection<'_>) -> io::Result<()> {
         if self.lets(detection) { self.sink.early(detection) } else { Ok(()) }
     }

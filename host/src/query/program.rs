@@ -255,17 +255,6 @@ mod tests {
     use proptest::prelude::*;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-    const ALL: [Comparison; 8] = [
-        Comparison::AnyEqual,
-        Comparison::AllDiffer,
-        Comparison::AllEqual,
-        Comparison::AnyDiffers,
-        Comparison::Less,
-        Comparison::AtMost,
-        Comparison::Greater,
-        Comparison::AtLeast,
-    ];
-
     fn addresses() -> impl Strategy<Value = Vec<Value<'static>>> {
         let one = (0..4_u8, any::<bool>()).prop_map(|(last, old)| {
             Value::Ip(if old {
@@ -281,7 +270,7 @@ mod tests {
         /// What is found in sorted lists and at their ends is what all pairs say.
         #[test]
         fn two_fields_are_compared_as_all_their_pairs(left in addresses(), right in addresses()) {
-            for comparison in ALL {
+            for comparison in Comparison::ALL {
                 for quantifier in [Quantifier::Any, Quantifier::All] {
                     let one = |a: &Value<'_>, b: &Value<'_>| match comparison {
                         Comparison::AnyEqual | Comparison::AllEqual => a == b,

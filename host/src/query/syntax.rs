@@ -96,6 +96,18 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::AnyEqual,
+        Self::AllDiffer,
+        Self::AllEqual,
+        Self::AnyDiffers,
+        Self::Less,
+        Self::AtMost,
+        Self::Greater,
+        Self::AtLeast,
+    ];
+
     /// Its sign.
     pub fn sign(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@
 //! | `pcapng` | pcapng: sections, interfaces, three kinds of packet blocks |
 //! | `clock` | pcapng timestamps of any resolution become nanoseconds |
 //! | `status` | how far reading got, what was odd, what was broken |
+//! | `write` | the pieces of a capture file that is written |
 //! | `limits` | what a capture may cost |
 //! | `error` | why a capture cannot be read at all |
 
@@ -34,6 +35,7 @@ mod sniff;
 mod status;
 #[cfg(test)]
 mod testing;
+pub(crate) mod write;
 
 pub use block::{Block, Look};
 pub use compression::Interrupted;

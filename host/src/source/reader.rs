@@ -102,18 +102,11 @@ impl Source {
         let unpacked = compression::unpack(&name, input, limits, &meter)?;
         let (format, done) = Format::open(&name, &unpacked.head, limits)?;
         let status = SourceStatus {
-            name,
             total_bytes,
             file_bytes: meter.load(Ordering::Relaxed),
             unpacked_bytes: unpacked.head.len() as u64,
-            packets: 0,
-            format: format.name(),
             compression: unpacked.compression,
-            damage: None,
-            skipped_blocks: 0,
-            odd_blocks: 0,
-            odd_times: 0,
-            odd_lengths: 0,
+            ..SourceStatus::begin(name, format.name())
         };
         let records = Records {
             input: unpacked.rest,
@@ -132,20 +125,7 @@ impl Source {
     /// Takes what a feed brings; `name` is what messages call it, and `packets` were taken from it before, so that the next
     /// one's number is one more.
     pub fn feed(name: &str, packets: u64, feed: impl Feed + 'static) -> Self {
-        let status = SourceStatus {
-            name: shown(name),
-            total_bytes: None,
-            file_bytes: 0,
-            unpacked_bytes: 0,
-            packets,
-            format: "live",
-            compression: None,
-            damage: None,
-            skipped_blocks: 0,
-            odd_blocks: 0,
-            odd_times: 0,
-            odd_lengths: 0,
-        };
+        let status = SourceStatus { packets, ..SourceStatus::begin(shown(name), "live") };
         Self { from: From::Feed(Box::new(feed)), interrupted: false, filter: None, status }
     }
 

@@ -29,6 +29,26 @@ pub struct SourceStatus {
     pub odd_lengths: u64,
 }
 
+impl SourceStatus {
+    /// Of a capture of which nothing was read yet.
+    pub(super) fn begin(name: String, format: &'static str) -> Self {
+        Self {
+            name,
+            total_bytes: None,
+            file_bytes: 0,
+            unpacked_bytes: 0,
+            packets: 0,
+            format,
+            compression: None,
+            damage: None,
+            skipped_blocks: 0,
+            odd_blocks: 0,
+            odd_times: 0,
+            odd_lengths: 0,
+        }
+    }
+}
+
 /// Where and why a capture ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {

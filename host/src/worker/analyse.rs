@@ -84,6 +84,10 @@ impl Sink for Telling<'_> {
         self.inner.flush()
     }
 
+    fn renew(&mut self) {
+        self.inner.renew();
+    }
+
     fn early(&mut self, detection: &Detection<'_>) -> std::io::Result<()> {
         self.inner.early(detection)
     }

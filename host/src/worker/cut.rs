@@ -4,6 +4,7 @@ use super::events::failed;
 use super::order::{CutFlow, Event, Failed, FailedWhy};
 use super::run::unreadable;
 use crate::engine::Progress;
+use crate::source::write::{PCAP_HEADER, PCAP_RECORD, pcap_header, pcap_record};
 use crate::source::{Source, SourceError};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -12,12 +13,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use veilwatch_core::flow::{Endpoint, FlowKey};
 use veilwatch_core::packet::{Decoded, LinkType, Packet, decode};
-
-/// Bytes of the file's header, and of each packet's.
-const HEADER: u64 = 24;
-const RECORD: u64 = 16;
-/// The longest packet that the header promises: what capture tools take without a question.
-const SNAPLEN: u32 = 256 << 10;
 
 /// What was cut out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,8 +139,8 @@ struct Pcap<W> {
 impl<W: Write> Pcap<W> {
     /// Writes a packet; `false` where it does not fit any more.
     fn write(&mut self, packet: &Packet<'_>) -> io::Result<bool> {
-        let header = if self.link.is_none() { HEADER } else { 0 };
-        let need = header + RECORD + packet.data.len() as u64;
+        let header = if self.link.is_none() { PCAP_HEADER } else { 0 };
+        let need = (header + PCAP_RECORD + packet.data.len()) as u64;
         if need > self.room {
             return Ok(false);
         }
@@ -153,28 +148,19 @@ impl<W: Write> Pcap<W> {
         if self.link.is_none() {
             self.begin(packet.link)?;
         }
-        // A pcap counts seconds until 2106; pcapng counts on.
-        let seconds = u32::try_from(packet.time_ns / 1_000_000_000).unwrap_or(u32::MAX);
-        let nanoseconds = (packet.time_ns % 1_000_000_000) as u32;
-        for number in [seconds, nanoseconds, packet.data.len() as u32, packet.wire_len] {
-            self.out.write_all(&number.to_le_bytes())?;
-        }
+        self.out.write_all(&pcap_record(packet.time_ns, packet.data.len() as u32, packet.wire_len))?;
         self.out.write_all(packet.data)?;
         Ok(true)
     }
 
     fn begin(&mut self, link: LinkType) -> io::Result<()> {
         self.link = Some(link);
-        let version = 2 | 4 << 16;
-        for number in [0xa1b2_3c4d, version, 0, 0, SNAPLEN, u32::from(link.0)] {
-            self.out.write_all(&number.to_le_bytes())?;
-        }
-        Ok(())
+        self.out.write_all(&pcap_header(link))
     }
 
     /// Without a packet it is a capture all the same.
     fn finish(mut self) -> io::Result<()> {
-        if self.link.is_none() && self.room >= HEADER {
+        if self.link.is_none() && self.room >= PCAP_HEADER as u64 {
             self.begin(LinkType::ETHERNET)?;
         }
         self.out.flush()

@@ -487,7 +487,7 @@ impl App {
             let (ip, transport) =
                 (if low.is_ipv4() { "ip" } else { "ipv6" }, if flow.key.protocol == 6 { "tcp" } else { "udp" });
             all.push((
-                "this flow, for Wireshark",
+                "this flow, for --where and Wireshark",
                 format!(
                     "{ip}.addr == {} && {ip}.addr == {} && {transport}.port == {} && {transport}.port == {}",
                     low.ip(),

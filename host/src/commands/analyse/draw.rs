@@ -8,7 +8,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Sparkline};
 use std::sync::atomic::Ordering;
-use veilwatch::analyser::Statistics;
+use veilwatch::analyser::{FlowCount, HostCount, LengthCount, ProtocolCount, Statistics};
 use veilwatch::output::plain;
 
 const HELP: &str = "\
@@ -317,36 +317,34 @@ fn shown(byte: u8) -> char {
 
 fn statistics(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     let Some(statistics) = &app.statistics else { return };
-    let [rate, rest] = Layout::vertical([Constraint::Length(5), Constraint::Min(3)]).areas(area);
-    let Statistics { hierarchy, conversations, endpoints, lengths, rates } = statistics;
-    let packets: Vec<u64> = rates.stretches.iter().map(|(packets, _)| *packets).collect();
+    let [over_time, rest] = Layout::vertical([Constraint::Length(5), Constraint::Min(3)]).areas(area);
+    let Statistics { protocols, flows, hosts, lengths, rate } = statistics;
+    let packets: Vec<u64> = rate.stretches.iter().map(|(packets, _)| *packets).collect();
     let most = packets.iter().max().copied().unwrap_or_default();
-    let title = format!("packets in stretches of {:.3} s, at most {most}", rates.seconds);
-    frame.render_widget(Sparkline::default().data(&packets).block(pane(title, false)), rate);
+    let title = format!("packets in stretches of {:.3} s, at most {most}", rate.seconds);
+    frame.render_widget(Sparkline::default().data(&packets).block(pane(title, false)), over_time);
     let head = |text: &str| Line::styled(text.to_owned(), Style::new().add_modifier(Modifier::BOLD));
     let mut lines = vec![head("protocols: packets, bytes")];
-    for (depth, name, packets, bytes) in hierarchy {
-        lines.push(Line::raw(format!("{}{} {packets:>10} {bytes:>14}", "  ".repeat(*depth), cell(&plain(name), 24))));
+    for ProtocolCount { depth, name, packets, bytes } in protocols {
+        let name = cell(&plain(name), 24);
+        lines.push(Line::raw(format!("{}{name} {packets:>10} {bytes:>14}", "  ".repeat(*depth))));
     }
     lines.push(head("lengths in bytes: packets"));
-    for ((from, to), packets) in lengths {
+    for LengthCount { range: (from, to), packets } in lengths {
         let to = if *to == u32::MAX { "more".to_owned() } else { to.to_string() };
         lines.push(Line::raw(format!("  {from} to {to}: {packets}")));
     }
     lines.push(head("hosts: packets and bytes sent, packets and bytes got"));
-    for (host, [sent, sent_bytes, got, got_bytes]) in endpoints {
-        lines.push(Line::raw(format!(
-            "  {} {sent:>9} {sent_bytes:>13} {got:>9} {got_bytes:>13}",
-            cell(&host.to_string(), 40)
-        )));
+    for HostCount { host, sent, got } in hosts {
+        let host = cell(&host.to_string(), 40);
+        lines.push(Line::raw(format!("  {host} {:>9} {:>13} {:>9} {:>13}", sent.0, sent.1, got.0, got.1)));
     }
-    lines.push(head("conversations: packets, bytes"));
+    lines.push(head("flows: packets, bytes"));
     let index = app.work.shared.index();
-    for conversation in conversations {
-        let Some(flow) = index.flows().get(conversation.flow as usize) else { continue };
+    for FlowCount { flow, packets, bytes } in flows {
+        let Some(flow) = index.flows().get(*flow as usize) else { continue };
         let [low, high] = [flow.key.low, flow.key.high].map(|end| std::net::SocketAddr::new(end.ip(), end.port));
-        let ends = format!("{low} ↔ {high}");
-        lines.push(Line::raw(format!("  {} {:>9} {:>13}", cell(&ends, 50), conversation.packets, conversation.bytes)));
+        lines.push(Line::raw(format!("  {} {packets:>9} {bytes:>13}", cell(&format!("{low} ↔ {high}"), 50))));
     }
     drop(index);
     app.line = app.line.min(lines.len().saturating_sub(1));

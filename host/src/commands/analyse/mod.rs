@@ -81,18 +81,17 @@ fn work(args: &Args) -> Result<Work> {
         config.model.clone_from(model);
     }
     args.filter.apply(&mut config);
-    let mut wanted = Wanted { interfaces: args.interfaces.clone(), ..Wanted::default() };
-    let judging = if args.capture.is_none() {
-        (wanted.promiscuous, wanted.filter) = (args.promiscuous, std::mem::take(&mut config.input.filter));
-        config.clone()
-    } else {
-        config.clone()
-    };
-    let judge = Pipeline::new(judging, &mut super::registry()?)?;
-    match &args.capture {
-        Some(path) => Work::open(path, shown, judge),
-        None => Work::capture(&wanted, &config, shown, judge),
+    if let Some(path) = &args.capture {
+        let judge = Pipeline::new(config, &mut super::registry()?)?;
+        return Work::open(path, shown, judge);
     }
+    // The filter is the interface's: what it keeps out is not there.
+    let filter = std::mem::take(&mut config.input.filter);
+    let (interfaces, promiscuous) = (args.interfaces.clone(), args.promiscuous);
+    let wanted = Wanted { interfaces, promiscuous, filter, ..Wanted::default() };
+    let settings = config.live.clone();
+    let judge = Pipeline::new(config, &mut super::registry()?)?;
+    Work::capture(&wanted, &settings, shown, judge)
 }
 
 /// Between two looks at what came meanwhile.

@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 use veilwatch::analyser::{Book, Index, Indexer, KeptIndexes, Numbering, Opened, Verdicts};
-use veilwatch::config::Config;
 use veilwatch::engine::{Pipeline, Progress};
-use veilwatch::live::{Control, Live, Wanted};
+use veilwatch::live::{Control, Live, LiveSettings, Wanted};
 use veilwatch::output::plain;
 use veilwatch::source::Source;
 
@@ -118,10 +117,15 @@ impl Work {
     }
 
     /// Captures on interfaces, into a file that has no name, and judges what comes.
-    pub(super) fn capture(wanted: &Wanted, config: &Config, shown: Arc<Pipeline>, judge: Pipeline) -> Result<Self> {
+    pub(super) fn capture(
+        wanted: &Wanted,
+        settings: &LiveSettings,
+        shown: Arc<Pipeline>,
+        judge: Pipeline,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let said = Arc::clone(&shared);
-        let live = Live::open(wanted, &config.live, move |line| said.say(line))?;
+        let live = Live::open(wanted, settings, move |line| said.say(line))?;
         let spool = tempfile::tempfile().context("there is no room for packets")?;
         let book = Book::new(spool.try_clone().context("there is no room for packets")?, Arc::clone(&shown));
         let (name, control) = (live.name().to_owned(), live.control());

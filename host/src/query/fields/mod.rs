@@ -21,7 +21,7 @@ use crate::engine::Pipeline;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use veilwatch_core::record::{FieldId, FieldKind, FieldTable};
+use veilwatch_core::record::{FieldId, FieldKind};
 
 /// Where the values of a packet's field come from.
 #[derive(Debug, Clone)]
@@ -134,8 +134,7 @@ impl Fields {
                 fields.flow(id.clone(), Kind::Flag, words, FlowRead::Template(at));
             }
         }
-        // The typed records, which every pipeline writes, and what its templates declare.
-        for (id, spec) in FieldTable::new().iter().chain(pipeline.fields().declared()) {
+        for (id, spec) in pipeline.fields().iter() {
             let kind = match spec.kind {
                 FieldKind::U64 | FieldKind::U16List => Kind::Number,
                 FieldKind::F64 => Kind::Real,
