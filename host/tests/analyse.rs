@@ -3,92 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 mod common;
+#[path = "common/terminal.rs"]
+mod terminal;
 
 use common::example;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-const LONG: Duration = Duration::from_secs(60);
-
-/// A terminal with the program in it.
-struct Terminal {
-    socket: String,
-    folder: tempfile::TempDir,
-}
-
-impl Terminal {
-    /// Begins one, or says why not.
-    fn begin(name: &str, size: (u16, u16), args: &[&str]) -> Option<Self> {
-        let there = Command::new("tmux").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !there.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: tmux is not there");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let socket = format!("veilwatch-{}-{name}", std::process::id());
-        let cache = folder.path().join("cache");
-        let mut command = Command::new("tmux");
-        command.args(["-L", &socket, "-f", "/dev/null", "new-session", "-d"]);
-        command.args(["-x", &size.0.to_string(), "-y", &size.1.to_string()]);
-        command.args([
-            "env",
-            &format!("VEILWATCH_CACHE={}", cache.display()),
-            env!("CARGO_BIN_EXE_veilwatch"),
-            "analyse",
-        ]);
-        assert!(command.args(args).status().unwrap().success());
-        Some(Self { socket, folder })
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let output = Command::new("tmux").args(["-L", &self.socket]).args(args).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    fn screen(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    /// Waits until all of it is on the screen.
-    #[track_caller]
-    fn shows(&self, words: &[&str]) -> String {
-        let begin = Instant::now();
-        loop {
-            let screen = self.screen();
-            if words.iter().all(|word| screen.contains(word)) {
-                return screen;
-            }
-            assert!(begin.elapsed() < LONG, "{words:?} are not on the screen:\n{screen}");
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
-
-    /// Waits until the program has ended, and the terminal with it.
-    #[track_caller]
-    fn ends(&self) {
-        let begin = Instant::now();
-        while !self.tmux(&["list-sessions"]).is_empty() {
-            assert!(begin.elapsed() < LONG, "it goes on:\n{}", self.screen());
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
-    }
-}
+use terminal::Terminal;
 
 #[test]
 fn a_capture_is_looked_into() {
     let capture = example("first-run.pcap");
-    let Some(terminal) = Terminal::begin("file", (120, 40), &[capture.to_str().unwrap()]) else { return };
+    let Some(terminal) = Terminal::begin((120, 40), &["analyse", capture.to_str().unwrap()]) else { return };
     terminal.shows(&["987 packets", "26 alerts", "who has 192.168.56.1"]);
     // To a packet, into its tree, and the bytes of a field.
     terminal.keys(&["g", "1", "9", "Enter"]);
@@ -120,7 +45,7 @@ fn a_capture_is_looked_into() {
     // Only the flow is saved, and reads as a capture.
     let saved = terminal.folder.path().join("saved.pcapng");
     terminal.keys(&["w"]);
-    terminal.keys(&["-l", saved.to_str().unwrap()]);
+    terminal.types_path(&saved);
     terminal.keys(&["Enter"]);
     terminal.shows(&["packets are in"]);
     let mut source = veilwatch::source::Source::open(&saved, &Default::default()).unwrap();
@@ -161,7 +86,7 @@ fn hostile(folder: &Path) -> std::path::PathBuf {
 fn what_a_capture_says_never_steers_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let capture = hostile(folder.path());
-    let Some(terminal) = Terminal::begin("evil", (170, 40), &[capture.to_str().unwrap()]) else { return };
+    let Some(terminal) = Terminal::begin((170, 40), &["analyse", capture.to_str().unwrap()]) else { return };
     terminal.tmux(&["set-option", "-g", "allow-rename", "on"]);
     terminal.shows(&["987 packets", "alerts"]);
     terminal.keys(&["g", "1", "9", "Enter"]);
@@ -179,7 +104,7 @@ fn what_a_capture_says_never_steers_the_terminal() {
 #[test]
 fn it_fits_a_small_terminal_and_does_without_colours() {
     let capture = example("benign-office.pcapng");
-    let Some(terminal) = Terminal::begin("small", (80, 24), &[capture.to_str().unwrap()]) else { return };
+    let Some(terminal) = Terminal::begin((80, 24), &["analyse", capture.to_str().unwrap()]) else { return };
     let screen = terminal.shows(&["packets", "No.", "Info", "? help"]);
     assert!(screen.lines().count() <= 24 && screen.lines().all(|line| line.chars().count() <= 80));
     terminal.keys(&["End"]);
