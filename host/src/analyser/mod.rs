@@ -11,6 +11,7 @@
 //! | `kept` | an index in the user's cache, for the next time |
 //! | `open` | a capture as a file that can be read anywhere |
 //! | `book` | a packet by its number |
+//! | `search` | packets of which an expression holds, or whose line has a text |
 //! | `verdicts` | flows as the pipeline judges them, found meanwhile |
 //! | `save` | packets into a capture of their own |
 //! | `stream` | what both sides of a flow said |
@@ -21,17 +22,19 @@ mod index;
 mod kept;
 mod open;
 mod save;
+mod search;
 mod statistics;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod verdicts;
 
-pub use book::{Book, Page};
+pub use book::{Book, Page, Walk};
 pub use index::{Index, Indexed, IndexedFlow, Indexer, Numbering, Place};
 pub use kept::KeptIndexes;
 pub use open::{AnalyserError, Opened};
 pub use save::save;
+pub use search::{Ground, Search, Sought};
 pub use statistics::{FlowCount, HostCount, LengthCount, ProtocolCount, Rate, Statistics};
 pub use stream::{Said, Stream};
 pub use verdicts::{FlowLine, Verdicts};

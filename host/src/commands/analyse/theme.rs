@@ -30,6 +30,8 @@ pub(super) enum Column {
     Destination,
     Protocol,
     Length,
+    Verdict,
+    Score,
     Info,
 }
 
@@ -54,6 +56,8 @@ impl Column {
             Self::Destination => "Destination",
             Self::Protocol => "Protocol",
             Self::Length => "Length",
+            Self::Verdict => "Verdict",
+            Self::Score => "Score",
             Self::Info => "Info",
         }
     }

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
-use veilwatch::analyser::{Book, Index, Indexer, KeptIndexes, Numbering, Opened, Verdicts};
+use veilwatch::analyser::{Book, Ground, Index, Indexer, KeptIndexes, Numbering, Opened, Search, Verdicts};
 use veilwatch::engine::{Pipeline, Progress};
 use veilwatch::live::{Control, Live, LiveSettings, Wanted};
 use veilwatch::output::plain;
@@ -22,6 +22,8 @@ pub(super) struct Work {
     pub(super) shared: Arc<Shared>,
     pub(super) live: Option<Capturing>,
     threads: Vec<JoinHandle<()>>,
+    /// What is looked for in some of them.
+    searches: Vec<Weak<Search>>,
 }
 
 /// What threads and the terminal have in common.
@@ -113,7 +115,7 @@ impl Work {
                 Err(error) => at_work.say(&error.to_string()),
             }
         })?);
-        Ok(Self { name, book, shown, shared, live: None, threads })
+        Ok(Self { name, book, shown, shared, live: None, threads, searches: Vec::new() })
     }
 
     /// Captures on interfaces, into a file that has no name, and judges what comes.
@@ -142,7 +144,28 @@ impl Work {
             at_work.indexed.store(true, Ordering::Relaxed);
         })?;
         let live = Some(Capturing { control, nothing_saved: true });
-        Ok(Self { name, book, shown, shared, live, threads: vec![judging] })
+        Ok(Self { name, book, shown, shared, live, threads: vec![judging], searches: Vec::new() })
+    }
+
+    /// Begins a search beside.
+    pub(super) fn search(&mut self, search: &Arc<Search>) -> Result<()> {
+        let (search, shared, book) = (Arc::clone(search), Arc::clone(&self.shared), self.book.clone());
+        self.threads.retain(|thread| !thread.is_finished());
+        self.searches.retain(|search| search.strong_count() > 0);
+        self.searches.push(Arc::downgrade(&search));
+        self.threads.push(start("search", move || {
+            let ground = Ground {
+                book: &book,
+                index: &shared.index,
+                verdicts: &shared.verdicts,
+                indexed: &shared.indexed,
+                judged: &shared.judged,
+            };
+            if let Err(error) = search.run(&ground) {
+                shared.say(&format!("packets cannot be looked through: {error}"));
+            }
+        })?);
+        Ok(())
     }
 
     pub(super) fn stop(&self) {
@@ -155,6 +178,7 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        self.searches.iter().filter_map(Weak::upgrade).for_each(|search| search.stop());
         self.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
