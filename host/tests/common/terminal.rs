@@ -18,6 +18,11 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Begins the command in one of so many columns and lines; says so where there is no tmux, or it can open no terminal.
     pub(crate) fn begin<S: AsRef<OsStr>>(size: (u16, u16), args: &[S]) -> Option<Self> {
+        Self::begin_in(Path::new("."), size, args)
+    }
+
+    /// The same in another folder.
+    pub(crate) fn begin_in<S: AsRef<OsStr>>(folder: &Path, size: (u16, u16), args: &[S]) -> Option<Self> {
         let terminal = Self { folder: tempfile::tempdir().unwrap() };
         // One that holds nothing but a program which waits tells whether there can be any.
         match terminal.command().args(["new-session", "-d", "sleep", "600"]).output() {
@@ -34,6 +39,7 @@ impl Terminal {
         // Whatever it is that calls the tests, the program finds a terminal of the same kind.
         let cache = format!("VEILWATCH_CACHE={}", terminal.folder.path().join("cache").display());
         let mut command = terminal.command();
+        command.current_dir(folder);
         command.args(["new-session", "-d", "-s", "program", "-x", &size.0.to_string(), "-y", &size.1.to_string()]);
         command.args(["env", "-u", "NO_COLOR", "LANG=C.UTF-8", &cache, env!("CARGO_BIN_EXE_veilwatch")]).args(args);
         let output = command.output().unwrap();

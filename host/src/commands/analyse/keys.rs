@@ -26,6 +26,12 @@ impl App {
             return;
         }
         self.message.clear();
+        // Whoever goes on does not want to be taken elsewhere later.
+        if key.code != KeyCode::Esc
+            && let Some(finding) = &mut self.finding
+        {
+            finding.from = None;
+        }
         match (key.code, self.view) {
             (KeyCode::Char('q'), View::Packets) => self.leave(After::Leave),
             (

@@ -40,6 +40,8 @@ fn width(column: Column, all: u16, ends: usize) -> usize {
 /// Cells of an address of IPv4, and of any other.
 const SHORTEST_END: usize = 15;
 const LONGEST_END: usize = 39;
+/// Cells that are left for what packets say where addresses are long.
+const INFO: usize = 32;
 
 /// An address that is longer than its column keeps its begin and its end, by which one tells them apart.
 fn shortened(text: &str, width: usize) -> String {
@@ -57,8 +59,9 @@ fn packet_list(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     let columns = app.theme.columns.clone();
     let numbers: Vec<u64> = (app.top..app.top + height).map_while(|line| app.number(line)).collect();
     let rows: Vec<Option<Row>> = numbers.iter().map(|number| app.row(*number)).collect();
-    // Half of the line is for what packets say.
-    let most = (usize::from(area.width / 2).saturating_sub(30) / 2).clamp(SHORTEST_END, LONGEST_END);
+    // What packets say has its room, too.
+    let fixed: usize = columns.iter().filter(|column| !column.is_flexible()).map(|c| width(*c, 0, 0) + 1).sum();
+    let most = (usize::from(area.width).saturating_sub(fixed + INFO) / 2).clamp(SHORTEST_END, LONGEST_END);
     let long = |row: &Row| row.src.chars().count().max(row.dst.chars().count());
     let ends = rows.iter().flatten().map(long).max().unwrap_or_default().clamp(SHORTEST_END, most);
     let line = |cells: &dyn Fn(Column) -> String| {
