@@ -62,15 +62,14 @@ impl Book {
         let Some(place) = index.place(number) else { return Ok(None) };
         let mut browser = Browser::new(&self.pipeline);
         browser.begin(index.place(1).map_or(place.time_ns, |first| first.time_ns));
-        let opening = index.flow_of(number).map(|(_, flow)| flow.opening.as_slice()).unwrap_or_default();
-        for earlier in opening.iter().map(|number| u64::from(*number)).take_while(|earlier| *earlier < number) {
+        for earlier in index.opening_before(number) {
             if let Some(place) = index.place(earlier) {
-                let data = self.bytes(place)?;
-                browser.pass(&packet(earlier, place, &data));
+                let data = self.bytes(&place)?;
+                browser.pass(&packet(earlier, &place, &data));
             }
         }
-        let data = self.bytes(place)?;
-        let view = browser.view(&packet(number, place, &data));
+        let data = self.bytes(&place)?;
+        let view = browser.view(&packet(number, &place, &data));
         Ok(Some(Page::of(view)))
     }
 }

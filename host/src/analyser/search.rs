@@ -182,7 +182,7 @@ impl Search {
             {
                 let index = ground.index.read().unwrap_or_else(PoisonError::into_inner);
                 places.clear();
-                places.extend(index.from(next).take(AT_ONCE).map(|(_, place)| *place));
+                places.extend(index.from(next).take(AT_ONCE).map(|(_, place)| place));
                 if asks {
                     flows = ground.verdicts.of_packets(&index, next..next + places.len() as u64);
                 }

@@ -4,6 +4,7 @@ use crate::output::{plain, reason_words, server_name};
 use crate::query::OfFlow;
 use crate::source::Source;
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -35,7 +36,7 @@ pub struct FlowLine {
     pub packets: [u64; 2],
     /// The bytes.
     pub bytes: [u64; 2],
-    /// Numbers of packets to look at, the first one of the flow among them.
+    /// Numbers of packets behind the reasons.
     pub evidence: Box<[u64]>,
     /// Number of its first packet.
     pub first_packet: u64,
@@ -50,8 +51,10 @@ pub struct Verdicts {
 #[derive(Debug, Default)]
 struct Found {
     lines: Vec<FlowLine>,
-    /// Their places, by their ends and first packets.
-    places: BTreeMap<(FlowKey, u64), u32>,
+    /// Their places, by what their ends come to and by their first packets.
+    places: BTreeMap<(u64, u32), u32>,
+    /// Nobody outside knows which ends come to the same.
+    hasher: foldhash::fast::RandomState,
 }
 
 impl Verdicts {
@@ -110,10 +113,11 @@ impl Found {
     /// Of several with these ports the last one that had begun by then.
     fn of_packet(&self, index: &Index, number: u64) -> Option<&FlowLine> {
         let (flow, indexed) = index.flow_of(number)?;
-        let key = FlowKey { lan: 0, ..indexed.key };
-        let candidates = self.places.range((key, 0)..=(key, number)).rev().take(Verdicts::ALIKE);
-        let is_of_flow = |first: u64| index.place(first).is_some_and(|place| place.flow == flow);
-        let (_, at) = candidates.into_iter().find(|((_, first), _)| is_of_flow(*first))?;
+        let ends = self.hasher.hash_one(FlowKey { lan: 0, ..indexed.key });
+        let number = u32::try_from(number).ok()?;
+        let mut candidates = self.places.range((ends, 0)..=(ends, number)).rev().take(Verdicts::ALIKE);
+        let is_of_flow = |first: u32| index.place(first.into()).is_some_and(|place| place.flow == flow);
+        let (_, at) = candidates.find(|((_, first), _)| is_of_flow(*first))?;
         self.lines.get(*at as usize)
     }
 }
@@ -133,7 +137,10 @@ impl Sink for Into<'_> {
         let (one, other) = (flow.originator, flow.responder);
         let key = FlowKey { low: one.min(other), high: one.max(other), protocol: flow.protocol, lan: 0 };
         let at = found.lines.len() as u32;
-        found.places.insert((key, flow.first_packet), at);
+        if let Ok(first) = u32::try_from(flow.first_packet) {
+            let ends = found.hasher.hash_one(key);
+            found.places.insert((ends, first), at);
+        }
         found.lines.push(FlowLine::of(detection, &self.templates));
         Ok(())
     }
@@ -143,13 +150,21 @@ impl Sink for Into<'_> {
 const NAME: usize = 120;
 
 impl FlowLine {
+    /// Numbers of packets to look at: the first one, and those behind the reasons.
+    pub fn packets_to_look_at(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.evidence.iter().copied().chain([self.first_packet]).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     fn of(detection: &Detection<'_>, templates: &[Arc<str>]) -> Self {
         let (flow, pipeline, scored) = (detection.flow, detection.pipeline, detection.scored);
         let [there, back] = &flow.stats;
         let explanation = scored.map(|scored| &scored.explanation);
         let explained = explanation.map(|explanation| explanation.reasons.as_slice()).unwrap_or_default();
         let behind = explanation.into_iter().flat_map(|explanation| explanation.packets(flow, pipeline.schema()));
-        let mut evidence: Vec<u64> = behind.chain([flow.first_packet]).collect();
+        let mut evidence: Vec<u64> = behind.collect();
         evidence.sort_unstable();
         evidence.dedup();
         let end = |end: &Endpoint| SocketAddr::new(end.ip(), end.port);

@@ -179,15 +179,13 @@ impl App {
             KeyCode::Enter => match self.flows.shown.get(self.flows.at) {
                 // The first one that tells something; a flow begins with packets that say little.
                 Some(flow) => {
-                    let number = flow.evidence.get(1).or(flow.evidence.first()).copied();
-                    number.into_iter().for_each(|number| self.go_to(number));
+                    let numbers = flow.packets_to_look_at();
+                    numbers.get(1).or(numbers.first()).copied().into_iter().for_each(|number| self.go_to(number));
                 }
                 None => self.message = "there is no flow yet".to_owned(),
             },
             KeyCode::Char('o') => {
-                if let Some(number) =
-                    self.flows.shown.get(self.flows.at).and_then(|flow| flow.evidence.first()).copied()
-                {
+                if let Some(number) = self.flows.shown.get(self.flows.at).map(|flow| flow.first_packet) {
                     self.go_to(number);
                     self.only_this_flow();
                 }

@@ -44,7 +44,7 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     if let Some(flow) = app.flows.shown.get(app.flows.at) {
         let [there, back] = flow.packets;
         let [sent, got] = flow.bytes;
-        let packets: Vec<String> = flow.evidence.iter().map(u64::to_string).collect();
+        let packets: Vec<String> = flow.packets_to_look_at().iter().map(u64::to_string).collect();
         told.push(Line::raw(format!(
             "{there} packets with {sent} bytes there, {back} with {got} back; packets to look at: {}",
             packets.join(", ")
