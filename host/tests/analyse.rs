@@ -100,14 +100,19 @@ fn filters_are_at_work_as_they_are_written() {
     terminal.keys(&["2"]);
     let screen = terminal.shows(&["worst first", "malicious", ":4443"]);
     assert!(!screen.contains(":443 "), "{screen}");
-    terminal.keys(&["1", "Escape"]);
+    terminal.keys(&["1"]);
+    terminal.keys(&["Escape"]);
     terminal.shows(&["packets 365 of 987"]);
     terminal.hides("of ml.score");
     // A field as a filter; what is looked for is found within it.
     terminal.keys(&["g", "1", "9", "Enter"]);
     terminal.keys(&["Tab", "Down", "F"]);
     terminal.shows(&["display filter: frame.number == 19", "1 of frame.number == 19"]);
-    terminal.keys(&["Escape", "Escape", "Home", "/"]);
+    terminal.keys(&["Escape"]);
+    terminal.hides("display filter");
+    terminal.keys(&["Escape"]);
+    terminal.hides("listed of");
+    terminal.keys(&["Home", "/"]);
     terminal.types("LEDGERLY");
     terminal.keys(&["Enter"]);
     terminal.shows(&["1 of ", "with “LEDGERLY”"]);
@@ -119,7 +124,7 @@ fn filters_are_at_work_as_they_are_written() {
     terminal.shows(&["no packet has “nobody says this” in its line"]);
     // Bytes that are selected belong to a field, and can be taken along.
     terminal.keys(&["g", "1", "9", "Enter"]);
-    terminal.keys(&["Tab"]);
+    terminal.keys(&["Tab", "Tab"]);
     terminal.shows(&["▶ 571 bytes"]);
     terminal.keys(&["Right", "Down", "v", "Right", "Right"]);
     terminal.shows(&["ip.id", "bytes 17 to 19 of 571 selected"]);
@@ -147,6 +152,37 @@ fn a_capture_is_chosen() {
     terminal.keys(&["O"]);
     terminal.shows(&["choose a capture", "Backspace the folder above"]);
     terminal.keys(&["Home", "q"]);
+    terminal.ends();
+}
+
+/// What the documents show.
+#[test]
+fn pictures_show_what_is_there() {
+    let folder = example("first-run.pcap").parent().unwrap().to_owned();
+    let Some(terminal) = Terminal::begin_in(&folder, (110, 32), &["analyse", "first-run.pcap"]) else { return };
+    terminal.shows(&["987 packets", "26 alerts"]);
+    terminal.hides("so far");
+    terminal.keys(&["f"]);
+    terminal.types("tls.handshake.type == 1 && ml.score > 0.9");
+    terminal.keys(&["Enter"]);
+    terminal.shows(&["of tls.handshake.type", "! "]);
+    terminal.hides("looked at");
+    terminal.keys(&["Tab", "End", "PageUp", "Up"]);
+    terminal.shows(&["▶ packet"]);
+    terminal.picture("analyse-packets");
+    terminal.keys(&["2"]);
+    terminal.shows(&["worst first", "c2-direct", "packets to look at", "•"]);
+    terminal.picture("analyse-flows");
+    terminal.keys(&["1", "3"]);
+    terminal.shows(&["packets in stretches", "hosts: packets"]);
+    terminal.picture("analyse-statistics");
+    terminal.keys(&["q", "f", "C-u"]);
+    terminal.types("tls.snj contains \"a\"");
+    terminal.shows(&["the nearest is `tls.sni`"]);
+    terminal.picture("analyse-filter");
+    terminal.keys(&["Escape"]);
+    terminal.hides("display filter");
+    terminal.keys(&["q"]);
     terminal.ends();
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use veilwatch_core::packet::Packet;
-use veilwatch_core::packet::dissect::{Checksum, PacketTree};
+use veilwatch_core::packet::dissect::{Checksum, Names, PacketTree};
 
 /// Reads packets of a capture by their numbers.
 #[derive(Clone)]
@@ -94,19 +94,19 @@ impl Book {
 }
 
 impl Walk<'_> {
-    /// Looks at the next packet, as far as somebody has a use for it.
+    /// Looks at the next packet, as far as somebody has a use for it: see [`Browser::show`].
     pub fn next<T>(
         &mut self,
         number: u64,
         place: &Place,
-        look: Look,
+        (look, names): (Look, Option<&Arc<Names>>),
         see: impl FnOnce(&PacketView<'_>) -> T,
     ) -> io::Result<T> {
         let at = self.reach(place)?;
         let data = self.ahead.get(at..at + place.len as usize).unwrap_or_default();
         let packet = packet(number, place, data);
         let taken = self.browser.take(&packet);
-        Ok(see(&self.browser.show(&packet, &taken, look)))
+        Ok(see(&self.browser.show(&packet, &taken, look, names)))
     }
 
     /// Has a packet's bytes among those that were read, and says where.

@@ -4,8 +4,9 @@ use crate::query::{OfFlow, PacketQuery};
 use regex::{Regex, RegexBuilder};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
+use veilwatch_core::packet::dissect::{Address, Names};
 
 /// What packets are looked for.
 #[derive(Debug, Clone)]
@@ -27,10 +28,12 @@ impl Sought {
         is_one.then(pattern).flatten().map(Self::Text)
     }
 
-    fn look(&self) -> Look {
+    /// What must be looked at, and the text of which fields.
+    fn look(&self) -> (Look, Option<&Arc<Names>>) {
         match self {
-            Self::Query(query) => query.look(),
-            Self::Text(_) => Look { headers: true, payload: Payloads::All, ..Look::RECORD },
+            Self::Query(query) => (query.look(), Some(query.names())),
+            // The line is made without any node's text.
+            Self::Text(_) => (Look { headers: true, payload: Payloads::All, ..Look::RECORD }, Some(&NO_NAMES)),
         }
     }
 
@@ -43,9 +46,7 @@ impl Sought {
             Self::Query(query) => query.holds_with(view, flow),
             Self::Text(pattern) => {
                 let is_in = |address: &Option<_>| {
-                    address.as_ref().is_some_and(|address: &veilwatch_core::packet::dissect::Address| {
-                        pattern.is_match(&address.to_string())
-                    })
+                    address.as_ref().is_some_and(|address: &Address| pattern.is_match(&address.to_string()))
                 };
                 pattern.is_match(&view.info)
                     || pattern.is_match(view.protocol())
@@ -79,6 +80,8 @@ pub struct Ground<'g> {
     /// Set once all flows are judged.
     pub judged: &'g AtomicBool,
 }
+
+static NO_NAMES: LazyLock<Arc<Names>> = LazyLock::new(Arc::default);
 
 /// Packets whose places are taken from the index at once.
 const AT_ONCE: usize = 4096;

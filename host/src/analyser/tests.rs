@@ -222,7 +222,7 @@ fn a_search_finds_what_packets_in_turn_say() {
             let all = |view: &crate::packets::PacketView<'_>| query.holds(view);
             let wanted: Vec<u32> = places
                 .iter()
-                .filter(|(number, place)| walk.next(*number, place, Look::ALL, all).unwrap())
+                .filter(|(number, place)| walk.next(*number, place, (Look::ALL, None), all).unwrap())
                 .map(|(number, _)| *number as u32)
                 .collect();
             let found = search(&path, &pipeline, Sought::Query(Box::new(query.clone())), &nothing);

@@ -1,7 +1,10 @@
 use super::payload::{PacketWarning, Told};
 use super::streams::{Bitten, Spot, Streams};
 use crate::engine::Pipeline;
-use veilwatch_core::packet::dissect::{Address, Checksum, Datum, Dissected, PacketTree, Surroundings, dissect};
+use std::sync::Arc;
+use veilwatch_core::packet::dissect::{
+    Address, Checksum, Datum, Dissected, Names, PacketTree, Surroundings, dissect_for,
+};
 use veilwatch_core::packet::{Decoded, Outer, Packet};
 use veilwatch_core::tables::{Tables, Transport};
 
@@ -155,7 +158,7 @@ impl<'p> Browser<'p> {
     /// Takes a packet in, and shows it.
     pub fn view<'a>(&mut self, packet: &Packet<'a>) -> PacketView<'a> {
         let taken = self.take(packet);
-        self.show(packet, &taken, Look::ALL)
+        self.show(packet, &taken, Look::ALL, None)
     }
 
     /// Takes a packet in, so that it can be shown.
@@ -167,8 +170,15 @@ impl<'p> Browser<'p> {
         Taken { decoded, spot, begin_ns }
     }
 
-    /// Shows what was asked for of a packet that was taken in last; the rest of the view is empty.
-    pub fn show<'a>(&mut self, packet: &Packet<'a>, taken: &Taken<'a>, look: Look) -> PacketView<'a> {
+    /// Shows what was asked for of a packet that was taken in last; the rest of the view is empty. With `names` only nodes
+    /// of these fields have text.
+    pub fn show<'a>(
+        &mut self,
+        packet: &Packet<'a>,
+        taken: &Taken<'a>,
+        look: Look,
+        names: Option<&Arc<Names>>,
+    ) -> PacketView<'a> {
         let Taken { decoded, spot, begin_ns } = taken;
         let (begin_ns, since_ns) = (*begin_ns, i128::from(packet.time_ns) - i128::from(*begin_ns));
         let payload = look.payload == Payloads::All || look.payload == Payloads::Told && taken.may_tell();
@@ -177,7 +187,7 @@ impl<'p> Browser<'p> {
         }
         let [first_seq, first_ack] = spot.as_ref().map_or([None; 2], |spot| spot.first);
         let around = Surroundings { tables: self.pipeline.tables(), begin_ns, first_seq, first_ack };
-        let Dissected { mut drawing, outline } = dissect(packet, &around);
+        let Dissected { mut drawing, outline } = dissect_for(packet, &around, names);
         let transport = Transport::of_protocol(outline.transport.unwrap_or_default());
         let port = outline.ports.map_or(0, |ports| self.responder(spot.as_ref(), transport, ports));
         let mut told = Told::default();

@@ -110,9 +110,11 @@ pub fn read(
                 }
                 Passage::Seen if options.numbers.holds(packet.number) => {
                     let taken = browser.take(&packet);
-                    let holds = |query: &PacketQuery| query.holds(&browser.show(&packet, &taken, query.look()));
+                    let holds = |query: &PacketQuery| {
+                        query.holds(&browser.show(&packet, &taken, query.look(), Some(query.names())))
+                    };
                     if options.query.is_none_or(holds) {
-                        sink.packet(&browser.show(&packet, &taken, Look::ALL))?;
+                        sink.packet(&browser.show(&packet, &taken, Look::ALL, None))?;
                         outcome.shown += 1;
                     }
                 }

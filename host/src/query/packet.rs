@@ -6,7 +6,9 @@ use super::{QueryError, parse};
 use crate::packets::{Look, PacketView};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use veilwatch_core::detect::{Category, Verdict};
+use veilwatch_core::packet::dissect::Names;
 
 /// What is known of a packet's flow, for whoever knows flows beside packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -31,6 +33,7 @@ pub struct PacketQuery {
     /// What is read of the nodes with a name.
     nodes: HashMap<Box<str>, Vec<Reader>, foldhash::fast::RandomState>,
     look: Look,
+    names: Arc<Names>,
 }
 
 /// How a field reads nodes.
@@ -63,12 +66,18 @@ impl PacketQuery {
                 nodes.entry((*rule.node).into()).or_default().push(reader);
             }
         }
-        Ok(Self { expression, program, nodes, look })
+        let names = Arc::new(nodes.keys().cloned().collect());
+        Ok(Self { expression, program, nodes, look, names })
     }
 
     /// How much of a packet must be looked at for it to be answered.
     pub fn look(&self) -> Look {
         self.look
+    }
+
+    /// Names of the nodes whose text it reads.
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
     }
 
     /// Whether it speaks of the verdicts on flows.

@@ -80,6 +80,17 @@ impl Terminal {
         self.tmux(&["capture-pane", "-p"])
     }
 
+    /// Keeps the screen as a picture for the documents, where that is asked for (`VEILWATCH_WRITE_PICTURES=1`).
+    pub(crate) fn picture(&self, name: &str) {
+        if std::env::var_os("VEILWATCH_WRITE_PICTURES").is_none() {
+            return;
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pictures");
+        std::fs::create_dir_all(&folder).unwrap();
+        let drawn = anstyle_svg::Term::new().render_svg(&self.tmux(&["capture-pane", "-e", "-p"]));
+        std::fs::write(folder.join(name).with_extension("svg"), drawn).unwrap();
+    }
+
     /// Waits until all of it is on the screen.
     #[track_caller]
     pub(crate) fn shows(&self, words: &[&str]) -> String {

@@ -82,7 +82,11 @@ impl Prompt {
             }
             KeyCode::Char('u') if control => return self.cut(0),
             KeyCode::Char('w') if control => return self.cut(word),
-            KeyCode::Char(letter) if !control && self.text.len() + letter.len_utf8() <= MOST => {
+            KeyCode::Char(letter)
+                if !control
+                    && !key.modifiers.contains(KeyModifiers::ALT)
+                    && self.text.len() + letter.len_utf8() <= MOST =>
+            {
                 self.text.insert(self.cursor, letter);
                 self.cursor += letter.len_utf8();
                 return Edited::Changed;

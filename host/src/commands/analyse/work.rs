@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use veilwatch::analyser::{Book, Ground, Index, Indexer, KeptIndexes, Numbering, Opened, Search, Verdicts};
 use veilwatch::engine::{Pipeline, Progress};
 use veilwatch::live::{Control, Live, LiveSettings, Wanted};
+use veilwatch::memory::give_back;
 use veilwatch::output::plain;
 use veilwatch::source::Source;
 
@@ -68,6 +69,9 @@ impl Shared {
     }
 }
 
+/// Between two looks whether another thread is done.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// It guards tables against chosen addresses, and changes nothing else.
 fn seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
@@ -105,11 +109,15 @@ impl Work {
             if let Some(damage) = &at_work.index().damage {
                 at_work.say(&format!("damaged: {damage}; what came before it is shown"));
             }
+            give_back();
             at_work.indexed.store(true, Ordering::Relaxed);
         })?);
         let (at_work, path) = (Arc::clone(&shared), path.to_owned());
         threads.push(start("judge", move || {
-            // In its own time: whoever looks on comes first.
+            // In its own time: whoever looks on comes first, and memory is not taken for both at once.
+            while !at_work.indexed.load(Ordering::Relaxed) && !at_work.stop.load(Ordering::Relaxed) {
+                std::thread::sleep(PAUSE);
+            }
             match Source::open(&path, &limits) {
                 Ok(source) => judge_all(&judge, source, &at_work),
                 Err(error) => at_work.say(&error.to_string()),
@@ -164,6 +172,7 @@ impl Work {
             if let Err(error) = search.run(&ground) {
                 shared.say(&format!("packets cannot be looked through: {error}"));
             }
+            give_back();
         })?);
         Ok(())
     }
@@ -212,11 +221,12 @@ fn make_index(source: Source, nesting: u8, shared: &Shared) {
 }
 
 fn judge_all(pipeline: &Pipeline, source: Source, shared: &Shared) {
-    let found = shared.verdicts.find(pipeline, source, 2, &shared.stop, &shared.progress);
+    let found = shared.verdicts.find(pipeline, source, 1, &shared.stop, &shared.progress);
     match found {
         Ok(summary) => summary.warnings().iter().for_each(|line| shared.say(line)),
         Err(error) => shared.say(&format!("flows are not judged: {error}")),
     }
+    give_back();
     shared.judged.store(true, Ordering::Relaxed);
 }
 
