@@ -190,8 +190,7 @@ fn search(path: &Path, pipeline: &Arc<Pipeline>, sought: Sought, verdicts: &Verd
     let search = Search::new(sought);
     search.run(&Ground { book: &book, index: &index, verdicts, indexed: &yes, judged: &yes }).unwrap();
     assert!(search.has_ended() && search.looked() == packets);
-    let found = search.found().clone();
-    found
+    search.found().clone()
 }
 
 #[test]
