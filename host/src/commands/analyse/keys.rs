@@ -154,10 +154,10 @@ impl App {
             }
             _ => return,
         };
-        self.to_byte(to.min(most));
+        self.select_byte(to.min(most));
     }
 
-    fn to_byte(&mut self, at: usize) {
+    fn select_byte(&mut self, at: usize) {
         self.bytes.at = at;
         let Some(page) = &self.page else { return };
         let holds = |node: &veilwatch_core::packet::dissect::PacketNode| {
@@ -259,7 +259,7 @@ impl App {
                         if let Some(byte) = byte_at((self.bytes.top + inside) * 16, event.column)
                             && self.page.as_ref().is_some_and(|page| byte < page.data.len())
                         {
-                            self.to_byte(byte);
+                            self.select_byte(byte);
                         }
                     }
                 }

@@ -99,8 +99,8 @@ pub(super) fn choose(
             KeyCode::Char('q') | KeyCode::Esc => return Ok(Choice::Leave),
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(Choice::Leave),
             KeyCode::Backspace => {
-                if let Some(parent) = start.folder.parent() {
-                    start.go(&parent.to_owned());
+                if let Some(parent) = start.folder.parent().map(Path::to_owned) {
+                    start.go(&parent);
                 }
             }
             KeyCode::Enter => match start.entries.get(start.at) {
