@@ -116,6 +116,26 @@ fn packets(pipeline: &Pipeline, capture: &str, sink: &mut dyn PacketSink) {
     read(pipeline, source, options, sink).unwrap();
 }
 
+/// Which packets an expression holds of, where no more of each is looked at than it asks for.
+fn in_part(pipeline: &Pipeline, capture: &str, query: &PacketQuery) -> Vec<u64> {
+    #[derive(Default)]
+    struct Shown(Vec<u64>);
+    impl PacketSink for Shown {
+        fn packet(&mut self, view: &PacketView<'_>) -> io::Result<()> {
+            self.0.push(view.packet.number);
+            Ok(())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let source = Source::open(&example(capture), &pipeline.config().input).unwrap();
+    let (stop, progress, mut shown) = (AtomicBool::new(false), Progress::default(), Shown::default());
+    let options = ReadOptions { numbers: &Numbers::all(), query: Some(query), stop: &stop, progress: &progress };
+    read(pipeline, source, options, &mut shown).unwrap();
+    shown.0
+}
+
 fn browser() -> (Pipeline, Fields) {
     let pipeline = Pipeline::untrained(protocols(), &mut Registry::with_builtins().unwrap()).unwrap();
     let fields = Fields::of(&pipeline);
@@ -127,6 +147,10 @@ fn found_packets(pipeline: &Pipeline, fields: &Fields, section: &Section) -> Vec
     let queries: Vec<PacketQuery> = section.asked.iter().map(query).collect();
     let mut sink = Asks { found: vec![Vec::new(); queries.len()], queries };
     packets(pipeline, &section.capture, &mut sink);
+    // Whoever asks looks only at what is asked for, and finds the same.
+    for ((query, whole), (_, text)) in sink.queries.iter().zip(&sink.found).zip(&section.asked) {
+        assert_eq!(&in_part(pipeline, &section.capture, query), whole, "{text}");
+    }
     sink.found
 }
 

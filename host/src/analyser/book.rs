@@ -1,6 +1,6 @@
 use super::{Index, Place};
 use crate::engine::Pipeline;
-use crate::packets::{Browser, Look, PacketView};
+use crate::packets::{Bitten, Browser, Look, PacketView};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -107,6 +107,11 @@ impl Walk<'_> {
         let packet = packet(number, place, data);
         let taken = self.browser.take(&packet);
         Ok(see(&self.browser.show(&packet, &taken, look, names)))
+    }
+
+    /// How often bounds bit: what packets say may be missing then.
+    pub fn bitten(&self) -> Bitten {
+        self.browser.bitten()
     }
 
     /// Has a packet's bytes among those that were read, and says where.

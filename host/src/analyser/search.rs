@@ -1,5 +1,5 @@
 use super::{Book, Index, Place, Verdicts};
-use crate::packets::{Look, PacketView, Payloads};
+use crate::packets::{Bitten, Look, PacketView, Payloads};
 use crate::query::{OfFlow, PacketQuery};
 use regex::{Regex, RegexBuilder};
 use std::io;
@@ -65,6 +65,9 @@ pub struct Search {
     looked: AtomicU64,
     ended: AtomicBool,
     stop: AtomicBool,
+    /// Whether all packets were looked at once.
+    whole: AtomicBool,
+    bitten: AtomicBool,
 }
 
 /// What a search looks at while it grows.
@@ -83,6 +86,12 @@ pub struct Ground<'g> {
 
 static NO_NAMES: LazyLock<Arc<Names>> = LazyLock::new(Arc::default);
 
+impl Ground<'_> {
+    fn packets(&self) -> u64 {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
 /// Packets whose places are taken from the index at once.
 const AT_ONCE: usize = 4096;
 /// Between two looks whether there is more.
@@ -99,6 +108,8 @@ impl Search {
             looked: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            whole: AtomicBool::new(false),
+            bitten: AtomicBool::new(false),
         }
     }
 
@@ -115,6 +126,16 @@ impl Search {
     /// Whether nothing more will be found.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether all packets that there were have been looked at once, though more may be found where verdicts are asked.
+    pub fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
+    }
+
+    /// Whether bounds of what is known of flows at once were reached, so that packets may be missing.
+    pub fn was_bitten(&self) -> bool {
+        self.bitten.load(Ordering::Relaxed)
     }
 
     /// Has it end with what was found.
@@ -141,7 +162,8 @@ impl Search {
         }
         let mut first = true;
         loop {
-            let (begin, judged, flows) = (Instant::now(), ground.judged.load(Ordering::Relaxed), ground.verdicts.len());
+            let (begin, judged) = (Instant::now(), ground.judged.load(Ordering::Acquire));
+            let before = (ground.verdicts.len(), ground.packets());
             if first {
                 self.round(ground, false, &mut |found| self.add(found))?;
             } else {
@@ -153,14 +175,15 @@ impl Search {
                 }
             }
             first = false;
-            let whole = judged && ground.indexed.load(Ordering::Relaxed);
+            let whole = judged && ground.indexed.load(Ordering::Acquire);
             if self.is_stopped() || whole {
                 return Ok(());
             }
             // Other work comes first.
             let pause = ROUND.max(begin.elapsed() * 2);
             let begin = Instant::now();
-            let is_new = || ground.judged.load(Ordering::Relaxed) || ground.verdicts.len() != flows;
+            let is_judged = || ground.judged.load(Ordering::Acquire);
+            let is_new = || is_judged() || before != (ground.verdicts.len(), ground.packets());
             while !self.is_stopped()
                 && !(is_new() && (begin.elapsed() >= pause || ground.judged.load(Ordering::Relaxed)))
             {
@@ -180,7 +203,7 @@ impl Search {
         let (mut next, mut places, mut found) = (1u64, Vec::<Place>::with_capacity(AT_ONCE), Vec::new());
         loop {
             // First this, then the places: what was indexed before is whole then.
-            let is_whole = ground.indexed.load(Ordering::Relaxed);
+            let is_whole = ground.indexed.load(Ordering::Acquire);
             let mut flows = Vec::new();
             {
                 let index = ground.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -191,6 +214,7 @@ impl Search {
                 }
             }
             if places.is_empty() {
+                self.whole.store(true, Ordering::Relaxed);
                 if is_whole || !waits || self.is_stopped() {
                     return Ok(());
                 }
@@ -210,6 +234,9 @@ impl Search {
             }
             if self.is_stopped() {
                 return Ok(());
+            }
+            if walk.bitten() != Bitten::default() {
+                self.bitten.store(true, Ordering::Relaxed);
             }
             add(&found);
             next += places.len() as u64;

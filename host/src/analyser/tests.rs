@@ -278,11 +278,16 @@ fn a_search_goes_on_with_what_comes_until_it_is_told_to_stop() {
         while let Some(more) = indexer.more().unwrap() {
             growing.write().unwrap().take(more);
         }
-        while stopped.looked() < whole.len() {
+        let begin = std::time::Instant::now();
+        while stopped.looked() < whole.len() && begin.elapsed().as_secs() < 60 {
             std::thread::yield_now();
         }
-        assert!(!stopped.has_ended());
+        let went_on = !stopped.has_ended();
         stopped.stop();
+        if !went_on || stopped.looked() < whole.len() {
+            all.stop();
+            panic!("it did not look at all packets, or ended before they had come");
+        }
         other.join().unwrap().unwrap();
         indexed.store(true, std::sync::atomic::Ordering::Relaxed);
         one.join().unwrap().unwrap();

@@ -38,7 +38,7 @@ pub struct FlowLine {
     pub bytes: [u64; 2],
     /// Numbers of packets behind the reasons.
     pub evidence: Box<[u64]>,
-    /// Number of its first packet.
+    /// Number of its first packet; 0 where that was left out.
     pub first_packet: u64,
 }
 
@@ -46,6 +46,8 @@ pub struct FlowLine {
 #[derive(Debug, Default)]
 pub struct Verdicts {
     flows: Mutex<Found>,
+    /// From these numbers of the engine's on, those of the index are lower by so much; nothing where it leaves packets out.
+    shifts: Mutex<Vec<(u64, Option<u64>)>>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +93,23 @@ impl Verdicts {
         self.len() == 0
     }
 
+    /// From this packet of the engine's on, the index has other numbers, lower by so much, or leaves packets out: a person
+    /// paused. Said in the order of packets, before flows of these end.
+    pub fn shift(&self, from: u64, by: Option<u64>) {
+        let mut shifts = self.shifts.lock().unwrap_or_else(PoisonError::into_inner);
+        if shifts.last().map_or(Some(0), |(_, last)| *last) != by {
+            shifts.push((from, by));
+        }
+    }
+
+    /// The index's number of a packet; nothing where it is left out.
+    fn number(&self, engine: u64) -> Option<u64> {
+        let shifts = self.shifts.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = shifts.partition_point(|(from, _)| *from <= engine);
+        let by = at.checked_sub(1).and_then(|at| shifts.get(at)).map_or(Some(0), |(_, by)| *by)?;
+        engine.checked_sub(by)
+    }
+
     /// Looks at them.
     pub fn with<T>(&self, look: impl FnOnce(&[FlowLine]) -> T) -> T {
         look(&self.lock().lines)
@@ -129,19 +148,24 @@ struct Into<'v> {
 
 impl Sink for Into<'_> {
     fn flow(&mut self, detection: &Detection<'_>) -> io::Result<()> {
+        let flow = detection.flow;
+        let mut line = FlowLine::of(detection, &self.templates);
+        let numbers = line.evidence.iter().filter_map(|number| self.verdicts.number(*number));
+        line.evidence = numbers.collect();
+        // One that began while packets were left out begins with the first that was not.
+        line.first_packet = self.verdicts.number(flow.first_packet).or(line.evidence.first().copied()).unwrap_or(0);
         let mut found = self.verdicts.lock();
         if found.lines.len() >= Verdicts::MOST {
             return Ok(());
         }
-        let flow = detection.flow;
         let (one, other) = (flow.originator, flow.responder);
         let key = FlowKey { low: one.min(other), high: one.max(other), protocol: flow.protocol, lan: 0 };
         let at = found.lines.len() as u32;
-        if let Ok(first) = u32::try_from(flow.first_packet) {
+        if let Ok(first) = u32::try_from(line.first_packet) {
             let ends = found.hasher.hash_one(key);
             found.places.insert((ends, first), at);
         }
-        found.lines.push(FlowLine::of(detection, &self.templates));
+        found.lines.push(line);
         Ok(())
     }
 }
@@ -152,7 +176,8 @@ const NAME: usize = 120;
 impl FlowLine {
     /// Numbers of packets to look at: the first one, and those behind the reasons.
     pub fn packets_to_look_at(&self) -> Vec<u64> {
-        let mut all: Vec<u64> = self.evidence.iter().copied().chain([self.first_packet]).collect();
+        let first = Some(self.first_packet).filter(|first| *first > 0);
+        let mut all: Vec<u64> = self.evidence.iter().copied().chain(first).collect();
         all.sort_unstable();
         all.dedup();
         all

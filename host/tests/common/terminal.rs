@@ -41,7 +41,10 @@ impl Terminal {
         let mut command = terminal.command();
         command.current_dir(folder);
         command.args(["new-session", "-d", "-s", "program", "-x", &size.0.to_string(), "-y", &size.1.to_string()]);
-        command.args(["env", "-u", "NO_COLOR", "LANG=C.UTF-8", &cache, env!("CARGO_BIN_EXE_veilwatch")]).args(args);
+        // Its status is kept: a terminal that is gone does not say why.
+        let status = terminal.folder.path().join("status");
+        command.args(["sh", "-c", "env -u NO_COLOR LANG=C.UTF-8 \"$@\"; echo $? > \"$0\""]).arg(status);
+        command.args([&cache, env!("CARGO_BIN_EXE_veilwatch")]).args(args);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         terminal.tmux(&["kill-session", "-t", "0"]);
@@ -101,6 +104,8 @@ impl Terminal {
                 return screen;
             }
             let sessions = self.tmux(&["list-sessions"]);
+            let ended = self.status();
+            assert!(ended.is_none(), "it ended with {ended:?} before {words:?} were on the screen");
             assert!(begin.elapsed() < LONG, "{words:?} are not on the screen of [{sessions}]:\n{screen}");
             std::thread::sleep(Duration::from_millis(30));
         }
@@ -128,6 +133,12 @@ impl Terminal {
             assert!(begin.elapsed() < LONG, "it goes on:\n{}", self.screen());
             std::thread::sleep(Duration::from_millis(30));
         }
+        assert_eq!(self.status().as_deref(), Some("0"));
+    }
+
+    /// The status it ended with.
+    fn status(&self) -> Option<String> {
+        std::fs::read_to_string(self.folder.path().join("status")).ok().map(|status| status.trim().to_owned())
     }
 }
 

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Names of fields whose text somebody has a use for. What others say in words is not written down.
+/// Names of fields whose text somebody has a use for. What other headers' fields say in words is not written down; names that
+/// are given while a packet is drawn (those of templates' nodes) always have their text.
 #[derive(Debug, Clone, Default)]
 pub struct Names(HashSet<Box<str>, foldhash::fast::RandomState>);
 
@@ -123,7 +124,7 @@ impl PacketDrawing {
         bytes: Option<Range<usize>>,
     ) {
         let field = field.into();
-        if !self.wants(&field) {
+        if matches!(field, Cow::Borrowed(_)) && !self.wants(&field) {
             return self.mute(field, datum, bytes);
         }
         let range = bytes.map(|bytes| ByteRange::new(Direction::Forward, bytes.start, bytes.len()));

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use veilwatch::analyser::{FlowLine, Index, Page, Statistics, Stream, save};
+use veilwatch::analyser::{FlowLine, Index, Page, Statistics, Stream};
 use veilwatch::output::plain;
 use veilwatch::query::{Fields, OfFlow};
 use veilwatch_core::detect::Verdict;
@@ -31,6 +31,8 @@ pub(super) struct App {
     /// The packet that stays selected while those before it are still looked for.
     pub(super) stay: Option<u64>,
     pub(super) page: Option<Page>,
+    /// The selected packet, where it cannot be read.
+    unreadable: Option<u64>,
     /// The selected line of the tree, and the first one that is shown.
     pub(super) node: usize,
     pub(super) node_top: usize,
@@ -142,6 +144,7 @@ impl App {
             listing: Listing::All,
             stay: None,
             page: None,
+            unreadable: None,
             node: 0,
             node_top: 0,
             bytes: Bytes::default(),
@@ -189,8 +192,9 @@ impl App {
 
     /// Takes in what came meanwhile.
     pub(super) fn tick(&mut self) {
-        if let Some(line) = self.work.shared.said().pop() {
-            self.message = line;
+        let said = self.work.shared.said();
+        if !said.is_empty() {
+            self.message = said.join("; ");
         }
         self.found();
         if self.follows {
@@ -199,9 +203,16 @@ impl App {
             self.at = self.listing.line_from(&self.work, number);
             if let Listing::Filter(filter) = &self.listing
                 && (filter.search.looked() >= number || filter.search.has_ended())
+                && !filter.search.found().is_empty()
             {
                 self.stay = None;
             }
+        } else if let Some(number) = self.page.as_ref().map(|page| page.number)
+            && self.number(self.at) != Some(number)
+            && let Some(line) = self.listing.line(&self.work, number)
+        {
+            // More was found before it.
+            self.at = line;
         }
         // Where verdicts are asked, a packet may be listed no more.
         self.at = self.at.min(self.listed().saturating_sub(1));
@@ -231,14 +242,16 @@ impl App {
     /// Has the page of the selected packet.
     pub(super) fn turn_page(&mut self) {
         let number = self.number(self.at);
-        if self.page.as_ref().map(|page| page.number) == number {
+        if self.page.as_ref().map(|page| page.number) == number || number.is_some() && number == self.unreadable {
             return;
         }
+        self.unreadable = None;
         let page = number.map(|number| self.work.book.page(&self.work.shared.index(), number));
         self.page = match page {
             Some(Ok(page)) => page,
             Some(Err(error)) => {
                 self.message = format!("packet {}: {error}", number.unwrap_or_default());
+                self.unreadable = number;
                 None
             }
             None => None,
@@ -282,12 +295,12 @@ impl App {
         self.flows.at = self.flows.at.min(self.flows.shown.len().saturating_sub(1));
     }
 
-    /// Goes to a packet; where it is not listed, all are.
-    pub(super) fn go_to(&mut self, number: u64) {
+    /// Goes to a packet; where it is not listed, all are. Says whether there is one.
+    pub(super) fn go_to(&mut self, number: u64) -> bool {
         (self.follows, self.stay) = (false, None);
         if self.work.shared.index().place(number).is_none() {
             self.message = format!("there is no packet {number}");
-            return;
+            return false;
         }
         if self.listing.line(&self.work, number).is_none() {
             self.list_all();
@@ -296,6 +309,7 @@ impl App {
             (self.at, self.stay, self.view) = (line, None, View::Packets);
         }
         self.turn_page();
+        true
     }
 
     /// Shows another view from its begin.
@@ -367,9 +381,10 @@ impl App {
 
     /// Leaves, or asks whether to where packets would be lost.
     pub(super) fn leave(&mut self, after: After) {
-        let unsaved = self.work.live.as_ref().is_some_and(|live| live.nothing_saved);
+        let shared = &self.work.shared;
+        let unsaved = self.work.live.is_some() && shared.index().len() > shared.saved.load(Ordering::Relaxed);
         let was_asked = matches!(&self.prompt, Some(prompt) if prompt.what == Asked::Leave);
-        if unsaved && !self.work.shared.index().is_empty() && !was_asked {
+        if unsaved && !was_asked {
             self.leaving_for = after;
             self.ask(Asked::Leave);
         } else {
@@ -387,23 +402,15 @@ impl App {
         if path.as_os_str().is_empty() {
             return;
         }
-        let all = matches!(self.listing, Listing::All);
-        let index = self.work.shared.index();
-        let saved = if all {
-            save(&self.work.book, &index, 1..=index.len(), &path)
-        } else {
-            drop(index);
-            let numbers = self.listing.numbers(&self.work);
-            save(&self.work.book, &self.work.shared.index(), numbers.into_iter(), &path)
-        };
-        self.message = match saved {
-            Ok(packets) => {
-                if let Some(live) = self.work.live.as_mut().filter(|_| all) {
-                    live.nothing_saved = false;
-                }
-                format!("{packets} packets are in {}", plain(&path.display().to_string()))
-            }
-            Err(error) => plain(&error.to_string()),
+        if self.work.shared.saving.load(Ordering::Relaxed) {
+            self.message = "packets are being saved; try again when they are".to_owned();
+            return;
+        }
+        let numbers = (!matches!(self.listing, Listing::All)).then(|| self.listing.numbers(&self.work));
+        let so_far = if self.listing.is_whole() { "" } else { ", those that were found so far" };
+        self.message = match self.work.save(numbers, path) {
+            Ok(()) => format!("saving{so_far} …"),
+            Err(error) => plain(&format!("{error:#}")),
         };
     }
 }

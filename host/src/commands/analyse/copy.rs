@@ -7,6 +7,9 @@ use veilwatch::output::plain;
 use veilwatch::query::{Kind, Level, PacketQuery};
 use veilwatch_core::packet::dissect::{Datum, PacketNode};
 
+/// Letters of what was copied that are shown.
+const SHOWN: usize = 200;
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -53,12 +56,11 @@ impl App {
     /// A filter for packets that have what the selected field says.
     pub(super) fn filter_of_field(&self) -> Option<String> {
         let node = self.page.as_ref()?.tree.nodes.get(self.node)?;
-        let text = self.fields.get(Level::Packet, &node.field).map_or_else(
-            // What has no field of its own is there as text.
-            || Some(format!("tree.{} == {}", node.field, quoted(&node.value))),
-            |field| of_field(field.name, field.kind, node),
-        )?;
-        PacketQuery::new(&text, &self.fields).is_ok().then_some(text)
+        let field = self.fields.get(Level::Packet, &node.field);
+        let of_field = field.and_then(|field| of_field(field.name, field.kind, node));
+        // What has no field of its own is there as text.
+        let of_tree = format!("tree.{} == {}", node.field, quoted(&node.value));
+        of_field.into_iter().chain([of_tree]).find(|text| PacketQuery::new(text, &self.fields).is_ok())
     }
 
     pub(super) fn copy_key(&mut self, code: KeyCode) {
@@ -68,7 +70,7 @@ impl App {
             // OSC 52: terminals that allow it put this on the clipboard.
             let packed = base64::engine::general_purpose::STANDARD.encode(&text);
             self.to_terminal = Some(format!("\x1b]52;c;{packed}\x07"));
-            self.message = format!("copied {what}: {text}");
+            self.message = format!("copied {what}: {}", plain(&text.chars().take(SHOWN).collect::<String>()));
             self.view = View::Packets;
         }
     }

@@ -36,7 +36,7 @@ impl App {
             Listing::Filter(filter) => filter.text.clone(),
             Listing::All | Listing::Flow { .. } => String::new(),
         };
-        let number = self.number(self.at);
+        let number = self.stay.or_else(|| self.number(self.at));
         let before = match &self.listing {
             Listing::All => Listing::All,
             Listing::Flow { numbers, of } => Listing::Flow { numbers: numbers.clone(), of: *of },
@@ -57,7 +57,13 @@ impl App {
                 self.try_filter(&text);
                 let is_wrong = self.writing.as_ref().is_some_and(|writing| writing.error.is_some());
                 if !is_wrong {
-                    (self.prompt, self.writing) = (None, None);
+                    self.prompt = None;
+                    // What was listed before comes back no more.
+                    if let Some(Writing { before: Listing::Filter(before), .. }) = self.writing.take()
+                        && !matches!(&self.listing, Listing::Filter(now) if Arc::ptr_eq(&now.search, &before.search))
+                    {
+                        before.search.stop();
+                    }
                 }
             }
             Edited::GivenUp => {
@@ -79,7 +85,7 @@ impl App {
         } else {
             PacketQuery::new(text, &self.fields).map(|query| {
                 let is_another = match &self.listing {
-                    Listing::Filter(filter) => filter.text != wanted,
+                    Listing::Filter(filter) => filter.text != wanted || filter.is_cut(),
                     Listing::All | Listing::Flow { .. } => true,
                 };
                 if is_another {
@@ -115,7 +121,7 @@ impl App {
         }
         self.follows = false;
         // Somebody who looks at a packet looks at it on, where it is still listed.
-        self.stay = number;
+        self.stay = number.filter(|_| matches!(self.listing, Listing::Filter(_)));
         self.at = number.map_or(0, |number| self.listing.line_from(&self.work, number));
         self.top = self.at.saturating_sub(usize::from(self.areas.list.height) / 2);
     }
@@ -178,16 +184,28 @@ impl App {
     pub(super) fn found(&mut self) {
         let Some(Finding { text, search, from: Some(from) }) = &self.finding else { return };
         let (from, found) = (*from, search.found());
-        let is_listed = |number: &&u32| self.listing.line(&self.work, u64::from(**number)).is_some();
+        let filter = match &self.listing {
+            Listing::Filter(filter) => {
+                Some((filter.search.found(), filter.search.has_ended() || filter.search.is_whole()))
+            }
+            Listing::All | Listing::Flow { .. } => None,
+        };
+        let is_listed = |number: &&u32| match &filter {
+            Some((listed, _)) => listed.binary_search(number).is_ok(),
+            None => self.listing.line(&self.work, u64::from(**number)).is_some(),
+        };
         let behind = found.partition_point(|number| u64::from(*number) <= from);
         let next = found.get(behind..).unwrap_or_default().iter().find(is_listed);
-        let (ended, stopped) = (search.has_ended(), search.is_stopped());
+        // On an interface more may come at any time, and nobody waits for it.
+        let looked_at_all = search.has_ended() || search.looked() >= self.work.shared.index().len();
+        let (ended, stopped) = (looked_at_all && filter.as_ref().is_none_or(|(_, whole)| *whole), search.is_stopped());
         let wrapped = found.get(..behind).unwrap_or_default().iter().find(is_listed).filter(|_| ended);
         let hit = next.or(wrapped).map(|number| u64::from(*number));
+        drop(filter);
         let message = match hit {
             Some(number) => {
                 let at = found.partition_point(|known| u64::from(*known) < number) + 1;
-                let so_far = if ended { "" } else { " so far" };
+                let so_far = if search.has_ended() { "" } else { " so far" };
                 format!("{at} of {} with “{}”{so_far}", found.len(), plain(text))
             }
             None if stopped => "looking was stopped".to_owned(),
@@ -216,9 +234,8 @@ impl App {
             return true;
         }
         if let Listing::Filter(filter) = &self.listing
-            && !filter.search.has_ended()
+            && !filter.search.is_whole()
             && !filter.search.is_stopped()
-            && self.work.live.is_none()
         {
             filter.search.stop();
             self.message = "stopped; Esc again lists all packets".to_owned();

@@ -17,6 +17,7 @@ impl App {
         if let KeyCode::Char('c') = key.code
             && key.modifiers.contains(KeyModifiers::CONTROL)
         {
+            self.filter_edited(Edited::GivenUp);
             self.leave(After::Leave);
             return;
         }
@@ -112,14 +113,14 @@ impl App {
                 let now = self.number(self.at).unwrap_or_default();
                 let next = self.marks.range(now + 1..).next().or_else(|| self.marks.first()).copied();
                 match next {
-                    Some(number) => self.go_to(number),
+                    Some(number) => _ = self.go_to(number),
                     None => self.message = "no packet is marked; m marks one".to_owned(),
                 }
             }
             (KeyCode::Char('o'), _) => self.only_this_flow(),
             (KeyCode::Char('s'), _) => self.follow_stream(),
             (KeyCode::Char('a'), _) => self.go_to_flow(),
-            (KeyCode::Char('l'), _) if self.work.live.is_some() => self.follows = !self.follows,
+            (KeyCode::Char('l'), _) if self.work.live.is_some() => (self.follows, self.stay) = (!self.follows, None),
             (KeyCode::Char('y'), _) => self.look(View::Copy),
             (code, Pane::List) => {
                 let at = moved(self.at, code, self.listed(), page);
@@ -180,14 +181,15 @@ impl App {
                 // The first one that tells something; a flow begins with packets that say little.
                 Some(flow) => {
                     let numbers = flow.packets_to_look_at();
-                    numbers.get(1).or(numbers.first()).copied().into_iter().for_each(|number| self.go_to(number));
+                    numbers.get(1).or(numbers.first()).copied().into_iter().for_each(|number| _ = self.go_to(number));
                 }
                 None => self.message = "there is no flow yet".to_owned(),
             },
             KeyCode::Char('o') => {
                 if let Some(number) = self.flows.shown.get(self.flows.at).map(|flow| flow.first_packet) {
-                    self.go_to(number);
-                    self.only_this_flow();
+                    if self.go_to(number) {
+                        self.only_this_flow();
+                    }
                 }
             }
             code => self.flows.at = moved(self.flows.at, code, self.flows.shown.len(), 10),
@@ -220,7 +222,7 @@ impl App {
                 self.prompt = None;
                 match what {
                     Asked::Number => match text.trim().parse() {
-                        Ok(number) => self.go_to(number),
+                        Ok(number) => _ = self.go_to(number),
                         Err(_) => self.message = format!("`{}` is no number", plain(&text)),
                     },
                     Asked::Find => self.find(&text),
@@ -236,14 +238,19 @@ impl App {
         let Areas { list, tree, bytes } = self.areas;
         let over = [(list, Pane::List), (tree, Pane::Tree), (bytes, Pane::Bytes)];
         let Some((area, pane)) = over.into_iter().find(|(area, _)| area.contains(at)) else { return };
-        if self.view != View::Packets {
+        if self.view != View::Packets || self.prompt.is_some() {
             return;
+        }
+        if let Some(finding) = &mut self.finding {
+            finding.from = None;
         }
         let inside = usize::from(event.row.saturating_sub(area.y + 1));
         match event.kind {
             MouseEventKind::Down(MouseButton::Left) => {
                 self.pane = pane;
                 match pane {
+                    // The line above names the pane.
+                    _ if event.row == area.y => {}
                     Pane::List => {
                         // The first line names the columns.
                         let line = self.top + inside.saturating_sub(1);
@@ -254,6 +261,7 @@ impl App {
                     Pane::Tree => {
                         let nodes = self.page.as_ref().map_or(0, |page| page.tree.nodes.len());
                         self.node = (self.node_top + inside).min(nodes.saturating_sub(1));
+                        self.bytes.anchor = None;
                     }
                     Pane::Bytes => {
                         if let Some(byte) = byte_at((self.bytes.top + inside) * 16, event.column)

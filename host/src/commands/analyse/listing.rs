@@ -28,6 +28,13 @@ pub(super) struct Filter {
     pub(super) search: Arc<Search>,
 }
 
+impl Filter {
+    /// Whether it was stopped before all packets were looked at.
+    pub(super) fn is_cut(&self) -> bool {
+        self.search.is_stopped() && !self.search.is_whole()
+    }
+}
+
 impl Listing {
     /// How many there are so far.
     pub(super) fn len(&self, work: &Work) -> usize {
@@ -69,6 +76,14 @@ impl Listing {
         line.min(self.len(work).saturating_sub(1))
     }
 
+    /// Whether nothing more is looked for.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::All | Self::Flow { .. } => true,
+            Self::Filter(filter) => filter.search.has_ended() && !filter.is_cut(),
+        }
+    }
+
     /// All numbers as they are now.
     pub(super) fn numbers(&self, work: &Work) -> Vec<u64> {
         match self {
@@ -85,12 +100,14 @@ impl Listing {
             Self::Flow { numbers, of } => Some(format!("only {} packets of the flow of packet {of}", numbers.len())),
             Self::Filter(Filter { text, search }) => {
                 let found = search.found().len();
-                let state = match (search.is_stopped(), search.has_ended()) {
+                let state = match (search.is_stopped() && !search.is_whole(), search.is_whole()) {
                     (true, _) => format!("stopped at packet {}, ", search.looked()),
                     (false, true) => String::new(),
                     (false, false) => format!("{} % looked at, ", share(search.looked(), work.shared.index().len())),
                 };
-                Some(format!("{state}{found} of {}", plain(text)))
+                // As `veilwatch packets` says it.
+                let missing = if search.was_bitten() { ", some may be missing: too many flows at once" } else { "" };
+                Some(format!("{state}{found}{missing} of {}", plain(text)))
             }
         }
     }

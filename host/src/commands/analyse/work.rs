@@ -3,12 +3,12 @@
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use veilwatch::analyser::{Book, Ground, Index, Indexer, KeptIndexes, Numbering, Opened, Search, Verdicts};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use veilwatch::analyser::{Book, Ground, Index, Indexer, KeptIndexes, Numbering, Opened, Search, Verdicts, save};
 use veilwatch::engine::{Pipeline, Progress};
 use veilwatch::live::{Control, Live, LiveSettings, Wanted};
 use veilwatch::memory::give_back;
@@ -38,6 +38,10 @@ pub(super) struct Shared {
     pub(super) judged: AtomicBool,
     pub(super) progress: Progress,
     stop: AtomicBool,
+    /// How many packets from the first one on are in a file of their own.
+    pub(super) saved: AtomicU64,
+    /// Whether packets are written into one.
+    pub(super) saving: AtomicBool,
     /// Whether packets that come are passed over.
     pub(super) paused: AtomicBool,
     /// What a person should know of, the latest last.
@@ -47,7 +51,6 @@ pub(super) struct Shared {
 /// A capture that goes on.
 pub(super) struct Capturing {
     pub(super) control: Control,
-    pub(super) nothing_saved: bool,
 }
 
 impl Shared {
@@ -69,6 +72,8 @@ impl Shared {
     }
 }
 
+/// What took longer took memory.
+const LONG: Duration = Duration::from_secs(2);
 /// Between two looks whether another thread is done.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -91,14 +96,12 @@ impl Work {
         let mut threads = Vec::new();
         let (name, capture) = (opened.name.clone(), opened.path.clone());
         let at_work = Arc::clone(&shared);
-        let known = capture.as_deref().zip(kept.as_ref()).and_then(|(path, kept)| kept.find(path, nesting));
         let source = opened.source;
         threads.push(start("index", move || {
-            match known {
+            match capture.as_deref().zip(kept.as_ref()).and_then(|(path, kept)| kept.find(path, nesting)) {
                 Some(index) => *at_work.index.write().unwrap_or_else(PoisonError::into_inner) = index,
                 None => {
-                    make_index(source, nesting, &at_work);
-                    let is_whole = !at_work.stop.load(Ordering::Relaxed);
+                    let is_whole = make_index(source, nesting, &at_work);
                     if let Some((path, kept)) = capture.as_deref().zip(kept).filter(|_| is_whole)
                         && let Err(error) = kept.keep(path, nesting, &at_work.index())
                     {
@@ -110,17 +113,20 @@ impl Work {
                 at_work.say(&format!("damaged: {damage}; what came before it is shown"));
             }
             give_back();
-            at_work.indexed.store(true, Ordering::Relaxed);
+            at_work.indexed.store(true, Ordering::Release);
         })?);
         let (at_work, path) = (Arc::clone(&shared), path.to_owned());
         threads.push(start("judge", move || {
             // In its own time: whoever looks on comes first, and memory is not taken for both at once.
-            while !at_work.indexed.load(Ordering::Relaxed) && !at_work.stop.load(Ordering::Relaxed) {
+            while !at_work.indexed.load(Ordering::Acquire) && !at_work.stop.load(Ordering::Relaxed) {
                 std::thread::sleep(PAUSE);
             }
             match Source::open(&path, &limits) {
                 Ok(source) => judge_all(&judge, source, &at_work),
-                Err(error) => at_work.say(&error.to_string()),
+                Err(error) => {
+                    at_work.say(&error.to_string());
+                    at_work.judged.store(true, Ordering::Release);
+                }
             }
         })?);
         Ok(Self { name, book, shown, shared, live: None, threads, searches: Vec::new() })
@@ -144,14 +150,18 @@ impl Work {
             let (mut at, spooled) = (0, Arc::clone(&at_work));
             let mut numbering = Numbering::new(nesting, seed());
             let tap = move |block: &veilwatch::source::Block| {
-                if !spooled.paused.load(Ordering::Relaxed) {
+                let Some(first) = block.packets().next().map(|packet| packet.number) else { return };
+                if spooled.paused.load(Ordering::Relaxed) {
+                    spooled.verdicts.shift(first, None);
+                } else {
+                    spooled.verdicts.shift(first, first.checked_sub(spooled.index().len() + 1));
                     at = spool_block(block, &spool, at, &mut numbering, &spooled);
                 }
             };
             judge_all(&judge, live.tapped(tap), &at_work);
-            at_work.indexed.store(true, Ordering::Relaxed);
+            at_work.indexed.store(true, Ordering::Release);
         })?;
-        let live = Some(Capturing { control, nothing_saved: true });
+        let live = Some(Capturing { control });
         Ok(Self { name, book, shown, shared, live, threads: vec![judging], searches: Vec::new() })
     }
 
@@ -169,10 +179,37 @@ impl Work {
                 indexed: &shared.indexed,
                 judged: &shared.judged,
             };
+            let begin = Instant::now();
             if let Err(error) = search.run(&ground) {
                 shared.say(&format!("packets cannot be looked through: {error}"));
             }
-            give_back();
+            if begin.elapsed() > LONG {
+                give_back();
+            }
+        })?);
+        Ok(())
+    }
+
+    /// Begins to write packets into a file: these, or all that there are by now.
+    pub(super) fn save(&mut self, numbers: Option<Vec<u64>>, path: PathBuf) -> Result<()> {
+        let (shared, book) = (Arc::clone(&self.shared), self.book.clone());
+        shared.saving.store(true, Ordering::Relaxed);
+        self.threads.push(start("save", move || {
+            let all = shared.index().len();
+            let saved = match &numbers {
+                Some(numbers) => save(&book, &shared.index, numbers.iter().copied(), &path),
+                None => save(&book, &shared.index, 1..=all, &path),
+            };
+            match saved {
+                Ok(packets) => {
+                    if numbers.is_none() {
+                        shared.saved.fetch_max(all, Ordering::Relaxed);
+                    }
+                    shared.say(&format!("{packets} packets are in {}", path.display()));
+                }
+                Err(error) => shared.say(&error.to_string()),
+            }
+            shared.saving.store(false, Ordering::Relaxed);
         })?);
         Ok(())
     }
@@ -199,11 +236,12 @@ fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     std::thread::Builder::new().name(name.to_owned()).spawn(work).context("no thread can be started")
 }
 
-fn make_index(source: Source, nesting: u8, shared: &Shared) {
+/// Says whether it came to the capture's end, or to what ends it.
+fn make_index(source: Source, nesting: u8, shared: &Shared) -> bool {
     let mut indexer = Indexer::new(source, nesting, seed());
     loop {
         if shared.stop.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         match indexer.more() {
             Ok(Some(indexed)) => {
@@ -213,11 +251,12 @@ fn make_index(source: Source, nesting: u8, shared: &Shared) {
             Ok(None) => break,
             Err(error) => {
                 shared.say(&error.to_string());
-                break;
+                return false;
             }
         }
     }
     shared.index.write().unwrap_or_else(PoisonError::into_inner).damage = indexer.damage();
+    true
 }
 
 fn judge_all(pipeline: &Pipeline, source: Source, shared: &Shared) {
@@ -227,7 +266,7 @@ fn judge_all(pipeline: &Pipeline, source: Source, shared: &Shared) {
         Err(error) => shared.say(&format!("flows are not judged: {error}")),
     }
     give_back();
-    shared.judged.store(true, Ordering::Relaxed);
+    shared.judged.store(true, Ordering::Release);
 }
 
 /// Writes the packets of a block behind those that are there; what cannot be written is left out of the index.

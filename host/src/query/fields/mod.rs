@@ -88,7 +88,7 @@ impl Known for Read {
         if let Some(at) = fields.by_name.get(name).and_then(|entry| entry.packet.as_ref()) {
             return Some((at.kind, at.source.clone()));
         }
-        fields.drawn(name).map(|node| (Kind::Text, packets::node(node)))
+        fields.drawn(name).map(|node| (Kind::Text, packets::node(node, &fields.templates)))
     }
 }
 
@@ -131,7 +131,7 @@ impl Fields {
             fields.flow(*name, *kind, *words, FlowRead::Known(*read));
         }
         for (at, id) in pipeline.template_ids().iter().enumerate().filter(|(_, id)| is_name(id)) {
-            let look = packets::look(id, true);
+            let look = packets::look(id, true, pipeline.template_ids());
             let rule = Rule { node: Cow::Owned(id.clone()), depth: Some(0), look, read: packets::layer };
             let words = format!("payload that template `{id}` reads");
             fields.packet(id.clone(), Kind::Bytes, words, Read::Nodes(vec![rule]));
@@ -165,12 +165,13 @@ impl Fields {
     }
 
     fn packets(&mut self) {
+        let templates = self.templates.clone();
         for (name, kind, look, read, words) in packets::VIEW {
             self.packet(*name, *kind, *words, Read::View(*read, *look));
         }
         for (name, kind, nodes, depth, read, words) in packets::DRAWN {
             let rule = |node: &&'static str| {
-                let look = packets::look(node, false);
+                let look = packets::look(node, false, &templates);
                 Rule { node: Cow::Borrowed(*node), depth: *depth, look, read: *read }
             };
             self.packet(*name, *kind, *words, Read::Nodes(nodes.iter().map(rule).collect()));
@@ -178,13 +179,13 @@ impl Fields {
         for (name, kind, words) in headers::HEADERS {
             // Layers are called by names that fields have, too.
             let depth = (*kind == Kind::Bytes && !name.contains('.')).then_some(0);
-            let look = packets::look(name, depth.is_some());
+            let look = packets::look(name, depth.is_some(), &templates);
             let rule = Rule { node: Cow::Borrowed(*name), depth, look, read: packets::datum(*kind) };
             self.packet(*name, *kind, *words, Read::Nodes(vec![rule]));
         }
         for (name, kind, nodes, words) in headers::BOTH {
             let rule = |node: &&'static str| {
-                let (look, read) = (packets::look(node, false), packets::datum(*kind));
+                let (look, read) = (packets::look(node, false, &templates), packets::datum(*kind));
                 Rule { node: Cow::Borrowed(*node), depth: None, look, read }
             };
             self.packet(*name, *kind, *words, Read::Nodes(nodes.iter().map(rule).collect()));

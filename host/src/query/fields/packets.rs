@@ -386,21 +386,23 @@ const PAYLOAD: Look = Look { payload: Payloads::All, ..Look::RECORD };
 /// What the line is made of.
 const LINE: Look = Look { headers: true, ..PAYLOAD };
 
-/// What must be looked at for nodes of a name to be there; `is_layer` where that is a whole layer.
-pub(super) fn look(name: &str, is_layer: bool) -> Look {
+/// What must be looked at for nodes of a name to be there; `is_layer` where that is a whole layer. Names of templates may be
+/// those of headers, too.
+pub(super) fn look(name: &str, is_layer: bool, templates: &[String]) -> Look {
     let first = name.split('.').next().unwrap_or_default();
     let of_headers = |known: &str| known.split('.').next() == Some(first);
-    if matches!(first, "warning" | "file") {
+    let of_template = templates.iter().any(|id| id == first);
+    let drawn = if is_layer { PAYLOAD } else { Look { payload: Payloads::Told, ..Look::RECORD } };
+    let known = if matches!(first, "warning" | "file") {
         Look { tables: true, ..Look::RECORD }
     } else if first == "data" {
         PAYLOAD
     } else if super::headers::HEADERS.iter().any(|(known, ..)| of_headers(known)) || first == "service" {
         HEADERS
-    } else if is_layer {
-        PAYLOAD
     } else {
-        Look { payload: Payloads::Told, ..Look::RECORD }
-    }
+        drawn
+    };
+    if of_template { known.and(drawn) } else { known }
 }
 
 /// What is known of the packet as a whole.
@@ -545,6 +547,11 @@ fn info<'v>(view: &'v PacketView<'_>, out: &mut Vec<Value<'v>>) {
 }
 
 /// The text of nodes with a name, whatever draws them.
-pub(super) fn node(name: &str) -> Read {
-    Read::Nodes(vec![Rule { node: Cow::Owned(name.to_owned()), depth: None, look: look(name, false), read: whole }])
+pub(super) fn node(name: &str, templates: &[String]) -> Read {
+    Read::Nodes(vec![Rule {
+        node: Cow::Owned(name.to_owned()),
+        depth: None,
+        look: look(name, false, templates),
+        read: whole,
+    }])
 }

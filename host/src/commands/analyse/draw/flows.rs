@@ -1,10 +1,13 @@
 use super::super::app::App;
-use super::{cell, pane, scrolled};
+use super::{cell, pane, scrolled, shortened};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
+
+/// Cells of an address with its port.
+const ENDS: usize = 21;
 
 pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     let [list, why] = Layout::vertical([Constraint::Min(4), Constraint::Length(7)]).areas(area);
@@ -14,8 +17,8 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
         "{}{}{}{}{}{}",
         cell("verdict", 10),
         cell("score", 5),
-        cell("from", 21),
-        cell("to", 21),
+        cell("from", ENDS),
+        cell("to", ENDS),
         cell("protocol", 8),
         "name, what it is for"
     );
@@ -28,8 +31,8 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
             "{}{}{}{}{}{} {purpose}",
             cell(&verdict, 10),
             cell(&score, 5),
-            cell(&flow.originator.to_string(), 21),
-            cell(&flow.responder.to_string(), 21),
+            cell(&shortened(&flow.originator.to_string(), ENDS), ENDS),
+            cell(&shortened(&flow.responder.to_string(), ENDS), ENDS),
             cell(flow.template.as_deref().unwrap_or("–"), 8),
             flow.name
         );

@@ -1,5 +1,4 @@
 //! The screen. Whatever a capture says is made plain before it gets here, and drawn as cells.
-
 //!
 //! | module | story |
 //! |---|---|
@@ -70,7 +69,9 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>) {
 fn title(app: &App) -> String {
     let shared = &app.work.shared;
     let packets = shared.index().len();
-    let mut title = format!("{}: {packets} packets", plain(&app.work.name));
+    // The folder would leave no room for what is known.
+    let name = app.work.name.rsplit('/').next().unwrap_or_default();
+    let mut title = format!("{}: {packets} packets", plain(name));
     let (read, all) = (shared.read_bytes.load(Ordering::Relaxed), shared.all_bytes.load(Ordering::Relaxed));
     if app.work.live.is_some() {
         let state = match (shared.indexed.load(Ordering::Relaxed), shared.paused.load(Ordering::Relaxed)) {
@@ -114,4 +115,14 @@ fn cell(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(cut.chars().count());
     cut.extend(std::iter::repeat_n(' ', missing + 1));
     cut
+}
+
+/// An address that is longer than its column keeps its begin and its end, by which one tells them apart.
+fn shortened(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width || width < 3 {
+        return text.to_owned();
+    }
+    let (front, back) = ((width - 1).div_ceil(2), (width - 1) / 2);
+    text.chars().take(front).chain(['…']).chain(text.chars().skip(count - back)).collect()
 }

@@ -1,7 +1,7 @@
 use super::super::app::{App, Areas, Pane};
 use super::super::listing::{Listing, Row};
 use super::super::theme::Column;
-use super::{cell, pane, scrolled};
+use super::{cell, pane, scrolled, shortened};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
@@ -42,16 +42,6 @@ const SHORTEST_END: usize = 15;
 const LONGEST_END: usize = 39;
 /// Cells that are left for what packets say where addresses are long.
 const INFO: usize = 32;
-
-/// An address that is longer than its column keeps its begin and its end, by which one tells them apart.
-fn shortened(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width || width < 3 {
-        return text.to_owned();
-    }
-    let (front, back) = ((width - 1).div_ceil(2), (width - 1) / 2);
-    text.chars().take(front).chain(['…']).chain(text.chars().skip(count - back)).collect()
-}
 
 fn packet_list(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     let height = usize::from(area.height.saturating_sub(2));

@@ -81,7 +81,9 @@ pub(super) fn copy(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let popup = Rect { y: area.y + area.height.saturating_sub(height), height, ..area };
     let lines: Vec<Line<'_>> = (1..)
         .zip(&copies)
-        .flat_map(|(number, (what, text))| [Line::raw(format!("{number}  {what}")), Line::raw(format!("   {text}"))])
+        .flat_map(|(number, (what, text))| {
+            [Line::raw(format!("{number}  {what}")), Line::raw(format!("   {}", plain(text)))]
+        })
         .collect();
     frame.render_widget(Clear, popup);
     frame.render_widget(Paragraph::new(lines).block(Block::new().borders(Borders::ALL).title("copy")), popup);
