@@ -35,8 +35,20 @@ impl KeptIndexes {
         let identity = identity(capture, nesting)?;
         let mut bytes = Vec::new();
         File::open(self.file(&identity)).ok()?.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+        Self::from_bytes(&identity, &bytes)
+    }
+
+    /// An index as a file holds it. `identity` is a line that says of which capture it is, and by which rules it was made.
+    pub fn to_bytes(identity: &str, index: &Index) -> Vec<u8> {
+        let mut writer = Writer { bytes: BEGIN.to_vec() };
+        writer.index(identity, index);
+        writer.bytes
+    }
+
+    /// The index that a file holds; nothing where it is another's, or anything else.
+    pub fn from_bytes(identity: &str, bytes: &[u8]) -> Option<Index> {
         let mut reader = Reader { bytes: bytes.strip_prefix(BEGIN)? };
-        let index = reader.index(&identity)?;
+        let index = reader.index(identity)?;
         reader.bytes.is_empty().then_some(index)
     }
 
@@ -44,15 +56,14 @@ impl KeptIndexes {
     pub fn keep(&self, capture: &Path, nesting: u8, index: &Index) -> io::Result<()> {
         let Some(identity) = identity(capture, nesting) else { return Ok(()) };
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let mut writer = Writer { bytes: BEGIN.to_vec() };
-        writer.index(&identity, index);
-        if writer.bytes.len() as u64 > MOST_BYTES / 2 {
+        let bytes = Self::to_bytes(&identity, index);
+        if bytes.len() as u64 > MOST_BYTES / 2 {
             return Ok(());
         }
         let path = self.file(&identity);
         let fresh = path.with_extension(format!("new.{}", std::process::id()));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(&writer.bytes)?;
+        file.write_all(&bytes)?;
         std::fs::rename(&fresh, &path)?;
         self.tidy();
         Ok(())

@@ -4,10 +4,12 @@
 //! So a crash can leave a file too many, which the sweep takes away, and never a row whose file is not there. Both ways
 //! hold the database's write lock, so no capture is taken away while somebody else brings the same one.
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use veilwatch::worker::Inspection;
 
-use super::folders::{Folders, Key, Sha256Hex, is_kept, remove_file};
+use super::folders::{FileError, Folders, Key, Sha256Hex, is_kept, remove_file};
 use super::name::shown_name;
 use super::receive::Received;
 use crate::accounts::audit::{self, Action};
@@ -42,7 +44,7 @@ pub fn room(connection: &Connection, account: i64, limits: &Limits) -> Result<u6
     if kept >= limits.quota_bytes { Err(Reason::Quota.into()) } else { Ok(kept) }
 }
 
-/// The sum of the sizes of an account's captures, each content counted once, and of its results.
+/// The sum of the sizes of an account's captures, each content counted once, and of its results and indexes.
 ///
 /// # Errors
 /// Where the database fails.
@@ -51,7 +53,8 @@ pub fn kept_bytes(connection: &Connection, account: i64) -> Result<u64, DbError>
         .prepare_cached(
             "SELECT coalesce((SELECT sum(bytes) FROM captures
                     WHERE sha256 IN (SELECT sha256 FROM entries WHERE account_id = ?1)), 0)
-                + coalesce((SELECT sum(result_bytes) FROM entries WHERE account_id = ?1), 0)",
+                + coalesce((SELECT sum(coalesce(result_bytes, 0) + coalesce(index_bytes, 0)) FROM entries
+                    WHERE account_id = ?1), 0)",
         )?
         .query_row([account], |row| row.get(0))?;
     Ok(u64::try_from(sum).unwrap_or(0))
@@ -132,14 +135,53 @@ fn place_and_write(
     Ok(key)
 }
 
-/// Removes the files of an entry that was deleted: its result, and its capture where no other entry names it. End its
+/// Removes the files of an entry that was deleted: its result, its index, and its capture where no other entry names it. End its
 /// worker first. What a crash leaves here, the sweep takes away.
 ///
 /// # Errors
 /// Where a file cannot be removed, or the database fails.
 pub fn remove(connection: &mut Connection, folders: &Folders, deleted: &Deleted) -> Result<(), Refused> {
     folders.remove_result(&deleted.key)?;
+    folders.remove_index(&deleted.key)?;
     remove_unnamed(connection, folders, &deleted.sha256)
+}
+
+/// Keeps the index of an entry's capture that a reader made; says whether there was room for it and the entry is still there.
+///
+/// # Errors
+/// Where the file cannot be moved, or the database fails.
+pub fn keep_index(
+    connection: &mut Connection,
+    folders: &Folders,
+    entry: i64,
+    made: &Path,
+    quota_bytes: u64,
+) -> Result<bool, Refused> {
+    let bytes = std::fs::metadata(made).map_err(FileError::at("looked at", made))?.len();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: Option<(String, i64)> = transaction
+        .query_row("SELECT key, account_id FROM entries WHERE id = ?1", [entry], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((key, account)) = found else { return Ok(false) };
+    transaction
+        .execute("UPDATE entries SET index_bytes = ?2 WHERE id = ?1", params![entry, i64::try_from(bytes).ok()])?;
+    if kept_bytes(&transaction, account)? > quota_bytes {
+        return Ok(false);
+    }
+    let key: Key = key.parse().map_err(|_| DbError::Foreign(format!("the key {key:?}")))?;
+    folders.place(made, &folders.index(&key))?;
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// Lets the index of an entry's capture go: it is made again where somebody needs it.
+///
+/// # Errors
+/// Where the file cannot be removed, or the database fails.
+pub fn drop_index(connection: &mut Connection, folders: &Folders, key: &Key) -> Result<(), Refused> {
+    folders.remove_index(key)?;
+    connection.execute("UPDATE entries SET index_bytes = NULL WHERE key = ?1", [key.as_str()])?;
+    Ok(())
 }
 
 /// Removes a capture's file where no entry names it. Somebody may have brought it again since its row went, so this
