@@ -202,7 +202,7 @@ fn tells_packets_as_the_command_does() {
         assert_eq!(page.hex.len() as u64, 2 * page.captured);
         assert!(page.nodes.iter().filter_map(|node| node.bytes).all(|(from, to)| from <= to && to <= page.captured));
         assert!(page.nodes.iter().any(|node| node.bytes.is_some()));
-        assert!(!page.checksums.is_empty());
+        assert_eq!(page.checksums.is_empty(), !fields.iter().any(|field| field == "ip"), "{fields:?}");
     }
     for number in [0, last + 1, u64::MAX] {
         assert_eq!(told(&mut reader, &Ask::Packet { number }).1, Said::Packet(None));
@@ -255,7 +255,7 @@ fn an_index_is_kept_and_believed_only_of_its_own_capture() {
 fn a_filter_finds_what_it_finds_elsewhere_and_in_pages() {
     let (bench, capture) = (Bench::new(), example("first-run.pcap"));
     let mut reader = start(&bench.order(&capture));
-    for filter in ["tls.handshake.type == 1", "tcp.flags.syn && !tcp.flags.ack", "frame.number > 100000"] {
+    for filter in ["tls.handshake.type == 1", "tcp.flags.syn == 1 && tcp.flags.ack == 0", "frame.number > 100000"] {
         let wanted: Vec<u64> = shown(&capture, Some(filter)).into_iter().map(|(number, ..)| number).collect();
         assert_eq!(wanted.is_empty(), filter.starts_with("frame"), "{filter}");
         let (mut from, mut got, mut begins) = (1, Vec::new(), Vec::new());

@@ -259,6 +259,8 @@ impl Desk {
         let is_known = self.is_known();
         if filter.trim().is_empty() {
             self.wanted = None;
+            // Behind the last one there is nothing, wherever that is.
+            let from = from.min(self.index.len() + 1);
             let shown: Vec<u64> = self.index.from(from).take(count).map(|(number, _)| number).collect();
             let after = from.saturating_add(count as u64);
             if !last && !is_known && self.index.len() < after {
