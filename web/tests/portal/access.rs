@@ -115,7 +115,7 @@ const TABLE: &[Row] = &[
     get("/entries/<key>/flows.csv", "/entries/{done}/flows.csv", READ),
     get("/entries/<key>/flows/<flow>/packets.pcap", "/entries/{done}/flows/{flow}/packets.pcap", READ),
     get("/entries/<key>/packets?<wanted..>", "/entries/{done}/packets?at=3&field=4", READ),
-    get("/entries/<key>/packets/<number>/stream?<skip>&<hex>", "/entries/{done}/packets/1/stream", READ),
+    get("/entries/<key>/packets/<number>/stream?<skip>&<hex>", "/entries/{done}/packets/20/stream", READ),
     get(
         "/entries/<key>/packets/complete?<text>&<cursor>",
         "/entries/{done}/packets/complete?text=tls.s&cursor=5",

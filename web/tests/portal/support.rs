@@ -331,6 +331,15 @@ impl Person<'_> {
         self.send(self.site.client.req(Method::Get, path.to_owned()), headers)
     }
 
+    /// Asks again until a page of packets is whole: a browser would load it again by itself.
+    #[track_caller]
+    pub(crate) fn whole(&self, path: &str, headers: &[(&str, &str)]) -> Got {
+        self.site.until("the page is whole", || {
+            let got = self.get_with(path, headers);
+            (!got.body.contains("http-equiv=\"refresh\"")).then_some(got)
+        })
+    }
+
     /// Posts exactly this.
     pub(crate) fn post_raw(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Got {
         let request = self.site.client.req(Method::Post, path.to_owned());
