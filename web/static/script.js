@@ -195,7 +195,7 @@
       for (const one of document.querySelectorAll("#tree a[aria-current]")) one.removeAttribute("aria-current");
       link.setAttribute("aria-current", "true");
       let first = null;
-      for (const [css, wide] of [["hex", 3], ["text", 1]]) {
+      for (const [css, wide, gap] of [["hex", 3, 1], ["text", 1, 0]]) {
         document.querySelectorAll("#bytes ." + css).forEach((part, line) => {
           const words = part.textContent;
           const begin = Math.max(from - 16 * line, 0);
@@ -205,8 +205,8 @@
             return;
           }
           const mark = document.createElement("mark");
-          mark.textContent = words.slice(begin * wide, end * wide - (wide - 1));
-          part.replaceChildren(words.slice(0, begin * wide), mark, words.slice(end * wide - (wide - 1)));
+          mark.textContent = words.slice(begin * wide, end * wide - gap);
+          part.replaceChildren(words.slice(0, begin * wide), mark, words.slice(end * wide - gap));
           first = first || mark;
         });
       }
