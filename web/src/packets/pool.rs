@@ -102,8 +102,11 @@ impl Readers {
         match held.questions.try_send(question) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(ReadError::Busy),
-            // Its thread is on its way out, and takes itself off the list.
-            Err(TrySendError::Disconnected(_)) => Err(ReadError::Died("it has just ended".to_owned())),
+            // Its thread broke down before it could take itself off the list.
+            Err(TrySendError::Disconnected(_)) => {
+                all.remove(&entry.id);
+                Err(ReadError::Died("it broke down".to_owned()))
+            }
         }
     }
 

@@ -415,4 +415,67 @@ mod tests {
         assert_eq!(kept.damage, Some("d".repeat(MAX_DAMAGE)));
         assert_eq!(bounded(&inspection()), inspection());
     }
+
+    #[test]
+    fn an_index_is_kept_within_the_quota_and_for_as_long_as_its_entry() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"ten bytes.");
+        let id = find(&place.connection, ada, key.as_str()).unwrap().unwrap().id;
+        let made = || {
+            let (_, path) = place.folders.new_work_file().unwrap();
+            fs::write(&path, b"an index").unwrap();
+            path
+        };
+        let (one, two, three) = (made(), made(), made());
+        let keep = |place: &mut Place, made: &Path, entry, quota| {
+            keep_index(&mut place.connection, &place.folders, entry, made, quota).unwrap()
+        };
+        assert!(!keep(&mut place, &one, id, 17), "it does not fit");
+        assert_eq!((place.files("indexes").len(), kept_bytes(&place.connection, ada).unwrap()), (0, 10));
+        assert!(keep(&mut place, &one, id, 18));
+        assert_eq!(kept_bytes(&place.connection, ada).unwrap(), 18);
+        // One more takes its place.
+        assert!(keep(&mut place, &two, id, 18));
+        assert_eq!(
+            (place.files("indexes"), fs::read(place.folders.index(&key)).unwrap()),
+            (vec![place.folders.index(&key)], b"an index".to_vec())
+        );
+        drop_index(&mut place.connection, &place.folders, &key).unwrap();
+        assert_eq!((place.files("indexes").len(), kept_bytes(&place.connection, ada).unwrap()), (0, 10));
+
+        assert!(keep(&mut place, &three, id, 18));
+        let deleted = delete(&mut place.connection, ada, key.as_str(), &actor(), NOW).unwrap();
+        remove(&mut place.connection, &place.folders, &deleted).unwrap();
+        assert!(place.files("indexes").is_empty());
+        // Its reader may end later.
+        let (_, late) = place.folders.new_work_file().unwrap();
+        assert!(!keep(&mut place, &late, id, 1000));
+        assert!(place.files("indexes").is_empty());
+    }
+
+    #[test]
+    fn a_sweep_brings_indexes_and_what_is_counted_together() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let keys = [b"1", b"2", b"3"].map(|bytes| place.keep(ada, bytes));
+        // One that is whole, one that is not counted, one that is not there; and those of no entry.
+        for (key, is_there, is_counted) in [(&keys[0], true, true), (&keys[1], true, false), (&keys[2], false, true)] {
+            if is_there {
+                fs::write(place.folders.index(key), b"an index").unwrap();
+            }
+            if is_counted {
+                place.set(key, "index_bytes = 8");
+            }
+        }
+        fs::write(place.folders.index(&Key::random().unwrap()), b"another").unwrap();
+        let foreign = place.folder.path().join("indexes/note.txt");
+        fs::write(&foreign, b"mine").unwrap();
+        let swept = place.folders.sweep(&mut place.connection, NOW).unwrap();
+        assert_eq!((swept.indexes, swept.foreign), (2, vec![foreign.clone()]));
+        let mut left = place.files("indexes");
+        left.sort();
+        assert_eq!(left, [place.folders.index(&keys[0]), foreign]);
+        assert_eq!(kept_bytes(&place.connection, ada).unwrap(), 3 + 8);
+    }
 }
