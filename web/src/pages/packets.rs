@@ -129,7 +129,9 @@ pub async fn list(me: Viewer<'_>, portal: &State<Portal>, key: &str, wanted: Wan
     let is_full = rows.rows.len() >= count as usize;
     let is_searched = rows.search.as_ref().is_none_or(|search| search.done || stopped);
     let is_missing = wanted.at.is_some() && packet.is_none();
-    let waits = wrong.is_none() && ((!is_full && !(is_known && is_searched)) || (is_missing && !is_known));
+    // More rows may come, or the packet itself.
+    let is_whole = is_full || (is_known && is_searched);
+    let waits = wrong.is_none() && (!is_whole || (is_missing && !is_known));
     let stop = format!("{}&stop=true", wanted.link(&entry, from, at));
     let search = rows.search.as_ref().map(|search| {
         json!({

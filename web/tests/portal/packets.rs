@@ -144,7 +144,7 @@ fn an_index_is_kept_counted_and_deleted_with_its_entry() {
     assert_eq!(me.get(&page).is(200).body, before);
     ended();
     assert_eq!((bytes(), site.files("indexes").len()), (kept, 1));
-    me.get("/").is(200).says(&format!("first.pcap"));
+    me.get("/").is(200).says("first.pcap");
 
     me.get(&page).is(200);
     me.post(&format!("/entries/{key}/delete"), &format!("/entries/{key}/delete"), &[]).is(303);
