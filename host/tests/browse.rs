@@ -461,6 +461,9 @@ fn what_is_no_question_ends_the_child() {
 
 /// A child that somebody has taken over: it answers whatever it is asked.
 fn lie(how: &str) -> ExitCode {
+    // Nobody listens any more to one that was found out.
+    let say =
+        |words: &str| drop(std::io::stdout().write_all(words.as_bytes()).and_then(|()| std::io::stdout().flush()));
     let mut lines = std::io::stdin().lock().lines();
     let (_, asked) = (lines.next(), lines.next());
     let asked: Asked = serde_json::from_str(&asked.unwrap().unwrap()).unwrap();
@@ -527,17 +530,17 @@ fn lie(how: &str) -> ExitCode {
             answer.said = packet(PacketPage { nodes: vec![PacketField { depth: 99, ..field((0, 1)) }], ..page })
         }
         "packet-nodes" => answer.said = packet(PacketPage { nodes: vec![field((0, 1)); 5000], ..page }),
-        "prose" => println!("here you are"),
-        "event" => println!("{{\"cut\":{{\"packets\":1,\"complete\":true}}}}"),
-        "flood" => (0..ANSWER_BYTES + 10).for_each(|_| print!("x")),
+        "prose" => say("here you are\n"),
+        "event" => say("{\"cut\":{\"packets\":1,\"complete\":true}}\n"),
+        "flood" => say(&"x".repeat(ANSWER_BYTES + 10)),
         "sleep" => std::thread::sleep(PATIENCE),
         "half" => {
-            print!("{{\"id\"");
+            say("{\"id\"");
             return ExitCode::FAILURE;
         }
         _ => return ExitCode::from(3),
     }
-    println!("{}", serde_json::to_string(&answer).unwrap());
+    say(&(serde_json::to_string(&answer).unwrap() + "\n"));
     // It says no more, and waits to be ended.
     for _ in lines {}
     ExitCode::SUCCESS

@@ -41,7 +41,6 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
         (flow, "流详情"),
         (format!("{result}/packets?at=60&field=30"), "数据包"),
         (format!("{result}/packets/20/stream"), "会话内容"),
-        (format!("{result}/packets/20/stream?hex=true"), "会话内容"),
     ] {
         in_every_way(&browser, &path, title, None);
     }
