@@ -249,8 +249,10 @@
         s: () => go("stream"), g: () => at("at").focus(), "/": () => at("where").focus(),
         t: () => { const first = document.querySelector("#tree a[aria-current], #tree a"); if (first) first.focus(); },
       };
-      // Two arrows and two pages are the browser's own where they have nothing to do here.
-      if (!keys[event.key] || (event.key.startsWith("Page") && !at(event.key === "PageDown" ? "next" : "previous"))) return;
+      // Arrows and pages are the browser's own where somebody scrolls, or there is no other page.
+      const isScrolling = /^(Arrow|Page)/.test(event.key) && document.activeElement.matches("[role=region]");
+      const isLast = event.key.startsWith("Page") && !at(event.key === "PageDown" ? "next" : "previous");
+      if (!keys[event.key] || isScrolling || isLast) return;
       event.preventDefault();
       keys[event.key]();
     });

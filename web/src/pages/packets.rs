@@ -355,6 +355,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_says_the_same_whatever_is_lit() {
+        let whole = |line: &Value, part: &str| {
+            line[part].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect::<String>()
+        };
+        for length in 0..36 {
+            let bytes: Vec<u8> = (0..length).collect();
+            let plain = dump(&bytes, &(0..0));
+            for (from, to) in (0..40).flat_map(|from| (from..40).map(move |to| (from, to))) {
+                for (line, plain) in dump(&bytes, &(from..to)).iter().zip(&plain) {
+                    assert!(["hex", "text"].iter().all(|part| whole(line, part) == whole(plain, part)), "{from}..{to}");
+                    assert!(!whole(line, "hex").ends_with(' '));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn digits_become_bytes() {
         assert_eq!(unhex("00ff7f"), [0, 255, 127]);
         assert!(unhex("").is_empty());
