@@ -9,7 +9,7 @@
 //! | module | story |
 //! |---|---|
 //! | [`pool`] | the readers: who has one, who must wait |
-//! | [`serve`] | the thread that one reader lives on |
+//! | `serve` | the thread that one reader lives on |
 
 pub mod pool;
 mod serve;
