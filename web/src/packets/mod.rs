@@ -14,4 +14,4 @@
 pub mod pool;
 mod serve;
 
-pub use pool::{ReadError, Readers};
+pub use pool::{Death, ReadError, Readers};

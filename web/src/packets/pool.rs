@@ -60,10 +60,38 @@ pub enum ReadError {
     Full,
     /// The capture cannot be read: why, for people.
     Capture(String),
-    /// The reader died of this question, or took too long: how, for people.
-    Died(String),
+    /// The reader died of this question.
+    Died(Death),
     /// Something on this side.
     Ours(String),
+}
+
+/// What a reader died of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// It wanted more memory than it may have.
+    Memory,
+    /// Its answer took too long.
+    Slow,
+    /// It used up its processor time.
+    Worn,
+    /// It did or said what no honest one does.
+    Odd,
+    /// Anything else.
+    Crash,
+}
+
+impl Death {
+    /// The key of the message for it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Memory => "packets.died-memory",
+            Self::Slow => "packets.died-slow",
+            Self::Worn => "packets.died-worn",
+            Self::Odd => "packets.died-odd",
+            Self::Crash => "packets.died-crash",
+        }
+    }
 }
 
 impl Readers {
@@ -79,7 +107,7 @@ impl Readers {
     pub async fn ask(&self, entry: &Entry, ask: Ask) -> Result<Answer, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.put(entry, ask, answer)?;
-        answered.await.unwrap_or_else(|_| Err(ReadError::Died("it ended before its answer".to_owned())))
+        answered.await.unwrap_or_else(|_| Err(ReadError::Died(Death::Crash)))
     }
 
     fn put(
@@ -105,7 +133,7 @@ impl Readers {
             // Its thread broke down before it could take itself off the list.
             Err(TrySendError::Disconnected(_)) => {
                 all.remove(&entry.id);
-                Err(ReadError::Died("it broke down".to_owned()))
+                Err(ReadError::Died(Death::Crash))
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use veilwatch::worker::browse::{BrowseOrder, Reader};
 use veilwatch::worker::{FailedWhy, Unpacking, WorkerEnd, WorkerLimits};
 
-use super::pool::{Question, ReadError, Readers};
+use super::pool::{Death, Question, ReadError, Readers};
 use crate::jobs::tasks::Temporary;
 use crate::jobs::{Bench, clean};
 use crate::uploads::{Key, Sha256Hex, drop_index, keep_index};
@@ -117,7 +117,11 @@ fn told(end: &WorkerEnd) -> ReadError {
             _ => ReadError::Ours(clean(&failed.words)),
         },
         WorkerEnd::Start(error) => ReadError::Ours(error.to_string()),
-        end => ReadError::Died(clean(&end.to_string())),
+        WorkerEnd::Memory => ReadError::Died(Death::Memory),
+        WorkerEnd::WallTime { .. } => ReadError::Died(Death::Slow),
+        WorkerEnd::CpuTime { .. } => ReadError::Died(Death::Worn),
+        WorkerEnd::Forbidden | WorkerEnd::Babble { .. } | WorkerEnd::FileSize { .. } => ReadError::Died(Death::Odd),
+        WorkerEnd::Crashed { .. } | WorkerEnd::Killed => ReadError::Died(Death::Crash),
     }
 }
 

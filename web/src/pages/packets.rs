@@ -81,7 +81,7 @@ async fn ask(portal: &Portal, me: &Viewer<'_>, entry: &Entry, ask: Ask) -> Resul
         Ok(Told { said: Said::Unreadable(words), .. }) | Err(ReadError::Capture(words)) => ("unreadable", words),
         Ok(told) => return Ok(Ok(told)),
         Err(ReadError::Gone) => ("gone", String::new()),
-        Err(ReadError::Died(words)) => ("died", words),
+        Err(ReadError::Died(death)) => ("died", portal.templates.message(me.language, death.key(), &json!({}))?),
         Err(ReadError::Busy) => return Err(Failure(Status::TooManyRequests)),
         Err(error @ (ReadError::Full | ReadError::Ours(_))) => {
             tracing::error!(entry = entry.id, ?error, "packets cannot be read");

@@ -199,11 +199,10 @@ fn one_that_dies_is_said_so_and_replaced() {
     let line = log.lines().rfind(|line| line.contains("entry=7654321 process=")).unwrap();
     let process = line.rsplit("process=").next().unwrap().trim();
     assert!(Command::new("kill").args(["-9", process]).status().unwrap().success());
-    me.get(&page).is(422).says("was ended").says("SIGKILL");
+    me.get(&page).is(422).says("was ended: it broke down");
     assert!(logged().contains("a reader is gone"));
     me.whole(&page, &[]).is(200).says("Packet 1</h2>");
     // What cannot be read is said so by each new one.
-    site.execute("UPDATE entries SET sha256 = sha256");
     let file = site.folder.path().join("data/captures").join(site.text("SELECT sha256 FROM entries"));
     site.portal().readers.end_of(7_654_321);
     std::fs::write(&file, b"<script>no capture</script>".repeat(40)).unwrap();
@@ -213,6 +212,23 @@ fn one_that_dies_is_said_so_and_replaced() {
     me.get(&page).is(422).says("gone from the data folder");
     me.get(&format!("{page}/1/stream")).is(422).says("gone from the data folder");
     me.get(&format!("{page}/complete?text=x&cursor=1")).is(503);
+}
+
+#[test]
+fn one_that_hangs_is_ended() {
+    let site = Site::with(|config| config.browse.answer_seconds = 2);
+    let me = site.session_of(&site.add("ada", Role::Administrator));
+    let key = me.keep("a.pcap", &capture("ssh-greeting.pcap"));
+    let page = format!("/entries/{key}/packets");
+    site.execute("UPDATE entries SET id = 7654322");
+    me.whole(&page, &[]).is(200);
+    let log = logged();
+    let line = log.lines().rfind(|line| line.contains("entry=7654322 process=")).unwrap();
+    let process = line.rsplit("process=").next().unwrap().trim();
+    assert!(Command::new("kill").args(["-STOP", process]).status().unwrap().success());
+    me.get(&page).is(422).says("its answer took too long");
+    site.until("it is gone", || (!std::path::Path::new(&format!("/proc/{process}")).exists()).then_some(()));
+    me.whole(&page, &[]).is(200);
 }
 
 #[test]
