@@ -107,7 +107,7 @@ impl Readers {
     pub async fn ask(&self, entry: &Entry, ask: Ask) -> Result<Answer, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.put(entry, ask, answer)?;
-        answered.await.unwrap_or_else(|_| Err(ReadError::Died(Death::Crash)))
+        answered.await.unwrap_or(Err(ReadError::Died(Death::Crash)))
     }
 
     fn put(
