@@ -46,7 +46,8 @@ impl Held {
 pub(super) struct Question {
     pub(super) ask: Ask,
     pub(super) answer: oneshot::Sender<Result<Answer, ReadError>>,
-    _waits: Arc<()>,
+    /// As long as it is there, the reader is busy.
+    pub(super) waits: Arc<()>,
 }
 
 /// Why packets cannot be looked at.
@@ -126,7 +127,7 @@ impl Readers {
         }
         let Some(held) = all.get_mut(&entry.id) else { return Err(ReadError::Busy) };
         held.asked = Instant::now();
-        let question = Question { ask, answer, _waits: Arc::clone(&held.waiting) };
+        let question = Question { ask, answer, waits: Arc::clone(&held.waiting) };
         match held.questions.try_send(question) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(ReadError::Busy),

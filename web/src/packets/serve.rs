@@ -51,17 +51,19 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
                 if gone { break false } else { continue }
             }
         };
-        match reader.ask(&question.ask, patience) {
-            Ok(answer) => {
-                made = made.or(answer.read.index_bytes);
-                // Whoever asked may have gone.
-                let _ = question.answer.send(Ok(answer));
+        let Question { ask, answer, waits } = question;
+        match reader.ask(&ask, patience) {
+            Ok(told) => {
+                made = made.or(told.read.index_bytes);
+                // Whoever hears the answer finds the reader idle; whoever asked may have gone.
+                drop(waits);
+                let _ = answer.send(Ok(told));
             }
             Err(end) => {
                 let error = told(&end);
                 tracing::warn!(entry = job.entry, %end, "a reader is gone");
                 readers.leave(job, || false);
-                let _ = question.answer.send(Err(error));
+                let _ = answer.send(Err(error));
                 break !matches!(end, WorkerEnd::Failed(_));
             }
         }

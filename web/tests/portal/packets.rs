@@ -131,7 +131,7 @@ fn an_index_is_kept_counted_and_deleted_with_its_entry() {
         (!body.contains("being read")).then_some(body)
     });
     // The index is written after the answer, and told of with the next one.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    site.until("it is written", || site.files("work").values().any(|file| !file.is_empty()).then_some(()));
     me.get(&page).is(200);
     assert_eq!((bytes(), site.files("work").len(), site.portal().readers.count()), (0, 2, 1));
     ended();
