@@ -13,6 +13,7 @@
 //! | [`plugins`] | plugins in the box and dropped in, behind one registry |
 //! | [`engine`] | a capture in, finished flows with verdicts out |
 //! | [`explain`] | why a verdict is what it is, and what it would be without that |
+//! | [`memory`] | memory that is not needed any more goes back to the system |
 //! | [`model`] | models as folders of data; versions, champions, signatures |
 //! | [`learn`] | labelled rows, folds, training |
 //! | [`evaluate`] | figures with intervals, and the audit that they stand or fall with |
@@ -60,6 +61,7 @@ pub mod filter;
 pub mod hash;
 pub mod learn;
 pub mod live;
+pub mod memory;
 pub mod model;
 pub mod output;
 pub mod packets;

@@ -15,6 +15,7 @@ fn a_capture_is_looked_into() {
     let capture = example("first-run.pcap");
     let Some(terminal) = Terminal::begin((120, 40), &["analyse", capture.to_str().unwrap()]) else { return };
     terminal.shows(&["987 packets", "26 alerts", "who has 192.168.56.1"]);
+    terminal.hides("so far");
     // To a packet, into its tree, and the bytes of a field.
     terminal.keys(&["g", "1", "9", "Enter"]);
     terminal.shows(&["packets 19 of 987", "packet 19", "TCP"]);
@@ -24,7 +25,7 @@ fn a_capture_is_looked_into() {
     terminal.shows(&["▶ packet 19", "Usual service"]);
     terminal.keys(&["Tab", "Tab", "/"]);
     terminal.keys(&["ledgerly", "Enter"]);
-    terminal.shows(&["ledgerly"]);
+    terminal.shows(&["with “ledgerly”"]);
     // An alert, its reasons, its packets, the flow alone, and back.
     terminal.keys(&["2"]);
     terminal.shows(&["worst first", "malicious", "c2-direct", "packets to look at"]);
@@ -40,7 +41,7 @@ fn a_capture_is_looked_into() {
     terminal.shows(&["protocols: packets, bytes", "IPv4", "packets in stretches"]);
     terminal.keys(&["q", "y"]);
     terminal.shows(&["copy", "this flow, for --where and Wireshark", "ip.addr == "]);
-    terminal.keys(&["3"]);
+    terminal.keys(&["4"]);
     terminal.shows(&["copied this flow, for tcpdump"]);
     // Only the flow is saved, and reads as a capture.
     let saved = terminal.folder.path().join("saved.pcapng");
@@ -61,6 +62,128 @@ fn a_capture_is_looked_into() {
     // It was indexed, and is known the next time.
     let kept = terminal.folder.path().join("cache/indexes");
     assert_eq!(std::fs::read_dir(kept).unwrap().count(), 1);
+}
+
+#[test]
+fn filters_are_at_work_as_they_are_written() {
+    let capture = example("first-run.pcap");
+    let Some(terminal) = Terminal::begin((120, 40), &["analyse", capture.to_str().unwrap()]) else { return };
+    terminal.shows(&["987 packets", "26 alerts"]);
+    terminal.hides("so far");
+    terminal.keys(&["f"]);
+    terminal.types("tls");
+    terminal.shows(&["display filter: tls", "442 of tls", "packets 1 of 442 that are listed of 987"]);
+    // What is wrong is said with its place; the last filter that was right stays.
+    terminal.types(".snj");
+    let screen =
+        terminal.shows(&["^^^^^^^", "packets have no field `tls.snj`; the nearest is `tls.sni`", "442 of tls"]);
+    let column = |line: &str, what: &str| line.find(what).map(|at| line[..at].chars().count());
+    let (text, carets) = (screen.lines().rev().nth(2).unwrap(), screen.lines().rev().nth(1).unwrap());
+    assert_eq!(column(text, "tls.snj"), column(carets, "^^^^^^^"), "{screen}");
+    terminal.keys(&["BSpace", "Tab"]);
+    terminal.shows(&["display filter: tls.sni", "tls.sni: server name"]);
+    terminal.types(" contains \"ledgerly\" && ip.dst in 192.0.2.0/24");
+    terminal.keys(&["Enter"]);
+    let screen = terminal.shows(&["of tls.sni contains", "client_hello", "ledgerly"]);
+    assert!(!screen.contains("display filter"), "{screen}");
+    // Giving up leaves what was there before.
+    terminal.keys(&["f", "C-u"]);
+    terminal.types("arp");
+    terminal.shows(&["of arp"]);
+    terminal.keys(&["Escape"]);
+    terminal.shows(&["of tls.sni contains"]);
+    // Verdicts, and the flows of those packets.
+    terminal.keys(&["f", "C-u"]);
+    terminal.types("ml.score > 0.9 && tcp.port == 4443");
+    terminal.keys(&["Enter"]);
+    terminal.shows(&["of ml.score", "! "]);
+    terminal.keys(&["2"]);
+    let screen = terminal.shows(&["worst first", "malicious", ":4443"]);
+    assert!(!screen.contains(":443 "), "{screen}");
+    terminal.keys(&["1"]);
+    terminal.keys(&["Escape"]);
+    terminal.shows(&["packets 365 of 987"]);
+    terminal.hides("of ml.score");
+    // A field as a filter; what is looked for is found within it.
+    terminal.keys(&["g", "1", "9", "Enter"]);
+    terminal.keys(&["Tab", "Down", "F"]);
+    terminal.shows(&["display filter: frame.number == 19", "1 of frame.number == 19"]);
+    terminal.keys(&["Escape"]);
+    terminal.hides("display filter");
+    terminal.keys(&["Escape"]);
+    terminal.hides("listed of");
+    terminal.keys(&["Home", "/"]);
+    terminal.types("LEDGERLY");
+    terminal.keys(&["Enter"]);
+    terminal.shows(&["1 of ", "with “LEDGERLY”"]);
+    terminal.keys(&["/", "Enter"]);
+    terminal.shows(&["2 of "]);
+    terminal.keys(&["/"]);
+    terminal.types("nobody says this");
+    terminal.keys(&["Enter"]);
+    terminal.shows(&["no packet has “nobody says this” in its line"]);
+    // Bytes that are selected belong to a field, and can be taken along.
+    terminal.keys(&["g", "1", "9", "Enter"]);
+    terminal.keys(&["Tab", "Tab"]);
+    terminal.shows(&["▶ 571 bytes"]);
+    terminal.keys(&["Right", "Down", "v", "Right", "Right"]);
+    terminal.shows(&["ip.id", "bytes 17 to 19 of 571 selected"]);
+    terminal.keys(&["y", "1"]);
+    terminal.shows(&["copied the selected bytes: 2dc1e3"]);
+    terminal.keys(&["q"]);
+    terminal.ends();
+}
+
+#[test]
+fn a_capture_is_chosen() {
+    let folder = example("first-run.pcap").parent().unwrap().to_owned();
+    let Some(terminal) = Terminal::begin_in(&folder, (80, 24), &["analyse"]) else { return };
+    terminal.shows(&[
+        "choose a capture",
+        "capture    benign-office.pcapng",
+        "capture    first-run.pcap",
+        "folder     ..",
+    ]);
+    terminal.keys(&["End"]);
+    let screen = terminal.screen();
+    let last = screen.lines().rfind(|line| line.starts_with("  capture")).unwrap();
+    terminal.keys(&["Enter"]);
+    terminal.shows(&[last.split_whitespace().nth(1).unwrap(), "packets 1 of"]);
+    terminal.keys(&["O"]);
+    terminal.shows(&["choose a capture", "Backspace the folder above"]);
+    terminal.keys(&["Home", "q"]);
+    terminal.ends();
+}
+
+/// What the documents show.
+#[test]
+fn pictures_show_what_is_there() {
+    let folder = example("first-run.pcap").parent().unwrap().to_owned();
+    let Some(terminal) = Terminal::begin_in(&folder, (110, 32), &["analyse", "first-run.pcap"]) else { return };
+    terminal.shows(&["987 packets", "26 alerts"]);
+    terminal.hides("so far");
+    terminal.keys(&["f"]);
+    terminal.types("tls.handshake.type == 1 && ml.score > 0.9");
+    terminal.keys(&["Enter"]);
+    terminal.shows(&["of tls.handshake.type", "! "]);
+    terminal.hides("looked at");
+    terminal.keys(&["Tab", "End", "PageUp", "Up"]);
+    terminal.shows(&["▶ packet"]);
+    terminal.picture("analyse-packets");
+    terminal.keys(&["2"]);
+    terminal.shows(&["worst first", "c2-direct", "packets to look at", "•"]);
+    terminal.picture("analyse-flows");
+    terminal.keys(&["1", "3"]);
+    terminal.shows(&["packets in stretches", "hosts: packets"]);
+    terminal.picture("analyse-statistics");
+    terminal.keys(&["q", "f", "C-u"]);
+    terminal.types("tls.snj contains \"a\"");
+    terminal.shows(&["the nearest is `tls.sni`"]);
+    terminal.picture("analyse-filter");
+    terminal.keys(&["Escape"]);
+    terminal.hides("display filter");
+    terminal.keys(&["q"]);
+    terminal.ends();
 }
 
 /// A capture of one TLS flow to a server whose name would steer a terminal.
@@ -88,7 +211,8 @@ fn what_a_capture_says_never_steers_the_terminal() {
     let capture = hostile(folder.path());
     let Some(terminal) = Terminal::begin((170, 40), &["analyse", capture.to_str().unwrap()]) else { return };
     terminal.tmux(&["set-option", "-g", "allow-rename", "on"]);
-    terminal.shows(&["987 packets", "alerts"]);
+    terminal.shows(&["987 packets", "26 alerts"]);
+    terminal.hides("so far");
     terminal.keys(&["g", "1", "9", "Enter"]);
     terminal.shows(&["packets 19 of 987", "owned"]);
     terminal.keys(&["2", "t"]);

@@ -296,6 +296,9 @@ fn a_wrong_filter_has_a_place() {
     assert!(wrong.what.contains("tcp.port"), "{wrong:?}");
     let Said::Wrong(wrong) = told(&mut reader, &rows(1, 5, "tcp &&")).1 else { panic!() };
     assert_eq!(wrong.place.0, 6);
+    let Said::Wrong(wrong) = told(&mut reader, &rows(1, 5, "verdict == \"malicious\"")).1 else { panic!() };
+    // Nobody judges flows here.
+    assert!(wrong.what.contains("a field of flows") && wrong.place == (0, 7), "{wrong:?}");
     for nasty in ["((((", "\"", "\u{202e}\0", &"!".repeat(4000), "tcp.port matches \"(\""] {
         assert!(matches!(told(&mut reader, &rows(1, 5, nasty)).1, Said::Wrong(_)), "{nasty}");
     }

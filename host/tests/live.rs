@@ -955,6 +955,15 @@ fn an_interface_is_looked_into() {
     terminal.keys(&["p"]);
     terminal.shows(&["goes on"]);
     assert!(cable.fetch("two.invalid", &cable.server_address()));
+    // A filter goes on with what comes.
+    terminal.keys(&["f"]);
+    terminal.types("tls.sni contains \"two\"");
+    terminal.keys(&["Enter"]);
+    terminal.shows(&["1 of tls.sni contains", "two.invalid"]);
+    assert!(cable.fetch("two.invalid", &cable.server_address()));
+    terminal.shows(&["2 of tls.sni contains"]);
+    terminal.keys(&["Escape"]);
+    terminal.hides("of tls.sni");
     // It is found once it came; then a line of a packet says it, and the prompt is gone.
     let begin = Instant::now();
     loop {

@@ -170,6 +170,11 @@ impl Drawing {
     /// of the tree's; and whether something was cut.
     fn text(&mut self, text: &str, most: usize) -> (String, bool) {
         let most = most.min(TEXT_BYTES - self.text);
+        // Nearly all text is as it may be.
+        if text.len() <= most && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            self.text += text.len();
+            return (text.to_owned(), false);
+        }
         let mut kept = String::new();
         for c in text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }) {
             if kept.len() + c.len_utf8() > most {

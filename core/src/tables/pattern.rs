@@ -38,7 +38,13 @@ impl Part {
             Position::At(offset) => bytes.get(offset as usize..).is_some_and(|rest| self.fits(rest)),
             Position::Any => {
                 let bytes = &bytes[..bytes.len().min(FLOATING_REACH)];
-                bytes.windows(self.bytes.len().max(1)).any(|window| self.fits(window))
+                let fixed = self.bytes.iter().enumerate().find_map(|(at, byte)| Some((at, (*byte)?)));
+                match fixed {
+                    // Only where its first byte stands it can begin.
+                    Some((at, byte)) => memchr::memchr_iter(byte, bytes.get(at..).unwrap_or_default())
+                        .any(|start| bytes.get(start..).is_some_and(|rest| self.fits(rest))),
+                    None => bytes.len() >= self.bytes.len().max(1),
+                }
             }
         }
     }

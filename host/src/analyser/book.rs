@@ -1,12 +1,12 @@
 use super::{Index, Place};
 use crate::engine::Pipeline;
-use crate::packets::{Browser, PacketView};
+use crate::packets::{Browser, Look, PacketView};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use veilwatch_core::packet::Packet;
-use veilwatch_core::packet::dissect::{Checksum, PacketTree};
+use veilwatch_core::packet::dissect::{Checksum, Names, PacketTree};
 
 /// Reads packets of a capture by their numbers.
 #[derive(Clone)]
@@ -62,16 +62,73 @@ impl Book {
         let Some(place) = index.place(number) else { return Ok(None) };
         let mut browser = Browser::new(&self.pipeline);
         browser.begin(index.place(1).map_or(place.time_ns, |first| first.time_ns));
-        let opening = index.flow_of(number).map(|(_, flow)| flow.opening.as_slice()).unwrap_or_default();
-        for earlier in opening.iter().map(|number| u64::from(*number)).take_while(|earlier| *earlier < number) {
+        for earlier in index.opening_before(number) {
             if let Some(place) = index.place(earlier) {
-                let data = self.bytes(place)?;
-                browser.pass(&packet(earlier, place, &data));
+                let data = self.bytes(&place)?;
+                browser.pass(&packet(earlier, &place, &data));
             }
         }
-        let data = self.bytes(place)?;
-        let view = browser.view(&packet(number, place, &data));
+        let data = self.bytes(&place)?;
+        let view = browser.view(&packet(number, &place, &data));
         Ok(Some(Page::of(view)))
+    }
+}
+
+/// Bytes that are read at once where packets are looked at one after the other.
+const AHEAD: usize = 256 << 10;
+
+/// Looks at packets one after the other, and so at each as a part of its flow.
+pub struct Walk<'b> {
+    file: &'b File,
+    browser: Browser<'b>,
+    /// Bytes that were read, and where they begin in the file.
+    ahead: Vec<u8>,
+    begin: u64,
+}
+
+impl Book {
+    /// Begins to look at packets one after the other, the first one first.
+    pub fn walk(&self) -> Walk<'_> {
+        Walk { file: &self.file, browser: Browser::new(&self.pipeline), ahead: Vec::new(), begin: 0 }
+    }
+}
+
+impl Walk<'_> {
+    /// Looks at the next packet, as far as somebody has a use for it: see [`Browser::show`].
+    pub fn next<T>(
+        &mut self,
+        number: u64,
+        place: &Place,
+        (look, names): (Look, Option<&Arc<Names>>),
+        see: impl FnOnce(&PacketView<'_>) -> T,
+    ) -> io::Result<T> {
+        let at = self.reach(place)?;
+        let data = self.ahead.get(at..at + place.len as usize).unwrap_or_default();
+        let packet = packet(number, place, data);
+        let taken = self.browser.take(&packet);
+        Ok(see(&self.browser.show(&packet, &taken, look, names)))
+    }
+
+    /// Has a packet's bytes among those that were read, and says where.
+    fn reach(&mut self, place: &Place) -> io::Result<usize> {
+        let len = place.len as usize;
+        let at = place.offset.checked_sub(self.begin).and_then(|at| usize::try_from(at).ok());
+        if let Some(at) = at.filter(|at| at.saturating_add(len) <= self.ahead.len()) {
+            return Ok(at);
+        }
+        self.begin = place.offset;
+        self.ahead.resize(len.max(AHEAD), 0);
+        let mut there = 0;
+        while there < self.ahead.len() {
+            match self.file.read_at(self.ahead.get_mut(there..).unwrap_or_default(), self.begin + there as u64) {
+                Ok(0) => break,
+                Ok(more) => there += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.ahead.truncate(there);
+        if there < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(0) }
     }
 }
 

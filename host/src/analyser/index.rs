@@ -1,3 +1,4 @@
+use super::places::Places;
 use crate::source::{Block, Damage, Source, SourceError};
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
@@ -7,7 +8,7 @@ use veilwatch_core::packet::{LinkType, Outer, Packet};
 /// Where the packets of a capture lie.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Index {
-    pub(super) places: Vec<Place>,
+    pub(super) places: Places,
     pub(super) flows: Vec<IndexedFlow>,
     /// What ended it before the capture's end.
     pub damage: Option<Damage>,
@@ -44,8 +45,8 @@ pub struct IndexedFlow {
     pub key: FlowKey,
     /// Whether the first packet went from the key's lower endpoint to the higher.
     pub upward: bool,
-    /// Numbers of its first packets, by which later ones are understood.
-    pub opening: Vec<u32>,
+    /// Number of its first packet.
+    pub first: u32,
     /// Packets, and bytes of these on the wire: those in the direction of the first one, and the others.
     pub packets: [u64; 2],
     /// The bytes.
@@ -57,7 +58,7 @@ pub struct IndexedFlow {
 }
 
 impl Index {
-    /// Packets of one capture that are indexed; an index of so many takes eight gigabytes.
+    /// Packets of one capture that are indexed; an index of so many takes six gigabytes.
     pub const MOST: usize = 1 << 28;
     /// Packets of a flow that later ones are understood by.
     pub const OPENING: usize = 48;
@@ -69,18 +70,18 @@ impl Index {
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.places.len() == 0
     }
 
     /// Where a packet lies; the first is number 1.
-    pub fn place(&self, number: u64) -> Option<&Place> {
+    pub fn place(&self, number: u64) -> Option<Place> {
         self.places.get(usize::try_from(number.checked_sub(1)?).ok()?)
     }
 
     /// Packets from a number on.
-    pub fn from(&self, number: u64) -> impl Iterator<Item = (u64, &Place)> {
+    pub fn from(&self, number: u64) -> impl Iterator<Item = (u64, Place)> {
         let skipped = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-        (number.max(1)..).zip(self.places.iter().skip(skipped))
+        (number.max(1)..).zip(self.places.from(skipped))
     }
 
     /// All flows so far, by their numbers.
@@ -96,11 +97,15 @@ impl Index {
 
     /// Numbers of a flow's packets, in order.
     pub fn packets_of(&self, flow: u32) -> impl Iterator<Item = u64> {
-        let first = self.flows.get(flow as usize).and_then(|flow| flow.opening.first()).copied();
         // Nothing of it comes before its first packet.
-        let skipped = first.map_or(usize::MAX, |first| first.saturating_sub(1) as usize);
-        let places = self.places.get(skipped..).unwrap_or_default().iter();
-        (skipped as u64 + 1..).zip(places).filter(move |(_, place)| place.flow == flow).map(|(number, _)| number)
+        let skipped = self.flows.get(flow as usize).map_or(usize::MAX, |flow| flow.first.saturating_sub(1) as usize);
+        self.places.of_flow(flow, skipped).map(|at| at as u64 + 1)
+    }
+
+    /// Numbers of the packets before one by which it is understood: the first ones of its flow.
+    pub fn opening_before(&self, number: u64) -> impl Iterator<Item = u64> {
+        let flow = self.place(number).map_or(Place::NO_FLOW, |place| place.flow);
+        self.packets_of(flow).take(Self::OPENING).take_while(move |earlier| *earlier < number)
     }
 }
 
@@ -187,7 +192,7 @@ impl Index {
                 self.flows.push(IndexedFlow {
                     key,
                     upward,
-                    opening: Vec::new(),
+                    first: number,
                     packets: [0; 2],
                     bytes: [0; 2],
                     first_ns: place.time_ns,
@@ -199,9 +204,6 @@ impl Index {
             flow.packets[back] += 1;
             flow.bytes[back] += u64::from(place.wire_len);
             flow.last_ns = flow.last_ns.max(place.time_ns);
-            if flow.opening.len() < Self::OPENING {
-                flow.opening.push(number);
-            }
         }
     }
 }

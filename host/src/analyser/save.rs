@@ -24,7 +24,7 @@ pub fn save(
     let mut waiting = 0;
     for number in numbers {
         let Some(place) = index.place(number) else { continue };
-        let data = book.bytes(place).map_err(failed)?;
+        let data = book.bytes(&place).map_err(failed)?;
         let of = links.binary_search(&place.link).unwrap_or_default();
         recorder.add(of, place.time_ns, place.wire_len, [&data, &[], &[]]);
         waiting += data.len();

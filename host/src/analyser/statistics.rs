@@ -100,7 +100,7 @@ fn add(sum: &mut (u64, u64), (packets, bytes): (u64, u64)) {
 
 fn protocols(index: &Index, tables: &Tables) -> Vec<ProtocolCount> {
     let mut links: BTreeMap<LinkType, (u64, u64)> = BTreeMap::new();
-    for place in &index.places {
+    for place in index.places.from(0) {
         add(links.entry(place.link).or_default(), (1, place.wire_len.into()));
     }
     let mut counted: BTreeMap<Vec<String>, (u64, u64)> = BTreeMap::new();
@@ -154,7 +154,7 @@ fn hosts(index: &Index) -> Vec<HostCount> {
 fn lengths(index: &Index) -> Vec<LengthCount> {
     const ENDS: [u32; 9] = [19, 39, 79, 159, 319, 639, 1279, 2559, 5119];
     let mut counts = [0u64; ENDS.len() + 1];
-    for place in &index.places {
+    for place in index.places.from(0) {
         counts[ENDS.partition_point(|end| *end < place.wire_len)] += 1;
     }
     let begins = std::iter::once(0).chain(ENDS.iter().map(|end| end + 1));
@@ -164,11 +164,11 @@ fn lengths(index: &Index) -> Vec<LengthCount> {
 }
 
 fn rate(index: &Index) -> Rate {
-    let times = || index.places.iter().map(|place| place.time_ns);
+    let times = || index.places.from(0).map(|place| place.time_ns);
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return Rate::default() };
     let stretch = (last - first) / STRETCHES as u64 + 1;
     let mut stretches = vec![(0, 0); STRETCHES];
-    for place in &index.places {
+    for place in index.places.from(0) {
         if let Some(count) = stretches.get_mut(((place.time_ns - first) / stretch) as usize) {
             add(count, (1, place.wire_len.into()));
         }

@@ -41,7 +41,7 @@ impl Stream {
                 break;
             }
             let Some(place) = index.place(number) else { break };
-            let data = book.bytes(place)?;
+            let data = book.bytes(&place)?;
             let packet =
                 Packet { number, time_ns: place.time_ns, link: place.link, wire_len: place.wire_len, data: &data };
             let Ok(decoded) = Outer::of(&packet, nesting).decode() else { continue };

@@ -1,11 +1,13 @@
 use super::*;
 use crate::config::Config;
 use crate::engine::{Pipeline, Progress};
+use crate::packets::Look;
 use crate::plugins::Registry;
+use crate::query::{Fields, PacketQuery};
 use crate::source::InputLimits;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/captures").join(name)
@@ -171,9 +173,120 @@ fn flows_come_with_their_verdicts_and_what_to_look_at() {
     let summary = verdicts.find(&pipeline, source, 1, &stop, &progress).unwrap();
     assert_eq!(verdicts.len() as u64, summary.flows);
     verdicts.with(|flows| {
-        let alerts: Vec<_> =
-            flows.iter().filter(|flow| flow.verdict == Some(veilwatch_core::detect::Verdict::Malicious)).collect();
+        let alerts: Vec<_> = flows
+            .iter()
+            .filter(|flow| flow.judged.verdict == Some(veilwatch_core::detect::Verdict::Malicious))
+            .collect();
         assert_eq!(alerts.len() as u64, summary.malicious);
         assert!(alerts.iter().all(|flow| !flow.reasons.is_empty() && !flow.evidence.is_empty()));
     });
+}
+
+/// Looks for packets with everything known, and says which ones there are.
+fn search(path: &Path, pipeline: &Arc<Pipeline>, sought: Sought, verdicts: &Verdicts) -> Vec<u32> {
+    let (index, opened) = index(path);
+    let packets = index.len();
+    let (book, index, yes) = (Book::new(opened.file, Arc::clone(pipeline)), RwLock::new(index), AtomicBool::new(true));
+    let search = Search::new(sought);
+    search.run(&Ground { book: &book, index: &index, verdicts, indexed: &yes, judged: &yes }).unwrap();
+    assert!(search.has_ended() && search.looked() == packets);
+    search.found().clone()
+}
+
+#[test]
+fn a_search_finds_what_packets_in_turn_say() {
+    let (pipeline, nothing) = (pipeline(), Verdicts::default());
+    let fields = Fields::of(&pipeline).with_verdicts();
+    for name in ["first-run.pcap", "benign-office.pcapng", "mqtt-sensors.pcap"] {
+        let path = example(name);
+        let expressions = [
+            "frame.len > 200",
+            "tcp.flags.syn == 1 && ip.ttl < 100",
+            "tls",
+            "tls.sni contains \"a\"",
+            "tls.handshake.type == 2 || dns.qry.type == 1",
+            "data",
+            "warning || file.type",
+            "app_proto == \"dns\" && udp.length > 50",
+            "info matches \"query|SYN\"",
+            "service == \"https\" || tree.tls.record",
+        ];
+        for text in expressions {
+            let query = PacketQuery::new(text, &fields).unwrap();
+            // With all of each packet looked at.
+            let (index, opened) = index(&path);
+            let book = Book::new(opened.file, Arc::clone(&pipeline));
+            let mut walk = book.walk();
+            let places: Vec<(u64, Place)> = index.from(1).collect();
+            let all = |view: &crate::packets::PacketView<'_>| query.holds(view);
+            let wanted: Vec<u32> = places
+                .iter()
+                .filter(|(number, place)| walk.next(*number, place, (Look::ALL, None), all).unwrap())
+                .map(|(number, _)| *number as u32)
+                .collect();
+            let found = search(&path, &pipeline, Sought::Query(Box::new(query.clone())), &nothing);
+            assert_eq!(found, wanted, "{text} in {name}");
+        }
+        let said: Vec<u32> = in_turn(&path, &pipeline)
+            .into_iter()
+            .filter(|(_, info, ..)| info.to_lowercase().contains("hello"))
+            .map(|(number, ..)| number as u32)
+            .collect();
+        assert_eq!(search(&path, &pipeline, Sought::text("HELLO").unwrap(), &nothing), said);
+    }
+    assert!(Sought::text("").is_none() && Sought::text(&"a".repeat(Sought::TEXT_BYTES + 1)).is_none());
+}
+
+#[test]
+fn verdicts_are_those_of_packets_flows() {
+    let (path, shown) = (example("first-run.pcap"), pipeline());
+    let (config, mut registry) = (Config::load(Path::new("default")).unwrap(), Registry::with_builtins().unwrap());
+    let judge = Pipeline::new(config, &mut registry).unwrap();
+    let (verdicts, stop, progress) = (Verdicts::default(), AtomicBool::new(false), Progress::default());
+    let source = crate::source::Source::open(&path, &InputLimits::default()).unwrap();
+    verdicts.find(&judge, source, 1, &stop, &progress).unwrap();
+    let fields = Fields::of(&shown).with_verdicts();
+    assert!(PacketQuery::new("ml.score > 0.5", &Fields::of(&shown)).is_err());
+    let query = PacketQuery::new("ml.verdict == \"malicious\" && ml.score > 0.9", &fields).unwrap();
+    assert!(query.asks_verdicts());
+    let found = search(&path, &shown, Sought::Query(Box::new(query)), &verdicts);
+    // Every packet of those flows, and no other.
+    let (index, _) = index(&path);
+    let mut wanted: Vec<u32> = verdicts.with(|flows| {
+        let alerts =
+            flows.iter().filter(|flow| flow.judged.verdict == Some(veilwatch_core::detect::Verdict::Malicious));
+        let flow = |line: &FlowLine| index.flow_of(line.first_packet).unwrap().0;
+        alerts.flat_map(|line| index.packets_of(flow(line)).map(|number| number as u32)).collect()
+    });
+    wanted.sort_unstable();
+    assert!(!found.is_empty() && found == wanted);
+}
+
+#[test]
+fn a_search_goes_on_with_what_comes_until_it_is_told_to_stop() {
+    let (path, shown) = (example("first-run.pcap"), pipeline());
+    let (whole, opened) = index(&path);
+    let opened_again = Opened::open(&path, &InputLimits::default()).unwrap();
+    let mut indexer = Indexer::new(opened_again.source, 8, 1);
+    let (book, growing) = (Book::new(opened.file, Arc::clone(&shown)), RwLock::new(Index::default()));
+    let (indexed, judged, verdicts) = (AtomicBool::new(false), AtomicBool::new(false), Verdicts::default());
+    let ground = Ground { book: &book, index: &growing, verdicts: &verdicts, indexed: &indexed, judged: &judged };
+    let search = |text: &str| Search::new(Sought::text(text).unwrap());
+    let (all, stopped) = (search("tcp"), search("nobody says this"));
+    std::thread::scope(|scope| {
+        let (one, other) = (scope.spawn(|| all.run(&ground)), scope.spawn(|| stopped.run(&ground)));
+        while let Some(more) = indexer.more().unwrap() {
+            growing.write().unwrap().take(more);
+        }
+        while stopped.looked() < whole.len() {
+            std::thread::yield_now();
+        }
+        assert!(!stopped.has_ended());
+        stopped.stop();
+        other.join().unwrap().unwrap();
+        indexed.store(true, std::sync::atomic::Ordering::Relaxed);
+        one.join().unwrap().unwrap();
+    });
+    assert!(stopped.is_stopped() && stopped.found().is_empty() && !all.found().is_empty());
+    assert_eq!(all.looked(), whole.len());
 }

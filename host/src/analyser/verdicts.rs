@@ -1,11 +1,15 @@
+use super::Index;
 use crate::engine::{self, Detection, Pipeline, Progress, RunError, RunOptions, Sink, Summary};
 use crate::output::{plain, reason_words, server_name};
+use crate::query::OfFlow;
 use crate::source::Source;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
-use veilwatch_core::detect::{Category, Verdict};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use veilwatch_core::flow::{Endpoint, FlowKey};
 
 /// A flow as the pipeline judges it.
 #[derive(Debug, Clone)]
@@ -21,34 +25,43 @@ pub struct FlowLine {
     /// IP protocol number.
     pub protocol: u8,
     /// What the template is called that recognised it.
-    pub template: Option<String>,
+    pub template: Option<Arc<str>>,
     /// The name that was asked for.
-    pub name: String,
-    /// What the model says.
-    pub verdict: Option<Verdict>,
-    /// How sure it is.
-    pub score: Option<f64>,
-    /// What it is for.
-    pub category: Option<Category>,
+    pub name: Box<str>,
+    /// What the model says, and what it is for.
+    pub judged: OfFlow,
     /// Why, in words.
-    pub reasons: Vec<String>,
+    pub reasons: Box<[Box<str>]>,
     /// Packets and bytes of IP, of the originator and of the responder.
     pub packets: [u64; 2],
     /// The bytes.
     pub bytes: [u64; 2],
-    /// Numbers of packets to look at, the first one of the flow among them.
-    pub evidence: Vec<u64>,
+    /// Numbers of packets behind the reasons.
+    pub evidence: Box<[u64]>,
+    /// Number of its first packet.
+    pub first_packet: u64,
 }
 
 /// Flows with their verdicts, as they are found.
 #[derive(Debug, Default)]
 pub struct Verdicts {
-    flows: Mutex<Vec<FlowLine>>,
+    flows: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    lines: Vec<FlowLine>,
+    /// Their places, by what their ends come to and by their first packets.
+    places: BTreeMap<(u64, u32), u32>,
+    /// Nobody outside knows which ends come to the same.
+    hasher: foldhash::fast::RandomState,
 }
 
 impl Verdicts {
     /// Flows that are kept; of more it is only known how many there are.
     pub const MOST: usize = 1_000_000;
+    /// Flows of the same ends, of networks that only packets tell apart, among which a packet's is looked for.
+    const ALIKE: usize = 8;
 
     /// Runs a pipeline over a capture, and keeps what comes of it.
     pub fn find(
@@ -60,12 +73,17 @@ impl Verdicts {
         progress: &Progress,
     ) -> Result<Summary, RunError> {
         let options = RunOptions { workers, packets: None, stop, progress };
-        engine::run(pipeline, source, options, &mut Into(self))
+        let templates = pipeline.template_ids().iter().map(|id| Arc::from(id.as_str())).collect();
+        engine::run(pipeline, source, options, &mut Into { verdicts: self, templates })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Found> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Flows that were found so far.
     pub fn len(&self) -> usize {
-        self.flows.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lock().lines.len()
     }
 
     /// Whether none was.
@@ -75,19 +93,55 @@ impl Verdicts {
 
     /// Looks at them.
     pub fn with<T>(&self, look: impl FnOnce(&[FlowLine]) -> T) -> T {
-        look(&self.flows.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&self.lock().lines)
+    }
+
+    /// What is known of the flows of some packets, in their order; nothing yet of those that go on.
+    pub fn of_packets(&self, index: &Index, numbers: impl Iterator<Item = u64>) -> Vec<Option<OfFlow>> {
+        let found = self.lock();
+        let judged = |number| found.of_packet(index, number).map(|line| line.judged);
+        numbers.map(judged).collect()
+    }
+
+    /// The flow of a packet, once it has ended.
+    pub fn of_packet(&self, index: &Index, number: u64) -> Option<FlowLine> {
+        self.lock().of_packet(index, number).cloned()
     }
 }
 
-struct Into<'v>(&'v Verdicts);
+impl Found {
+    /// Of several with these ports the last one that had begun by then.
+    fn of_packet(&self, index: &Index, number: u64) -> Option<&FlowLine> {
+        let (flow, indexed) = index.flow_of(number)?;
+        let ends = self.hasher.hash_one(FlowKey { lan: 0, ..indexed.key });
+        let number = u32::try_from(number).ok()?;
+        let mut candidates = self.places.range((ends, 0)..=(ends, number)).rev().take(Verdicts::ALIKE);
+        let is_of_flow = |first: u32| index.place(first.into()).is_some_and(|place| place.flow == flow);
+        let (_, at) = candidates.find(|((_, first), _)| is_of_flow(*first))?;
+        self.lines.get(*at as usize)
+    }
+}
+
+struct Into<'v> {
+    verdicts: &'v Verdicts,
+    templates: Vec<Arc<str>>,
+}
 
 impl Sink for Into<'_> {
     fn flow(&mut self, detection: &Detection<'_>) -> io::Result<()> {
-        let mut flows = self.0.flows.lock().unwrap_or_else(PoisonError::into_inner);
-        if flows.len() >= Verdicts::MOST {
+        let mut found = self.verdicts.lock();
+        if found.lines.len() >= Verdicts::MOST {
             return Ok(());
         }
-        flows.push(FlowLine::of(detection));
+        let flow = detection.flow;
+        let (one, other) = (flow.originator, flow.responder);
+        let key = FlowKey { low: one.min(other), high: one.max(other), protocol: flow.protocol, lan: 0 };
+        let at = found.lines.len() as u32;
+        if let Ok(first) = u32::try_from(flow.first_packet) {
+            let ends = found.hasher.hash_one(key);
+            found.places.insert((ends, first), at);
+        }
+        found.lines.push(FlowLine::of(detection, &self.templates));
         Ok(())
     }
 }
@@ -96,35 +150,49 @@ impl Sink for Into<'_> {
 const NAME: usize = 120;
 
 impl FlowLine {
-    fn of(detection: &Detection<'_>) -> Self {
+    /// Numbers of packets to look at: the first one, and those behind the reasons.
+    pub fn packets_to_look_at(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.evidence.iter().copied().chain([self.first_packet]).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn of(detection: &Detection<'_>, templates: &[Arc<str>]) -> Self {
         let (flow, pipeline, scored) = (detection.flow, detection.pipeline, detection.scored);
         let [there, back] = &flow.stats;
         let explanation = scored.map(|scored| &scored.explanation);
         let explained = explanation.map(|explanation| explanation.reasons.as_slice()).unwrap_or_default();
         let behind = explanation.into_iter().flat_map(|explanation| explanation.packets(flow, pipeline.schema()));
-        let mut evidence: Vec<u64> = behind.chain([flow.first_packet]).collect();
+        let mut evidence: Vec<u64> = behind.collect();
         evidence.sort_unstable();
         evidence.dedup();
-        let end = |end: &veilwatch_core::flow::Endpoint| SocketAddr::new(end.ip(), end.port);
+        let end = |end: &Endpoint| SocketAddr::new(end.ip(), end.port);
         Self {
             id: flow.id,
             first_ns: flow.first_ns,
             originator: end(&flow.originator),
             responder: end(&flow.responder),
             protocol: flow.protocol,
-            template: flow.template.and_then(|at| pipeline.template_ids().get(usize::from(at)).cloned()),
-            name: server_name(flow, NAME).map(|name| plain(&name)).unwrap_or_default(),
-            verdict: scored.and_then(|scored| scored.verdict),
-            score: scored.and_then(|scored| scored.score),
-            category: detection.category.map(|said| said.category),
+            template: flow.template.and_then(|at| templates.get(usize::from(at)).cloned()),
+            name: server_name(flow, NAME).map(|name| plain(&name)).unwrap_or_default().into(),
+            judged: OfFlow {
+                verdict: scored.and_then(|scored| scored.verdict),
+                score: scored.and_then(|scored| scored.score),
+                novelty: scored.and_then(|scored| scored.novelty),
+                novel: scored.map(|scored| pipeline.is_novel(scored.novelty)),
+                category: detection.category.map(|said| said.category),
+            },
             reasons: explained
                 .iter()
                 .map(|reason| plain(&reason_words(reason, pipeline.schema(), pipeline.card())))
                 .chain(detection.category.iter().flat_map(|said| &said.reasons).map(|reason| plain(&reason.words)))
+                .map(String::into_boxed_str)
                 .collect(),
             packets: [there.packets, back.packets],
             bytes: [there.bytes, back.bytes],
-            evidence,
+            evidence: evidence.into(),
+            first_packet: flow.first_packet,
         }
     }
 }

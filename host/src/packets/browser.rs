@@ -1,7 +1,10 @@
 use super::payload::{PacketWarning, Told};
 use super::streams::{Bitten, Spot, Streams};
 use crate::engine::Pipeline;
-use veilwatch_core::packet::dissect::{Address, Checksum, Datum, Dissected, PacketTree, Surroundings, dissect};
+use std::sync::Arc;
+use veilwatch_core::packet::dissect::{
+    Address, Checksum, Datum, Dissected, Names, PacketTree, Surroundings, dissect_for,
+};
 use veilwatch_core::packet::{Decoded, Outer, Packet};
 use veilwatch_core::tables::{Tables, Transport};
 
@@ -36,10 +39,84 @@ pub struct PacketView<'a> {
     pub tree: PacketTree,
 }
 
-impl PacketView<'_> {
+impl<'a> PacketView<'a> {
+    /// One at which nobody has looked.
+    fn empty(packet: &Packet<'a>, since_ns: i128) -> Self {
+        Self {
+            packet: *packet,
+            since_ns,
+            src: None,
+            dst: None,
+            ports: None,
+            layer: String::new(),
+            template: None,
+            service: None,
+            info: String::new(),
+            checksums: Vec::new(),
+            file_type: None,
+            warnings: Vec::new(),
+            tree: PacketTree::default(),
+        }
+    }
+
     /// What it is in a word: the template that reads it, else its innermost layer.
     pub fn protocol(&self) -> &str {
         self.template.as_deref().unwrap_or(&self.layer)
+    }
+}
+
+/// What of a packet somebody has a use for: where few questions are asked of many packets, most of them are answered by
+/// little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Its headers, and what is made of them: ends, ports, checksums, the line.
+    pub headers: bool,
+    /// What templates make of its payload.
+    pub payload: Payloads,
+    /// What tables say of its payload: warnings, type of file.
+    pub tables: bool,
+}
+
+/// Which payloads are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Payloads {
+    /// None.
+    None,
+    /// Those in which a template may find something to draw, but for its name.
+    Told,
+    /// All.
+    All,
+}
+
+impl Look {
+    /// Everything.
+    pub const ALL: Self = Self { headers: true, payload: Payloads::All, tables: true };
+    /// What its record says, and nothing else.
+    pub const RECORD: Self = Self { headers: false, payload: Payloads::None, tables: false };
+
+    /// What either has a use for.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            headers: self.headers || other.headers,
+            payload: self.payload.max(other.payload),
+            tables: self.tables || other.tables,
+        }
+    }
+}
+
+/// A packet that was taken in.
+pub struct Taken<'a> {
+    decoded: Option<Decoded<'a>>,
+    spot: Option<Spot>,
+    begin_ns: u64,
+}
+
+impl Taken<'_> {
+    /// Whether a template may find something to draw in it.
+    fn may_tell(&self) -> bool {
+        let Some((decoded, spot)) = self.decoded.as_ref().zip(self.spot.as_ref()) else { return false };
+        let goes_on = spot.template.is_some() && decoded.tcp.is_some() && spot.offset.is_none();
+        !decoded.payload.is_empty() && !goes_on
     }
 }
 
@@ -74,24 +151,55 @@ impl<'p> Browser<'p> {
     pub fn pass(&mut self, packet: &Packet<'_>) {
         self.begin(packet.time_ns);
         if let Some(decoded) = self.decode(packet) {
-            self.streams.take(packet.number, &decoded, self.pipeline.templates());
+            self.streams.take(packet.number, &decoded, self.pipeline.templates(), false);
         }
     }
 
     /// Takes a packet in, and shows it.
     pub fn view<'a>(&mut self, packet: &Packet<'a>) -> PacketView<'a> {
+        let taken = self.take(packet);
+        self.show(packet, &taken, Look::ALL, None)
+    }
+
+    /// Takes a packet in, so that it can be shown.
+    pub fn take<'a>(&mut self, packet: &Packet<'a>) -> Taken<'a> {
         let begin_ns = *self.begin_ns.get_or_insert(packet.time_ns);
         let decoded = self.decode(packet);
-        let spot = decoded.as_ref().map(|decoded| self.streams.take(packet.number, decoded, self.pipeline.templates()));
+        let spot =
+            decoded.as_ref().map(|decoded| self.streams.take(packet.number, decoded, self.pipeline.templates(), true));
+        Taken { decoded, spot, begin_ns }
+    }
+
+    /// Shows what was asked for of a packet that was taken in last; the rest of the view is empty. With `names` only nodes
+    /// of these fields have text.
+    pub fn show<'a>(
+        &mut self,
+        packet: &Packet<'a>,
+        taken: &Taken<'a>,
+        look: Look,
+        names: Option<&Arc<Names>>,
+    ) -> PacketView<'a> {
+        let Taken { decoded, spot, begin_ns } = taken;
+        let (begin_ns, since_ns) = (*begin_ns, i128::from(packet.time_ns) - i128::from(*begin_ns));
+        let payload = look.payload == Payloads::All || look.payload == Payloads::Told && taken.may_tell();
+        if !(look.headers || look.tables || payload) {
+            return PacketView::empty(packet, since_ns);
+        }
         let [first_seq, first_ack] = spot.as_ref().map_or([None; 2], |spot| spot.first);
         let around = Surroundings { tables: self.pipeline.tables(), begin_ns, first_seq, first_ack };
-        let Dissected { mut drawing, outline } = dissect(packet, &around);
+        let Dissected { mut drawing, outline } = dissect_for(packet, &around, names);
         let transport = Transport::of_protocol(outline.transport.unwrap_or_default());
         let port = outline.ports.map_or(0, |ports| self.responder(spot.as_ref(), transport, ports));
         let mut told = Told::default();
-        if let Some(payload) = &outline.payload {
+        if let Some(carried) = outline.payload.as_ref().filter(|_| payload || look.tables) {
             let flow = spot.as_ref().zip(decoded.as_ref());
-            told = self.payload(payload, flow, port, &mut drawing);
+            told = self.payload(
+                carried,
+                flow,
+                port,
+                Look { payload: if payload { Payloads::All } else { Payloads::None }, ..look },
+                &mut drawing,
+            );
         }
         let service = outline.ports.and_then(|(src, dst)| {
             let other = if port == dst { src } else { dst };
@@ -107,7 +215,7 @@ impl<'p> Browser<'p> {
         };
         PacketView {
             packet: *packet,
-            since_ns: i128::from(packet.time_ns) - i128::from(begin_ns),
+            since_ns,
             src: outline.src,
             dst: outline.dst,
             ports: outline.ports,

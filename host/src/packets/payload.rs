@@ -1,6 +1,6 @@
 //! The payload in the tree: what templates make of it, and what the tables know of it.
 
-use super::browser::Browser;
+use super::browser::{Browser, Look, Payloads};
 use super::graft::{Brought, Graft};
 use super::streams::{Spot, alone, ask};
 use veilwatch_core::packet::Decoded;
@@ -53,25 +53,26 @@ impl Told {
 }
 
 impl Browser<'_> {
-    /// Draws a payload; `port` is the responder's.
+    /// Draws what was asked for of a payload; `port` is the responder's.
     pub(super) fn payload(
         &mut self,
         payload: &Payload<'_>,
         flow: Option<(&Spot, &Decoded<'_>)>,
         port: u16,
+        look: Look,
         draw: &mut PacketDrawing,
     ) -> Told {
         let mut told = Told::default();
         let bytes = payload.at..payload.at + payload.bytes.len();
         if let Some((spot, packet)) = flow {
-            if !payload.bytes.is_empty() {
+            if look.payload != Payloads::None && !payload.bytes.is_empty() {
                 self.templates(payload, spot, packet, draw, &mut told);
             }
-            if self.pipeline.config().tables.look {
+            if look.tables && self.pipeline.config().tables.look {
                 self.warnings(payload, (Transport::of_protocol(packet.protocol), port), draw, &mut told);
             }
         }
-        if told.template.is_none() && payload.wire_len > 0 {
+        if look.payload != Payloads::None && told.template.is_none() && payload.wire_len > 0 {
             let there = payload.bytes.len();
             let words = match payload.wire_len - there.min(payload.wire_len) {
                 0 => format!("{there} bytes"),
@@ -79,7 +80,8 @@ impl Browser<'_> {
             };
             draw.leaf("data", "Data", &words, Datum::Bytes, Some(bytes.clone()));
         }
-        if self.pipeline.config().tables.look
+        if look.tables
+            && self.pipeline.config().tables.look
             && let Some(file) = self.tables().file_type(payload.bytes)
         {
             draw.leaf("file.type", "File type", &file.name, Datum::Words, Some(bytes));

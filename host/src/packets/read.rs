@@ -1,4 +1,4 @@
-use super::{Bitten, Browser, Numbers, PacketView};
+use super::{Bitten, Browser, Look, Numbers, PacketView};
 use crate::engine::{Pipeline, Progress, RunError};
 use crate::filter::Passage;
 use crate::query::PacketQuery;
@@ -109,9 +109,12 @@ pub fn read(
                     outcome.unfilterable.entry(packet.link.0).or_insert_with(|| (0, why().to_owned())).0 += 1;
                 }
                 Passage::Seen if options.numbers.holds(packet.number) => {
-                    let view = browser.view(&packet);
-                    if options.query.is_none_or(|query| query.holds(&view)) {
-                        sink.packet(&view)?;
+                    let taken = browser.take(&packet);
+                    let holds = |query: &PacketQuery| {
+                        query.holds(&browser.show(&packet, &taken, query.look(), Some(query.names())))
+                    };
+                    if options.query.is_none_or(holds) {
+                        sink.packet(&browser.show(&packet, &taken, Look::ALL, None))?;
                         outcome.shown += 1;
                     }
                 }

@@ -28,6 +28,8 @@ pub(super) struct Spot {
     pub(super) template: Option<usize>,
     /// Bytes of its direction before the payload, where these and the payload are there.
     pub(super) offset: Option<usize>,
+    /// Whether the flow's beginning may be drawn for it.
+    pub(super) draws: bool,
 }
 
 /// Beginnings of flows, as far as packets were seen. Parts of packets are not put together, and a flow is one as long as
@@ -179,8 +181,9 @@ impl Streams {
         }
     }
 
-    /// Takes a packet in, and asks the templates where it brings something new of a flow that is nobody's yet.
-    pub(super) fn take(&mut self, number: u64, packet: &Decoded<'_>, templates: &Templates) -> Spot {
+    /// Takes a packet in, and asks the templates where it brings something new of a flow that is nobody's yet. One that
+    /// `is_shown` counts among those for which the flow's beginning is drawn.
+    pub(super) fn take(&mut self, number: u64, packet: &Decoded<'_>, templates: &Templates, is_shown: bool) -> Spot {
         let (key, upward) = FlowKey::of(packet);
         let room = BYTES.saturating_sub(self.held);
         if !self.flows.contains_key(&key) {
@@ -225,6 +228,10 @@ impl Streams {
             None => seen.datagram(at, number, packet, templates, self.limits, &mut self.spare),
         };
         self.held = (self.held + seen.held()).saturating_sub(before);
+        let is_drawn = is_shown && seen.template.is_some() && offset.is_some();
+        let draws = is_drawn && seen.drawings < DRAWINGS;
+        seen.drawings += u32::from(draws);
+        self.bitten.not_drawn += u64::from(is_drawn && !draws);
         let responder = if seen.low_originates { key.high } else { key.low };
         let first = [seen.first[at], seen.first[direction.reverse().index()]];
         Spot {
@@ -235,17 +242,13 @@ impl Streams {
             opened: seen.syn.is_some(),
             template: seen.template,
             offset,
+            draws,
         }
     }
 
     /// Both beginnings of a packet's flow as they are now, where there is something of it to draw.
-    pub(super) fn view(&mut self, spot: &Spot) -> Option<StreamView<'_>> {
-        let seen = self.flows.get_mut(&spot.key)?;
-        if seen.drawings == DRAWINGS {
-            self.bitten.not_drawn += 1;
-            return None;
-        }
-        seen.drawings += 1;
+    pub(super) fn view(&self, spot: &Spot) -> Option<StreamView<'_>> {
+        let seen = self.flows.get(&spot.key).filter(|_| spot.draws)?;
         Some(seen.view(&spot.key))
     }
 }

@@ -3,9 +3,27 @@ use super::fields::{Fields, Read, ReadNode};
 use super::program::{Program, Values};
 use super::syntax::Expression;
 use super::{QueryError, parse};
-use crate::packets::PacketView;
+use crate::packets::{Look, PacketView};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
+use veilwatch_core::detect::{Category, Verdict};
+use veilwatch_core::packet::dissect::Names;
+
+/// What is known of a packet's flow, for whoever knows flows beside packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OfFlow {
+    /// What the model says.
+    pub verdict: Option<Verdict>,
+    /// How sure it is.
+    pub score: Option<f64>,
+    /// How new the flow is to it.
+    pub novelty: Option<f64>,
+    /// Whether training held nothing like it, where that was asked.
+    pub novel: Option<bool>,
+    /// What it is for.
+    pub category: Option<Category>,
+}
 
 /// An expression about packets.
 #[derive(Debug, Clone)]
@@ -14,6 +32,8 @@ pub struct PacketQuery {
     program: Program<Read>,
     /// What is read of the nodes with a name.
     nodes: HashMap<Box<str>, Vec<Reader>, foldhash::fast::RandomState>,
+    look: Look,
+    names: Arc<Names>,
 }
 
 /// How a field reads nodes.
@@ -30,22 +50,54 @@ impl PacketQuery {
         let expression = parse(text)?;
         let program: Program<Read> = check(text, &expression, fields)?;
         let mut nodes: HashMap<Box<str>, Vec<Reader>, _> = HashMap::default();
+        let mut look = Look::RECORD;
         for (slot, source) in program.sources.iter().enumerate() {
-            let Read::Nodes(rules) = source else { continue };
+            let rules = match source {
+                Read::Nodes(rules) => rules,
+                Read::View(_, needs) => {
+                    look = look.and(*needs);
+                    continue;
+                }
+                Read::Flow(_) => continue,
+            };
             for rule in rules {
+                look = look.and(rule.look);
                 let reader = Reader { slot, depth: rule.depth, read: rule.read };
                 nodes.entry((*rule.node).into()).or_default().push(reader);
             }
         }
-        Ok(Self { expression, program, nodes })
+        let names = Arc::new(nodes.keys().cloned().collect());
+        Ok(Self { expression, program, nodes, look, names })
     }
 
-    /// Whether it holds of a packet.
+    /// How much of a packet must be looked at for it to be answered.
+    pub fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Names of the nodes whose text it reads.
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// Whether it speaks of the verdicts on flows.
+    pub fn asks_verdicts(&self) -> bool {
+        self.program.sources.iter().any(|source| matches!(source, Read::Flow(_)))
+    }
+
+    /// Whether it holds of a packet, of whose flow nothing is known.
     pub fn holds(&self, view: &PacketView<'_>) -> bool {
+        self.holds_with(view, &OfFlow::default())
+    }
+
+    /// Whether it holds of a packet of a flow.
+    pub fn holds_with(&self, view: &PacketView<'_>, flow: &OfFlow) -> bool {
         let mut values: Values<'_> = vec![Vec::new(); self.program.sources.len()];
         for (source, values) in self.program.sources.iter().zip(&mut values) {
-            if let Read::View(read) = source {
-                read(view, values);
+            match source {
+                Read::View(read, _) => read(view, values),
+                Read::Flow(read) => read(flow, values),
+                Read::Nodes(_) => {}
             }
         }
         if !self.nodes.is_empty() {

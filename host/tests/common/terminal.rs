@@ -18,6 +18,11 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Begins the command in one of so many columns and lines; says so where there is no tmux, or it can open no terminal.
     pub(crate) fn begin<S: AsRef<OsStr>>(size: (u16, u16), args: &[S]) -> Option<Self> {
+        Self::begin_in(Path::new("."), size, args)
+    }
+
+    /// The same in another folder.
+    pub(crate) fn begin_in<S: AsRef<OsStr>>(folder: &Path, size: (u16, u16), args: &[S]) -> Option<Self> {
         let terminal = Self { folder: tempfile::tempdir().unwrap() };
         // One that holds nothing but a program which waits tells whether there can be any.
         match terminal.command().args(["new-session", "-d", "sleep", "600"]).output() {
@@ -34,6 +39,7 @@ impl Terminal {
         // Whatever it is that calls the tests, the program finds a terminal of the same kind.
         let cache = format!("VEILWATCH_CACHE={}", terminal.folder.path().join("cache").display());
         let mut command = terminal.command();
+        command.current_dir(folder);
         command.args(["new-session", "-d", "-s", "program", "-x", &size.0.to_string(), "-y", &size.1.to_string()]);
         command.args(["env", "-u", "NO_COLOR", "LANG=C.UTF-8", &cache, env!("CARGO_BIN_EXE_veilwatch")]).args(args);
         let output = command.output().unwrap();
@@ -72,6 +78,17 @@ impl Terminal {
 
     pub(crate) fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// Keeps the screen as a picture for the documents, where that is asked for (`VEILWATCH_WRITE_PICTURES=1`).
+    pub(crate) fn picture(&self, name: &str) {
+        if std::env::var_os("VEILWATCH_WRITE_PICTURES").is_none() {
+            return;
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pictures");
+        std::fs::create_dir_all(&folder).unwrap();
+        let drawn = anstyle_svg::Term::new().render_svg(&self.tmux(&["capture-pane", "-e", "-p"]));
+        std::fs::write(folder.join(name).with_extension("svg"), drawn).unwrap();
     }
 
     /// Waits until all of it is on the screen.

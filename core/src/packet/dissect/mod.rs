@@ -39,10 +39,11 @@ mod walk;
 
 pub use checksum::{Checksum, ChecksumStatus};
 pub use outline::{Address, Outline, Payload};
-pub use tree::{Datum, PacketDrawing, PacketNode, PacketTree};
+pub use tree::{Datum, Names, PacketDrawing, PacketNode, PacketTree};
 
 use super::Packet;
 use crate::tables::Tables;
+use std::sync::Arc;
 use walk::{Next, Walk};
 
 /// What is known of a packet beside its bytes.
@@ -69,7 +70,13 @@ pub struct Dissected<'a> {
 
 /// Dissects one packet down to its innermost payload.
 pub fn dissect<'a>(packet: &Packet<'a>, around: &Surroundings<'_>) -> Dissected<'a> {
+    dissect_for(packet, around, None)
+}
+
+/// The same, where only the text of some fields is wanted: labels and values of other nodes are empty.
+pub fn dissect_for<'a>(packet: &Packet<'a>, around: &Surroundings<'_>, names: Option<&Arc<Names>>) -> Dissected<'a> {
     let mut walk = Walk::new(packet, around);
+    names.into_iter().for_each(|names| walk.draw.only(names));
     let frame = walk.frame(packet);
     walk.run(Next::Link(packet.link, frame));
     Dissected { drawing: walk.draw, outline: walk.outline }

@@ -1,8 +1,20 @@
 use crate::flow::Direction;
 use crate::plugin::dissect::{ByteRange, Drawing, TreeTarget};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// Names of fields whose text somebody has a use for. What others say in words is not written down.
+#[derive(Debug, Clone, Default)]
+pub struct Names(HashSet<Box<str>, foldhash::fast::RandomState>);
+
+impl<S: Into<Box<str>>> FromIterator<S> for Names {
+    fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
+        Self(names.into_iter().map(Into::into).collect())
+    }
+}
 
 /// A value as programs compare it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +77,8 @@ pub struct PacketDrawing {
     /// Of each node that was kept.
     names: Vec<(Cow<'static, str>, Datum)>,
     open: usize,
+    /// Without it the text of all is wanted.
+    wanted: Option<Arc<Names>>,
 }
 
 impl std::fmt::Debug for PacketDrawing {
@@ -76,7 +90,26 @@ impl std::fmt::Debug for PacketDrawing {
 impl PacketDrawing {
     /// An empty one for a frame of so many bytes.
     pub(super) fn new(captured: usize) -> Self {
-        Self { drawing: Drawing::new([captured, 0]), names: Vec::new(), open: 0 }
+        Self { drawing: Drawing::new([captured, 0]), names: Vec::new(), open: 0, wanted: None }
+    }
+
+    /// Has only the text of some fields written down; the others' nodes are there without.
+    pub(super) fn only(&mut self, names: &Arc<Names>) {
+        self.wanted = Some(Arc::clone(names));
+    }
+
+    fn wants(&self, field: &str) -> bool {
+        self.wanted.as_ref().is_none_or(|names| names.0.contains(field))
+    }
+
+    /// A node of which nobody wants the text.
+    fn mute(&mut self, field: impl Into<Cow<'static, str>>, datum: Datum, bytes: Option<Range<usize>>) {
+        let range = bytes.map(|bytes| ByteRange::new(Direction::Forward, bytes.start, bytes.len()));
+        self.drawing.open("", "", range);
+        self.open += 1;
+        if self.drawing.nodes() > self.names.len() {
+            self.names.push((field.into(), datum));
+        }
     }
 
     /// Begins a node to which all belongs that is drawn until [`close`](Self::close). What of its range was not captured
@@ -89,11 +122,15 @@ impl PacketDrawing {
         datum: Datum,
         bytes: Option<Range<usize>>,
     ) {
+        let field = field.into();
+        if !self.wants(&field) {
+            return self.mute(field, datum, bytes);
+        }
         let range = bytes.map(|bytes| ByteRange::new(Direction::Forward, bytes.start, bytes.len()));
         self.drawing.open(label, value, range);
         self.open += 1;
         if self.drawing.nodes() > self.names.len() {
-            self.names.push((field.into(), datum));
+            self.names.push((field, datum));
         }
     }
 
@@ -119,6 +156,10 @@ impl PacketDrawing {
     /// A number that needs no words.
     pub(super) fn number(&mut self, field: &'static str, label: &str, number: impl Into<u64>, bytes: Range<usize>) {
         let number = number.into();
+        if !self.wants(field) {
+            self.mute(field, Datum::Number(number), Some(bytes));
+            return self.close();
+        }
         self.leaf(field, label, &number.to_string(), Datum::Number(number), Some(bytes));
     }
 
@@ -132,6 +173,10 @@ impl PacketDrawing {
         bytes: Range<usize>,
     ) {
         let number = number.into();
+        if !self.wants(field) {
+            self.mute(field, Datum::Number(number), Some(bytes));
+            return self.close();
+        }
         let value = if words.is_empty() { number.to_string() } else { format!("{number} ({words})") };
         self.leaf(field, label, &value, Datum::Number(number), Some(bytes));
     }
@@ -146,11 +191,19 @@ impl PacketDrawing {
         bytes: Range<usize>,
     ) {
         let number = number.into();
+        if !self.wants(field) {
+            self.mute(field, Datum::Number(number), Some(bytes));
+            return self.close();
+        }
         self.leaf(field, label, &format!("{number:#0width$x}", width = digits + 2), Datum::Number(number), Some(bytes));
     }
 
     /// The same for a number of 16 bits that has a name, perhaps an empty one.
     pub(super) fn hex_named(&mut self, field: &'static str, label: &str, number: u16, name: &str, bytes: Range<usize>) {
+        if !self.wants(field) {
+            self.mute(field, Datum::Number(number.into()), Some(bytes));
+            return self.close();
+        }
         let value = if name.is_empty() { format!("{number:#06x}") } else { format!("{number:#06x} ({name})") };
         self.leaf(field, label, &value, Datum::Number(number.into()), Some(bytes));
     }

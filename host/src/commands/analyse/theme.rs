@@ -30,6 +30,8 @@ pub(super) enum Column {
     Destination,
     Protocol,
     Length,
+    Verdict,
+    Score,
     Info,
 }
 
@@ -46,6 +48,11 @@ fn colours<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Color>
 }
 
 impl Column {
+    /// Whether it is as wide as there is room.
+    pub(super) fn is_flexible(self) -> bool {
+        matches!(self, Self::Source | Self::Destination | Self::Info)
+    }
+
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Number => "No.",
@@ -54,6 +61,8 @@ impl Column {
             Self::Destination => "Destination",
             Self::Protocol => "Protocol",
             Self::Length => "Length",
+            Self::Verdict => "Verdict",
+            Self::Score => "Score",
             Self::Info => "Info",
         }
     }

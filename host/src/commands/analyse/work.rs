@@ -5,12 +5,13 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
-use veilwatch::analyser::{Book, Index, Indexer, KeptIndexes, Numbering, Opened, Verdicts};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use veilwatch::analyser::{Book, Ground, Index, Indexer, KeptIndexes, Numbering, Opened, Search, Verdicts};
 use veilwatch::engine::{Pipeline, Progress};
 use veilwatch::live::{Control, Live, LiveSettings, Wanted};
+use veilwatch::memory::give_back;
 use veilwatch::output::plain;
 use veilwatch::source::Source;
 
@@ -22,6 +23,8 @@ pub(super) struct Work {
     pub(super) shared: Arc<Shared>,
     pub(super) live: Option<Capturing>,
     threads: Vec<JoinHandle<()>>,
+    /// What is looked for in some of them.
+    searches: Vec<Weak<Search>>,
 }
 
 /// What threads and the terminal have in common.
@@ -66,6 +69,9 @@ impl Shared {
     }
 }
 
+/// Between two looks whether another thread is done.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// It guards tables against chosen addresses, and changes nothing else.
 fn seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
@@ -103,17 +109,21 @@ impl Work {
             if let Some(damage) = &at_work.index().damage {
                 at_work.say(&format!("damaged: {damage}; what came before it is shown"));
             }
+            give_back();
             at_work.indexed.store(true, Ordering::Relaxed);
         })?);
         let (at_work, path) = (Arc::clone(&shared), path.to_owned());
         threads.push(start("judge", move || {
-            // In its own time: whoever looks on comes first.
+            // In its own time: whoever looks on comes first, and memory is not taken for both at once.
+            while !at_work.indexed.load(Ordering::Relaxed) && !at_work.stop.load(Ordering::Relaxed) {
+                std::thread::sleep(PAUSE);
+            }
             match Source::open(&path, &limits) {
                 Ok(source) => judge_all(&judge, source, &at_work),
                 Err(error) => at_work.say(&error.to_string()),
             }
         })?);
-        Ok(Self { name, book, shown, shared, live: None, threads })
+        Ok(Self { name, book, shown, shared, live: None, threads, searches: Vec::new() })
     }
 
     /// Captures on interfaces, into a file that has no name, and judges what comes.
@@ -142,7 +152,29 @@ impl Work {
             at_work.indexed.store(true, Ordering::Relaxed);
         })?;
         let live = Some(Capturing { control, nothing_saved: true });
-        Ok(Self { name, book, shown, shared, live, threads: vec![judging] })
+        Ok(Self { name, book, shown, shared, live, threads: vec![judging], searches: Vec::new() })
+    }
+
+    /// Begins a search beside.
+    pub(super) fn search(&mut self, search: &Arc<Search>) -> Result<()> {
+        let (search, shared, book) = (Arc::clone(search), Arc::clone(&self.shared), self.book.clone());
+        self.threads.retain(|thread| !thread.is_finished());
+        self.searches.retain(|search| search.strong_count() > 0);
+        self.searches.push(Arc::downgrade(&search));
+        self.threads.push(start("search", move || {
+            let ground = Ground {
+                book: &book,
+                index: &shared.index,
+                verdicts: &shared.verdicts,
+                indexed: &shared.indexed,
+                judged: &shared.judged,
+            };
+            if let Err(error) = search.run(&ground) {
+                shared.say(&format!("packets cannot be looked through: {error}"));
+            }
+            give_back();
+        })?);
+        Ok(())
     }
 
     pub(super) fn stop(&self) {
@@ -155,6 +187,7 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        self.searches.iter().filter_map(Weak::upgrade).for_each(|search| search.stop());
         self.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -188,11 +221,12 @@ fn make_index(source: Source, nesting: u8, shared: &Shared) {
 }
 
 fn judge_all(pipeline: &Pipeline, source: Source, shared: &Shared) {
-    let found = shared.verdicts.find(pipeline, source, 2, &shared.stop, &shared.progress);
+    let found = shared.verdicts.find(pipeline, source, 1, &shared.stop, &shared.progress);
     match found {
         Ok(summary) => summary.warnings().iter().for_each(|line| shared.say(line)),
         Err(error) => shared.say(&format!("flows are not judged: {error}")),
     }
+    give_back();
     shared.judged.store(true, Ordering::Relaxed);
 }
 

@@ -13,11 +13,12 @@ mod headers;
 mod packets;
 
 pub(super) use flows::ReadFlow;
-pub(super) use packets::{ReadNode, ReadView};
+pub(super) use packets::{ReadNode, ReadOfFlow, ReadView};
 
 use super::parse::is_name;
 use super::{Completion, Kind, Level};
 use crate::engine::Pipeline;
+use crate::packets::Look;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -28,8 +29,10 @@ use veilwatch_core::record::{FieldId, FieldKind};
 pub(super) enum Read {
     /// From nodes of its tree.
     Nodes(Vec<Rule>),
-    /// From what is known of it as a whole.
-    View(ReadView),
+    /// From what is known of it as a whole, where so much was looked at.
+    View(ReadView, Look),
+    /// From what is known of its flow.
+    Flow(ReadOfFlow),
 }
 
 /// Nodes that have values of a field.
@@ -39,6 +42,8 @@ pub(super) struct Rule {
     pub(super) node: Cow<'static, str>,
     /// How deep they lie, where others may have the same name.
     pub(super) depth: Option<u8>,
+    /// What must be looked at for them to be there.
+    pub(super) look: Look,
     pub(super) read: ReadNode,
 }
 
@@ -126,7 +131,8 @@ impl Fields {
             fields.flow(*name, *kind, *words, FlowRead::Known(*read));
         }
         for (at, id) in pipeline.template_ids().iter().enumerate().filter(|(_, id)| is_name(id)) {
-            let rule = Rule { node: Cow::Owned(id.clone()), depth: Some(0), read: packets::layer };
+            let look = packets::look(id, true);
+            let rule = Rule { node: Cow::Owned(id.clone()), depth: Some(0), look, read: packets::layer };
             let words = format!("payload that template `{id}` reads");
             fields.packet(id.clone(), Kind::Bytes, words, Read::Nodes(vec![rule]));
             if let Ok(at) = u8::try_from(at) {
@@ -149,23 +155,38 @@ impl Fields {
         fields
     }
 
+    /// With the verdicts on packets' flows as fields of packets, for whoever knows them
+    /// ([`PacketQuery::holds_with`](super::PacketQuery::holds_with)).
+    pub fn with_verdicts(mut self) -> Self {
+        for (name, kind, read, words) in packets::OF_FLOW {
+            self.packet(*name, *kind, *words, Read::Flow(*read));
+        }
+        self
+    }
+
     fn packets(&mut self) {
-        for (name, kind, read, words) in packets::VIEW {
-            self.packet(*name, *kind, *words, Read::View(*read));
+        for (name, kind, look, read, words) in packets::VIEW {
+            self.packet(*name, *kind, *words, Read::View(*read, *look));
         }
         for (name, kind, nodes, depth, read, words) in packets::DRAWN {
-            let rule = |node: &&'static str| Rule { node: Cow::Borrowed(*node), depth: *depth, read: *read };
+            let rule = |node: &&'static str| {
+                let look = packets::look(node, false);
+                Rule { node: Cow::Borrowed(*node), depth: *depth, look, read: *read }
+            };
             self.packet(*name, *kind, *words, Read::Nodes(nodes.iter().map(rule).collect()));
         }
         for (name, kind, words) in headers::HEADERS {
             // Layers are called by names that fields have, too.
             let depth = (*kind == Kind::Bytes && !name.contains('.')).then_some(0);
-            let rule = Rule { node: Cow::Borrowed(*name), depth, read: packets::datum(*kind) };
+            let look = packets::look(name, depth.is_some());
+            let rule = Rule { node: Cow::Borrowed(*name), depth, look, read: packets::datum(*kind) };
             self.packet(*name, *kind, *words, Read::Nodes(vec![rule]));
         }
         for (name, kind, nodes, words) in headers::BOTH {
-            let rule =
-                |node: &&'static str| Rule { node: Cow::Borrowed(*node), depth: None, read: packets::datum(*kind) };
+            let rule = |node: &&'static str| {
+                let (look, read) = (packets::look(node, false), packets::datum(*kind));
+                Rule { node: Cow::Borrowed(*node), depth: None, look, read }
+            };
             self.packet(*name, *kind, *words, Read::Nodes(nodes.iter().map(rule).collect()));
         }
     }

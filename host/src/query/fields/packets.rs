@@ -3,10 +3,11 @@
 //! A template draws for people, in words; a rule knows how to take the value out of them again. What has no rule is there as
 //! text under `tree.`, by the name that its node has.
 
-use super::super::Kind::{self, Bytes, Duration, Flag, Ip, Ipv4, Ipv6, Mac, Number, Text, Time};
+use super::super::Kind::{self, Bytes, Duration, Flag, Ip, Ipv4, Ipv6, Mac, Number, Real, Text, Time};
+use super::super::packet::OfFlow;
 use super::super::value::Value;
 use super::{Read, Rule};
-use crate::packets::PacketView;
+use crate::packets::{Look, PacketView, Payloads};
 use std::borrow::Cow;
 use veilwatch_core::packet::dissect::{Address, Datum, PacketNode};
 use veilwatch_core::record::{dns_code_name, dns_type_name};
@@ -15,6 +16,9 @@ use veilwatch_core::record::{dns_code_name, dns_type_name};
 pub(in super::super) type ReadNode = for<'v> fn(usize, &'v PacketNode, &'v PacketView<'_>, &mut Vec<Value<'v>>);
 /// Values of a packet as a whole.
 pub(in super::super) type ReadView = for<'v> fn(&'v PacketView<'_>, &mut Vec<Value<'v>>);
+
+/// Values of a packet's flow.
+pub(in super::super) type ReadOfFlow = for<'v> fn(&'v OfFlow, &mut Vec<Value<'v>>);
 
 /// How the nodes of a header's field are read.
 pub(super) fn datum(kind: Kind) -> ReadNode {
@@ -375,32 +379,90 @@ pub(super) const DRAWN: &[Drawn] = &[
     ("data.data", Bytes, &["data"], None, own_bytes, "payload that no template reads"),
 ];
 
+/// Headers, and what is made of them.
+const HEADERS: Look = Look { headers: true, ..Look::RECORD };
+/// Whatever templates say, their names too.
+const PAYLOAD: Look = Look { payload: Payloads::All, ..Look::RECORD };
+/// What the line is made of.
+const LINE: Look = Look { headers: true, ..PAYLOAD };
+
+/// What must be looked at for nodes of a name to be there; `is_layer` where that is a whole layer.
+pub(super) fn look(name: &str, is_layer: bool) -> Look {
+    let first = name.split('.').next().unwrap_or_default();
+    let of_headers = |known: &str| known.split('.').next() == Some(first);
+    if matches!(first, "warning" | "file") {
+        Look { tables: true, ..Look::RECORD }
+    } else if first == "data" {
+        PAYLOAD
+    } else if super::headers::HEADERS.iter().any(|(known, ..)| of_headers(known)) || first == "service" {
+        HEADERS
+    } else if is_layer {
+        PAYLOAD
+    } else {
+        Look { payload: Payloads::Told, ..Look::RECORD }
+    }
+}
+
 /// What is known of the packet as a whole.
-pub(super) const VIEW: &[(&str, Kind, ReadView, &str)] = &[
-    ("frame", Bytes, frame, "all captured bytes"),
-    ("frame.number", Number, number, "number in the capture, from 1 on"),
-    ("number", Number, number, "number in the capture, from 1 on"),
-    ("frame.time", Time, time, "when it was captured"),
-    ("frame.time_epoch", Time, time, "when it was captured"),
-    ("timestamp", Time, time, "when it was captured"),
-    ("frame.time_relative", Duration, since, "since the first packet of the capture"),
-    ("since", Duration, since, "since the first packet of the capture"),
-    ("frame.len", Number, length, "bytes on the wire"),
-    ("length", Number, length, "bytes on the wire"),
-    ("frame.cap_len", Number, captured, "bytes that were captured"),
-    ("captured", Number, captured, "bytes that were captured"),
-    ("frame.link_type", Number, link, "link type, by its number at tcpdump.org"),
-    ("src_ip", Ip, source, "who sent it"),
-    ("dest_ip", Ip, destination, "for whom it is"),
-    ("src_mac", Mac, source_mac, "who sent it, where there is no IP"),
-    ("dest_mac", Mac, destination_mac, "for whom it is, where there is no IP"),
-    ("src_port", Number, source_port, "port of who sent it"),
-    ("dest_port", Number, destination_port, "port of whom it is for"),
-    ("proto", Text, protocol, "innermost layer that is no template's, as `TCP`"),
-    ("app_proto", Text, template, "template that reads the payload, as `tls`"),
-    ("service", Text, service, "what the responder's port usually stands for"),
-    ("info", Text, info, "what the packet says, on one line"),
+pub(super) const VIEW: &[(&str, Kind, Look, ReadView, &str)] = &[
+    ("frame", Bytes, Look::RECORD, frame, "all captured bytes"),
+    ("frame.number", Number, Look::RECORD, number, "number in the capture, from 1 on"),
+    ("number", Number, Look::RECORD, number, "number in the capture, from 1 on"),
+    ("frame.time", Time, Look::RECORD, time, "when it was captured"),
+    ("frame.time_epoch", Time, Look::RECORD, time, "when it was captured"),
+    ("timestamp", Time, Look::RECORD, time, "when it was captured"),
+    ("frame.time_relative", Duration, Look::RECORD, since, "since the first packet of the capture"),
+    ("since", Duration, Look::RECORD, since, "since the first packet of the capture"),
+    ("frame.len", Number, Look::RECORD, length, "bytes on the wire"),
+    ("length", Number, Look::RECORD, length, "bytes on the wire"),
+    ("frame.cap_len", Number, Look::RECORD, captured, "bytes that were captured"),
+    ("captured", Number, Look::RECORD, captured, "bytes that were captured"),
+    ("frame.link_type", Number, Look::RECORD, link, "link type, by its number at tcpdump.org"),
+    ("src_ip", Ip, HEADERS, source, "who sent it"),
+    ("dest_ip", Ip, HEADERS, destination, "for whom it is"),
+    ("src_mac", Mac, HEADERS, source_mac, "who sent it, where there is no IP"),
+    ("dest_mac", Mac, HEADERS, destination_mac, "for whom it is, where there is no IP"),
+    ("src_port", Number, HEADERS, source_port, "port of who sent it"),
+    ("dest_port", Number, HEADERS, destination_port, "port of whom it is for"),
+    ("proto", Text, HEADERS, protocol, "innermost layer that is no template's, as `TCP`"),
+    ("app_proto", Text, PAYLOAD, template, "template that reads the payload, as `tls`"),
+    ("service", Text, HEADERS, service, "what the responder's port usually stands for"),
+    ("info", Text, LINE, info, "what the packet says, on one line"),
 ];
+
+/// What is known of the packet's flow.
+pub(super) const OF_FLOW: &[(&str, Kind, ReadOfFlow, &str)] = &[
+    ("verdict", Text, verdict, "verdict on its flow: `malicious`, `suspicious`, `benign` or `unknown`"),
+    ("ml.verdict", Text, verdict, "verdict on its flow: `malicious`, `suspicious`, `benign` or `unknown`"),
+    ("score", Real, score, "calibrated score of its flow, from 0 to 1"),
+    ("ml.score", Real, score, "calibrated score of its flow, from 0 to 1"),
+    ("novelty", Real, novelty, "how new its flow is to the model, from 0 to 1"),
+    ("ml.novelty", Real, novelty, "how new its flow is to the model, from 0 to 1"),
+    ("novel", Flag, novel, "whether training held nothing like its flow"),
+    ("ml.novel", Flag, novel, "whether training held nothing like its flow"),
+    ("category", Text, category, "what its flow is for, as `c2-direct`"),
+    ("ml.category", Text, category, "what its flow is for, as `c2-direct`"),
+];
+
+fn verdict<'v>(flow: &'v OfFlow, out: &mut Vec<Value<'v>>) {
+    out.extend(flow.verdict.map(|verdict| Value::bytes(verdict.name())));
+}
+
+fn score<'v>(flow: &'v OfFlow, out: &mut Vec<Value<'v>>) {
+    out.extend(flow.score.filter(|score| score.is_finite()).map(Value::Real));
+}
+
+fn novelty<'v>(flow: &'v OfFlow, out: &mut Vec<Value<'v>>) {
+    out.extend(flow.novelty.filter(|novelty| novelty.is_finite()).map(Value::Real));
+}
+
+fn novel<'v>(flow: &'v OfFlow, out: &mut Vec<Value<'v>>) {
+    out.extend(flow.novel.map(|novel| Value::Number(novel.into())));
+}
+
+fn category<'v>(flow: &'v OfFlow, out: &mut Vec<Value<'v>>) {
+    out.extend(flow.category.map(|category| Value::bytes(category.name())));
+}
 
 fn frame<'v>(view: &'v PacketView<'_>, out: &mut Vec<Value<'v>>) {
     out.push(Value::bytes(view.packet.data));
@@ -484,5 +546,5 @@ fn info<'v>(view: &'v PacketView<'_>, out: &mut Vec<Value<'v>>) {
 
 /// The text of nodes with a name, whatever draws them.
 pub(super) fn node(name: &str) -> Read {
-    Read::Nodes(vec![Rule { node: Cow::Owned(name.to_owned()), depth: None, read: whole }])
+    Read::Nodes(vec![Rule { node: Cow::Owned(name.to_owned()), depth: None, look: look(name, false), read: whole }])
 }

@@ -7,7 +7,7 @@ use crate::query::{Fields, Level, PacketQuery};
 use crate::source::{InputLimits, Source, SourceError, Unpacking};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use veilwatch_core::record::hex;
@@ -40,7 +40,7 @@ pub(super) struct Desk {
     stage: Stage,
     /// The file that packets are read from, and packets of it by their numbers.
     plain: File,
-    book: Book,
+    book: &'static Book,
     index: Index,
     total_bytes: u64,
     damage: Option<String>,
@@ -75,7 +75,9 @@ impl Desk {
         let unpacking = Unpacking::of(&files.capture, name, &limits)?;
         let plain = if unpacking.is_some() { &files.unpacked } else { &files.capture };
         let plain = plain.try_clone().map_err(failed)?;
-        let book = Book::new(plain.try_clone().map_err(failed)?, Arc::clone(pipeline));
+        // Both live as long as the child.
+        let book: &'static Book =
+            Box::leak(Box::new(Book::new(plain.try_clone().map_err(failed)?, Arc::clone(pipeline))));
         let mut desk = Self {
             fields: Fields::of(pipeline),
             stage: Stage::Ready,
@@ -152,7 +154,7 @@ impl Desk {
             && let Some(search) = self.searches.front_mut()
         {
             search
-                .more(&self.plain, &self.index, Instant::now() + PIECE)
+                .more(&self.index, Instant::now() + PIECE)
                 .map_err(|error| SourceError::Read { name: self.name.to_owned(), what: error.to_string() })?;
         }
         Ok(())
@@ -191,17 +193,17 @@ impl Desk {
     }
 
     fn kept(&mut self) -> Option<Index> {
-        let mut bytes = Vec::new();
-        self.files.kept.take()?.take(self.order.index_bytes).read_to_end(&mut bytes).ok()?;
-        KeptIndexes::from_bytes(&self.identity(), &bytes)
+        let file = self.files.kept.take()?;
+        let is_small = file.metadata().ok()?.len() <= self.order.index_bytes;
+        is_small.then(|| KeptIndexes::read(file, &self.identity())).flatten()
     }
 
     /// Where it cannot be written, it is made again the next time.
     fn write_index(&mut self) {
-        let bytes = KeptIndexes::to_bytes(&self.identity(), &self.index);
-        let is_small = bytes.len() as u64 <= self.order.index_bytes;
-        if is_small && self.files.index.write_all(&bytes).is_ok() {
-            self.index_bytes = Some(bytes.len() as u64);
+        let is_small = KeptIndexes::bytes(&self.index) <= self.order.index_bytes;
+        let Some(file) = self.files.index.try_clone().ok().filter(|_| is_small) else { return };
+        if KeptIndexes::write(file, &self.identity(), &self.index).is_ok() {
+            self.index_bytes = self.files.index.metadata().ok().map(|metadata| metadata.len());
         }
     }
 
@@ -327,7 +329,7 @@ impl Desk {
                     place: (error.place().start as u64, error.place().end as u64),
                 })?;
                 self.searches.truncate(SEARCHES - 1);
-                Some(Search::new(filter, query, self.pipeline))
+                Some(Search::new(filter, query, self.book))
             }
         };
         self.searches.extend(search);
@@ -372,7 +374,7 @@ impl Desk {
         let is_whole = self.is_known();
         let stream = match self.stream.take() {
             Some((of, stream)) if of == flow && is_whole => stream,
-            _ => Stream::of(&self.book, &self.index, flow, self.pipeline.config().flows.nesting)?,
+            _ => Stream::of(self.book, &self.index, flow, self.pipeline.config().flows.nesting)?,
         };
         let mut part = StreamPart { ends, pieces: Vec::new(), skipped: skip, bytes: 0, is_cut: stream.is_cut };
         let end = skip.saturating_add(STREAM_BYTES as u64);
