@@ -40,6 +40,8 @@ pub struct Config {
     pub invitations: Invitations,
     /// How analyses are run and held down.
     pub worker: Worker,
+    /// How packets are looked at.
+    pub browse: Browse,
     /// The pipelines that can be chosen, beside the one in the box.
     pub pipeline: Vec<PipelineChoice>,
 }
@@ -58,6 +60,7 @@ impl Default for Config {
             login: Login::default(),
             invitations: Invitations::default(),
             worker: Worker::default(),
+            browse: Browse::default(),
             pipeline: Vec::new(),
         }
     }
@@ -264,6 +267,46 @@ impl Default for Worker {
     }
 }
 
+/// How packets are looked at, and what holds those processes down that read them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Browse {
+    /// Captures that are open at the same time.
+    pub readers: u16,
+    /// The same of one account.
+    pub readers_of_one: u16,
+    /// Seconds without a question after which a reader ends.
+    pub idle_seconds: u64,
+    /// Seconds that one answer may take.
+    pub answer_seconds: u64,
+    /// Bytes of memory of one reader, as address space.
+    pub memory_bytes: u64,
+    /// Seconds of processor time of one reader.
+    pub cpu_seconds: u64,
+    /// Packets of one capture that can be looked at.
+    pub packets: u64,
+    /// Bytes of an index that is kept.
+    pub index_bytes: u64,
+    /// Bytes that a compressed capture may take while it is open.
+    pub unpacked_bytes: u64,
+}
+
+impl Default for Browse {
+    fn default() -> Self {
+        Self {
+            readers: 8,
+            readers_of_one: 2,
+            idle_seconds: 120,
+            answer_seconds: 20,
+            memory_bytes: 3 << 30,
+            cpu_seconds: 1800,
+            packets: 1 << 24,
+            index_bytes: 1 << 30,
+            unpacked_bytes: 8 << 30,
+        }
+    }
+}
+
 /// A pipeline that can be chosen for an analysis.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -371,11 +414,11 @@ impl Config {
             return Err(ConfigError::Plain(self.address));
         }
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let (limits, worker) = (&self.limits, &self.worker);
+        let (limits, worker, browse) = (&self.limits, &self.worker, &self.browse);
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::Data);
         }
-        let positive: [(&'static str, i64); 32] = [
+        let positive: [(&'static str, i64); 41] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -408,6 +451,15 @@ impl Config {
             ("worker.inspect_packets", whole(worker.inspect_packets)),
             ("worker.inspect_seconds", whole(worker.inspect_seconds)),
             ("worker.cut_seconds", whole(worker.cut_seconds)),
+            ("browse.readers", browse.readers.into()),
+            ("browse.readers_of_one", browse.readers_of_one.into()),
+            ("browse.idle_seconds", whole(browse.idle_seconds)),
+            ("browse.answer_seconds", whole(browse.answer_seconds)),
+            ("browse.memory_bytes", whole(browse.memory_bytes)),
+            ("browse.cpu_seconds", whole(browse.cpu_seconds)),
+            ("browse.packets", whole(browse.packets)),
+            ("browse.index_bytes", whole(browse.index_bytes)),
+            ("browse.unpacked_bytes", whole(browse.unpacked_bytes)),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;
@@ -426,6 +478,12 @@ impl Config {
                 worker.memory_bytes,
                 256 << 20,
                 "no worker would start: it must be 268435456 or more",
+            ),
+            (
+                "browse.memory_bytes",
+                browse.memory_bytes,
+                256 << 20,
+                "no reader would start: it must be 268435456 or more",
             ),
             ("worker.open_files", worker.open_files, 16, "no worker would start: it must be 16 or more"),
         ] {

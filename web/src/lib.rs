@@ -15,6 +15,7 @@
 //! | [`entries`] | what people uploaded, and what became of it |
 //! | [`jobs`] | analyses: the queue and the workers |
 //! | [`results`] | what an analysis leaves, and what is shown of it |
+//! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
 //! | [`visitor`] | who asks: the guards in front of every page |
 //! | [`forms`] | forms that change something |
@@ -32,6 +33,7 @@ pub mod entries;
 pub mod forms;
 pub mod headers;
 pub mod jobs;
+pub mod packets;
 pub mod pages;
 pub mod portal;
 pub mod results;
@@ -76,7 +78,7 @@ pub fn build(
         ..rocket::Config::release_default()
     };
     let (portal, token) = Portal::open(config, clock, program)?;
-    let (runner, looks) = (portal.runner.clone(), portal.looks.clone());
+    let (runner, looks, readers) = (portal.runner.clone(), portal.looks.clone(), portal.readers.clone());
     let rocket = rocket::custom(server)
         .manage(portal)
         // Ours says more than Rocket's.
@@ -87,6 +89,7 @@ pub fn build(
             Box::pin(async move {
                 runner.end();
                 looks.end();
+                readers.end();
             })
         }))
         .mount("/", pages::routes())

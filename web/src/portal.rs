@@ -18,6 +18,7 @@ use crate::database::{Db, DbError};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
+use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
 use crate::uploads::folders::FileError;
@@ -115,6 +116,8 @@ pub struct Portal {
     pub runner: Runner,
     /// Takes short looks into captures.
     pub looks: Looks,
+    /// Readers of packets.
+    pub readers: Readers,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -170,6 +173,7 @@ impl Portal {
         let portal = Self {
             _lock: lock,
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
+            readers: Readers::new(bench.clone()),
             looks: Looks::new(bench),
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),

@@ -6,6 +6,8 @@
   if (upload) uploads(upload, document.getElementById("uploads"));
   const wait = document.getElementById("wait");
   if (wait && window.EventSource) watch(wait);
+  const browsed = document.getElementById("browse");
+  if (browsed) browse(browsed);
 
   // Uploads: one request a file, two at a time, with a bar each.
   function uploads(form, list) {
@@ -134,5 +136,143 @@
       if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);
     });
     events.addEventListener("end", () => { events.close(); window.location.reload(); });
+  }
+
+  // Packets: keys move about, the fields light their bytes, and the filter offers names. All of it is links beside that.
+  function browse(page) {
+    const at = (id) => document.getElementById(id);
+    if (page.dataset.again) {
+      // Whoever writes something is not interrupted.
+      const again = () => (isWriting() ? setTimeout(again, 1000) : window.location.reload());
+      setTimeout(again, 1000 * Number(page.dataset.again));
+    }
+    if (!at("where")) return;
+    let asked = 0;
+    let lit = null;
+
+    function isWriting() {
+      return /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName);
+    }
+
+    // Another packet of the list takes the place of the one that is shown.
+    async function show(link) {
+      const mine = ++asked;
+      for (const row of document.querySelectorAll("#rows tr.here")) row.classList.remove("here");
+      for (const one of document.querySelectorAll("#rows a[aria-current]")) one.removeAttribute("aria-current");
+      link.closest("tr").classList.add("here");
+      link.setAttribute("aria-current", "true");
+      link.focus();
+      link.scrollIntoView({ block: "nearest" });
+      try {
+        const answer = await fetch(link.href);
+        const words = await answer.text();
+        if (mine !== asked) return;
+        const fresh = new DOMParser().parseFromString(words, "text/html").getElementById("packet");
+        if (!answer.ok || !fresh) throw new Error(answer.statusText);
+        at("packet").replaceWith(document.adoptNode(fresh));
+        lit = null;
+        window.history.replaceState(null, "", link.href);
+      } catch {
+        // The page itself says what is wrong.
+        if (mine === asked) window.location.assign(link.href);
+      }
+    }
+
+    function step(by) {
+      const links = [...document.querySelectorAll("#rows tbody a")];
+      const here = links.findIndex((link) => link.hasAttribute("aria-current"));
+      const next = links[here + by];
+      if (next) return show(next);
+      const more = at(by > 0 ? "next" : "previous");
+      if (more) window.location.assign(more.href);
+    }
+
+    // Lights the bytes of a field: in each line, in both columns.
+    function light(link) {
+      if (lit === link) return;
+      lit = link;
+      const [from, to] = [Number(link.dataset.from), Number(link.dataset.to)];
+      for (const one of document.querySelectorAll("#tree a[aria-current]")) one.removeAttribute("aria-current");
+      link.setAttribute("aria-current", "true");
+      let first = null;
+      for (const [css, wide, gap] of [["hex", 3, 1], ["text", 1, 0]]) {
+        document.querySelectorAll("#bytes ." + css).forEach((part, line) => {
+          const words = part.textContent;
+          const begin = Math.max(from - 16 * line, 0);
+          const end = Math.min(to - 16 * line, 16);
+          if (end <= begin) {
+            if (part.firstElementChild) part.textContent = words;
+            return;
+          }
+          const mark = document.createElement("mark");
+          mark.textContent = words.slice(begin * wide, end * wide - gap);
+          part.replaceChildren(words.slice(0, begin * wide), mark, words.slice(end * wide - gap));
+          first = first || mark;
+        });
+      }
+      const pane = at("bytes").parentElement;
+      if (first) pane.scrollTop += first.getBoundingClientRect().top - pane.getBoundingClientRect().top - pane.clientHeight / 3;
+    }
+
+    page.addEventListener("click", (event) => {
+      const link = event.target.closest("a");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+      if (link.closest("#tree")) {
+        event.preventDefault();
+        light(link);
+      } else if (link.closest("#rows")) {
+        event.preventDefault();
+        show(link);
+      }
+    });
+    page.addEventListener("focusin", (event) => {
+      const link = event.target.closest("#tree a");
+      if (link) light(link);
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (isWriting()) {
+        if (event.key === "Escape") document.activeElement.blur();
+        return;
+      }
+      const field = document.activeElement.closest("#tree a");
+      const go = (id) => { if (at(id)) window.location.assign(at(id).href); };
+      const along = (by) => {
+        if (!field) return step(by);
+        const fields = [...document.querySelectorAll("#tree a")];
+        const next = fields[fields.indexOf(field) + by];
+        if (next) next.focus();
+      };
+      const keys = {
+        j: () => step(1), k: () => step(-1), ArrowDown: () => along(1), ArrowUp: () => along(-1),
+        n: () => go("next"), p: () => go("previous"), PageDown: () => go("next"), PageUp: () => go("previous"),
+        s: () => go("stream"), g: () => at("at").focus(), "/": () => at("where").focus(),
+        t: () => { const first = document.querySelector("#tree a[aria-current], #tree a"); if (first) first.focus(); },
+      };
+      // Arrows and pages are the browser's own where somebody scrolls, or there is no other page.
+      const isScrolling = /^(Arrow|Page)/.test(event.key) && document.activeElement.matches("[role=region]");
+      const isLast = event.key.startsWith("Page") && !at(event.key === "PageDown" ? "next" : "previous");
+      if (!keys[event.key] || isScrolling || isLast) return;
+      event.preventDefault();
+      keys[event.key]();
+    });
+
+    // Names of fields where the cursor is: the browser offers whole filters, so each is the filter with the name put in.
+    const input = at("where");
+    let offered = 0;
+    input.addEventListener("input", async () => {
+      const [text, mine] = [input.value, ++offered];
+      const query = new URLSearchParams({ text, cursor: input.selectionStart });
+      const answer = await fetch(page.dataset.complete + "?" + query, { headers: { Accept: "application/json" } }).catch(() => null);
+      if (!answer || !answer.ok) return;
+      const { from, to, fields } = await answer.json();
+      if (mine !== offered) return;
+      at("fields").replaceChildren(...fields.map(({ name, words }) => {
+        const option = document.createElement("option");
+        option.value = text.slice(0, from) + name + text.slice(to);
+        option.textContent = words;
+        return option;
+      }));
+    });
   }
 })();

@@ -34,29 +34,44 @@ impl KeptIndexes {
     /// The index of a capture, if it is kept and the capture is still what it was.
     pub fn find(&self, capture: &Path, nesting: u8) -> Option<Index> {
         let identity = identity(capture, nesting)?;
-        let file = File::open(self.file(&identity)).ok()?;
+        Self::read(File::open(self.file(&identity)).ok()?, &identity)
+    }
+
+    /// The index that a file holds; nothing where it is another's, or anything else.
+    pub fn read(file: File, identity: &str) -> Option<Index> {
         let left = file.metadata().ok()?.len().min(MOST_BYTES);
         let mut reader = Reader { file: BufReader::with_capacity(PIECE, file), left };
         if reader.take()? != *BEGIN {
             return None;
         }
-        let index = reader.index(&identity)?;
+        let index = reader.index(identity)?;
         (reader.left == 0).then_some(index)
+    }
+
+    /// Writes an index into an empty file. `identity` says of which capture it is, and by which rules it was made.
+    pub fn write(file: File, identity: &str, index: &Index) -> io::Result<()> {
+        let mut writer = Writer { file: BufWriter::with_capacity(PIECE, file) };
+        writer.file.write_all(BEGIN)?;
+        writer.index(identity, index)?;
+        writer.file.flush()
+    }
+
+    /// Bytes that a file with an index takes, or some more.
+    pub fn bytes(index: &Index) -> u64 {
+        index.len() * 32 + index.flows().len() as u64 * 128
     }
 
     /// Keeps one. Where that fails, nothing is lost but the time to make it again.
     pub fn keep(&self, capture: &Path, nesting: u8, index: &Index) -> io::Result<()> {
         let Some(identity) = identity(capture, nesting) else { return Ok(()) };
-        if index.len() * 32 + index.flows().len() as u64 * 128 > MOST_BYTES / 2 {
+        if Self::bytes(index) > MOST_BYTES / 2 {
             return Ok(());
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let path = self.file(&identity);
         let fresh = path.with_extension(format!("new.{}", std::process::id()));
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        let mut writer = Writer { file: BufWriter::with_capacity(PIECE, file) };
-        let written = writer.file.write_all(BEGIN).and_then(|()| writer.index(&identity, index));
-        if let Err(error) = written.and_then(|()| writer.file.flush()) {
+        if let Err(error) = Self::write(file, &identity, index) {
             let _ = std::fs::remove_file(&fresh);
             return Err(error);
         }

@@ -41,6 +41,6 @@ pub use block::{Block, Look};
 pub use compression::Interrupted;
 pub use error::SourceError;
 pub use limits::InputLimits;
-pub(crate) use reader::unpacked;
 pub use reader::{Feed, Source};
+pub(crate) use reader::{Unpacking, unpacked};
 pub use status::{Damage, SourceStatus};

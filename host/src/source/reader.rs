@@ -4,7 +4,7 @@ use super::format::{Format, Why};
 use super::{Block, Damage, InputLimits, SourceError, SourceStatus};
 use crate::filter::Filter;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -194,18 +194,43 @@ pub(crate) fn unpacked(path: &Path, limits: &InputLimits) -> Result<(File, bool)
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(SourceError::Folder { name });
     }
-    let meter = Arc::new(AtomicU64::new(0));
-    let mut unpacked = compression::unpack(&name, file.try_clone().map_err(failed)?, limits, &meter)?;
-    if unpacked.compression.is_none() {
-        return Ok((file, false));
-    }
+    let Some(mut unpacking) = Unpacking::of(&file, &name, limits)? else { return Ok((file, false)) };
     let mut plain = tempfile::tempfile().map_err(failed)?;
-    plain.write_all(&unpacked.head).map_err(failed)?;
-    let mut piece = vec![0; 256 << 10];
-    while let Ok(bytes @ 1..) = unpacked.rest.read(&mut piece) {
-        plain.write_all(piece.get(..bytes).unwrap_or_default()).map_err(failed)?;
-    }
+    while unpacking.more(&mut plain).map_err(failed)? {}
     Ok((plain, true))
+}
+
+/// A compressed capture on its way into a file that can be read anywhere.
+pub(crate) struct Unpacking {
+    unpacked: compression::Unpacked,
+    piece: Vec<u8>,
+    meter: Arc<AtomicU64>,
+}
+
+impl Unpacking {
+    /// Begins with an open file; nothing where it is not compressed.
+    pub(crate) fn of(file: &File, name: &str, limits: &InputLimits) -> Result<Option<Self>, SourceError> {
+        let meter = Arc::new(AtomicU64::new(0));
+        let packed = file.try_clone().map_err(|why| SourceError::opening(name.to_owned(), why))?;
+        let unpacked = compression::unpack(name, packed, limits, &meter)?;
+        Ok(unpacked.compression.is_some().then(|| Self { unpacked, piece: Vec::new(), meter }))
+    }
+
+    /// Writes the next piece; false where there is none, or it cannot be unpacked.
+    pub(crate) fn more(&mut self, plain: &mut File) -> io::Result<bool> {
+        if self.piece.is_empty() {
+            plain.write_all(&self.unpacked.head)?;
+            self.piece = vec![0; 256 << 10];
+        }
+        let Ok(bytes @ 1..) = self.unpacked.rest.read(&mut self.piece) else { return Ok(false) };
+        plain.write_all(self.piece.get(..bytes).unwrap_or_default())?;
+        Ok(true)
+    }
+
+    /// Bytes of the compressed file that were read.
+    pub(crate) fn read(&self) -> u64 {
+        self.meter.load(Ordering::Relaxed)
+    }
 }
 
 /// Bytes of a block that a feed fills.

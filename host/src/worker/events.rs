@@ -36,11 +36,15 @@ impl Events {
 
     /// Says one thing; ends the process where nobody listens.
     pub(super) fn say(&self, event: &Event) {
-        let Ok(mut line) = serde_json::to_vec(event) else { return };
+        let Ok(line) = serde_json::to_vec(event) else { return };
         // All texts in events are bounded; an empty line tells less than a cut one would break.
-        if line.len() >= LINE_BYTES {
-            return;
+        if line.len() < LINE_BYTES {
+            self.line(line);
         }
+    }
+
+    /// Says a line of any length.
+    pub(super) fn line(&self, mut line: Vec<u8>) {
         line.push(b'\n');
         let told = self.0.lock().map(|mut out| out.write_all(&line));
         if !matches!(told, Ok(Ok(()))) {

@@ -12,9 +12,11 @@
 //! | `inspect` | what a capture is, from its first packets |
 //! | `analyse` | a pipeline over a capture |
 //! | `cut` | the packets of one flow as a capture of their own |
+//! | [`browse`] | a child that stays, and answers what is asked of a capture |
 //! | `supervise` | the parent: starts a child, listens, and says how it ended |
 
 mod analyse;
+pub mod browse;
 mod cut;
 mod events;
 mod inspect;

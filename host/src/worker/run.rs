@@ -1,8 +1,9 @@
 //! The child: takes an order and carries it out.
 
+use super::browse::BrowseOrder;
 use super::events::{Events, Watched, failed};
 use super::order::{Event, Failed, FailedWhy, Order, Stage, Task};
-use super::{LINE_BYTES, analyse, cut, inspect};
+use super::{LINE_BYTES, analyse, browse, cut, inspect};
 use crate::config::{Config, ShadowSettings};
 use crate::engine::{Pipeline, Sink, Summary};
 use crate::filter::Filter;
@@ -25,7 +26,7 @@ pub trait ResultSink: Sink {
 pub type OpenResult = for<'p> fn(&Path, &'p Pipeline) -> std::io::Result<Box<dyn ResultSink + 'p>>;
 
 /// What messages call the capture: its path in the data folder is nobody's business.
-const NAME: &str = "this file";
+pub(super) const NAME: &str = "this file";
 
 /// The child's side, for a program that was called with the one argument `worker`; to be called before anything else is
 /// done.
@@ -45,7 +46,10 @@ pub fn main(open: OpenResult) -> ExitCode {
 }
 
 fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
-    let order = order()?;
+    let order = match order()? {
+        First::Order(order) => order,
+        First::Browse(order) => return browse::run(order, events),
+    };
     sandbox::limit(&order.limits).map_err(|error| failed(FailedWhy::Sandbox, error))?;
     let mut config = match &order.pipeline {
         Some(path) => Config::load(path),
@@ -101,8 +105,16 @@ fn carry_out(
     }
 }
 
+/// What a worker is started for.
+enum First {
+    /// One task.
+    Order(Order),
+    /// Many questions.
+    Browse(BrowseOrder),
+}
+
 /// The order: the first line of standard input.
-fn order() -> Result<Order, Failed> {
+fn order() -> Result<First, Failed> {
     let wrong = |what: String| failed(FailedWhy::Order, format!("this is no order for a worker: {what}"));
     let mut line = Vec::new();
     let mut input = std::io::stdin().lock().take(LINE_BYTES as u64);
@@ -110,12 +122,23 @@ fn order() -> Result<Order, Failed> {
     if line.last() != Some(&b'\n') {
         return Err(wrong(format!("no line of at most {LINE_BYTES} bytes")));
     }
-    let order: Order = serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))?;
-    let result = match &order.task {
-        Task::Inspect { .. } => None,
-        Task::Analyse { result, .. } | Task::Cut { result, .. } => Some(result),
+    let order = match serde_json::from_slice(&line) {
+        Ok(order) => First::Browse(order),
+        Err(_) => First::Order(serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))?),
     };
-    for path in [Some(&order.capture), result, order.pipeline.as_ref()].into_iter().flatten() {
+    let paths = match &order {
+        First::Order(Order { capture, task, pipeline, .. }) => {
+            let result = match task {
+                Task::Inspect { .. } => None,
+                Task::Analyse { result, .. } | Task::Cut { result, .. } => Some(result),
+            };
+            [Some(capture), result, pipeline.as_ref(), None]
+        }
+        First::Browse(BrowseOrder { capture, kept, index, unpacked, .. }) => {
+            [Some(capture), kept.as_ref(), Some(index), Some(unpacked)]
+        }
+    };
+    for path in paths.into_iter().flatten() {
         if !path.is_absolute() {
             return Err(wrong(format!("{} is no absolute path", path.display())));
         }

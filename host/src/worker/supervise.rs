@@ -3,7 +3,7 @@
 //! A worker may have become an attacker's. What it says is read in bounded lines and held against the protocol; what it
 //! does not say, the kernel does: how it died.
 
-use super::order::{Event, Failed, Order, Task};
+use super::order::{Event, Failed, Order, Task, WorkerLimits};
 use super::{LINE_BYTES, MAX_ALERTS};
 use crate::output::plain;
 use nix::sys::signal::{Signal, killpg};
@@ -137,8 +137,17 @@ pub fn supervise(what: Supervised<'_>, on_event: &mut dyn FnMut(&Event)) -> Resu
     // Whatever it did, it does no more, and neither does what it may have started.
     let (status, cpu_seconds) = process.end()?;
     outcome?;
-    let words = ears.words();
-    let limits = &what.order.limits;
+    ended(status, cpu_seconds, ears.words(), &what.order.limits, watch.last)
+}
+
+/// What the end of a worker means whose last word is `last`.
+pub(super) fn ended(
+    status: ExitStatus,
+    cpu_seconds: u64,
+    words: String,
+    limits: &WorkerLimits,
+    last: Option<Event>,
+) -> Result<Event, WorkerEnd> {
     match status.signal() {
         Some(libc::SIGSYS) => Err(WorkerEnd::Forbidden),
         Some(libc::SIGXCPU) => Err(WorkerEnd::CpuTime { seconds: limits.cpu_seconds }),
@@ -148,7 +157,7 @@ pub fn supervise(what: Supervised<'_>, on_event: &mut dyn FnMut(&Event)) -> Resu
         }
         Some(libc::SIGXFSZ) => Err(WorkerEnd::FileSize { bytes: limits.file_bytes }),
         Some(libc::SIGABRT) if words.contains("memory allocation of ") => Err(WorkerEnd::Memory),
-        signal => match watch.last {
+        signal => match last {
             Some(Event::Failed(failed)) if signal.is_none() => Err(WorkerEnd::Failed(failed)),
             Some(event) if status.success() => Ok(event),
             _ => Err(WorkerEnd::Crashed { signal, code: status.code(), words }),
@@ -164,14 +173,14 @@ fn deadline(wall: Duration) -> Instant {
 }
 
 /// A child that does not outlive this.
-struct Process {
-    child: Child,
+pub(super) struct Process {
+    pub(super) child: Child,
     group: Pid,
     reaped: bool,
 }
 
 impl Process {
-    fn start(program: &Path) -> io::Result<Self> {
+    pub(super) fn start(program: &Path) -> io::Result<Self> {
         let child = Command::new(program)
             .arg("worker")
             .env_clear()
@@ -198,19 +207,23 @@ impl Process {
         let thread = |name: &str| thread::Builder::new().name(format!("worker {name}"));
         thread("input").spawn(move || command(input, &order, &asked))?;
         let (babbles, kept) = (said.clone(), Arc::clone(&tail));
-        let errors = thread("errors").spawn(move || keep_tail(errors, &babbles, &kept))?;
+        let errors = thread("errors").spawn(move || {
+            keep_tail(errors, &kept, || {
+                let _ = babbles.send(Heard::Babble("too much on standard error"));
+            });
+        })?;
         thread("output").spawn(move || read_events(output, &said))?;
         Ok(Ears { stop, heard, errors, tail })
     }
 
     /// Whether it has ended; it still waits to be reaped.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         !matches!(waitid(Id::Pid(self.group), flags), Ok(WaitStatus::StillAlive) | Err(nix::Error::EINTR))
     }
 
     /// Ends it where it lives, and everything it started; returns how it ended, and its processor time.
-    fn end(&mut self) -> io::Result<(ExitStatus, u64)> {
+    pub(super) fn end(&mut self) -> io::Result<(ExitStatus, u64)> {
         // Dead but not reaped, it still holds the group's number, so this can hit nobody else.
         let _ = killpg(self.group, Signal::SIGKILL);
         while let Err(nix::Error::EINTR) = waitid(Id::Pid(self.group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {}
@@ -307,7 +320,7 @@ fn read_events(output: ChildStdout, said: &SyncSender<Heard>) {
 }
 
 /// Reads standard error to its end and keeps the last of it.
-fn keep_tail(mut errors: ChildStderr, said: &SyncSender<Heard>, tail: &Mutex<Vec<u8>>) {
+pub(super) fn keep_tail(mut errors: ChildStderr, tail: &Mutex<Vec<u8>>, too_much: impl FnOnce()) {
     let mut piece = [0; TAIL_BYTES];
     let mut total = 0u64;
     loop {
@@ -325,8 +338,7 @@ fn keep_tail(mut errors: ChildStderr, said: &SyncSender<Heard>, tail: &Mutex<Vec
             Err(_) => return,
         }
         if total > SAID_BYTES {
-            let _ = said.send(Heard::Babble("too much on standard error"));
-            return;
+            return too_much();
         }
     }
 }

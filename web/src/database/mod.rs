@@ -12,7 +12,11 @@ use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
 /// Every change of the tables, in order. A migration that has been released is never edited; the next one follows it.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("0001_accounts.sql")), (2, include_str!("0002_entries.sql"))];
+const MIGRATIONS: &[(u32, &str)] = &[
+    (1, include_str!("0001_accounts.sql")),
+    (2, include_str!("0002_entries.sql")),
+    (3, include_str!("0003_indexes.sql")),
+];
 
 /// How long a statement waits for another program (a backup) that holds the file.
 const BUSY: Duration = Duration::from_secs(5);

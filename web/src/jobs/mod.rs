@@ -59,7 +59,7 @@ impl Bench {
     }
 
     /// Whether the disk has room for more than what is to stay free.
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         let free = self.folders.free_bytes();
         free.inspect_err(|error| tracing::error!(%error, "the disk does not say how much room it has"))
             .is_ok_and(|free| free > self.config.limits.free_disk_bytes)

@@ -132,7 +132,7 @@ pub struct Temporary(PathBuf);
 
 impl Temporary {
     /// This file, from now on.
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self(path)
     }
 

@@ -246,6 +246,7 @@ pub(crate) async fn delete_it(portal: &Portal, account: i64, key: &str, actor: A
         running.kill.store(true, std::sync::atomic::Ordering::Relaxed);
         sleep(Duration::from_millis(20)).await;
     }
+    portal.readers.end_of(deleted.id);
     let folders = portal.folders.clone();
     portal.db.run(move |connection| uploads::remove(connection, &folders, &deleted)).await
 }

@@ -17,6 +17,7 @@ use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::read::{category_message, category_reasons};
 use crate::results::{FlowDetail, FlowPage, FlowQuery, FlowRow, ResultError, SortKey, VerdictFilter, human};
+use crate::uploads::Key;
 use crate::visitor::{Analyst, Viewer};
 
 /// What was done just before, for a line at the top. Other words are ignored.
@@ -262,6 +263,7 @@ async fn page(
         .collect();
     let model = summary.pipeline.model.as_ref();
     let category = detail.line.get("category").and_then(Value::as_str);
+    let first = flow.first_packet;
     let data = json!({
         "done": done, "error": error.map(|reason| reason.to_string()),
         "key": entry.key.as_str(), "name": entry.name, "flow_id": flow.flow_id.to_string(),
@@ -275,7 +277,7 @@ async fn page(
         "reasons": reasons(&detail.line, portal.templates.messages(me.language)?),
         "without": without(&detail.line, &portal.templates, me.language)?,
         "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && came_later(&detail.line, &summary.limits),
-        "packets": packets(&detail.line), "sections": sections,
+        "packets": packets(&entry.key, &detail.line), "browse": format!("/entries/{}/packets?flow={first}&at={first}", entry.key), "sections": sections,
         "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),
         "features_count": features.len(), "features": features,
     });
@@ -360,9 +362,9 @@ fn reasons(line: &Value, messages: &Messages) -> Vec<Value> {
         .collect()
 }
 
-fn packets(line: &Value) -> String {
+fn packets(key: &Key, line: &Value) -> Vec<Value> {
     let packets = line.get("packets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    result::numbers(&packets.iter().take(FACTS).filter_map(Value::as_u64).collect::<Vec<_>>())
+    result::packet_links(key, &packets.iter().take(FACTS).filter_map(Value::as_u64).collect::<Vec<_>>())
 }
 
 /// These of the facts that are there.
@@ -466,7 +468,7 @@ mod tests {
         let data = json!({
             "done": null, "error": null, "key": "k", "name": "n", "flow_id": "1", "class": "malicious",
             "badge": "verdict.malicious", "score": null, "thresholds": null, "category": null, "reasons": [],
-            "sections": [], "marks": [], "can_mark": false, "features": [], "seen": seen(line),
+            "sections": [], "browse": "/x", "marks": [], "can_mark": false, "features": [], "seen": seen(line),
         });
         Templates::embedded().unwrap().render(language, "flow", &data).unwrap()
     }

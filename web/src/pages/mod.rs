@@ -15,6 +15,7 @@
 //! | [`waiting`] | waiting for a result |
 //! | [`result`] | what was found |
 //! | [`flows`] | the table of flows, and one of them |
+//! | [`packets`] | packets of a capture, one of them in full, and streams |
 //! | [`downloads`] | what can be saved of a result |
 //! | [`marks`] | what people said of flows, as labels |
 //! | [`categories`] | what entries are sorted into, for administrators |
@@ -35,6 +36,7 @@ pub mod invitation;
 pub mod language;
 pub mod login;
 pub mod marks;
+pub mod packets;
 pub mod people;
 pub mod render;
 pub mod result;
@@ -78,6 +80,9 @@ pub fn routes() -> Vec<Route> {
         flows::list,
         flows::show,
         flows::mark,
+        packets::list,
+        packets::stream,
+        packets::complete,
         downloads::report,
         downloads::json_lines,
         downloads::csv,

@@ -43,10 +43,12 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("invitation", include_str!("../../templates/invitation.hbs")),
     ("login", include_str!("../../templates/login.hbs")),
     ("marks", include_str!("../../templates/marks.hbs")),
+    ("packets", include_str!("../../templates/packets.hbs")),
     ("people", include_str!("../../templates/people.hbs")),
     ("report", include_str!("../../templates/report.hbs")),
     ("result", include_str!("../../templates/result.hbs")),
     ("setup", include_str!("../../templates/setup.hbs")),
+    ("stream", include_str!("../../templates/stream.hbs")),
     ("uploaded", include_str!("../../templates/uploaded.hbs")),
     ("wait", include_str!("../../templates/wait.hbs")),
 ];

@@ -19,6 +19,7 @@ use crate::results::sentence::{Counts, beside, sentence, warnings};
 use crate::results::{
     AlertRow, FlowRow, Histograms, HostRow, NearestThreshold, Question, ResultError, ResultFile, ResultSummary, human,
 };
+use crate::uploads::Key;
 use crate::visitor::Viewer;
 
 /// Computers on the result page.
@@ -253,14 +254,15 @@ fn alert_row(entry: &Entry, group: &Group<'_>, marks: Option<&FlowMarks>) -> Val
         "src": flow.src_ip.to_string(), "dest": place(flow.dest_ip, flow.dest_port), "sni": flow.sni,
         "time": human::time(flow.first_ns),
         "reasons": group.worst.reasons.iter().map(|reason| reason.words.clone()).collect::<Vec<_>>(),
-        "packets": numbers(&group.worst.evidence),
+        "packets": packet_links(&entry.key, &group.worst.evidence),
         "more": (group.flows > 1).then(|| human::grouped(group.flows)), "same": same,
     })
 }
 
-/// Packet numbers in a row.
-pub(super) fn numbers(packets: &[u64]) -> String {
-    packets.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+/// Packets to look at, with where they are shown.
+pub(super) fn packet_links(key: &Key, packets: &[u64]) -> Vec<Value> {
+    let link = |number| json!({ "number": number, "link": format!("/entries/{key}/packets?at={number}") });
+    packets.iter().map(link).collect()
 }
 
 fn pictures(portal: &Portal, me: &Viewer<'_>, histograms: &Histograms) -> Result<Vec<Value>, Failure> {

@@ -1,4 +1,4 @@
-//! Where files live: four folders in the data folder, for the portal's eyes only.
+//! Where files live: five folders in the data folder, for the portal's eyes only.
 //!
 //! | folder | what is in it |
 //! |---|---|
@@ -6,9 +6,11 @@
 //! | `captures` | what is kept, each content once, under its SHA-256 |
 //! | `work` | what workers are writing; nothing in it outlives a restart |
 //! | `results` | `KEY.sqlite`, the result of the entry with that key |
+//! | `indexes` | `KEY`, where the packets of that entry's capture lie; one that is gone is made again |
 //!
 //! A path is made from a [`Key`] or a [`Sha256Hex`] and from nothing else, and both hold hexadecimal digits only.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -119,6 +121,7 @@ pub struct Folders {
     captures: PathBuf,
     work: PathBuf,
     results: PathBuf,
+    indexes: PathBuf,
 }
 
 impl Folders {
@@ -139,6 +142,7 @@ impl Folders {
             captures: make("captures")?,
             work: make("work")?,
             results: make("results")?,
+            indexes: make("indexes")?,
         })
     }
 
@@ -150,6 +154,19 @@ impl Folders {
     /// Where an entry's result is.
     pub fn result(&self, key: &Key) -> PathBuf {
         self.results.join(format!("{key}.sqlite"))
+    }
+
+    /// Where the index of an entry's capture is, if it was made.
+    pub fn index(&self, key: &Key) -> PathBuf {
+        self.indexes.join(key.as_str())
+    }
+
+    /// Removes the index of an entry's capture; that there is none is fine.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be removed.
+    pub fn remove_index(&self, key: &Key) -> Result<(), FileError> {
+        remove_file(&self.index(key))
     }
 
     /// A new, empty, private file for a worker to write.
@@ -240,7 +257,30 @@ impl Folders {
                 _ => swept.foreign.push(self.results.join(name)),
             }
         }
+        self.sweep_indexes(connection, &mut swept)?;
         Ok(swept)
+    }
+
+    /// Indexes that no entry counts, and entries that count one that is not there.
+    fn sweep_indexes(&self, connection: &Connection, swept: &mut Swept) -> Result<(), Refused> {
+        let mut there = BTreeSet::new();
+        for name in names(&self.indexes)? {
+            let name = name?;
+            match name.to_str().map(str::parse::<Key>) {
+                Some(Ok(key)) if has_index(connection, &key)? => drop(there.insert(key)),
+                Some(Ok(key)) => {
+                    self.remove_index(&key)?;
+                    swept.indexes += 1;
+                }
+                _ => swept.foreign.push(self.indexes.join(name)),
+            }
+        }
+        let mut counted = connection.prepare("SELECT key FROM entries WHERE index_bytes IS NOT NULL")?;
+        let counted: Vec<String> = counted.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for key in counted.iter().filter(|key| !key.parse().is_ok_and(|key: Key| there.contains(&key))) {
+            connection.execute("UPDATE entries SET index_bytes = NULL WHERE key = ?1", [key])?;
+        }
+        Ok(())
     }
 
     /// Entries whose files are gone.
@@ -291,6 +331,8 @@ pub struct Swept {
     pub captures: usize,
     /// Results whose entry is gone or not done.
     pub results: usize,
+    /// Indexes that no entry counts.
+    pub indexes: usize,
     /// Keys of entries that failed because their capture or their result is gone.
     pub failed: Vec<String>,
     /// Captures whose file is gone or of another length.
@@ -306,6 +348,11 @@ pub(super) fn is_kept(connection: &Connection, sha256: &Sha256Hex) -> Result<boo
 
 fn is_done(connection: &Connection, key: &Key) -> Result<bool, DbError> {
     Ok(connection.prepare_cached("SELECT 1 FROM entries WHERE key = ?1 AND state = 'done'")?.exists([key.as_str()])?)
+}
+
+fn has_index(connection: &Connection, key: &Key) -> Result<bool, DbError> {
+    let mut found = connection.prepare_cached("SELECT 1 FROM entries WHERE key = ?1 AND index_bytes IS NOT NULL")?;
+    Ok(found.exists([key.as_str()])?)
 }
 
 /// A new file under a random name; never one that is there, never through a link.
@@ -344,7 +391,7 @@ mod tests {
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
         Folders::make(data.path()).unwrap();
-        for name in ["incoming", "captures", "work", "results"] {
+        for name in ["incoming", "captures", "work", "results", "indexes"] {
             let mode = fs::metadata(data.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o700, "{name}");
         }

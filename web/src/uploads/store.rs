@@ -4,10 +4,12 @@
 //! So a crash can leave a file too many, which the sweep takes away, and never a row whose file is not there. Both ways
 //! hold the database's write lock, so no capture is taken away while somebody else brings the same one.
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use veilwatch::worker::Inspection;
 
-use super::folders::{Folders, Key, Sha256Hex, is_kept, remove_file};
+use super::folders::{FileError, Folders, Key, Sha256Hex, is_kept, remove_file};
 use super::name::shown_name;
 use super::receive::Received;
 use crate::accounts::audit::{self, Action};
@@ -42,7 +44,7 @@ pub fn room(connection: &Connection, account: i64, limits: &Limits) -> Result<u6
     if kept >= limits.quota_bytes { Err(Reason::Quota.into()) } else { Ok(kept) }
 }
 
-/// The sum of the sizes of an account's captures, each content counted once, and of its results.
+/// The sum of the sizes of an account's captures, each content counted once, and of its results and indexes.
 ///
 /// # Errors
 /// Where the database fails.
@@ -51,7 +53,8 @@ pub fn kept_bytes(connection: &Connection, account: i64) -> Result<u64, DbError>
         .prepare_cached(
             "SELECT coalesce((SELECT sum(bytes) FROM captures
                     WHERE sha256 IN (SELECT sha256 FROM entries WHERE account_id = ?1)), 0)
-                + coalesce((SELECT sum(result_bytes) FROM entries WHERE account_id = ?1), 0)",
+                + coalesce((SELECT sum(coalesce(result_bytes, 0) + coalesce(index_bytes, 0)) FROM entries
+                    WHERE account_id = ?1), 0)",
         )?
         .query_row([account], |row| row.get(0))?;
     Ok(u64::try_from(sum).unwrap_or(0))
@@ -132,14 +135,53 @@ fn place_and_write(
     Ok(key)
 }
 
-/// Removes the files of an entry that was deleted: its result, and its capture where no other entry names it. End its
+/// Removes the files of an entry that was deleted: its result, its index, and its capture where no other entry names it. End its
 /// worker first. What a crash leaves here, the sweep takes away.
 ///
 /// # Errors
 /// Where a file cannot be removed, or the database fails.
 pub fn remove(connection: &mut Connection, folders: &Folders, deleted: &Deleted) -> Result<(), Refused> {
     folders.remove_result(&deleted.key)?;
+    folders.remove_index(&deleted.key)?;
     remove_unnamed(connection, folders, &deleted.sha256)
+}
+
+/// Keeps the index of an entry's capture that a reader made; says whether there was room for it and the entry is still there.
+///
+/// # Errors
+/// Where the file cannot be moved, or the database fails.
+pub fn keep_index(
+    connection: &mut Connection,
+    folders: &Folders,
+    entry: i64,
+    made: &Path,
+    quota_bytes: u64,
+) -> Result<bool, Refused> {
+    let bytes = std::fs::metadata(made).map_err(FileError::at("looked at", made))?.len();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: Option<(String, i64)> = transaction
+        .query_row("SELECT key, account_id FROM entries WHERE id = ?1", [entry], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((key, account)) = found else { return Ok(false) };
+    transaction
+        .execute("UPDATE entries SET index_bytes = ?2 WHERE id = ?1", params![entry, i64::try_from(bytes).ok()])?;
+    if kept_bytes(&transaction, account)? > quota_bytes {
+        return Ok(false);
+    }
+    let key: Key = key.parse().map_err(|_| DbError::Foreign(format!("the key {key:?}")))?;
+    folders.place(made, &folders.index(&key))?;
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// Lets the index of an entry's capture go: it is made again where somebody needs it.
+///
+/// # Errors
+/// Where the file cannot be removed, or the database fails.
+pub fn drop_index(connection: &mut Connection, folders: &Folders, key: &Key) -> Result<(), Refused> {
+    folders.remove_index(key)?;
+    connection.execute("UPDATE entries SET index_bytes = NULL WHERE key = ?1", [key.as_str()])?;
+    Ok(())
 }
 
 /// Removes a capture's file where no entry names it. Somebody may have brought it again since its row went, so this
@@ -372,5 +414,68 @@ mod tests {
         assert_eq!(kept.compression.as_deref(), Some("[2Jgzip"));
         assert_eq!(kept.damage, Some("d".repeat(MAX_DAMAGE)));
         assert_eq!(bounded(&inspection()), inspection());
+    }
+
+    #[test]
+    fn an_index_is_kept_within_the_quota_and_for_as_long_as_its_entry() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let key = place.keep(ada, b"ten bytes.");
+        let id = find(&place.connection, ada, key.as_str()).unwrap().unwrap().id;
+        let made = || {
+            let (_, path) = place.folders.new_work_file().unwrap();
+            fs::write(&path, b"an index").unwrap();
+            path
+        };
+        let (one, two, three) = (made(), made(), made());
+        let keep = |place: &mut Place, made: &Path, entry, quota| {
+            keep_index(&mut place.connection, &place.folders, entry, made, quota).unwrap()
+        };
+        assert!(!keep(&mut place, &one, id, 17), "it does not fit");
+        assert_eq!((place.files("indexes").len(), kept_bytes(&place.connection, ada).unwrap()), (0, 10));
+        assert!(keep(&mut place, &one, id, 18));
+        assert_eq!(kept_bytes(&place.connection, ada).unwrap(), 18);
+        // One more takes its place.
+        assert!(keep(&mut place, &two, id, 18));
+        assert_eq!(
+            (place.files("indexes"), fs::read(place.folders.index(&key)).unwrap()),
+            (vec![place.folders.index(&key)], b"an index".to_vec())
+        );
+        drop_index(&mut place.connection, &place.folders, &key).unwrap();
+        assert_eq!((place.files("indexes").len(), kept_bytes(&place.connection, ada).unwrap()), (0, 10));
+
+        assert!(keep(&mut place, &three, id, 18));
+        let deleted = delete(&mut place.connection, ada, key.as_str(), &actor(), NOW).unwrap();
+        remove(&mut place.connection, &place.folders, &deleted).unwrap();
+        assert!(place.files("indexes").is_empty());
+        // Its reader may end later.
+        let (_, late) = place.folders.new_work_file().unwrap();
+        assert!(!keep(&mut place, &late, id, 1000));
+        assert!(place.files("indexes").is_empty());
+    }
+
+    #[test]
+    fn a_sweep_brings_indexes_and_what_is_counted_together() {
+        let mut place = Place::new();
+        let ada = place.account("ada");
+        let keys = [b"1", b"2", b"3"].map(|bytes| place.keep(ada, bytes));
+        // One that is whole, one that is not counted, one that is not there; and those of no entry.
+        for (key, is_there, is_counted) in [(&keys[0], true, true), (&keys[1], true, false), (&keys[2], false, true)] {
+            if is_there {
+                fs::write(place.folders.index(key), b"an index").unwrap();
+            }
+            if is_counted {
+                place.set(key, "index_bytes = 8");
+            }
+        }
+        fs::write(place.folders.index(&Key::random().unwrap()), b"another").unwrap();
+        let foreign = place.folder.path().join("indexes/note.txt");
+        fs::write(&foreign, b"mine").unwrap();
+        let swept = place.folders.sweep(&mut place.connection, NOW).unwrap();
+        assert_eq!((swept.indexes, swept.foreign), (2, vec![foreign.clone()]));
+        let mut left = place.files("indexes");
+        left.sort();
+        assert_eq!(left, [place.folders.index(&keys[0]), foreign]);
+        assert_eq!(kept_bytes(&place.connection, ada).unwrap(), 3 + 8);
     }
 }

@@ -39,6 +39,8 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
         (result.clone(), "结果"),
         (format!("{result}/flows"), "流"),
         (flow, "流详情"),
+        (format!("{result}/packets?at=60&field=30"), "数据包"),
+        (format!("{result}/packets/20/stream"), "会话内容"),
     ] {
         in_every_way(&browser, &path, title, None);
     }

@@ -11,6 +11,7 @@
 //! | [`captures`] | the captures that are uploaded |
 //! | [`accounts`] | first run, log-in, log-out, by mouse and by keyboard |
 //! | [`analysis`] | from the upload to the result, and what is done with it |
+//! | [`packets`] | packets, their bytes and streams |
 //! | [`own_parts`] | a pipeline with dropped-in parts |
 //! | [`uploads`] | dropped, several, refused and damaged files |
 //! | [`without_script`] | the same with a browser that runs no script |
@@ -25,6 +26,7 @@ mod captures;
 mod chromedriver;
 mod look;
 mod own_parts;
+mod packets;
 mod site;
 mod uploads;
 mod without_script;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         analysis::from_upload_to_deletion
         accounts::the_first_run_and_logging_in
         accounts::the_keyboard_is_enough
+        packets::the_keyboard_goes_from_the_list_to_bytes_and_streams
+        packets::links_and_forms_are_enough
         own_parts::each_kind_is_seen_on_the_pages
         uploads::dropped_files_arrive
         uploads::several_files_get_a_link_each

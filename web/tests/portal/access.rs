@@ -114,6 +114,13 @@ const TABLE: &[Row] = &[
     get("/entries/<key>/flows.jsonl", "/entries/{done}/flows.jsonl", READ),
     get("/entries/<key>/flows.csv", "/entries/{done}/flows.csv", READ),
     get("/entries/<key>/flows/<flow>/packets.pcap", "/entries/{done}/flows/{flow}/packets.pcap", READ),
+    get("/entries/<key>/packets?<wanted..>", "/entries/{done}/packets?at=3&field=4", READ),
+    get("/entries/<key>/packets/<number>/stream?<skip>&<hex>", "/entries/{done}/packets/20/stream", READ),
+    get(
+        "/entries/<key>/packets/complete?<text>&<cursor>",
+        "/entries/{done}/packets/complete?text=tls.s&cursor=5",
+        READ,
+    ),
     get("/marks", "/marks", ANALYST),
     get("/marks/captures.csv", "/marks/captures.csv", ANALYST),
     get("/marks/flows.csv", "/marks/flows.csv", ANALYST),

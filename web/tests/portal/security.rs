@@ -129,6 +129,16 @@ fn what_a_capture_and_its_people_say_stays_text_everywhere() {
     let refused =
         me.upload(&[("<script>alert(1).pcap", b"<script>no capture"), ("<img src=x onerror=y>", b"x")]).is(200);
     is_harmless("refused", &refused.says("&lt;script&gt;alert(1).pcap").says("&lt;img src"));
+    // Packets whose server name holds this.
+    let sni_is = |word: &str| {
+        let filter = format!("tls.sni contains \"{word}\"");
+        filter.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>()
+    };
+    let packet = site.until("a packet is found", || {
+        let got = me.get(&format!("{page}/packets?where={}", sni_is("<script>")));
+        let (_, row) = got.body.split_once("<tr class=\"here\"><td><a href=\"")?;
+        Some(row.split_once("\">")?.1.split('<').next()?.to_owned())
+    });
     let mut paths = vec![
         ("/".to_owned(), "&lt;script&gt;alert(1)FORGED-BY-NAME"),
         ("/?search=%3Cscript%3Ealert(9)%3C/script%3E".to_owned(), "&lt;script&gt;alert(9)"),
@@ -144,6 +154,13 @@ fn what_a_capture_and_its_people_say_stays_text_everywhere() {
         (format!("{page}/flows/{by_lines}"), "FORGED-BY-SNI"),
         (format!("{page}/flows/{by_template}"), "{{me.name}}{{{csrf}}}"),
         (format!("{page}/flows/{alert}"), "&lt;img src"),
+        (format!("{page}/packets"), "&lt;script&gt;alert(1)FORGED-BY-NAME"),
+        (format!("{page}/packets?where=%22%3E%3Cscript%3Ealert(9)"), "&lt;script&gt;alert(9)"),
+        (format!("{page}/packets?where={}", sni_is("<script>")), "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        (format!("{page}/packets?where={}&field=30", sni_is("FORGED")), "FORGED-BY-SNI"),
+        (format!("{page}/packets?where={}", sni_is("{{me.name}}")), "{{me.name}}"),
+        (format!("{page}/packets/{packet}/stream"), "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        (format!("{page}/packets/{packet}/stream?hex=true"), "3c 73 63 72"),
         (format!("{page}/report.html"), "FORGED-BY-NAME"),
         (format!("{page}/flows.jsonl"), "<script>"),
         (format!("{page}/flows.csv"), "'=cmd|"),
@@ -160,7 +177,9 @@ fn what_a_capture_and_its_people_say_stays_text_everywhere() {
     }
     for (path, words) in &paths {
         for language in ["en", "zh"] {
-            let got = me.get_with(path, &[("Accept-Language", language)]).is(200);
+            let headers = [("Accept-Language", language)];
+            let is_searched = path.contains("/packets?where");
+            let got = if is_searched { me.whole(path, &headers) } else { me.get_with(path, &headers) }.is(200);
             is_harmless(path, &got);
             assert!(got.body.contains(words) || language == "zh", "{path}: {words} is missing in {}", got.body);
         }
@@ -169,6 +188,8 @@ fn what_a_capture_and_its_people_say_stays_text_everywhere() {
         let path = format!("/api/v1/entries/{key}{path}");
         is_harmless(&path, &program.get(&path).is(200));
     }
+    let complete = format!("{page}/packets/complete?text=%3Cscript%3Etcp.&cursor=12");
+    is_harmless(&complete, &me.get(&complete).is(200));
     is_harmless("/api/v1/entries", &program.get("/api/v1/entries").is(200));
     let event = me.first_event(&format!("/entries/{waits}/events"));
     assert!(event.contains("event:queued"), "{event:?} {}", site.state(&waits));

@@ -67,6 +67,7 @@ impl Drop for Site {
     fn drop(&mut self) {
         // The threads of the analyses, and their workers, end with the test.
         self.portal().runner.end();
+        self.portal().readers.end();
     }
 }
 
@@ -328,6 +329,15 @@ impl Person<'_> {
 
     pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Got {
         self.send(self.site.client.req(Method::Get, path.to_owned()), headers)
+    }
+
+    /// Asks again until a page of packets is whole: a browser would load it again by itself.
+    #[track_caller]
+    pub(crate) fn whole(&self, path: &str, headers: &[(&str, &str)]) -> Got {
+        self.site.until("the page is whole", || {
+            let got = self.get_with(path, headers);
+            (!got.body.contains("http-equiv=\"refresh\"")).then_some(got)
+        })
     }
 
     /// Posts exactly this.

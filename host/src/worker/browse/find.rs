@@ -1,0 +1,37 @@
+use crate::analyser::{Book, Index, Walk};
+use crate::query::PacketQuery;
+use std::io;
+use std::time::Instant;
+
+/// A display filter that goes over a capture. Every packet is read once, in order, so that flows are understood.
+pub(super) struct Search {
+    /// The filter, as it was written.
+    pub(super) text: String,
+    query: PacketQuery,
+    walk: Walk<'static>,
+    /// Packets of which it holds, in order.
+    pub(super) hits: Vec<u32>,
+    /// Packets that were looked at.
+    pub(super) scanned: u64,
+}
+
+impl Search {
+    pub(super) fn new(text: &str, query: PacketQuery, book: &'static Book) -> Self {
+        Self { text: text.to_owned(), query, walk: book.walk(), hits: Vec::new(), scanned: 0 }
+    }
+
+    /// Looks at more packets, until a time.
+    pub(super) fn more(&mut self, index: &Index, until: Instant) -> io::Result<()> {
+        let (look, query) = ((self.query.look(), Some(self.query.names())), &self.query);
+        for (number, place) in index.from(self.scanned + 1) {
+            if self.walk.next(number, &place, look, |view| query.holds(view))? {
+                self.hits.push(u32::try_from(number).unwrap_or(u32::MAX));
+            }
+            self.scanned = number;
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

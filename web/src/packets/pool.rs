@@ -1,0 +1,205 @@
+//! The readers: who has one, who must wait.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rocket::tokio::sync::oneshot;
+use veilwatch::worker::browse::{Answer, Ask};
+
+use super::serve::{Job, serve};
+use crate::entries::Entry;
+use crate::jobs::Bench;
+
+/// Questions that wait for one reader.
+const WAITING: usize = 8;
+
+/// All readers, by entry; copies share them.
+#[derive(Clone)]
+pub struct Readers {
+    pub(super) bench: Bench,
+    all: Arc<Mutex<HashMap<i64, Held>>>,
+    ended: Arc<AtomicBool>,
+}
+
+/// A reader, as whoever asks sees it.
+struct Held {
+    account: i64,
+    /// Which of the entry's readers it is: another one may take its place.
+    number: Instant,
+    asked: Instant,
+    questions: SyncSender<Question>,
+    /// How many wait for an answer; shared with the thread.
+    waiting: Arc<()>,
+}
+
+impl Held {
+    fn is_idle(&self) -> bool {
+        // The thread has one, each question that is not answered another one.
+        Arc::strong_count(&self.waiting) <= 2
+    }
+}
+
+/// A question on its way.
+pub(super) struct Question {
+    pub(super) ask: Ask,
+    pub(super) answer: oneshot::Sender<Result<Answer, ReadError>>,
+    /// As long as it is there, the reader is busy.
+    pub(super) waits: Arc<()>,
+}
+
+/// Why packets cannot be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The capture's file is gone.
+    Gone,
+    /// All readers are busy.
+    Busy,
+    /// The disk is full.
+    Full,
+    /// The capture cannot be read: why, for people.
+    Capture(String),
+    /// The reader died of this question.
+    Died(Death),
+    /// Something on this side.
+    Ours(String),
+}
+
+/// What a reader died of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// It wanted more memory than it may have.
+    Memory,
+    /// Its answer took too long.
+    Slow,
+    /// It used up its processor time.
+    Worn,
+    /// It did or said what no honest one does.
+    Odd,
+    /// Anything else.
+    Crash,
+}
+
+impl Death {
+    /// The key of the message for it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Memory => "packets.died-memory",
+            Self::Slow => "packets.died-slow",
+            Self::Worn => "packets.died-worn",
+            Self::Odd => "packets.died-odd",
+            Self::Crash => "packets.died-crash",
+        }
+    }
+}
+
+impl Readers {
+    /// Readers at this bench; none so far.
+    pub fn new(bench: Bench) -> Self {
+        Self { bench, all: Arc::default(), ended: Arc::default() }
+    }
+
+    /// Asks the reader of an entry; one is started where there is none. Whoever calls has made sure whose entry it is.
+    ///
+    /// # Errors
+    /// Where there is no place for one more reader, or it has no answer.
+    pub async fn ask(&self, entry: &Entry, ask: Ask) -> Result<Answer, ReadError> {
+        let (answer, answered) = oneshot::channel();
+        self.put(entry, ask, answer)?;
+        answered.await.unwrap_or(Err(ReadError::Died(Death::Crash)))
+    }
+
+    fn put(
+        &self,
+        entry: &Entry,
+        ask: Ask,
+        answer: oneshot::Sender<Result<Answer, ReadError>>,
+    ) -> Result<(), ReadError> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(ReadError::Busy);
+        }
+        if !all.contains_key(&entry.id) {
+            let held = self.start(&mut all, entry)?;
+            all.insert(entry.id, held);
+        }
+        let Some(held) = all.get_mut(&entry.id) else { return Err(ReadError::Busy) };
+        held.asked = Instant::now();
+        let question = Question { ask, answer, waits: Arc::clone(&held.waiting) };
+        match held.questions.try_send(question) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(ReadError::Busy),
+            // Its thread broke down before it could take itself off the list.
+            Err(TrySendError::Disconnected(_)) => {
+                all.remove(&entry.id);
+                Err(ReadError::Died(Death::Crash))
+            }
+        }
+    }
+
+    fn start(&self, all: &mut HashMap<i64, Held>, entry: &Entry) -> Result<Held, ReadError> {
+        if !self.bench.folders.capture(&entry.sha256).is_file() {
+            return Err(ReadError::Gone);
+        }
+        if !self.bench.has_room() {
+            return Err(ReadError::Full);
+        }
+        let limits = &self.bench.config.browse;
+        let own = all.values().filter(|held| held.account == entry.account_id).count();
+        if own >= usize::from(limits.readers_of_one) {
+            end_one(all, |held| held.account == entry.account_id)?;
+        }
+        if all.len() >= usize::from(limits.readers) {
+            end_one(all, |_| true)?;
+        }
+        let (questions, asked) = sync_channel(WAITING);
+        let (number, waiting) = (Instant::now(), Arc::new(()));
+        let (readers, kept) = (self.clone(), Arc::clone(&waiting));
+        let job = Job { entry: entry.id, key: entry.key.clone(), sha256: entry.sha256.clone(), number };
+        let started = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+            let _waiting = kept;
+            serve(&readers, &job, &asked);
+        });
+        started.map_err(|error| ReadError::Ours(error.to_string()))?;
+        Ok(Held { account: entry.account_id, number, asked: number, questions, waiting })
+    }
+
+    /// Takes a reader off the list, unless it was asked something meanwhile: then `has_more` says so.
+    pub(super) fn leave(&self, job: &Job, has_more: impl FnOnce() -> bool) -> bool {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody asks while the list is held.
+        if has_more() {
+            return false;
+        }
+        if all.get(&job.entry).is_some_and(|held| held.number == job.number) {
+            all.remove(&job.entry);
+        }
+        true
+    }
+
+    /// Ends the reader of an entry that is deleted. One that is busy ends with its answer.
+    pub fn end_of(&self, entry: i64) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry);
+    }
+
+    /// Ends all readers: the portal ends.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Entries that have a reader.
+    pub fn count(&self) -> usize {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// Ends the one of some readers that was idle longest.
+fn end_one(all: &mut HashMap<i64, Held>, of: impl Fn(&Held) -> bool) -> Result<(), ReadError> {
+    let idle = all.iter().filter(|(_, held)| of(held) && held.is_idle());
+    let entry = idle.min_by_key(|(_, held)| held.asked).map(|(entry, _)| *entry).ok_or(ReadError::Busy)?;
+    all.remove(&entry);
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! The thread that one reader lives on.
+
+use std::fs::File;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use veilwatch::worker::browse::{BrowseOrder, Reader};
+use veilwatch::worker::{FailedWhy, Unpacking, WorkerEnd, WorkerLimits};
+
+use super::pool::{Death, Question, ReadError, Readers};
+use crate::jobs::tasks::Temporary;
+use crate::jobs::{Bench, clean};
+use crate::uploads::{Key, Sha256Hex, drop_index, keep_index};
+
+/// Whose reader it is.
+pub(super) struct Job {
+    pub(super) entry: i64,
+    pub(super) key: Key,
+    pub(super) sha256: Sha256Hex,
+    /// Which of the entry's readers it is.
+    pub(super) number: Instant,
+}
+
+/// Serves questions until nobody asks any more, or the reader is dead; then keeps what it made.
+pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
+    let (bench, limits) = (&readers.bench, &readers.bench.config.browse);
+    let files = || bench.folders.new_work_file().map(|(_, path)| Temporary::new(path));
+    let made = files().and_then(|index| Ok((index, files()?)));
+    let (index, unpacked) = match made {
+        Ok(made) => made,
+        Err(error) => return refuse(readers, job, asked, &ReadError::Ours(error.to_string())),
+    };
+    let order = order(bench, job, &index, &unpacked);
+    let mut reader = match Reader::start(&bench.program, &order) {
+        Ok(reader) => reader,
+        Err(error) => return refuse(readers, job, asked, &ReadError::Ours(error.to_string())),
+    };
+    tracing::info!(entry = job.entry, process = reader.process_id(), "a reader is started");
+    let (idle, patience) = (Duration::from_secs(limits.idle_seconds), Duration::from_secs(limits.answer_seconds));
+    let mut next = None;
+    let mut made = None;
+    let died = loop {
+        let question = match next.take().map_or_else(|| asked.recv_timeout(idle), Ok) {
+            Ok(question) => question,
+            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Timeout) => {
+                let gone = readers.leave(job, || {
+                    next = asked.try_recv().ok();
+                    next.is_some()
+                });
+                if gone { break false } else { continue }
+            }
+        };
+        let Question { ask, answer, waits } = question;
+        match reader.ask(&ask, patience) {
+            Ok(told) => {
+                made = made.or(told.read.index_bytes);
+                // Whoever hears the answer finds the reader idle; whoever asked may have gone.
+                drop(waits);
+                let _ = answer.send(Ok(told));
+            }
+            Err(end) => {
+                let error = told(&end);
+                tracing::warn!(entry = job.entry, %end, "a reader is gone");
+                readers.leave(job, || false);
+                let _ = answer.send(Err(error));
+                break !matches!(end, WorkerEnd::Failed(_));
+            }
+        }
+    };
+    // From here on it writes no more.
+    drop(reader);
+    let kept = if died { forget(bench, job).map(|()| false) } else { keep(bench, job, made, &index) };
+    match kept {
+        Ok(is_kept) => tracing::info!(entry = job.entry, is_kept, died, "a reader has ended"),
+        Err(error) => tracing::warn!(entry = job.entry, error, "an index cannot be kept"),
+    }
+}
+
+/// Tells whoever asked that there is no reader.
+fn refuse(readers: &Readers, job: &Job, asked: &Receiver<Question>, error: &ReadError) {
+    tracing::error!(entry = job.entry, ?error, "a reader cannot be started");
+    readers.leave(job, || false);
+    while let Ok(question) = asked.try_recv() {
+        let _ = question.answer.send(Err(error.clone()));
+    }
+}
+
+fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary) -> BrowseOrder {
+    let (limits, browse) = (&bench.config.limits, &bench.config.browse);
+    let kept = bench.folders.index(&job.key);
+    BrowseOrder {
+        capture: bench.folders.capture(&job.sha256),
+        identity: job.sha256.to_string(),
+        kept: kept.is_file().then_some(kept),
+        index: index.path().to_owned(),
+        unpacked: unpacked.path().to_owned(),
+        packets: browse.packets,
+        index_bytes: browse.index_bytes,
+        unpacking: Unpacking { bytes: browse.unpacked_bytes.min(limits.unpacked_bytes), ratio: limits.expansion_ratio },
+        limits: WorkerLimits {
+            memory_bytes: browse.memory_bytes,
+            cpu_seconds: browse.cpu_seconds,
+            // What it unpacks ends at its own bound; this one is for a reader that was taken over.
+            file_bytes: browse.unpacked_bytes.max(browse.index_bytes).saturating_add(1 << 20),
+            open_files: bench.config.worker.open_files,
+            without_sandbox: bench.config.worker.without_sandbox,
+        },
+    }
+}
+
+/// Why there is no answer.
+fn told(end: &WorkerEnd) -> ReadError {
+    match end {
+        WorkerEnd::Failed(failed) => match failed.why {
+            FailedWhy::Empty | FailedWhy::NotACapture | FailedWhy::Unreadable => {
+                ReadError::Capture(clean(&failed.words))
+            }
+            _ => ReadError::Ours(clean(&failed.words)),
+        },
+        WorkerEnd::Start(error) => ReadError::Ours(error.to_string()),
+        WorkerEnd::Memory => ReadError::Died(Death::Memory),
+        WorkerEnd::WallTime { .. } => ReadError::Died(Death::Slow),
+        WorkerEnd::CpuTime { .. } => ReadError::Died(Death::Worn),
+        WorkerEnd::Forbidden | WorkerEnd::Babble { .. } | WorkerEnd::FileSize { .. } => ReadError::Died(Death::Odd),
+        WorkerEnd::Crashed { .. } | WorkerEnd::Killed => ReadError::Died(Death::Crash),
+    }
+}
+
+/// Keeps an index that was made, where it is what the reader said and there is room for it.
+fn keep(bench: &Bench, job: &Job, made: Option<u64>, index: &Temporary) -> Result<bool, String> {
+    let Some(bytes) = made else { return Ok(false) };
+    let file = File::open(index.path()).map_err(|error| error.to_string())?;
+    let written = file.metadata().map_err(|error| error.to_string())?.len();
+    if written != bytes || bytes > bench.config.browse.index_bytes {
+        return Err("the reader wrote something else than it said".to_owned());
+    }
+    file.sync_all().map_err(|error| error.to_string())?;
+    let quota = bench.config.limits.quota_bytes;
+    let kept = bench.db.run_blocking(|c| keep_index(c, &bench.folders, job.entry, index.path(), quota));
+    kept.map_err(|error| error.to_string())
+}
+
+/// An index by which a reader may have died is not used again.
+fn forget(bench: &Bench, job: &Job) -> Result<(), String> {
+    bench.db.run_blocking(|c| drop_index(c, &bench.folders, &job.key)).map_err(|error| error.to_string())
+}

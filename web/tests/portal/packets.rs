@@ -1,0 +1,247 @@
+//! Packets of a capture: the pages, and the readers behind them.
+
+use std::io::Write;
+use std::process::Command;
+
+use veilwatch_web::accounts::Role;
+
+use crate::support::{Got, Site, capture, logged};
+
+/// What stands between two texts, the first time.
+fn between<'b>(body: &'b str, begin: &str, end: &str) -> &'b str {
+    body.split_once(begin).unwrap_or_else(|| panic!("{begin:?} is missing in {body}")).1.split_once(end).unwrap().0
+}
+
+/// Where the first link behind a text leads to.
+fn link(body: &str, begin: &str) -> String {
+    between(body.split_once(begin).unwrap_or_else(|| panic!("{begin:?} is missing in {body}")).1, "href=\"", "\"")
+        .replace("&amp;", "&")
+        .replace("&#x3D;", "=")
+}
+
+/// The numbers of the packets on a page.
+fn listed(got: &Got) -> Vec<u64> {
+    let rows = got.body.split("<tr").skip(2);
+    rows.map(|row| between(between(row, "<a ", "/a>"), ">", "<").parse().unwrap()).collect()
+}
+
+#[test]
+fn the_list_has_a_packet_in_full_and_lights_its_bytes() {
+    let site = Site::with_ada();
+    let me = site.session_of(&site.add("olga", Role::Analyst));
+    let key = me.keep("first.pcap", &capture("first-run.pcap"));
+    // Nobody has to analyse it for that.
+    let page = format!("/entries/{key}/packets");
+    let first = me.whole(&page, &[]).is(200).says("Packet 1</h2>");
+    assert_eq!(listed(&first), (1..=50).collect::<Vec<_>>());
+    let next = link(&first.body, "<a id=\"next\"");
+    assert_eq!(listed(&me.whole(&next, &[])), (51..=100).collect::<Vec<_>>());
+
+    let at = me.whole(&format!("{page}?at=60"), &[]).is(200).says("Packet 60</h2>").says("Ethernet: ");
+    assert!(listed(&at).contains(&60));
+    assert_eq!(at.body.matches("aria-current=\"true\"").count(), 1, "no field is lit");
+    assert!(!at.body.contains("<mark>"));
+    // The links of the fields light their bytes, in hexadecimal and as text.
+    let fields = at.body.split_once("id=\"tree\"").unwrap().1;
+    let field = fields.split("<li ").find(|field| field.contains("title=\"eth.src\"")).unwrap();
+    assert!(field.contains("data-from=\"6\" data-to=\"12\""), "{field}");
+    let lit = me.get(link(field, "").split('#').next().unwrap()).is(200);
+    assert_eq!(lit.body.matches("<mark>").count(), 2);
+    assert_eq!(between(&lit.body, "<mark>", "</mark>").len(), 6 * 3 - 1);
+
+    me.get(&format!("{page}?at=999999")).is(200).says("no packet of this number");
+    me.whole(&format!("{page}?at=60"), &[("Accept-Language", "zh")]).is(200).says("数据包 60</h2>").says("校验和");
+    for odd in
+        ["from=-1", "from=18446744073709551615", "at=x&from=y", "field=99999&at=3", "flow=99999999", "flow=0&at=0"]
+    {
+        let got = me.get(&format!("{page}?{odd}"));
+        assert_eq!(got.status, 200, "{odd}: {}", got.body);
+    }
+}
+
+#[test]
+fn a_filter_is_searched_for_and_pointed_at_where_it_is_wrong() {
+    let site = Site::with_ada();
+    let me = site.session_of(&site.add("olga", Role::Analyst));
+    let key = me.keep("first.pcap", &capture("first-run.pcap"));
+    let page = format!("/entries/{key}/packets");
+    let found = me.whole(&format!("{page}?where=tls.handshake.type%20%3D%3D%201"), &[]).is(200).says("Packets found: ");
+    let numbers = listed(&found);
+    assert!(numbers.len() > 10 && numbers.is_sorted(), "{numbers:?}");
+    found.says(&format!("Packet {}</h2>", numbers[0])).says("value=\"tls.handshake.type &#x3D;&#x3D; 1\"");
+    me.whole(&format!("{page}?where=frame.number%20%3E%20999999"), &[]).is(200).says("Packets found: 0");
+
+    let wrong = me.get(&format!("{page}?where=ip%20%26%26%20tcp.prt%20%3D%3D%201")).is(200);
+    assert_eq!(between(&wrong.body, "<mark>", "</mark>"), "tcp.prt");
+    wrong.says("&#x60;tcp.port&#x60;").says("aria-invalid").lacks("Packet 1</h2>");
+    me.get(&format!("{page}?where=%3Cscript%3E%22")).is(200).says("&lt;script&gt;&quot;").lacks("<script>\"");
+    me.get(&format!("{page}?where={}", "x".repeat(5000))).is(422);
+    // A search that was told to stop does not begin by itself again.
+    let stopped = me.get(&format!("{page}?where=udp%20%26%26%20ip&stop=true")).is(200).says("was stopped");
+    assert!(!stopped.body.contains("http-equiv=\"refresh\""));
+
+    let names = me.get(&format!("{page}/complete?text=%C3%A9%20tcp.po&cursor=8")).is(200).json();
+    assert_eq!((&names["from"], &names["to"]), (&2.into(), &8.into()), "{names}");
+    assert!(names["fields"].as_array().unwrap().iter().any(|field| field["name"] == "tcp.port"), "{names}");
+}
+
+#[test]
+fn a_flow_leads_to_its_packets_and_to_what_both_sides_said() {
+    let site = Site::with_ada();
+    let me = site.session_of(&site.add("olga", Role::Analyst));
+    let key = me.analyse("first.pcap", &capture("first-run.pcap"));
+    let page = format!("/entries/{key}");
+    // From an alert's reasons, and from its flow.
+    let result = me.get(&page).is(200).says(&format!("href=\"{page}/packets\""));
+    let evidence = link(&result.body, "Packets to look at:");
+    let number = evidence.strip_prefix(&format!("{page}/packets?at=")).unwrap_or_else(|| panic!("{evidence}"));
+    me.whole(&format!("{page}/packets?at={number}"), &[]).is(200).says(&format!("Packet {number}</h2>"));
+    let flow = between(&result.body, &format!("{page}/flows/"), "\"").to_owned();
+    let flow = me.get(&format!("{page}/flows/{flow}")).is(200);
+    let of_flow = link(&flow.body, "<p class=\"row\">");
+    let first: u64 = of_flow.rsplit("flow=").next().unwrap().split('&').next().unwrap().parse().unwrap();
+    assert_eq!(of_flow, format!("{page}/packets?flow={first}&at={first}"));
+    let of_flow = me.whole(&of_flow, &[]).is(200).says("Show all packets");
+    let numbers = listed(&of_flow);
+    assert!(numbers[0] == first && numbers.len() > 3 && numbers.is_sorted(), "{numbers:?}");
+
+    let stream =
+        me.whole(&format!("{page}/packets/{first}/stream"), &[]).is(200).says("said first").says("said second");
+    assert!(stream.body.contains("Packet ") && stream.body.contains(&format!("{page}/packets?at")));
+    me.whole(&format!("{page}/packets/{first}/stream?hex=true"), &[]).is(200).says("00000000</span>  16 03 ");
+    me.whole(&format!("{page}/packets/{first}/stream?skip=999999999"), &[]).is(200).says("Nothing was said here");
+    me.get(&format!("{page}/packets/99999999/stream")).is(404);
+    me.get(&format!("{page}/packets/x/stream")).is(422);
+}
+
+#[test]
+fn an_index_is_kept_counted_and_deleted_with_its_entry() {
+    let site = Site::with_ada();
+    let me = site.session_of(&site.add("olga", Role::Analyst));
+    let key = me.keep("first.pcap", &capture("first-run.pcap"));
+    let page = format!("/entries/{key}/packets");
+    let id = site.number(&format!("SELECT id FROM entries WHERE key = '{key}'"));
+    let bytes = || site.number("SELECT coalesce(sum(index_bytes), 0) FROM entries");
+    let ended = || {
+        site.portal().readers.end_of(id);
+        site.until("its files are gone", || site.files("work").is_empty().then_some(()));
+    };
+    let before = site.until("all of it is read", || {
+        let body = me.get(&page).is(200).body;
+        (!body.contains("being read")).then_some(body)
+    });
+    // The index is written after the answer, and told of with the next one.
+    site.until("it is written", || site.files("work").values().any(|file| !file.is_empty()).then_some(()));
+    me.get(&page).is(200);
+    assert_eq!((bytes(), site.files("work").len(), site.portal().readers.count()), (0, 2, 1));
+    ended();
+    let kept = site.until("the index is kept", || (bytes() > 0).then(bytes));
+    assert_eq!(
+        site.files("indexes").iter().map(|(name, index)| (name.clone(), index.len() as i64)).collect::<Vec<_>>(),
+        [(key.clone(), kept)]
+    );
+    // It is used, and nothing is made anew.
+    assert_eq!(me.get(&page).is(200).body, before);
+    ended();
+    assert_eq!((bytes(), site.files("indexes").len()), (kept, 1));
+    me.get("/").is(200).says("first.pcap");
+
+    me.get(&page).is(200);
+    me.post(&format!("/entries/{key}/delete"), &format!("/entries/{key}/delete"), &[]).is(303);
+    assert!(site.files("indexes").is_empty() && site.files("captures").is_empty());
+    site.until("the reader has ended", || site.files("work").is_empty().then_some(()));
+    me.get(&page).is(404);
+    assert!(site.files("indexes").is_empty(), "nothing comes back");
+}
+
+#[test]
+fn there_are_only_so_many_readers() {
+    let site = Site::with(|config| {
+        config.browse.readers = 2;
+        config.browse.readers_of_one = 1;
+    });
+    site.add("ada", Role::Administrator);
+    let people = ["olga", "anna", "vera"].map(|name| site.session_of(&site.add(name, Role::Analyst)));
+    let [one, two] = ["ssh-greeting.pcap", "mqtt-sensors.pcap"].map(|name| people[0].keep(name, &capture(name)));
+    for key in [&one, &two, &one, &two] {
+        people[0].whole(&format!("/entries/{key}/packets"), &[]).is(200);
+        assert_eq!(site.portal().readers.count(), 1, "another one's place was taken");
+    }
+    for me in &people {
+        let key = me.keep("a.pcap", &capture("ssh-greeting.pcap"));
+        me.whole(&format!("/entries/{key}/packets"), &[]).is(200);
+        assert!(site.portal().readers.count() <= 2);
+    }
+    site.portal().readers.end();
+    people[0].get(&format!("/entries/{one}/packets")).is(429);
+}
+
+#[test]
+fn one_that_nobody_asks_ends() {
+    let site = Site::with(|config| config.browse.idle_seconds = 1);
+    let me = site.session_of(&site.add("ada", Role::Administrator));
+    let key = me.keep("a.pcap", &capture("ssh-greeting.pcap"));
+    me.whole(&format!("/entries/{key}/packets"), &[]).is(200);
+    site.until("it has ended", || (site.portal().readers.count() == 0).then_some(()));
+    me.whole(&format!("/entries/{key}/packets"), &[]).is(200);
+}
+
+#[test]
+fn one_that_dies_is_said_so_and_replaced() {
+    let site = Site::with_ada();
+    let me = site.session_of(&site.add("olga", Role::Analyst));
+    let key = me.keep("a.pcap", &capture("ssh-greeting.pcap"));
+    let page = format!("/entries/{key}/packets");
+    // A number that no other test's entry has: the log is everybody's.
+    site.execute("UPDATE entries SET id = 7654321");
+    me.whole(&page, &[]).is(200);
+    let log = logged();
+    let line = log.lines().rfind(|line| line.contains("entry=7654321 process=")).unwrap();
+    let process = line.rsplit("process=").next().unwrap().trim();
+    assert!(Command::new("kill").args(["-9", process]).status().unwrap().success());
+    me.get(&page).is(422).says("was ended: it broke down");
+    assert!(logged().contains("a reader is gone"));
+    me.whole(&page, &[]).is(200).says("Packet 1</h2>");
+    // What cannot be read is said so by each new one.
+    let file = site.folder.path().join("data/captures").join(site.text("SELECT sha256 FROM entries"));
+    site.portal().readers.end_of(7_654_321);
+    std::fs::write(&file, b"<script>no capture</script>".repeat(40)).unwrap();
+    me.get(&page).is(422).says("cannot be read").lacks("<script>no");
+    std::fs::remove_file(&file).unwrap();
+    site.portal().readers.end_of(7_654_321);
+    me.get(&page).is(422).says("gone from the data folder");
+    me.get(&format!("{page}/1/stream")).is(422).says("gone from the data folder");
+    me.get(&format!("{page}/complete?text=x&cursor=1")).is(503);
+}
+
+#[test]
+fn one_that_hangs_is_ended() {
+    let site = Site::with(|config| config.browse.answer_seconds = 2);
+    let me = site.session_of(&site.add("ada", Role::Administrator));
+    let key = me.keep("a.pcap", &capture("ssh-greeting.pcap"));
+    let page = format!("/entries/{key}/packets");
+    site.execute("UPDATE entries SET id = 7654322");
+    me.whole(&page, &[]).is(200);
+    let log = logged();
+    let line = log.lines().rfind(|line| line.contains("entry=7654322 process=")).unwrap();
+    let process = line.rsplit("process=").next().unwrap().trim();
+    assert!(Command::new("kill").args(["-STOP", process]).status().unwrap().success());
+    me.get(&page).is(422).says("its answer took too long");
+    site.until("it is gone", || (!std::path::Path::new(&format!("/proc/{process}")).exists()).then_some(()));
+    me.whole(&page, &[]).is(200);
+}
+
+#[test]
+fn a_compressed_capture_has_packets_too() {
+    let site = Site::with_ada();
+    let me = site.session_of(&site.add("olga", Role::Analyst));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&capture("first-run.pcap")).unwrap();
+    let keys = [me.keep("a.pcap.gz", &packed.finish().unwrap()), me.keep("a.pcap", &capture("first-run.pcap"))];
+    let [packed, plain] = keys.map(|key| {
+        let got = me.whole(&format!("/entries/{key}/packets?at=77"), &[]).is(200);
+        got.body.split_once("<div id=\"packet\"").unwrap().1.replace(&key, "KEY").replace("a.pcap.gz", "a.pcap")
+    });
+    let of_page = |body: &str| between(body, "<section", "<details>").to_owned();
+    assert_eq!(of_page(&packed), of_page(&plain));
+}
