@@ -152,6 +152,10 @@ impl Search {
     /// verdicts are asked it begins anew as long as more of them come, since a flow is judged when it has ended.
     pub fn run(&self, ground: &Ground<'_>) -> io::Result<()> {
         let outcome = self.rounds(ground);
+        // What could not be looked at is not there as if it had been.
+        if outcome.is_err() {
+            self.stop();
+        }
         self.ended.store(true, Ordering::Relaxed);
         outcome
     }

@@ -47,6 +47,8 @@ pub(super) struct App {
     pub(super) finding: Option<Finding>,
     pub(super) marks: BTreeSet<u64>,
     pub(super) message: String,
+    /// Messages that nobody asked for, the latest last.
+    pub(super) said: Vec<String>,
     /// Whether the list goes along with packets that come.
     pub(super) follows: bool,
     /// What comes next, once somebody is done here.
@@ -110,7 +112,7 @@ pub(super) struct FlowList {
     pub(super) by_time: bool,
     pub(super) shown: Vec<FlowLine>,
     /// Flows that were known when they were listed, and packets that a filter had found.
-    known: (usize, usize),
+    pub(super) known: (usize, usize),
     listed: Option<Instant>,
 }
 
@@ -124,6 +126,8 @@ pub(super) struct Areas {
 
 /// Lines of packets that are remembered.
 const ROWS: usize = 4096;
+/// Messages that are remembered.
+const SAID: usize = 100;
 /// Flows that are listed.
 const FLOWS: usize = 20_000;
 /// Between two listings of flows that still come.
@@ -157,6 +161,7 @@ impl App {
             finding: None,
             marks: BTreeSet::new(),
             message: String::new(),
+            said: Vec::new(),
             follows,
             after: None,
             leaving_for: After::Leave,
@@ -195,6 +200,9 @@ impl App {
         let said = self.work.shared.said();
         if !said.is_empty() {
             self.message = said.join("; ");
+            self.said.extend(said);
+            let more = self.said.len().saturating_sub(SAID);
+            self.said.drain(..more);
         }
         self.found();
         if self.follows {
@@ -371,6 +379,10 @@ impl App {
     }
 
     pub(super) fn pause(&mut self) {
+        if self.work.shared.indexed.load(Ordering::Acquire) {
+            self.message = "it is stopped and cannot go on; O begins another capture".to_owned();
+            return;
+        }
         let paused = !self.work.shared.paused.fetch_xor(true, Ordering::Relaxed);
         self.message = if paused { "paused: packets that come are not kept; p goes on" } else { "goes on" }.to_owned();
     }
@@ -398,7 +410,10 @@ impl App {
     }
 
     pub(super) fn save(&mut self, name: &str) {
-        let path = PathBuf::from(name.trim());
+        let name = name.trim();
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let of_home = name.strip_prefix("~/").zip(home).map(|(rest, home)| home.join(rest));
+        let path = of_home.unwrap_or_else(|| PathBuf::from(name));
         if path.as_os_str().is_empty() {
             return;
         }

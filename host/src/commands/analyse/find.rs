@@ -221,7 +221,8 @@ impl App {
         if hit.is_some() || ended || stopped {
             self.finding.iter_mut().for_each(|finding| finding.from = None);
         }
-        if let Some(number) = hit {
+        // Whoever looks at something else meanwhile is told, and not taken away from it.
+        if let Some(number) = hit.filter(|_| self.view == View::Packets && self.prompt.is_none()) {
             self.go_to(number);
         }
     }

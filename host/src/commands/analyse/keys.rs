@@ -27,12 +27,6 @@ impl App {
             return;
         }
         self.message.clear();
-        // Whoever goes on does not want to be taken elsewhere later.
-        if key.code != KeyCode::Esc
-            && let Some(finding) = &mut self.finding
-        {
-            finding.from = None;
-        }
         match (key.code, self.view) {
             (KeyCode::Char('q'), View::Packets) => self.leave(After::Leave),
             (
@@ -186,10 +180,10 @@ impl App {
                 None => self.message = "there is no flow yet".to_owned(),
             },
             KeyCode::Char('o') => {
-                if let Some(number) = self.flows.shown.get(self.flows.at).map(|flow| flow.first_packet) {
-                    if self.go_to(number) {
-                        self.only_this_flow();
-                    }
+                if let Some(number) = self.flows.shown.get(self.flows.at).map(|flow| flow.first_packet)
+                    && self.go_to(number)
+                {
+                    self.only_this_flow();
                 }
             }
             code => self.flows.at = moved(self.flows.at, code, self.flows.shown.len(), 10),
@@ -240,9 +234,6 @@ impl App {
         let Some((area, pane)) = over.into_iter().find(|(area, _)| area.contains(at)) else { return };
         if self.view != View::Packets || self.prompt.is_some() {
             return;
-        }
-        if let Some(finding) = &mut self.finding {
-            finding.from = None;
         }
         let inside = usize::from(event.row.saturating_sub(area.y + 1));
         match event.kind {

@@ -120,6 +120,9 @@ fn open(args: &Args, capture: Option<&Path>, interfaces: &[String]) -> Result<Wo
     }
     args.filter.apply(&mut config);
     if let Some(path) = capture {
+        if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) || path.as_os_str() == "-" {
+            bail!("analyse needs a file that it can read anywhere; `veilwatch packets -` shows what comes from a pipe");
+        }
         let judge = Pipeline::new(config, &mut super::registry()?)?;
         return Work::open(path, shown, judge);
     }

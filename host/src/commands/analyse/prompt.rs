@@ -44,8 +44,8 @@ pub(super) enum Edited {
     GivenUp,
 }
 
-/// Most bytes of an answer.
-const MOST: usize = 4096;
+/// Most bytes of an answer: more than any is allowed to have, so that whoever asks can say so.
+const MOST: usize = 8192;
 
 impl Prompt {
     pub(super) fn new(what: Asked, text: &str) -> Self {

@@ -178,7 +178,9 @@ impl Fields {
         }
         for (name, kind, words) in headers::HEADERS {
             // Layers are called by names that fields have, too.
-            let depth = (*kind == Kind::Bytes && !name.contains('.')).then_some(0);
+            // What a layer carries may belong to it, as in an echo of ICMP.
+            let is_layer = *kind == Kind::Bytes && !name.contains('.') && *name != "data";
+            let depth = is_layer.then_some(0);
             let look = packets::look(name, depth.is_some(), &templates);
             let rule = Rule { node: Cow::Borrowed(*name), depth, look, read: packets::datum(*kind) };
             self.packet(*name, *kind, *words, Read::Nodes(vec![rule]));

@@ -17,7 +17,12 @@ pub(super) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let dim = Style::new().add_modifier(Modifier::DIM);
     let Some(prompt) = &app.prompt else {
         let text = if app.message.is_empty() {
-            "? help  1 packets  2 flows  3 statistics  f filter  / find  g go to  o this flow  s stream  w save  q leave"
+            match area.width {
+                ..110 => "? help  1 packets  2 flows  3 numbers  f filter  / find  w save  q leave",
+                _ => {
+                    "? help  1 packets  2 flows  3 statistics  f filter  / find  g go to  o this flow  s stream  w save  q leave"
+                }
+            }
         } else {
             app.message.as_str()
         };

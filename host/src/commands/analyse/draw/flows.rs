@@ -4,13 +4,13 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::Paragraph;
+use ratatui::widgets::{Paragraph, Wrap};
 
 /// Cells of an address with its port.
 const ENDS: usize = 21;
 
 pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
-    let [list, why] = Layout::vertical([Constraint::Min(4), Constraint::Length(7)]).areas(area);
+    let [list, why] = Layout::vertical([Constraint::Min(4), Constraint::Length(10)]).areas(area);
     let height = usize::from(list.height.saturating_sub(2));
     app.flows.top = scrolled(app.flows.top, app.flows.at, height);
     let head = format!(
@@ -40,8 +40,12 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
         lines.push(if at == app.flows.at { line.patch_style(app.theme.selected()) } else { line });
     }
     let order = if app.flows.by_time { "by time" } else { "worst first" };
+    let more = match app.flows.known.0 {
+        known if known > app.flows.shown.len() => format!(" that are listed of {known}"),
+        _ => String::new(),
+    };
     let title =
-        format!("flows {} of {}, {order}", (app.flows.at + 1).min(app.flows.shown.len()), app.flows.shown.len());
+        format!("flows {} of {}{more}, {order}", (app.flows.at + 1).min(app.flows.shown.len()), app.flows.shown.len());
     frame.render_widget(Paragraph::new(lines).block(pane(title, true)), list);
     let mut told = Vec::new();
     if let Some(flow) = app.flows.shown.get(app.flows.at) {
@@ -54,5 +58,5 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
         )));
         told.extend(flow.reasons.iter().map(|reason| Line::raw(format!("• {reason}"))));
     }
-    frame.render_widget(Paragraph::new(told).block(pane("why".to_owned(), false)), why);
+    frame.render_widget(Paragraph::new(told).wrap(Wrap { trim: false }).block(pane("why".to_owned(), false)), why);
 }

@@ -19,7 +19,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Borders, Paragraph};
+use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 use std::sync::atomic::Ordering;
 use veilwatch::output::plain;
 
@@ -59,8 +59,14 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>) {
             read::copy(app, frame, body);
         }
         View::Help => {
-            let lines = HELP.lines().skip(app.line).collect::<Vec<_>>().join("\n");
-            frame.render_widget(Paragraph::new(lines).block(Block::new().borders(Borders::TOP).title("help")), body);
+            let mut lines: Vec<&str> = HELP.lines().collect();
+            if !app.said.is_empty() {
+                lines.extend(["", "What was said so far:"]);
+                lines.extend(app.said.iter().map(String::as_str));
+            }
+            let lines = lines.into_iter().skip(app.line).collect::<Vec<_>>().join("\n");
+            let text = Paragraph::new(lines).wrap(Wrap { trim: false });
+            frame.render_widget(text.block(Block::new().borders(Borders::TOP).title("help")), body);
         }
     }
     ask::draw(app, frame, foot);
@@ -90,6 +96,9 @@ fn title(app: &App) -> String {
     title.push_str(&format!(", {} flows, {alerts} alerts", shared.progress.flows.load(Ordering::Relaxed)));
     if !shared.judged.load(Ordering::Relaxed) {
         title.push_str(" so far");
+    }
+    if shared.index().damage.is_some() {
+        title.push_str(", damaged");
     }
     if let Some(words) = app.listing.words(&app.work) {
         title.push_str(&format!(" — {words}"));

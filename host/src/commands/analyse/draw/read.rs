@@ -47,7 +47,7 @@ pub(super) fn statistics(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
     let title = format!("packets in stretches of {:.3} s, at most {most}", rate.seconds);
     frame.render_widget(Sparkline::default().data(&packets).block(pane(title, false)), over_time);
     let head = |text: &str| Line::styled(text.to_owned(), Style::new().add_modifier(Modifier::BOLD));
-    let mut lines = vec![head("protocols: packets, bytes")];
+    let mut lines = vec![head("of all packets, protocols: packets, bytes")];
     for ProtocolCount { depth, name, packets, bytes } in protocols {
         let name = cell(&plain(name), 24);
         lines.push(Line::raw(format!("{}{name} {packets:>10} {bytes:>14}", "  ".repeat(*depth))));
@@ -86,5 +86,8 @@ pub(super) fn copy(app: &App, frame: &mut Frame<'_>, area: Rect) {
         })
         .collect();
     frame.render_widget(Clear, popup);
-    frame.render_widget(Paragraph::new(lines).block(Block::new().borders(Borders::ALL).title("copy")), popup);
+    frame.render_widget(
+        Paragraph::new(lines).block(Block::new().borders(Borders::ALL).title("copy: a digit chooses")),
+        popup,
+    );
 }
