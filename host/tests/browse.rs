@@ -185,7 +185,7 @@ fn tells_packets_as_the_command_does() {
     let all = shown(&capture, None);
     assert_eq!((read.stage, read.packets, read.damage), (ReadStage::Ready, all.len() as u64, None));
     let list = told_rows(&mut reader, &rows(1, 40, ""));
-    assert_eq!((list.before, list.after, list.search), (None, Some(41), None));
+    assert_eq!((list.rows.len(), list.before, list.after, list.search), (40, None, Some(41), None));
     for (row, (number, info, _)) in list.rows.iter().zip(&all) {
         assert_eq!((row.number, &row.info), (*number, info));
     }
@@ -464,6 +464,17 @@ fn what_is_no_question_ends_the_child() {
 
 /// A child that somebody has taken over: it answers whatever it is asked.
 fn lie(how: &str) -> ExitCode {
+    if how == "ahead" {
+        // It knows what will be asked, and reads nothing.
+        for id in 1..=3 {
+            let answer = format!(
+                r#"{{"id":{id},"read":{{"stage":"ready","bytes":1,"total_bytes":1,"packets":9,"is_cut":false,"damage":null,"index_bytes":null}},"said":{{"unreadable":"no"}}}}"#
+            );
+            println!("{answer}");
+        }
+        std::thread::sleep(PATIENCE);
+        return ExitCode::SUCCESS;
+    }
     // Nobody listens any more to one that was found out.
     let say =
         |words: &str| drop(std::io::stdout().write_all(words.as_bytes()).and_then(|()| std::io::stdout().flush()));
@@ -518,7 +529,7 @@ fn lie(how: &str) -> ExitCode {
         "early" => answer.said = rows(vec![PacketRow { number: 0, ..row }]),
         "long" => answer.said = rows(vec![PacketRow { info: "x".repeat(10 * INFO_BYTES + 5), ..row }]),
         "search" => {
-            let search = Some(Searched { scanned: 1, found: 1, done: true });
+            let search = Some(Searched { scanned: 1, found: 1, done: true, may_miss: false });
             answer.said = Said::Rows(PacketRows { rows: Vec::new(), before: None, after: None, search });
         }
         "other" => answer.said = Said::Stream(None),
@@ -532,6 +543,16 @@ fn lie(how: &str) -> ExitCode {
         "packet-deep" => {
             answer.said = packet(PacketPage { nodes: vec![PacketField { depth: 99, ..field((0, 1)) }], ..page })
         }
+        "packet-words" => {
+            let value = "x".repeat(10 * 512 + 5);
+            answer.said = packet(PacketPage { nodes: vec![PacketField { value, ..field((0, 1)) }], ..page })
+        }
+        "packet-steers" => {
+            let label = "a\u{202e}b".to_owned();
+            answer.said = packet(PacketPage { nodes: vec![PacketField { label, ..field((0, 1)) }], ..page })
+        }
+        "packet-warnings" => answer.said = packet(PacketPage { warnings: vec![String::new(); REMARKS + 1], ..page }),
+        "unreadable" => answer.said = Said::Unreadable("a\u{1b}[31m".to_owned()),
         "packet-nodes" => answer.said = packet(PacketPage { nodes: vec![field((0, 1)); 5000], ..page }),
         "prose" => say("here you are\n"),
         "event" => say("{\"cut\":{\"packets\":1,\"complete\":true}}\n"),
@@ -581,6 +602,10 @@ fn liars_are_not_believed() {
         "packet-back",
         "packet-deep",
         "packet-nodes",
+        "packet-words",
+        "packet-steers",
+        "packet-warnings",
+        "unreadable",
         "prose",
         "event",
         "flood",
@@ -589,6 +614,15 @@ fn liars_are_not_believed() {
         assert!(matches!(answer, Err(WorkerEnd::Babble { .. })), "{how}: {answer:?}");
         assert!(!Path::new(&format!("/proc/{process}")).exists(), "{how}: it is ended");
     }
+    let program = bench.path("liar-ahead");
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut reader = Reader::start(&program, &bench.order(&capture)).unwrap();
+    let begin = Instant::now();
+    let found_out = (0..3).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        matches!(reader.ask(&rows(1, 5, &"\u{1}".repeat(4000)), PATIENCE), Err(WorkerEnd::Babble { .. }))
+    });
+    assert!(found_out && begin.elapsed() < PATIENCE);
     assert!(matches!(ask("sleep").0, Err(WorkerEnd::WallTime { .. })));
     for how in ["half", "silent"] {
         assert!(matches!(ask(how).0, Err(WorkerEnd::Crashed { .. })), "{how}");

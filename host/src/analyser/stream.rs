@@ -9,7 +9,7 @@ use veilwatch_core::stream::{PrefixLimits, Spare, StreamPrefix};
 pub struct Stream {
     /// Piece after piece.
     pub said: Vec<Said>,
-    /// Whether there is more than [`Stream::MOST`] bytes, or something is missing in the capture.
+    /// Whether there is more than [`Stream::MOST`] bytes or [`Stream::PACKETS`], or something is missing in the capture.
     pub is_cut: bool,
 }
 
@@ -27,6 +27,8 @@ pub struct Said {
 impl Stream {
     /// Bytes of each side that are followed.
     pub const MOST: u32 = 1 << 20;
+    /// Packets of a flow that are read for that.
+    pub const PACKETS: usize = 1 << 16;
 
     /// Follows a flow of TCP or UDP.
     pub fn of(book: &Book, index: &Index, flow: u32, nesting: u8) -> io::Result<Self> {
@@ -36,8 +38,13 @@ impl Stream {
         let mut sides = [StreamPrefix::default(), StreamPrefix::default()];
         let mut told = [0usize; 2];
         let mut spare = Spare::default();
-        for number in index.packets_of(flow) {
-            if sides.iter().all(|side| side.is_full(limits)) {
+        for (read, number) in index.packets_of(flow).enumerate() {
+            let full = |(side, told): (&StreamPrefix, &usize)| side.is_full(limits) || *told >= Self::MOST as usize;
+            if sides.iter().zip(&told).all(full) {
+                break;
+            }
+            if read >= Self::PACKETS {
+                stream.is_cut = true;
                 break;
             }
             let Some(place) = index.place(number) else { break };

@@ -61,10 +61,17 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
             }
             Err(end) => {
                 let error = told(&end);
-                tracing::warn!(entry = job.entry, %end, "a reader is gone");
+                tracing::warn!(entry = job.entry, end = clean(&end.to_string()), "a reader is gone");
                 readers.leave(job, || false);
-                let _ = answer.send(Err(error));
-                break !matches!(end, WorkerEnd::Failed(_));
+                // Whoever waits behind would get no other answer.
+                let _ = answer.send(Err(error.clone()));
+                while let Ok(question) = asked.try_recv() {
+                    let _ = question.answer.send(Err(error.clone()));
+                }
+                // Of a slow one the index is as good as before.
+                let is_innocent =
+                    matches!(end, WorkerEnd::Failed(_) | WorkerEnd::WallTime { .. } | WorkerEnd::CpuTime { .. });
+                break !is_innocent;
             }
         }
     };
@@ -89,6 +96,10 @@ fn refuse(readers: &Readers, job: &Job, asked: &Receiver<Question>, error: &Read
 fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary) -> BrowseOrder {
     let (limits, browse) = (&bench.config.limits, &bench.config.browse);
     let kept = bench.folders.index(&job.key);
+    // All readers together leave free what is to stay free.
+    let free = bench.folders.free_bytes().unwrap_or_default().saturating_sub(limits.free_disk_bytes);
+    let share = free / u64::from(browse.readers).max(1);
+    let unpacked_bytes = browse.unpacked_bytes.min(limits.unpacked_bytes).min(share);
     BrowseOrder {
         capture: bench.folders.capture(&job.sha256),
         identity: job.sha256.to_string(),
@@ -97,12 +108,12 @@ fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary) -> B
         unpacked: unpacked.path().to_owned(),
         packets: browse.packets,
         index_bytes: browse.index_bytes,
-        unpacking: Unpacking { bytes: browse.unpacked_bytes.min(limits.unpacked_bytes), ratio: limits.expansion_ratio },
+        unpacking: Unpacking { bytes: unpacked_bytes, ratio: limits.expansion_ratio },
         limits: WorkerLimits {
             memory_bytes: browse.memory_bytes,
             cpu_seconds: browse.cpu_seconds,
             // What it unpacks ends at its own bound; this one is for a reader that was taken over.
-            file_bytes: browse.unpacked_bytes.max(browse.index_bytes).saturating_add(1 << 20),
+            file_bytes: unpacked_bytes.max(browse.index_bytes).saturating_add(1 << 20),
             open_files: bench.config.worker.open_files,
             without_sandbox: bench.config.worker.without_sandbox,
         },

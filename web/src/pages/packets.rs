@@ -65,6 +65,9 @@ impl Wanted {
         if !self.filter().is_empty() {
             link.push_str(&format!("&where={}", home::encoded(self.filter())));
         }
+        if self.stop == Some(true) {
+            link.push_str("&stop=true");
+        }
         for (name, number) in [("flow", self.flow), ("at", at)] {
             if let Some(number) = number {
                 link.push_str(&format!("&{name}={number}"));
@@ -83,7 +86,8 @@ async fn ask(portal: &Portal, me: &Viewer<'_>, entry: &Entry, ask: Ask) -> Resul
         Err(ReadError::Gone) => ("gone", String::new()),
         Err(ReadError::Died(death)) => ("died", portal.templates.message(me.language, death.key(), &json!({}))?),
         Err(ReadError::Busy) => return Err(Failure(Status::TooManyRequests)),
-        Err(error @ (ReadError::Full | ReadError::Ours(_))) => {
+        Err(ReadError::Full) => return Err(Failure(Status::ServiceUnavailable)),
+        Err(error @ ReadError::Ours(_)) => {
             tracing::error!(entry = entry.id, ?error, "packets cannot be read");
             return Err(Failure(Status::InternalServerError));
         }
@@ -130,20 +134,21 @@ pub async fn list(me: Viewer<'_>, portal: &State<Portal>, key: &str, wanted: Wan
     let is_searched = rows.search.as_ref().is_none_or(|search| search.done || stopped);
     let is_missing = wanted.at.is_some() && packet.is_none();
     // More rows may come, or the packet itself.
-    let is_whole = is_full || (is_known && is_searched);
+    let is_whole = (is_full && rows.after.is_some()) || (is_known && is_searched);
     let waits = wrong.is_none() && (!is_whole || (is_missing && !is_known));
-    let stop = format!("{}&stop=true", wanted.link(&entry, from, at));
+    let stop = Wanted { stop: Some(true), ..wanted.clone() }.link(&entry, from, at);
+    let go_on = Wanted { stop: None, ..wanted.clone() }.link(&entry, from, at);
     let search = rows.search.as_ref().map(|search| {
         json!({
             "found": human::grouped(search.found), "scanned": human::grouped(search.scanned),
             "done": search.done && is_known, "stopped": stopped,
-            "stop": &stop, "go_on": wanted.link(&entry, from, at),
+            "stop": &stop, "go_on": &go_on, "may_miss": search.may_miss,
         })
     });
     let refresh = waits.then_some(AGAIN);
     let data = json!({
         "key": entry.key.as_str(), "name": entry.name, "where": wanted.filter(), "refresh": refresh,
-        "wrong": wrong.map(|wrong| pointed(wanted.filter(), &wrong)), "flow": wanted.flow,
+        "wrong": wrong.map(|wrong| pointed(wanted.filter(), &wrong)), "flow": wanted.flow.map(|flow| flow.to_string()),
         "all": format!("/entries/{}/packets{}", entry.key, at.map(|at| format!("?at={at}")).unwrap_or_default()),
         "reading": reading(&read), "search": search, "packets": human::grouped(read.packets),
         "is_cut": read.is_cut, "damage": read.damage, "missing": is_missing && is_known,

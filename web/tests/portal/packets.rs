@@ -216,7 +216,7 @@ fn one_that_dies_is_said_so_and_replaced() {
 
 #[test]
 fn one_that_hangs_is_ended() {
-    let site = Site::with(|config| config.browse.answer_seconds = 2);
+    let site = Site::with(|config| config.browse.answer_seconds = 10);
     let me = site.session_of(&site.add("ada", Role::Administrator));
     let key = me.keep("a.pcap", &capture("ssh-greeting.pcap"));
     let page = format!("/entries/{key}/packets");

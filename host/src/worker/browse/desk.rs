@@ -286,7 +286,8 @@ impl Desk {
         let after = shown.get(count).map(|hit| u64::from(*hit));
         let before = first.checked_sub(1).and_then(|_| found.hits.get(first.saturating_sub(count)));
         let before = before.map(|hit| u64::from(*hit));
-        let searched = Searched { scanned: found.scanned, found: found.hits.len() as u64, done };
+        let (found_so_far, may_miss) = (found.hits.len() as u64, found.may_miss());
+        let searched = Searched { scanned: found.scanned, found: found_so_far, done, may_miss };
         let shown: Vec<u64> = shown.iter().take(count).map(|hit| u64::from(*hit)).collect();
         Ok(Some(Said::Rows(PacketRows { rows: self.lines(&shown)?, before, after, search: Some(searched) })))
     }
@@ -356,8 +357,13 @@ impl Desk {
             time_ns: page.time_ns,
             nodes: page.tree.nodes.iter().map(node).collect(),
             left_out: page.tree.left_out as u64,
-            checksums: page.checksums.iter().map(|sum| (sum.field.to_owned(), sum.status.to_string())).collect(),
-            warnings: page.warnings.iter().map(|words| bounded(words.as_bytes(), WORDS_BYTES)).collect(),
+            checksums: page
+                .checksums
+                .iter()
+                .take(REMARKS)
+                .map(|sum| (sum.field.to_owned(), sum.status.to_string()))
+                .collect(),
+            warnings: page.warnings.iter().take(REMARKS).map(|words| bounded(words.as_bytes(), WORDS_BYTES)).collect(),
             hex: hex(page.data.get(..PACKET_BYTES).unwrap_or(&page.data)),
             captured: page.data.len() as u64,
             flow_packets: flow.map(|[there, back]| there + back),

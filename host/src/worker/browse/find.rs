@@ -1,4 +1,5 @@
 use crate::analyser::{Book, Index, Walk};
+use crate::packets::Bitten;
 use crate::query::PacketQuery;
 use std::io;
 use std::time::Instant;
@@ -18,6 +19,11 @@ pub(super) struct Search {
 impl Search {
     pub(super) fn new(text: &str, query: PacketQuery, book: &'static Book) -> Self {
         Self { text: text.to_owned(), query, walk: book.walk(), hits: Vec::new(), scanned: 0 }
+    }
+
+    /// Whether bounds of what is known of flows at once were reached.
+    pub(super) fn may_miss(&self) -> bool {
+        self.walk.bitten() != Bitten::default()
     }
 
     /// Looks at more packets, until a time.

@@ -5,10 +5,11 @@ use crate::worker::supervise::{Process, WorkerEnd, ended, keep_tail};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+use veilwatch_core::detect::is_unruly;
 use veilwatch_core::plugin::dissect;
 
 /// A child that browses, on its parent's side. It may have become an attacker's: what it says is held against the protocol and
@@ -17,7 +18,8 @@ use veilwatch_core::plugin::dissect;
 /// Its life hangs on the thread that starts it, which must not be a short-lived one of a pool.
 pub struct Reader {
     process: Process,
-    input: ChildStdin,
+    /// What a thread of its own writes to it: one that does not read keeps nobody else waiting.
+    input: SyncSender<Vec<u8>>,
     heard: Receiver<Heard>,
     tail: Arc<Mutex<Vec<u8>>>,
     order: BrowseOrder,
@@ -31,6 +33,8 @@ enum Heard {
     Babble(&'static str),
 }
 
+/// Bytes of its last words.
+const EVENT_BYTES: usize = 64 << 10;
 /// Time for a dead child's last words to come through.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -39,7 +43,7 @@ impl Reader {
     pub fn start(program: &Path, order: &BrowseOrder) -> Result<Self, WorkerEnd> {
         let mut process = Process::start(program)?;
         let gone = || io::Error::other("a pipe to it is missing");
-        let mut input = process.child.stdin.take().ok_or_else(gone)?;
+        let input = process.child.stdin.take().ok_or_else(gone)?;
         let output = process.child.stdout.take().ok_or_else(gone)?;
         let errors = process.child.stderr.take().ok_or_else(gone)?;
         let (said, heard) = mpsc::sync_channel(1);
@@ -49,16 +53,25 @@ impl Reader {
         // One that says more than anybody reads waits for its end.
         thread("errors").spawn(move || keep_tail(errors, &kept, || {}))?;
         thread("output").spawn(move || read_answers(output, &said))?;
-        // What a pipe takes at once, whatever the child does; one that is gone already says below how it ended.
-        let _ = write_line(&mut input, order);
+        // The order, and the first question behind it.
+        let (tell, to_tell) = mpsc::sync_channel(2);
+        thread("input").spawn(move || write_lines(input, &to_tell))?;
+        let input = tell;
+        let _ = input.try_send(line(order)?);
         Ok(Self { process, input, heard, tail, order: order.clone(), asked: 0 })
     }
 
     /// Asks, and waits so long for the answer. After an error there is no child any more.
     pub fn ask(&mut self, ask: &Ask, patience: Duration) -> Result<Answer, WorkerEnd> {
         self.asked += 1;
-        let _ = write_line(&mut self.input, &Asked { id: self.asked, ask: ask.clone() });
         let until = Instant::now() + patience;
+        // An answer comes after its question.
+        if let Ok(Heard::Answer(_)) = self.heard.try_recv() {
+            return Err(self.babble("an answer before its question"));
+        }
+        if let Err(TrySendError::Full(_)) = self.input.try_send(line(&Asked { id: self.asked, ask: ask.clone() })?) {
+            return Err(self.babble("answers without reading questions"));
+        }
         let last = match self.heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Heard::Answer(answer)) => {
                 return match unbelievable(&answer, self.asked, ask) {
@@ -100,10 +113,19 @@ impl Reader {
     }
 }
 
-fn write_line(input: &mut ChildStdin, what: &impl serde::Serialize) -> io::Result<()> {
+fn line(what: &impl serde::Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
     line.push(b'\n');
-    input.write_all(&line).and_then(|()| input.flush())
+    Ok(line)
+}
+
+/// Writes until nobody asks any more, or the child is gone: how it ended is said elsewhere.
+fn write_lines(mut input: ChildStdin, lines: &Receiver<Vec<u8>>) {
+    for line in lines {
+        if input.write_all(&line).and_then(|()| input.flush()).is_err() {
+            return;
+        }
+    }
 }
 
 fn read_answers(output: ChildStdout, said: &SyncSender<Heard>) {
@@ -118,6 +140,7 @@ fn read_answers(output: ChildStdout, said: &SyncSender<Heard>) {
         let heard = if line.last() == Some(&b'\n') {
             match serde_json::from_slice(&line) {
                 Ok(answer) => Heard::Answer(Box::new(answer)),
+                Err(_) if line.len() > EVENT_BYTES => Heard::Babble("last words too long"),
                 Err(_) => match serde_json::from_slice(&line) {
                     Ok(event @ Event::Failed(_)) => Heard::Last(event),
                     _ => Heard::Babble("a line that is no answer"),
@@ -136,38 +159,72 @@ fn read_answers(output: ChildStdout, said: &SyncSender<Heard>) {
     }
 }
 
+/// All texts of an answer, and how long each may be.
+fn texts(said: &Said) -> Vec<(&str, usize)> {
+    let mut all: Vec<(&str, usize)> = Vec::new();
+    match said {
+        Said::Rows(said) => said.rows.iter().for_each(|row| all.extend(row_texts(row))),
+        Said::Packet(Some(page)) => {
+            all.extend(row_texts(&page.row));
+            for PacketField { field, label, value, .. } in &page.nodes {
+                all.extend([
+                    (&**field, dissect::LABEL_BYTES),
+                    (label, dissect::LABEL_BYTES),
+                    (value, dissect::VALUE_BYTES),
+                ]);
+            }
+            page.checksums
+                .iter()
+                .for_each(|(field, status)| all.extend([(&**field, CELL_BYTES), (status, CELL_BYTES)]));
+            page.warnings.iter().for_each(|words| all.push((words, WORDS_BYTES)));
+        }
+        Said::Stream(Some(part)) => part.ends.iter().for_each(|end| all.push((end, CELL_BYTES))),
+        Said::Complete(said) => {
+            said.fields.iter().for_each(|(name, words)| all.extend([(&**name, CELL_BYTES), (words, INFO_BYTES)]));
+        }
+        Said::Wrong(wrong) => all.push((&wrong.what, WORDS_BYTES)),
+        Said::Unreadable(words) => all.push((words, WORDS_BYTES)),
+        Said::Packet(None) | Said::Stream(None) => {}
+    }
+    all
+}
+
+fn row_texts(row: &PacketRow) -> [(&str, usize); 4] {
+    let PacketRow { src, dst, protocol, info, .. } = row;
+    [(src, CELL_BYTES), (dst, CELL_BYTES), (protocol, CELL_BYTES), (info, INFO_BYTES)]
+}
+
 /// What makes an answer one that no honest child gives.
 fn unbelievable(answer: &Answer, id: u64, ask: &Ask) -> Option<&'static str> {
     // Escapes of what would steer a terminal are longer than what they stand for.
     let long = |text: &str, most: usize| text.len() > 10 * most + 4;
-    let row = |row: &PacketRow| {
-        [&row.src, &row.dst, &row.protocol].iter().any(|cell| long(cell, CELL_BYTES)) || long(&row.info, INFO_BYTES)
-    };
     let is_hex = |hex: &str, most: usize| {
         hex.len() <= 2 * most && hex.len().is_multiple_of(2) && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
     if answer.id != id {
         return Some("a word out of turn");
     }
-    if answer.read.damage.as_deref().is_some_and(|words| long(words, WORDS_BYTES)) {
-        return Some("more words than it has");
+    let damage = answer.read.damage.as_deref().map(|words| (words, WORDS_BYTES));
+    if texts(&answer.said).into_iter().chain(damage).any(|(text, most)| long(text, most) || text.contains(is_unruly)) {
+        return Some("words that it has no use for");
     }
     let is_fine = match (&answer.said, ask) {
         (Said::Rows(said), Ask::Rows { from, count, flow, filter, .. }) => {
             let is_sorted = said.rows.windows(2).all(|pair| matches!(pair, [a, b] if a.number < b.number));
             let has_search = said.search.is_some() == (flow.is_none() && !filter.trim().is_empty());
             let begins = said.rows.first().is_none_or(|first| first.number >= *from);
-            said.rows.len() <= *count as usize && is_sorted && begins && has_search && !said.rows.iter().any(row)
+            said.rows.len() <= *count as usize && is_sorted && begins && has_search
         }
         (Said::Packet(None), Ask::Packet { .. }) | (Said::Stream(None), Ask::Stream { .. }) => true,
         (Said::Packet(Some(page)), Ask::Packet { number }) => {
             let shown = page.hex.len() as u64 / 2;
             let field = |field: &PacketField| {
                 let is_in = field.bytes.is_none_or(|(from, to)| from <= to && to <= page.captured);
-                is_in && usize::from(field.depth) <= dissect::DEPTH && !long(&field.field, dissect::LABEL_BYTES)
+                is_in && usize::from(field.depth) <= dissect::DEPTH
             };
             page.row.number == *number
-                && !row(&page.row)
+                && page.checksums.len() <= REMARKS
+                && page.warnings.len() <= REMARKS
                 && is_hex(&page.hex, PACKET_BYTES)
                 && shown == page.captured.min(PACKET_BYTES as u64)
                 && page.nodes.len() <= dissect::NODES
@@ -177,15 +234,11 @@ fn unbelievable(answer: &Answer, id: u64, ask: &Ask) -> Option<&'static str> {
             let bytes: usize = part.pieces.iter().map(|piece| piece.hex.len() / 2).sum();
             part.skipped == *skip
                 && bytes <= STREAM_BYTES
-                && part.pieces.iter().all(|piece| is_hex(&piece.hex, STREAM_BYTES))
-                && !part.ends.iter().any(|end| long(end, CELL_BYTES))
+                && part.pieces.iter().all(|piece| !piece.hex.is_empty() && is_hex(&piece.hex, STREAM_BYTES))
         }
-        (Said::Complete(said), Ask::Complete { .. }) => {
-            let field = |(name, words): &(String, String)| !long(name, CELL_BYTES) && !long(words, INFO_BYTES);
-            said.fields.len() <= COMPLETIONS && said.fields.iter().all(field)
-        }
-        (Said::Wrong(wrong), Ask::Rows { .. }) => wrong.place.0 <= wrong.place.1 && !long(&wrong.what, WORDS_BYTES),
-        (Said::Unreadable(words), _) => !long(words, WORDS_BYTES),
+        (Said::Complete(said), Ask::Complete { .. }) => said.fields.len() <= COMPLETIONS,
+        (Said::Wrong(wrong), Ask::Rows { .. }) => wrong.place.0 <= wrong.place.1,
+        (Said::Unreadable(_), _) => true,
         _ => false,
     };
     (!is_fine).then_some("an answer that makes no sense")

@@ -88,9 +88,11 @@ pub const PACKET_BYTES: usize = 64 << 10;
 pub const STREAM_BYTES: usize = 64 << 10;
 /// Fields of one completion.
 pub const COMPLETIONS: usize = 30;
-/// Bytes of a cell of the list, and of its last one.
+/// Checksums, and warnings, of one packet that are told.
+pub const REMARKS: usize = 64;
+/// Bytes of a cell of the list.
 pub const CELL_BYTES: usize = 80;
-/// The latter.
+/// Bytes of what a packet says, in the list.
 pub const INFO_BYTES: usize = 400;
 /// Bytes of a message.
 pub const WORDS_BYTES: usize = 600;
@@ -196,6 +198,8 @@ pub struct Searched {
     pub found: u64,
     /// Whether all of the capture was looked at.
     pub done: bool,
+    /// Whether packets may be missing, because more flows were under way at once than are kept in mind.
+    pub may_miss: bool,
 }
 
 /// One packet.
