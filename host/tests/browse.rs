@@ -470,7 +470,7 @@ fn lie(how: &str) -> ExitCode {
             let answer = format!(
                 r#"{{"id":{id},"read":{{"stage":"ready","bytes":1,"total_bytes":1,"packets":9,"is_cut":false,"damage":null,"index_bytes":null}},"said":{{"unreadable":"no"}}}}"#
             );
-            println!("{answer}");
+            drop(writeln!(std::io::stdout(), "{answer}"));
         }
         std::thread::sleep(PATIENCE);
         return ExitCode::SUCCESS;
