@@ -84,6 +84,12 @@ impl Index {
         (number.max(1)..).zip(self.places.from(skipped))
     }
 
+    /// Nothing more comes: room that was kept for more is given back.
+    pub fn end(&mut self, damage: Option<Damage>) {
+        self.damage = damage;
+        self.flows.shrink_to_fit();
+    }
+
     /// All flows so far, by their numbers.
     pub fn flows(&self) -> &[IndexedFlow] {
         &self.flows

@@ -6,7 +6,6 @@ use crate::source::Source;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use veilwatch_core::flow::{Endpoint, FlowKey};
@@ -19,9 +18,9 @@ pub struct FlowLine {
     /// Packet time of its first packet in nanoseconds since 1970.
     pub first_ns: u64,
     /// Who opened it.
-    pub originator: SocketAddr,
+    pub originator: Endpoint,
     /// With whom.
-    pub responder: SocketAddr,
+    pub responder: Endpoint,
     /// IP protocol number.
     pub protocol: u8,
     /// What the template is called that recognised it.
@@ -192,12 +191,11 @@ impl FlowLine {
         let mut evidence: Vec<u64> = behind.collect();
         evidence.sort_unstable();
         evidence.dedup();
-        let end = |end: &Endpoint| SocketAddr::new(end.ip(), end.port);
         Self {
             id: flow.id,
             first_ns: flow.first_ns,
-            originator: end(&flow.originator),
-            responder: end(&flow.responder),
+            originator: flow.originator,
+            responder: flow.responder,
             protocol: flow.protocol,
             template: flow.template.and_then(|at| templates.get(usize::from(at)).cloned()),
             name: server_name(flow, NAME).map(|name| plain(&name)).unwrap_or_default().into(),

@@ -255,7 +255,7 @@ fn make_index(source: Source, nesting: u8, shared: &Shared) -> bool {
             }
         }
     }
-    shared.index.write().unwrap_or_else(PoisonError::into_inner).damage = indexer.damage();
+    shared.index.write().unwrap_or_else(PoisonError::into_inner).end(indexer.damage());
     true
 }
 

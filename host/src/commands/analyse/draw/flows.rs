@@ -5,6 +5,12 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
+use std::net::SocketAddr;
+use veilwatch_core::flow::Endpoint;
+
+fn shown(end: &Endpoint) -> String {
+    SocketAddr::new(end.ip(), end.port).to_string()
+}
 
 /// Cells of an address with its port.
 const ENDS: usize = 21;
@@ -31,8 +37,8 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
             "{}{}{}{}{}{} {purpose}",
             cell(&verdict, 10),
             cell(&score, 5),
-            cell(&shortened(&flow.originator.to_string(), ENDS), ENDS),
-            cell(&shortened(&flow.responder.to_string(), ENDS), ENDS),
+            cell(&shortened(&shown(&flow.originator), ENDS), ENDS),
+            cell(&shortened(&shown(&flow.responder), ENDS), ENDS),
             cell(flow.template.as_deref().unwrap_or("–"), 8),
             flow.name
         );
