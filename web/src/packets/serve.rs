@@ -96,10 +96,8 @@ fn refuse(readers: &Readers, job: &Job, asked: &Receiver<Question>, error: &Read
 fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary) -> BrowseOrder {
     let (limits, browse) = (&bench.config.limits, &bench.config.browse);
     let kept = bench.folders.index(&job.key);
-    // All readers together leave free what is to stay free.
-    let free = bench.folders.free_bytes().unwrap_or_default().saturating_sub(limits.free_disk_bytes);
-    let share = free / u64::from(browse.readers).max(1);
-    let unpacked_bytes = browse.unpacked_bytes.min(limits.unpacked_bytes).min(share);
+    // An index is made by this bound and believed only of the same: it does not hang on the time.
+    let unpacked_bytes = browse.unpacked_bytes.min(limits.unpacked_bytes);
     BrowseOrder {
         capture: bench.folders.capture(&job.sha256),
         identity: job.sha256.to_string(),
