@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 mod common;
+#[path = "common/trials.rs"]
+#[macro_use]
+mod trials;
 #[path = "common/terminal.rs"]
 mod terminal;
 
 use common::{example, root, veilwatch};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -52,9 +55,6 @@ fn main() -> ExitCode {
     }
     if std::env::var_os(INSIDE).is_some() {
         sh("ip link set lo up");
-    }
-    macro_rules! trials {
-        ($($name:ident)*) => { vec![$(Trial::test(stringify!($name), || { $name(); Ok(()) })),*] };
     }
     let tests = trials! {
         live_equals_file

@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 mod common;
+#[path = "common/trials.rs"]
+#[macro_use]
+mod trials;
 
 use common::example;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -33,15 +36,7 @@ fn main() -> ExitCode {
         let name = name.file_name().unwrap().to_str().unwrap();
         return name.strip_prefix("liar-").map_or_else(|| veilwatch::worker::main(open), lie);
     }
-    macro_rules! tests {
-        ($($name:ident)*) => {
-            vec![$(Trial::test(stringify!($name), || {
-                $name();
-                Ok(())
-            })),*]
-        };
-    }
-    let tests = tests! {
+    let tests = trials! {
         inspects
         inspects_only_so_many_packets
         says_what_is_no_capture

@@ -1,6 +1,6 @@
 use super::{Index, Place};
 use crate::engine::Pipeline;
-use crate::packets::{Bitten, Browser, Look, PacketView};
+use crate::packets::{Bitten, Browser, Extent, PacketView};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -99,14 +99,14 @@ impl Walk<'_> {
         &mut self,
         number: u64,
         place: &Place,
-        (look, names): (Look, Option<&Arc<Names>>),
+        (extent, names): (Extent, Option<&Arc<Names>>),
         see: impl FnOnce(&PacketView<'_>) -> T,
     ) -> io::Result<T> {
         let at = self.reach(place)?;
         let data = self.ahead.get(at..at + place.len as usize).unwrap_or_default();
         let packet = packet(number, place, data);
         let taken = self.browser.take(&packet);
-        Ok(see(&self.browser.show(&packet, &taken, look, names)))
+        Ok(see(&self.browser.show(&packet, &taken, extent, names)))
     }
 
     /// How often bounds bit: what packets say may be missing then.

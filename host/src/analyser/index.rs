@@ -81,7 +81,7 @@ impl Index {
     /// Packets from a number on.
     pub fn from(&self, number: u64) -> impl Iterator<Item = (u64, Place)> {
         let skipped = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-        (number.max(1)..).zip(self.places.from(skipped))
+        self.places.from(skipped).zip(number.max(1)..).map(|(place, number)| (number, place))
     }
 
     /// Nothing more comes: room that was kept for more is given back.

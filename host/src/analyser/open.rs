@@ -1,5 +1,5 @@
 use crate::live::RecordError;
-use crate::source::{InputLimits, Source, SourceError, unpacked};
+use crate::source::{Damage, InputLimits, Plain, Source, SourceError, unpacked};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,8 @@ pub struct Opened {
     pub source: Source,
     /// Where it lies, by which an index of it is kept; nothing for one that was unpacked.
     pub path: Option<PathBuf>,
+    /// What ended unpacking before the capture's end.
+    pub damage: Option<Damage>,
 }
 
 impl Opened {
@@ -41,9 +43,9 @@ impl Opened {
     pub fn open(path: &Path, limits: &InputLimits) -> Result<Self, AnalyserError> {
         let name = path.display().to_string();
         let failed = |error| AnalyserError::Reading { name: name.clone(), error };
-        let (file, was_packed) = unpacked(path, limits)?;
+        let Plain { file, was_packed, damage } = unpacked(path, limits)?;
         let bytes = file.metadata().map_err(failed)?.len();
         let source = Source::from_file(file.try_clone().map_err(failed)?, &name, limits)?;
-        Ok(Self { file, bytes, source, path: (!was_packed).then(|| path.to_owned()), name })
+        Ok(Self { file, bytes, source, path: (!was_packed).then(|| path.to_owned()), damage, name })
     }
 }

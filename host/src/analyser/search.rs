@@ -1,5 +1,5 @@
 use super::{Book, Index, Place, Verdicts};
-use crate::packets::{Bitten, Look, PacketView, Payloads};
+use crate::packets::{Bitten, Extent, PacketView, Payloads};
 use crate::query::{OfFlow, PacketQuery};
 use regex::{Regex, RegexBuilder};
 use std::io;
@@ -29,11 +29,11 @@ impl Sought {
     }
 
     /// What must be looked at, and the text of which fields.
-    fn look(&self) -> (Look, Option<&Arc<Names>>) {
+    fn extent(&self) -> (Extent, Option<&Arc<Names>>) {
         match self {
-            Self::Query(query) => (query.look(), Some(query.names())),
+            Self::Query(query) => (query.extent(), Some(query.names())),
             // The line is made without any node's text.
-            Self::Text(_) => (Look { headers: true, payload: Payloads::All, ..Look::RECORD }, Some(&NO_NAMES)),
+            Self::Text(_) => (Extent { headers: true, payload: Payloads::All, ..Extent::RECORD }, Some(&NO_NAMES)),
         }
     }
 
@@ -82,6 +82,8 @@ pub struct Ground<'g> {
     pub indexed: &'g AtomicBool,
     /// Set once all flows are judged.
     pub judged: &'g AtomicBool,
+    /// Whether packets come as long as somebody likes: then all that there are count as all.
+    pub goes_on: bool,
 }
 
 static NO_NAMES: LazyLock<Arc<Names>> = LazyLock::new(Arc::default);
@@ -128,7 +130,7 @@ impl Search {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Whether all packets that there were have been looked at once, though more may be found where verdicts are asked.
+    /// Whether all packets of the capture have been looked at once, or all that had come where they come live; though more may be found where verdicts are asked.
     pub fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Relaxed)
     }
@@ -188,9 +190,7 @@ impl Search {
             let begin = Instant::now();
             let is_judged = || ground.judged.load(Ordering::Acquire);
             let is_new = || is_judged() || before != (ground.verdicts.len(), ground.packets());
-            while !self.is_stopped()
-                && !(is_new() && (begin.elapsed() >= pause || ground.judged.load(Ordering::Relaxed)))
-            {
+            while !self.is_stopped() && !(is_new() && (begin.elapsed() >= pause || is_judged())) {
                 std::thread::sleep(PAUSE);
             }
         }
@@ -202,7 +202,7 @@ impl Search {
 
     /// Looks at all packets once; with `waits` also at those that are still to come.
     fn round(&self, ground: &Ground<'_>, waits: bool, add: &mut dyn FnMut(&[u32])) -> io::Result<()> {
-        let (look, asks) = (self.sought.look(), self.sought.asks_verdicts());
+        let (extent, asks) = (self.sought.extent(), self.sought.asks_verdicts());
         let mut walk = ground.book.walk();
         let (mut next, mut places, mut found) = (1u64, Vec::<Place>::with_capacity(AT_ONCE), Vec::new());
         loop {
@@ -218,7 +218,9 @@ impl Search {
                 }
             }
             if places.is_empty() {
-                self.whole.store(true, Ordering::Relaxed);
+                if is_whole || ground.goes_on {
+                    self.whole.store(true, Ordering::Relaxed);
+                }
                 if is_whole || !waits || self.is_stopped() {
                     return Ok(());
                 }
@@ -232,7 +234,7 @@ impl Search {
                 }
                 let flow = flows.get(at).copied().flatten().unwrap_or_default();
                 let number = next + at as u64;
-                if walk.next(number, place, look, |view| self.sought.holds(view, &flow))? {
+                if walk.next(number, place, extent, |view| self.sought.holds(view, &flow))? {
                     found.push(number as u32);
                 }
             }

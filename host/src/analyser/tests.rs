@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::Config;
 use crate::engine::{Pipeline, Progress};
-use crate::packets::Look;
+use crate::packets::Extent;
 use crate::plugins::Registry;
 use crate::query::{Fields, PacketQuery};
 use crate::source::InputLimits;
@@ -116,7 +116,12 @@ fn compressed_and_cut_captures_are_looked_into_too() {
     gzip.finish().unwrap();
     let (of_packed, opened) = index(&packed);
     assert_eq!(of_packed, whole);
-    assert_eq!((opened.path, opened.bytes), (None, plain.len() as u64));
+    assert_eq!((opened.path, opened.bytes, opened.damage), (None, plain.len() as u64, None));
+    // A file that ends before what it holds does.
+    let bytes = std::fs::read(&packed).unwrap();
+    std::fs::write(&packed, &bytes[..bytes.len() - 4]).unwrap();
+    let opened = Opened::open(&packed, &InputLimits::default()).unwrap();
+    assert!(opened.damage.is_some_and(|damage| damage.offset > 0 && !damage.what.is_empty()));
     let cut = folder.path().join("cut");
     std::fs::write(&cut, &plain[..plain.len() - 10]).unwrap();
     let (of_cut, _) = index(&cut);
@@ -188,7 +193,7 @@ fn search(path: &Path, pipeline: &Arc<Pipeline>, sought: Sought, verdicts: &Verd
     let packets = index.len();
     let (book, index, yes) = (Book::new(opened.file, Arc::clone(pipeline)), RwLock::new(index), AtomicBool::new(true));
     let search = Search::new(sought);
-    search.run(&Ground { book: &book, index: &index, verdicts, indexed: &yes, judged: &yes }).unwrap();
+    search.run(&Ground { book: &book, index: &index, verdicts, indexed: &yes, judged: &yes, goes_on: false }).unwrap();
     assert!(search.has_ended() && search.looked() == packets);
     search.found().clone()
 }
@@ -221,7 +226,7 @@ fn a_search_finds_what_packets_in_turn_say() {
             let all = |view: &crate::packets::PacketView<'_>| query.holds(view);
             let wanted: Vec<u32> = places
                 .iter()
-                .filter(|(number, place)| walk.next(*number, place, (Look::ALL, None), all).unwrap())
+                .filter(|(number, place)| walk.next(*number, place, (Extent::ALL, None), all).unwrap())
                 .map(|(number, _)| *number as u32)
                 .collect();
             let found = search(&path, &pipeline, Sought::Query(Box::new(query.clone())), &nothing);
@@ -270,7 +275,14 @@ fn a_search_goes_on_with_what_comes_until_it_is_told_to_stop() {
     let mut indexer = Indexer::new(opened_again.source, 8, 1);
     let (book, growing) = (Book::new(opened.file, Arc::clone(&shown)), RwLock::new(Index::default()));
     let (indexed, judged, verdicts) = (AtomicBool::new(false), AtomicBool::new(false), Verdicts::default());
-    let ground = Ground { book: &book, index: &growing, verdicts: &verdicts, indexed: &indexed, judged: &judged };
+    let ground = Ground {
+        book: &book,
+        index: &growing,
+        verdicts: &verdicts,
+        indexed: &indexed,
+        judged: &judged,
+        goes_on: false,
+    };
     let search = |text: &str| Search::new(Sought::text(text).unwrap());
     let (all, stopped) = (search("tcp"), search("nobody says this"));
     std::thread::scope(|scope| {
@@ -282,7 +294,7 @@ fn a_search_goes_on_with_what_comes_until_it_is_told_to_stop() {
         while stopped.looked() < whole.len() && begin.elapsed().as_secs() < 60 {
             std::thread::yield_now();
         }
-        let went_on = !stopped.has_ended();
+        let went_on = !stopped.has_ended() && !stopped.is_whole();
         stopped.stop();
         if !went_on || stopped.looked() < whole.len() {
             all.stop();
@@ -293,5 +305,5 @@ fn a_search_goes_on_with_what_comes_until_it_is_told_to_stop() {
         one.join().unwrap().unwrap();
     });
     assert!(stopped.is_stopped() && stopped.found().is_empty() && !all.found().is_empty());
-    assert_eq!(all.looked(), whole.len());
+    assert_eq!((all.looked(), all.is_whole()), (whole.len(), true));
 }

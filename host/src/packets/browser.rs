@@ -41,7 +41,7 @@ pub struct PacketView<'a> {
 
 impl<'a> PacketView<'a> {
     /// One at which nobody has looked.
-    fn empty(packet: &Packet<'a>, since_ns: i128) -> Self {
+    pub(crate) fn empty(packet: &Packet<'a>, since_ns: i128) -> Self {
         Self {
             packet: *packet,
             since_ns,
@@ -68,7 +68,7 @@ impl<'a> PacketView<'a> {
 /// What of a packet somebody has a use for: where few questions are asked of many packets, most of them are answered by
 /// little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct Extent {
     /// Its headers, and what is made of them: ends, ports, checksums, the line.
     pub headers: bool,
     /// What templates make of its payload.
@@ -88,7 +88,7 @@ pub enum Payloads {
     All,
 }
 
-impl Look {
+impl Extent {
     /// Everything.
     pub const ALL: Self = Self { headers: true, payload: Payloads::All, tables: true };
     /// What its record says, and nothing else.
@@ -158,7 +158,7 @@ impl<'p> Browser<'p> {
     /// Takes a packet in, and shows it.
     pub fn view<'a>(&mut self, packet: &Packet<'a>) -> PacketView<'a> {
         let taken = self.take(packet);
-        self.show(packet, &taken, Look::ALL, None)
+        self.show(packet, &taken, Extent::ALL, None)
     }
 
     /// Takes a packet in, so that it can be shown.
@@ -176,13 +176,13 @@ impl<'p> Browser<'p> {
         &mut self,
         packet: &Packet<'a>,
         taken: &Taken<'a>,
-        look: Look,
+        extent: Extent,
         names: Option<&Arc<Names>>,
     ) -> PacketView<'a> {
         let Taken { decoded, spot, begin_ns } = taken;
         let (begin_ns, since_ns) = (*begin_ns, i128::from(packet.time_ns) - i128::from(*begin_ns));
-        let payload = look.payload == Payloads::All || look.payload == Payloads::Told && taken.may_tell();
-        if !(look.headers || look.tables || payload) {
+        let payload = extent.payload == Payloads::All || extent.payload == Payloads::Told && taken.may_tell();
+        if !(extent.headers || extent.tables || payload) {
             return PacketView::empty(packet, since_ns);
         }
         let [first_seq, first_ack] = spot.as_ref().map_or([None; 2], |spot| spot.first);
@@ -191,13 +191,13 @@ impl<'p> Browser<'p> {
         let transport = Transport::of_protocol(outline.transport.unwrap_or_default());
         let port = outline.ports.map_or(0, |ports| self.responder(spot.as_ref(), transport, ports));
         let mut told = Told::default();
-        if let Some(carried) = outline.payload.as_ref().filter(|_| payload || look.tables) {
+        if let Some(carried) = outline.payload.as_ref().filter(|_| payload || extent.tables) {
             let flow = spot.as_ref().zip(decoded.as_ref());
             told = self.payload(
                 carried,
                 flow,
                 port,
-                Look { payload: if payload { Payloads::All } else { Payloads::None }, ..look },
+                Extent { payload: if payload { Payloads::All } else { Payloads::None }, ..extent },
                 &mut drawing,
             );
         }

@@ -22,7 +22,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use browser::{Browser, Look, PacketView, Payloads, Taken};
+pub use browser::{Browser, Extent, PacketView, Payloads, Taken};
 pub use numbers::{Numbers, NumbersError};
 pub use payload::PacketWarning;
 pub use read::{Outcome, PacketSink, ReadOptions, read};

@@ -1,6 +1,6 @@
 //! The payload in the tree: what templates make of it, and what the tables know of it.
 
-use super::browser::{Browser, Look, Payloads};
+use super::browser::{Browser, Extent, Payloads};
 use super::graft::{Brought, Graft};
 use super::streams::{Spot, alone, ask};
 use veilwatch_core::packet::Decoded;
@@ -59,20 +59,20 @@ impl Browser<'_> {
         payload: &Payload<'_>,
         flow: Option<(&Spot, &Decoded<'_>)>,
         port: u16,
-        look: Look,
+        extent: Extent,
         draw: &mut PacketDrawing,
     ) -> Told {
         let mut told = Told::default();
         let bytes = payload.at..payload.at + payload.bytes.len();
         if let Some((spot, packet)) = flow {
-            if look.payload != Payloads::None && !payload.bytes.is_empty() {
+            if extent.payload != Payloads::None && !payload.bytes.is_empty() {
                 self.templates(payload, spot, packet, draw, &mut told);
             }
-            if look.tables && self.pipeline.config().tables.look {
+            if extent.tables && self.pipeline.config().tables.look {
                 self.warnings(payload, (Transport::of_protocol(packet.protocol), port), draw, &mut told);
             }
         }
-        if look.payload != Payloads::None && told.template.is_none() && payload.wire_len > 0 {
+        if extent.payload != Payloads::None && told.template.is_none() && payload.wire_len > 0 {
             let there = payload.bytes.len();
             let words = match payload.wire_len - there.min(payload.wire_len) {
                 0 => format!("{there} bytes"),
@@ -80,7 +80,7 @@ impl Browser<'_> {
             };
             draw.leaf("data", "Data", &words, Datum::Bytes, Some(bytes.clone()));
         }
-        if look.tables
+        if extent.tables
             && self.pipeline.config().tables.look
             && let Some(file) = self.tables().file_type(payload.bytes)
         {

@@ -1,4 +1,4 @@
-use super::{Bitten, Browser, Look, Numbers, PacketView};
+use super::{Bitten, Browser, Extent, Numbers, PacketView};
 use crate::engine::{Pipeline, Progress, RunError};
 use crate::filter::Passage;
 use crate::query::PacketQuery;
@@ -111,10 +111,10 @@ pub fn read(
                 Passage::Seen if options.numbers.holds(packet.number) => {
                     let taken = browser.take(&packet);
                     let holds = |query: &PacketQuery| {
-                        query.holds(&browser.show(&packet, &taken, query.look(), Some(query.names())))
+                        query.holds(&browser.show(&packet, &taken, query.extent(), Some(query.names())))
                     };
                     if options.query.is_none_or(holds) {
-                        sink.packet(&browser.show(&packet, &taken, Look::ALL, None))?;
+                        sink.packet(&browser.show(&packet, &taken, Extent::ALL, None))?;
                         outcome.shown += 1;
                     }
                 }

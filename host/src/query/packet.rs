@@ -3,7 +3,7 @@ use super::fields::{Fields, Read, ReadNode};
 use super::program::{Program, Values};
 use super::syntax::Expression;
 use super::{QueryError, parse};
-use crate::packets::{Look, PacketView};
+use crate::packets::{Extent, PacketView};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct PacketQuery {
     program: Program<Read>,
     /// What is read of the nodes with a name.
     nodes: HashMap<Box<str>, Vec<Reader>, foldhash::fast::RandomState>,
-    look: Look,
+    extent: Extent,
     names: Arc<Names>,
 }
 
@@ -50,29 +50,29 @@ impl PacketQuery {
         let expression = parse(text)?;
         let program: Program<Read> = check(text, &expression, fields)?;
         let mut nodes: HashMap<Box<str>, Vec<Reader>, _> = HashMap::default();
-        let mut look = Look::RECORD;
+        let mut extent = Extent::RECORD;
         for (slot, source) in program.sources.iter().enumerate() {
             let rules = match source {
                 Read::Nodes(rules) => rules,
                 Read::View(_, needs) => {
-                    look = look.and(*needs);
+                    extent = extent.and(*needs);
                     continue;
                 }
                 Read::Flow(_) => continue,
             };
             for rule in rules {
-                look = look.and(rule.look);
+                extent = extent.and(rule.extent);
                 let reader = Reader { slot, depth: rule.depth, read: rule.read };
                 nodes.entry((*rule.node).into()).or_default().push(reader);
             }
         }
         let names = Arc::new(nodes.keys().cloned().collect());
-        Ok(Self { expression, program, nodes, look, names })
+        Ok(Self { expression, program, nodes, extent, names })
     }
 
     /// How much of a packet must be looked at for it to be answered.
-    pub fn look(&self) -> Look {
-        self.look
+    pub fn extent(&self) -> Extent {
+        self.extent
     }
 
     /// Names of the nodes whose text it reads.

@@ -338,21 +338,8 @@ fn packet(nodes: impl IntoIterator<Item = (&'static str, Datum)>) -> PacketView<
         cut: false,
     };
     let tree = PacketTree { nodes: nodes.into_iter().map(node).collect(), left_out: 0 };
-    PacketView {
-        packet: Packet { number: 1, time_ns: 0, link: LinkType::ETHERNET, wire_len: 0, data: b"" },
-        since_ns: -1_500_000_000,
-        src: None,
-        dst: None,
-        ports: None,
-        layer: String::new(),
-        template: None,
-        service: None,
-        info: String::new(),
-        checksums: Vec::new(),
-        file_type: None,
-        warnings: Vec::new(),
-        tree,
-    }
+    let packet = Packet { number: 1, time_ns: 0, link: LinkType::ETHERNET, wire_len: 0, data: b"" };
+    PacketView { tree, ..PacketView::empty(&packet, -1_500_000_000) }
 }
 
 proptest! {

@@ -42,5 +42,5 @@ pub use compression::Interrupted;
 pub use error::SourceError;
 pub use limits::InputLimits;
 pub use reader::{Feed, Source};
-pub(crate) use reader::{Unpacking, unpacked};
+pub(crate) use reader::{Plain, Unpacking, unpacked};
 pub use status::{Damage, SourceStatus};

@@ -187,17 +187,28 @@ impl Source {
 
 /// A capture as a file that can be read anywhere, and whether it had to be unpacked for that: into a file that has no name.
 /// What cannot be unpacked is missing at its end.
-pub(crate) fn unpacked(path: &Path, limits: &InputLimits) -> Result<(File, bool), SourceError> {
+pub(crate) fn unpacked(path: &Path, limits: &InputLimits) -> Result<Plain, SourceError> {
     let name = shown(&path.to_string_lossy());
     let failed = |why| SourceError::opening(name.clone(), why);
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(SourceError::Folder { name });
     }
-    let Some(mut unpacking) = Unpacking::of(&file, &name, limits)? else { return Ok((file, false)) };
+    let Some(mut unpacking) = Unpacking::of(&file, &name, limits)? else {
+        return Ok(Plain { file, was_packed: false, damage: None });
+    };
     let mut plain = tempfile::tempfile().map_err(failed)?;
     while unpacking.more(&mut plain).map_err(failed)? {}
-    Ok((plain, true))
+    Ok(Plain { file: plain, was_packed: true, damage: unpacking.damage })
+}
+
+/// A capture as a file that can be read anywhere.
+pub(crate) struct Plain {
+    pub(crate) file: File,
+    /// Whether it is a copy.
+    pub(crate) was_packed: bool,
+    /// What ended unpacking before the capture's end.
+    pub(crate) damage: Option<Damage>,
 }
 
 /// A compressed capture on its way into a file that can be read anywhere.
@@ -205,6 +216,8 @@ pub(crate) struct Unpacking {
     unpacked: compression::Unpacked,
     piece: Vec<u8>,
     meter: Arc<AtomicU64>,
+    written: u64,
+    damage: Option<Damage>,
 }
 
 impl Unpacking {
@@ -213,18 +226,39 @@ impl Unpacking {
         let meter = Arc::new(AtomicU64::new(0));
         let packed = file.try_clone().map_err(|why| SourceError::opening(name.to_owned(), why))?;
         let unpacked = compression::unpack(name, packed, limits, &meter)?;
-        Ok(unpacked.compression.is_some().then(|| Self { unpacked, piece: Vec::new(), meter }))
+        Ok(unpacked.compression.is_some().then(|| Self {
+            unpacked,
+            piece: Vec::new(),
+            meter,
+            written: 0,
+            damage: None,
+        }))
     }
 
-    /// Writes the next piece; false where there is none, or it cannot be unpacked.
+    /// Writes the next piece; false where there is none, or [`damage`](Self::damage) ends it.
     pub(crate) fn more(&mut self, plain: &mut File) -> io::Result<bool> {
         if self.piece.is_empty() {
             plain.write_all(&self.unpacked.head)?;
+            self.written = self.unpacked.head.len() as u64;
             self.piece = vec![0; 256 << 10];
         }
-        let Ok(bytes @ 1..) = self.unpacked.rest.read(&mut self.piece) else { return Ok(false) };
-        plain.write_all(self.piece.get(..bytes).unwrap_or_default())?;
-        Ok(true)
+        match self.unpacked.rest.read(&mut self.piece) {
+            Ok(0) => Ok(false),
+            Ok(bytes) => {
+                plain.write_all(self.piece.get(..bytes).unwrap_or_default())?;
+                self.written += bytes as u64;
+                Ok(true)
+            }
+            Err(error) => {
+                self.damage = Some(Damage { offset: self.written, what: Failure::of(error).what });
+                Ok(false)
+            }
+        }
+    }
+
+    /// What ended it before the capture's end: nonsense, a bound, a disk that cannot be read.
+    pub(crate) fn damage(&self) -> Option<&Damage> {
+        self.damage.as_ref()
     }
 
     /// Bytes of the compressed file that were read.

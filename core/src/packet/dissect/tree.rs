@@ -103,16 +103,6 @@ impl PacketDrawing {
         self.wanted.as_ref().is_none_or(|names| names.0.contains(field))
     }
 
-    /// A node of which nobody wants the text.
-    fn mute(&mut self, field: impl Into<Cow<'static, str>>, datum: Datum, bytes: Option<Range<usize>>) {
-        let range = bytes.map(|bytes| ByteRange::new(Direction::Forward, bytes.start, bytes.len()));
-        self.drawing.open("", "", range);
-        self.open += 1;
-        if self.drawing.nodes() > self.names.len() {
-            self.names.push((field.into(), datum));
-        }
-    }
-
     /// Begins a node to which all belongs that is drawn until [`close`](Self::close). What of its range was not captured
     /// is left out of it.
     pub fn open(
@@ -124,9 +114,8 @@ impl PacketDrawing {
         bytes: Option<Range<usize>>,
     ) {
         let field = field.into();
-        if matches!(field, Cow::Borrowed(_)) && !self.wants(&field) {
-            return self.mute(field, datum, bytes);
-        }
+        let is_mute = matches!(field, Cow::Borrowed(_)) && !self.wants(&field);
+        let (label, value) = if is_mute { ("", "") } else { (label, value) };
         let range = bytes.map(|bytes| ByteRange::new(Direction::Forward, bytes.start, bytes.len()));
         self.drawing.open(label, value, range);
         self.open += 1;
@@ -156,12 +145,20 @@ impl PacketDrawing {
 
     /// A number that needs no words.
     pub(super) fn number(&mut self, field: &'static str, label: &str, number: impl Into<u64>, bytes: Range<usize>) {
-        let number = number.into();
-        if !self.wants(field) {
-            self.mute(field, Datum::Number(number), Some(bytes));
-            return self.close();
-        }
-        self.leaf(field, label, &number.to_string(), Datum::Number(number), Some(bytes));
+        self.number_in_words(field, label, number.into(), bytes, |number| number.to_string());
+    }
+
+    /// A number, and its words where somebody wants them.
+    fn number_in_words(
+        &mut self,
+        field: &'static str,
+        label: &str,
+        number: u64,
+        bytes: Range<usize>,
+        words: impl FnOnce(u64) -> String,
+    ) {
+        let value = if self.wants(field) { words(number) } else { String::new() };
+        self.leaf(field, label, &value, Datum::Number(number), Some(bytes));
     }
 
     /// A number and what it stands for; nothing where the words are empty.
@@ -173,13 +170,9 @@ impl PacketDrawing {
         words: &str,
         bytes: Range<usize>,
     ) {
-        let number = number.into();
-        if !self.wants(field) {
-            self.mute(field, Datum::Number(number), Some(bytes));
-            return self.close();
-        }
-        let value = if words.is_empty() { number.to_string() } else { format!("{number} ({words})") };
-        self.leaf(field, label, &value, Datum::Number(number), Some(bytes));
+        self.number_in_words(field, label, number.into(), bytes, |number| {
+            if words.is_empty() { number.to_string() } else { format!("{number} ({words})") }
+        });
     }
 
     /// A number as one writes it in hexadecimal, with so many digits.
@@ -191,22 +184,15 @@ impl PacketDrawing {
         digits: usize,
         bytes: Range<usize>,
     ) {
-        let number = number.into();
-        if !self.wants(field) {
-            self.mute(field, Datum::Number(number), Some(bytes));
-            return self.close();
-        }
-        self.leaf(field, label, &format!("{number:#0width$x}", width = digits + 2), Datum::Number(number), Some(bytes));
+        let width = digits + 2;
+        self.number_in_words(field, label, number.into(), bytes, |number| format!("{number:#0width$x}"));
     }
 
     /// The same for a number of 16 bits that has a name, perhaps an empty one.
     pub(super) fn hex_named(&mut self, field: &'static str, label: &str, number: u16, name: &str, bytes: Range<usize>) {
-        if !self.wants(field) {
-            self.mute(field, Datum::Number(number.into()), Some(bytes));
-            return self.close();
-        }
-        let value = if name.is_empty() { format!("{number:#06x}") } else { format!("{number:#06x} ({name})") };
-        self.leaf(field, label, &value, Datum::Number(number.into()), Some(bytes));
+        self.number_in_words(field, label, number.into(), bytes, |number| {
+            if name.is_empty() { format!("{number:#06x}") } else { format!("{number:#06x} ({name})") }
+        });
     }
 
     /// A flag.

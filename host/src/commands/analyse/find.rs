@@ -37,12 +37,7 @@ impl App {
             Listing::All | Listing::Flow { .. } => String::new(),
         };
         let number = self.stay.or_else(|| self.number(self.at));
-        let before = match &self.listing {
-            Listing::All => Listing::All,
-            Listing::Flow { numbers, of } => Listing::Flow { numbers: numbers.clone(), of: *of },
-            Listing::Filter(filter) => Listing::Filter(filter.clone()),
-        };
-        self.writing = Some(Writing { before, number, error: None });
+        self.writing = Some(Writing { before: self.listing.clone(), number, error: None });
         self.view = View::Packets;
         self.prompt = Some(Prompt::new(Asked::Filter, &text));
     }
@@ -185,9 +180,7 @@ impl App {
         let Some(Finding { text, search, from: Some(from) }) = &self.finding else { return };
         let (from, found) = (*from, search.found());
         let filter = match &self.listing {
-            Listing::Filter(filter) => {
-                Some((filter.search.found(), filter.search.has_ended() || filter.search.is_whole()))
-            }
+            Listing::Filter(Filter { search, .. }) => Some((search.found(), search.has_ended() || search.is_whole())),
             Listing::All | Listing::Flow { .. } => None,
         };
         let is_listed = |number: &&u32| match &filter {
@@ -197,7 +190,8 @@ impl App {
         let behind = found.partition_point(|number| u64::from(*number) <= from);
         let next = found.get(behind..).unwrap_or_default().iter().find(is_listed);
         // On an interface more may come at any time, and nobody waits for it.
-        let looked_at_all = search.has_ended() || search.looked() >= self.work.shared.index().len();
+        let all = self.work.shared.index().len();
+        let looked_at_all = search.has_ended() || search.is_whole() && search.looked() >= all;
         let (ended, stopped) = (looked_at_all && filter.as_ref().is_none_or(|(_, whole)| *whole), search.is_stopped());
         let wrapped = found.get(..behind).unwrap_or_default().iter().find(is_listed).filter(|_| ended);
         let hit = next.or(wrapped).map(|number| u64::from(*number));
@@ -212,7 +206,7 @@ impl App {
             None if ended && !found.is_empty() => format!("no listed packet has “{}” in its line", plain(text)),
             None if ended => format!("no packet has “{}” in its line", plain(text)),
             None => {
-                let looked = share(search.looked(), self.work.shared.index().len());
+                let looked = share(search.looked(), all);
                 format!("looking for “{}”: {looked} %; Esc stops", plain(text))
             }
         };

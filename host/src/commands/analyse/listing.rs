@@ -6,6 +6,7 @@ use veilwatch::analyser::{Page, Search};
 use veilwatch::output::plain;
 
 /// Packets that are listed.
+#[derive(Clone)]
 pub(super) enum Listing {
     /// All of the capture.
     All,
@@ -98,9 +99,10 @@ impl Listing {
         match self {
             Self::All => None,
             Self::Flow { numbers, of } => Some(format!("only {} packets of the flow of packet {of}", numbers.len())),
-            Self::Filter(Filter { text, search }) => {
+            Self::Filter(filter) => {
+                let Filter { text, search } = filter;
                 let found = search.found().len();
-                let state = match (search.is_stopped() && !search.is_whole(), search.is_whole()) {
+                let state = match (filter.is_cut(), search.is_whole()) {
                     (true, _) => format!("stopped at packet {}, ", search.looked()),
                     (false, true) => String::new(),
                     (false, false) => format!("{} % looked at, ", share(search.looked(), work.shared.index().len())),

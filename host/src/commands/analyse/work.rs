@@ -13,7 +13,7 @@ use veilwatch::engine::{Pipeline, Progress};
 use veilwatch::live::{Control, Live, LiveSettings, Wanted};
 use veilwatch::memory::give_back;
 use veilwatch::output::plain;
-use veilwatch::source::Source;
+use veilwatch::source::{Damage, Source};
 
 /// A capture while it is looked into.
 pub(super) struct Work {
@@ -96,12 +96,12 @@ impl Work {
         let mut threads = Vec::new();
         let (name, capture) = (opened.name.clone(), opened.path.clone());
         let at_work = Arc::clone(&shared);
-        let source = opened.source;
+        let (source, damage) = (opened.source, opened.damage);
         threads.push(start("index", move || {
             match capture.as_deref().zip(kept.as_ref()).and_then(|(path, kept)| kept.find(path, nesting)) {
                 Some(index) => *at_work.index.write().unwrap_or_else(PoisonError::into_inner) = index,
                 None => {
-                    let is_whole = make_index(source, nesting, &at_work);
+                    let is_whole = make_index(source, damage, nesting, &at_work);
                     if let Some((path, kept)) = capture.as_deref().zip(kept).filter(|_| is_whole)
                         && let Err(error) = kept.keep(path, nesting, &at_work.index())
                     {
@@ -168,6 +168,7 @@ impl Work {
     /// Begins a search beside.
     pub(super) fn search(&mut self, search: &Arc<Search>) -> Result<()> {
         let (search, shared, book) = (Arc::clone(search), Arc::clone(&self.shared), self.book.clone());
+        let goes_on = self.live.is_some();
         self.threads.retain(|thread| !thread.is_finished());
         self.searches.retain(|search| search.strong_count() > 0);
         self.searches.push(Arc::downgrade(&search));
@@ -178,6 +179,7 @@ impl Work {
                 verdicts: &shared.verdicts,
                 indexed: &shared.indexed,
                 judged: &shared.judged,
+                goes_on,
             };
             let begin = Instant::now();
             if let Err(error) = search.run(&ground) {
@@ -237,7 +239,7 @@ fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 /// Says whether it came to the capture's end, or to what ends it.
-fn make_index(source: Source, nesting: u8, shared: &Shared) -> bool {
+fn make_index(source: Source, damage: Option<Damage>, nesting: u8, shared: &Shared) -> bool {
     let mut indexer = Indexer::new(source, nesting, seed());
     loop {
         if shared.stop.load(Ordering::Relaxed) {
@@ -255,7 +257,7 @@ fn make_index(source: Source, nesting: u8, shared: &Shared) -> bool {
             }
         }
     }
-    shared.index.write().unwrap_or_else(PoisonError::into_inner).end(indexer.damage());
+    shared.index.write().unwrap_or_else(PoisonError::into_inner).end(damage.or_else(|| indexer.damage()));
     true
 }
 

@@ -18,7 +18,7 @@ pub(super) use packets::{ReadNode, ReadOfFlow, ReadView};
 use super::parse::is_name;
 use super::{Completion, Kind, Level};
 use crate::engine::Pipeline;
-use crate::packets::Look;
+use crate::packets::Extent;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -30,7 +30,7 @@ pub(super) enum Read {
     /// From nodes of its tree.
     Nodes(Vec<Rule>),
     /// From what is known of it as a whole, where so much was looked at.
-    View(ReadView, Look),
+    View(ReadView, Extent),
     /// From what is known of its flow.
     Flow(ReadOfFlow),
 }
@@ -43,7 +43,7 @@ pub(super) struct Rule {
     /// How deep they lie, where others may have the same name.
     pub(super) depth: Option<u8>,
     /// What must be looked at for them to be there.
-    pub(super) look: Look,
+    pub(super) extent: Extent,
     pub(super) read: ReadNode,
 }
 
@@ -131,8 +131,8 @@ impl Fields {
             fields.flow(*name, *kind, *words, FlowRead::Known(*read));
         }
         for (at, id) in pipeline.template_ids().iter().enumerate().filter(|(_, id)| is_name(id)) {
-            let look = packets::look(id, true, pipeline.template_ids());
-            let rule = Rule { node: Cow::Owned(id.clone()), depth: Some(0), look, read: packets::layer };
+            let extent = packets::extent(id, true, pipeline.template_ids());
+            let rule = Rule { node: Cow::Owned(id.clone()), depth: Some(0), extent, read: packets::layer };
             let words = format!("payload that template `{id}` reads");
             fields.packet(id.clone(), Kind::Bytes, words, Read::Nodes(vec![rule]));
             if let Ok(at) = u8::try_from(at) {
@@ -166,13 +166,13 @@ impl Fields {
 
     fn packets(&mut self) {
         let templates = self.templates.clone();
-        for (name, kind, look, read, words) in packets::VIEW {
-            self.packet(*name, *kind, *words, Read::View(*read, *look));
+        for (name, kind, extent, read, words) in packets::VIEW {
+            self.packet(*name, *kind, *words, Read::View(*read, *extent));
         }
         for (name, kind, nodes, depth, read, words) in packets::DRAWN {
             let rule = |node: &&'static str| {
-                let look = packets::look(node, false, &templates);
-                Rule { node: Cow::Borrowed(*node), depth: *depth, look, read: *read }
+                let extent = packets::extent(node, false, &templates);
+                Rule { node: Cow::Borrowed(*node), depth: *depth, extent, read: *read }
             };
             self.packet(*name, *kind, *words, Read::Nodes(nodes.iter().map(rule).collect()));
         }
@@ -181,14 +181,14 @@ impl Fields {
             // What a layer carries may belong to it, as in an echo of ICMP.
             let is_layer = *kind == Kind::Bytes && !name.contains('.') && *name != "data";
             let depth = is_layer.then_some(0);
-            let look = packets::look(name, depth.is_some(), &templates);
-            let rule = Rule { node: Cow::Borrowed(*name), depth, look, read: packets::datum(*kind) };
+            let extent = packets::extent(name, depth.is_some(), &templates);
+            let rule = Rule { node: Cow::Borrowed(*name), depth, extent, read: packets::datum(*kind) };
             self.packet(*name, *kind, *words, Read::Nodes(vec![rule]));
         }
         for (name, kind, nodes, words) in headers::BOTH {
             let rule = |node: &&'static str| {
-                let (look, read) = (packets::look(node, false, &templates), packets::datum(*kind));
-                Rule { node: Cow::Borrowed(*node), depth: None, look, read }
+                let (extent, read) = (packets::extent(node, false, &templates), packets::datum(*kind));
+                Rule { node: Cow::Borrowed(*node), depth: None, extent, read }
             };
             self.packet(*name, *kind, *words, Read::Nodes(nodes.iter().map(rule).collect()));
         }

@@ -7,7 +7,7 @@ use super::super::Kind::{self, Bytes, Duration, Flag, Ip, Ipv4, Ipv6, Mac, Numbe
 use super::super::packet::OfFlow;
 use super::super::value::Value;
 use super::{Read, Rule};
-use crate::packets::{Look, PacketView, Payloads};
+use crate::packets::{Extent, PacketView, Payloads};
 use std::borrow::Cow;
 use veilwatch_core::packet::dissect::{Address, Datum, PacketNode};
 use veilwatch_core::record::{dns_code_name, dns_type_name};
@@ -380,21 +380,21 @@ pub(super) const DRAWN: &[Drawn] = &[
 ];
 
 /// Headers, and what is made of them.
-const HEADERS: Look = Look { headers: true, ..Look::RECORD };
+const HEADERS: Extent = Extent { headers: true, ..Extent::RECORD };
 /// Whatever templates say, their names too.
-const PAYLOAD: Look = Look { payload: Payloads::All, ..Look::RECORD };
+const PAYLOAD: Extent = Extent { payload: Payloads::All, ..Extent::RECORD };
 /// What the line is made of.
-const LINE: Look = Look { headers: true, ..PAYLOAD };
+const LINE: Extent = Extent { headers: true, ..PAYLOAD };
 
 /// What must be looked at for nodes of a name to be there; `is_layer` where that is a whole layer. Names of templates may be
 /// those of headers, too.
-pub(super) fn look(name: &str, is_layer: bool, templates: &[String]) -> Look {
+pub(super) fn extent(name: &str, is_layer: bool, templates: &[String]) -> Extent {
     let first = name.split('.').next().unwrap_or_default();
     let of_headers = |known: &str| known.split('.').next() == Some(first);
     let of_template = templates.iter().any(|id| id == first);
-    let drawn = if is_layer { PAYLOAD } else { Look { payload: Payloads::Told, ..Look::RECORD } };
+    let drawn = if is_layer { PAYLOAD } else { Extent { payload: Payloads::Told, ..Extent::RECORD } };
     let known = if matches!(first, "warning" | "file") {
-        Look { tables: true, ..Look::RECORD }
+        Extent { tables: true, ..Extent::RECORD }
     } else if first == "data" {
         PAYLOAD
     } else if super::headers::HEADERS.iter().any(|(known, ..)| of_headers(known)) || first == "service" {
@@ -406,20 +406,20 @@ pub(super) fn look(name: &str, is_layer: bool, templates: &[String]) -> Look {
 }
 
 /// What is known of the packet as a whole.
-pub(super) const VIEW: &[(&str, Kind, Look, ReadView, &str)] = &[
-    ("frame", Bytes, Look::RECORD, frame, "all captured bytes"),
-    ("frame.number", Number, Look::RECORD, number, "number in the capture, from 1 on"),
-    ("number", Number, Look::RECORD, number, "number in the capture, from 1 on"),
-    ("frame.time", Time, Look::RECORD, time, "when it was captured"),
-    ("frame.time_epoch", Time, Look::RECORD, time, "when it was captured"),
-    ("timestamp", Time, Look::RECORD, time, "when it was captured"),
-    ("frame.time_relative", Duration, Look::RECORD, since, "since the first packet of the capture"),
-    ("since", Duration, Look::RECORD, since, "since the first packet of the capture"),
-    ("frame.len", Number, Look::RECORD, length, "bytes on the wire"),
-    ("length", Number, Look::RECORD, length, "bytes on the wire"),
-    ("frame.cap_len", Number, Look::RECORD, captured, "bytes that were captured"),
-    ("captured", Number, Look::RECORD, captured, "bytes that were captured"),
-    ("frame.link_type", Number, Look::RECORD, link, "link type, by its number at tcpdump.org"),
+pub(super) const VIEW: &[(&str, Kind, Extent, ReadView, &str)] = &[
+    ("frame", Bytes, Extent::RECORD, frame, "all captured bytes"),
+    ("frame.number", Number, Extent::RECORD, number, "number in the capture, from 1 on"),
+    ("number", Number, Extent::RECORD, number, "number in the capture, from 1 on"),
+    ("frame.time", Time, Extent::RECORD, time, "when it was captured"),
+    ("frame.time_epoch", Time, Extent::RECORD, time, "when it was captured"),
+    ("timestamp", Time, Extent::RECORD, time, "when it was captured"),
+    ("frame.time_relative", Duration, Extent::RECORD, since, "since the first packet of the capture"),
+    ("since", Duration, Extent::RECORD, since, "since the first packet of the capture"),
+    ("frame.len", Number, Extent::RECORD, length, "bytes on the wire"),
+    ("length", Number, Extent::RECORD, length, "bytes on the wire"),
+    ("frame.cap_len", Number, Extent::RECORD, captured, "bytes that were captured"),
+    ("captured", Number, Extent::RECORD, captured, "bytes that were captured"),
+    ("frame.link_type", Number, Extent::RECORD, link, "link type, by its number at tcpdump.org"),
     ("src_ip", Ip, HEADERS, source, "who sent it"),
     ("dest_ip", Ip, HEADERS, destination, "for whom it is"),
     ("src_mac", Mac, HEADERS, source_mac, "who sent it, where there is no IP"),
@@ -551,7 +551,7 @@ pub(super) fn node(name: &str, templates: &[String]) -> Read {
     Read::Nodes(vec![Rule {
         node: Cow::Owned(name.to_owned()),
         depth: None,
-        look: look(name, false, templates),
+        extent: extent(name, false, templates),
         read: whole,
     }])
 }

@@ -4,7 +4,7 @@ use crate::analyser::{Book, Index, Indexer, KeptIndexes, Page, Stream};
 use crate::engine::Pipeline;
 use crate::output::{bounded, plain};
 use crate::query::{Fields, Level, PacketQuery};
-use crate::source::{InputLimits, Source, SourceError, Unpacking};
+use crate::source::{Damage, InputLimits, Source, SourceError, Unpacking};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -44,6 +44,8 @@ pub(super) struct Desk {
     index: Index,
     total_bytes: u64,
     damage: Option<String>,
+    /// What ended unpacking before the capture's end.
+    unpacking_damage: Option<Damage>,
     index_bytes: Option<u64>,
     /// The one that was asked for last is the first.
     searches: VecDeque<Search>,
@@ -91,6 +93,7 @@ impl Desk {
             index: Index::default(),
             total_bytes,
             damage: None,
+            unpacking_damage: None,
             index_bytes: None,
             searches: VecDeque::new(),
             wanted: None,
@@ -125,6 +128,7 @@ impl Desk {
         match &mut self.stage {
             Stage::Unpacking(unpacking) => {
                 if !unpacking.more(&mut self.files.unpacked).map_err(failed)? {
+                    self.unpacking_damage = unpacking.damage().cloned();
                     self.begin_index()?;
                 }
             }
@@ -138,7 +142,8 @@ impl Desk {
                     }
                     Some(more) => self.index.take(more),
                     None => {
-                        self.index.damage = indexer.damage();
+                        let damage = self.unpacking_damage.take().or_else(|| indexer.damage());
+                        self.index.end(damage);
                         self.end_index();
                     }
                 }
@@ -153,9 +158,7 @@ impl Desk {
         if self.is_searching()
             && let Some(search) = self.searches.front_mut()
         {
-            search
-                .more(&self.index, Instant::now() + PIECE)
-                .map_err(|error| SourceError::Read { name: self.name.to_owned(), what: error.to_string() })?;
+            search.more(&self.index, Instant::now() + PIECE).map_err(failed)?;
         }
         Ok(())
     }
@@ -163,7 +166,7 @@ impl Desk {
     fn begin_index(&mut self) -> Result<(), SourceError> {
         if let Some(index) = self.kept() {
             self.index = index;
-            self.damage = self.index.damage.as_ref().map(|damage| bounded(damage.to_string().as_bytes(), WORDS_BYTES));
+            self.end_index();
             self.stage = Stage::Ready;
             return Ok(());
         }

@@ -28,9 +28,9 @@ impl Search {
 
     /// Looks at more packets, until a time.
     pub(super) fn more(&mut self, index: &Index, until: Instant) -> io::Result<()> {
-        let (look, query) = ((self.query.look(), Some(self.query.names())), &self.query);
+        let (extent, query) = ((self.query.extent(), Some(self.query.names())), &self.query);
         for (number, place) in index.from(self.scanned + 1) {
-            if self.walk.next(number, &place, look, |view| query.holds(view))? {
+            if self.walk.next(number, &place, extent, |view| query.holds(view))? {
                 self.hits.push(u32::try_from(number).unwrap_or(u32::MAX));
             }
             self.scanned = number;

@@ -1,7 +1,7 @@
 //! One capture that somebody looks into, in a confined child that stays: packets, streams and searches.
 //!
-//! The parent starts it with a [`BrowseOrder`]. Before it is confined it opens four files: the capture, the index that was kept (if any), and two that it may write, an index and what a compressed
-//! capture unpacks to. After that it can open none at all. From then on the parent asks one thing at a time, a line each
+//! The parent starts it with a [`BrowseOrder`]. Before it is confined it opens four files: the capture, the index that was
+//! kept (if any), and two that it may write, an index and what a compressed capture unpacks to. After that it can open none at all. From then on the parent asks one thing at a time, a line each
 //! ([`Asked`]), and is answered with a line ([`Answer`]); between questions the child goes on with its work, a small piece at
 //! a time: it unpacks, makes the index, and searches.
 //!
