@@ -16,6 +16,12 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (1, include_str!("0001_accounts.sql")),
     (2, include_str!("0002_entries.sql")),
     (3, include_str!("0003_indexes.sql")),
+    (4, include_str!("0004_triage.sql")),
+    (5, include_str!("0005_uploads.sql")),
+    (6, include_str!("0006_sign_in.sql")),
+    (7, include_str!("0007_teams.sql")),
+    (8, include_str!("0008_pipelines.sql")),
+    (9, include_str!("0009_training.sql")),
 ];
 
 /// How long a statement waits for another program (a backup) that holds the file.

@@ -18,12 +18,14 @@
 //! | [`packets`] | packets of a capture, one of them in full, and streams |
 //! | [`downloads`] | what can be saved of a result |
 //! | [`marks`] | what people said of flows, as labels |
+//! | [`administration`] | where administrators find what is theirs |
 //! | [`categories`] | what entries are sorted into, for administrators |
 //! | [`account`] | one's own password, sessions and API tokens |
 //! | [`people`] | everybody's accounts, for administrators |
 //! | [`audit`] | the audit log, for administrators |
 
 pub mod account;
+pub mod administration;
 pub mod assets;
 pub mod audit;
 pub mod categories;
@@ -90,6 +92,7 @@ pub fn routes() -> Vec<Route> {
         marks::show,
         marks::captures,
         marks::flows,
+        administration::show,
         categories::show,
         categories::add,
         categories::rename,

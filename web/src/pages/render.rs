@@ -28,6 +28,7 @@ use crate::visitor::Visitor;
 const TEMPLATES: &[(&str, &str)] = &[
     ("layout", include_str!("../../templates/layout.hbs")),
     ("account", include_str!("../../templates/account.hbs")),
+    ("administration", include_str!("../../templates/administration.hbs")),
     ("audit", include_str!("../../templates/audit.hbs")),
     ("categories", include_str!("../../templates/categories.hbs")),
     ("confirm", include_str!("../../templates/confirm.hbs")),

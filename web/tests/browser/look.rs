@@ -1,9 +1,10 @@
 //! Languages, narrow screens, dark mode, and the pictures of the documents. What holds for every page stands in
-//! `page.js`: that nothing sticks out, and that Chinese pages speak Chinese, too.
+//! `page.js`: that nothing sticks out, and that Chinese pages speak Chinese, too. axe-core looks at each in both colours.
 
 use serde_json::json;
 use veilwatch_web::uploads::name::MAX_NAME;
 
+use crate::axe;
 use crate::browser::Browser;
 use crate::captures::{Files, example, long};
 use crate::chromedriver::Chromedriver;
@@ -13,9 +14,10 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("/", "记录"),
     ("/account", "账户"),
+    ("/administration", "管理"),
     ("/people", "人员"),
     ("/categories", "类别"),
     ("/audit", "审计日志"),
@@ -69,6 +71,7 @@ fn in_every_way(browser: &Browser, path: &str, title: &str, status: Option<u16>)
             browser.like_dark(dark);
             assert_eq!(is_dark(browser), dark, "{path}");
             browser.look();
+            axe::check(browser);
         }
     }
     open(WIDE);

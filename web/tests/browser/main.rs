@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`chromedriver`] | the one driver of a run |
 //! | [`site`] | a portal of one's own |
+//! | [`axe`] | the rules of accessibility |
 //! | [`browser`] | a browser, and what one does with it |
 //! | [`captures`] | the captures that are uploaded |
 //! | [`accounts`] | first run, log-in, log-out, by mouse and by keyboard |
@@ -21,6 +22,7 @@
 
 mod accounts;
 mod analysis;
+mod axe;
 mod browser;
 mod captures;
 mod chromedriver;

@@ -124,6 +124,7 @@ const TABLE: &[Row] = &[
     get("/marks", "/marks", ANALYST),
     get("/marks/captures.csv", "/marks/captures.csv", ANALYST),
     get("/marks/flows.csv", "/marks/flows.csv", ANALYST),
+    get("/administration", "/administration", ADMINISTRATOR),
     get("/categories?<done>", "/categories", ADMINISTRATOR),
     post("/categories", "/categories", &[("name", "Drill")], [303, 403, 403, 303, 403]),
     post("/categories/<id>/rename", "/categories/999999/rename", &[("name", "x")], [303, 403, 403, 422, 403]),

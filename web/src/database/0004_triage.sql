@@ -1,0 +1,1 @@
+-- What people make of findings: states, who looks at them, and what is said.

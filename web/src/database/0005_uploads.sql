@@ -1,0 +1,1 @@
+-- Uploads that go on after they were broken off, and who is told when an analysis is done.

@@ -1,0 +1,1 @@
+-- Second factors, recovery codes, and accounts of an identity provider.

@@ -1,0 +1,1 @@
+-- Teams, what they share, how much they may keep and for how long.

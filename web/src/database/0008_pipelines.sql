@@ -1,0 +1,1 @@
+-- Pipelines that administrators wrote here, each version of them.
