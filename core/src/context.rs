@@ -9,7 +9,7 @@ mod hosts;
 mod names;
 mod spread;
 
-pub use beacon::BeaconSnapshot;
+pub use beacon::{BeaconSnapshot, Rhythm};
 pub use hosts::{HostSnapshot, HostTracker};
 pub use names::{DnsSnapshot, NameLink, NameTracker};
 pub use spread::{SPREAD_KEPT, SpreadSnapshot, SpreadTracker};

@@ -147,7 +147,9 @@
       setTimeout(again, 1000 * Number(page.dataset.again));
     }
     if (!at("where")) return;
-    let asked = 0;
+    // The packet that is to be shown next, and whether one is on its way: a key that is held asks for one at a time.
+    let wanted = null;
+    let isLoading = false;
     let lit = null;
 
     function isWriting() {
@@ -155,27 +157,37 @@
     }
 
     // Another packet of the list takes the place of the one that is shown.
-    async function show(link) {
-      const mine = ++asked;
+    function show(link) {
       for (const row of document.querySelectorAll("#rows tr.here")) row.classList.remove("here");
       for (const one of document.querySelectorAll("#rows a[aria-current]")) one.removeAttribute("aria-current");
       link.closest("tr").classList.add("here");
       link.setAttribute("aria-current", "true");
       link.focus();
       link.scrollIntoView({ block: "nearest" });
-      try {
-        const answer = await fetch(link.href);
-        const words = await answer.text();
-        if (mine !== asked) return;
-        const fresh = new DOMParser().parseFromString(words, "text/html").getElementById("packet");
-        if (!answer.ok || !fresh) throw new Error(answer.statusText);
-        at("packet").replaceWith(document.adoptNode(fresh));
-        lit = null;
-        window.history.replaceState(null, "", link.href);
-      } catch {
-        // The page itself says what is wrong.
-        if (mine === asked) window.location.assign(link.href);
+      wanted = link;
+      if (!isLoading) load();
+    }
+
+    async function load() {
+      isLoading = true;
+      while (wanted) {
+        const link = wanted;
+        wanted = null;
+        try {
+          const answer = await fetch(link.href);
+          const words = await answer.text();
+          if (wanted) continue;
+          const fresh = new DOMParser().parseFromString(words, "text/html").getElementById("packet");
+          if (!answer.ok || !fresh) throw new Error(answer.statusText);
+          at("packet").replaceWith(document.adoptNode(fresh));
+          lit = null;
+          window.history.replaceState(null, "", link.href);
+        } catch {
+          // The page itself says what is wrong.
+          if (!wanted) window.location.assign(link.href);
+        }
       }
+      isLoading = false;
     }
 
     function step(by) {

@@ -129,6 +129,24 @@ impl Ring {
     }
 }
 
+/// The rhythm of one conversation flow by flow, for whoever shows what its features saw. It takes flows in the order in which
+/// they are detected.
+#[derive(Debug, Clone, Default)]
+pub struct Rhythm {
+    ring: Ring,
+    last_ns: Option<u64>,
+}
+
+impl Rhythm {
+    /// Takes a flow in, by its begin in nanoseconds and the bytes that its originator sent; gives the rhythm so far.
+    pub fn flow(&mut self, begin_ns: u64, sent: u64) -> BeaconSnapshot {
+        if let Some(last) = self.last_ns.replace(begin_ns) {
+            self.ring.add(begin_ns.abs_diff(last) as f64 / 1e9, sent as f64);
+        }
+        self.ring.snapshot()
+    }
+}
+
 type Sample = SmallVec<[f64; RING]>;
 
 /// Where the middle of some numbers is, and how they lie about it.
@@ -275,6 +293,16 @@ mod tests {
         let few = beacon(1, 0.0, 3);
         assert!(few.confidence < 0.3 && few.score > 0.9);
         assert!(beacon(1, 0.0, 500).confidence == 0.8);
+    }
+
+    #[test]
+    fn flow_by_flow_it_is_the_same() {
+        let mut rhythm = Rhythm::default();
+        let all: Vec<_> = (0..12_u64).map(|at| rhythm.flow(at * 60_000_000_000, 300)).collect();
+        assert!(all[2].period.is_nan());
+        for (gaps, seen) in all.iter().enumerate().skip(3) {
+            assert_eq!(*seen, ring(std::iter::repeat_n((60.0, 300.0), gaps)));
+        }
     }
 
     #[test]

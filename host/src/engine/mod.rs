@@ -23,6 +23,7 @@ pub use context::{Detection, Sink};
 pub use pipeline::{Pipeline, PipelineError, Scored};
 pub use shadow::{ShadowDifference, ShadowScore, ShadowSummary};
 pub use summary::{FilterFailed, PluginErrors, PluginTime, Summary, Warned};
+pub use veilwatch_core::context::{BeaconSnapshot, Rhythm};
 pub use veilwatch_core::detect::Category;
 
 use crate::plugins::Overdue;

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use super::language::{Language, Messages};
 use super::render::{Answer, Failure, Page, PageError, Reply, Templates, told};
-use super::{entry, home, result};
+use super::{conversation, entry, home, result};
 use crate::accounts::{Reason, Role};
 use crate::clock::readable;
 use crate::entries::{self, Entry, FlowFacts, NewMark};
@@ -278,6 +278,7 @@ async fn page(
         "without": without(&detail.line, &portal.templates, me.language)?,
         "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && came_later(&detail.line, &summary.limits),
         "packets": packets(&entry.key, &detail.line), "browse": format!("/entries/{}/packets?flow={first}&at={first}", entry.key), "sections": sections,
+        "conversation": conversation::link(&entry.key, flow),
         "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),
         "features_count": features.len(), "features": features,
     });

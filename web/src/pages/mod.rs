@@ -15,6 +15,7 @@
 //! | [`waiting`] | waiting for a result |
 //! | [`result`] | what was found |
 //! | [`flows`] | the table of flows, and one of them |
+//! | [`conversation`] | all flows of one host to one service, and their rhythm |
 //! | [`packets`] | packets of a capture, one of them in full, and streams |
 //! | [`downloads`] | what can be saved of a result |
 //! | [`marks`] | what people said of flows, as labels |
@@ -29,6 +30,7 @@ pub mod administration;
 pub mod assets;
 pub mod audit;
 pub mod categories;
+pub mod conversation;
 pub mod downloads;
 pub mod entry;
 pub mod errors;
@@ -82,6 +84,8 @@ pub fn routes() -> Vec<Route> {
         flows::list,
         flows::show,
         flows::mark,
+        conversation::show,
+        conversation::picture,
         packets::list,
         packets::stream,
         packets::complete,

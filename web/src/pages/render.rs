@@ -32,6 +32,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("audit", include_str!("../../templates/audit.hbs")),
     ("categories", include_str!("../../templates/categories.hbs")),
     ("confirm", include_str!("../../templates/confirm.hbs")),
+    ("conversation", include_str!("../../templates/conversation.hbs")),
     ("delete", include_str!("../../templates/delete.hbs")),
     ("entry-actions", include_str!("../../templates/entry-actions.hbs")),
     ("error", include_str!("../../templates/error.hbs")),

@@ -8,7 +8,7 @@ use rocket::{State, get};
 use serde_json::{Value, json};
 
 use super::render::{Failure, Page, Reply};
-use super::{entry, home};
+use super::{conversation, entry, home};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState};
@@ -256,6 +256,7 @@ fn alert_row(entry: &Entry, group: &Group<'_>, marks: Option<&FlowMarks>) -> Val
         "reasons": group.worst.reasons.iter().map(|reason| reason.words.clone()).collect::<Vec<_>>(),
         "packets": packet_links(&entry.key, &group.worst.evidence),
         "more": (group.flows > 1).then(|| human::grouped(group.flows)), "same": same,
+        "conversation": conversation::link(&entry.key, flow),
     })
 }
 

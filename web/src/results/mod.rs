@@ -13,6 +13,7 @@
 //! | [`tally`] | hosts, added up while flows go by |
 //! | [`write`](mod@write) | flows into the file, in the worker |
 //! | [`read`] | the file, opened by the portal |
+//! | [`conversation`] | the calls of one host to one service, and their rhythm |
 //! | [`human`] | numbers as people read them |
 //! | [`sentence`](mod@sentence) | the verdict on a capture in one sentence |
 //! | [`pictures`] | pictures, drawn on the server |
@@ -22,6 +23,7 @@ use std::path::Path;
 
 use veilwatch::engine::{Pipeline, Summary};
 
+pub mod conversation;
 pub mod facts;
 pub mod histograms;
 pub mod human;
@@ -34,6 +36,7 @@ pub mod sentence;
 pub mod tally;
 pub mod write;
 
+pub use conversation::{Call, Conversation, ConversationOf, Service};
 pub use facts::{Found, PipelineFacts, ResultSummary};
 pub use histograms::Histograms;
 pub use pictures::{Ink, Picture, PictureError, PictureKind, picture};

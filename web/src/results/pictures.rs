@@ -10,6 +10,10 @@ use plotters::style::{Color, TextStyle};
 use thiserror::Error;
 use veilwatch::output::plain;
 
+mod calls;
+
+pub use calls::calls;
+
 use super::histograms::{Histograms, LENGTH_BINS, Pair, Share, interval_begin, length_range};
 use super::human::{bytes, duration, grouped, percent, short_number, time};
 use super::sentence::said;
@@ -137,10 +141,14 @@ pub fn picture(
         area.present().map_err(failed)?;
         drop(area);
     }
+    Ok(finished(words.get(kind.name()), sketch, &svg, ink))
+}
+
+/// The picture of a sketch.
+fn finished(title: String, sketch: Sketch, svg: &str, ink: Ink) -> Picture {
     let begin = format!("<svg role=\"img\" aria-label=\"{}\" ", escaped(&sketch.alternative));
     let svg = svg.replacen("<svg ", &begin, 1).replace(INK_CODE, ink.code());
-    let title = words.get(kind.name());
-    Ok(Picture { title, svg, alternative: sketch.alternative, columns: sketch.columns, rows: sketch.rows })
+    Picture { title, svg, alternative: sketch.alternative, columns: sketch.columns, rows: sketch.rows }
 }
 
 /// What a picture says beside its lines.
@@ -516,12 +524,12 @@ fn intervals(pair: &Pair, words: Words<'_>, svg: &mut String) -> Result<Sketch, 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::pages::Language;
     use crate::results::tests::{CAPTURES, example, open, pipeline, result};
 
-    fn check(picture: &Picture) {
+    pub(super) fn check(picture: &Picture) {
         let document =
             roxmltree::Document::parse(&picture.svg).unwrap_or_else(|error| panic!("{error}\n{}", picture.svg));
         for node in document.descendants().filter(roxmltree::Node::is_element) {

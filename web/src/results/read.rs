@@ -32,6 +32,8 @@ const STEPS: i32 = 2000;
 pub const SEARCH_BYTES: usize = 255;
 /// Rows of any list at once.
 pub const PAGE_ROWS: u32 = 5000;
+/// Flows beyond a page that are counted for a query; that there are more is said.
+pub const COUNTED: u64 = 100_000;
 /// Bytes of JSON lines at once; the last line may go beyond.
 pub const PAGE_BYTES: usize = 4 << 20;
 /// Bytes of JSON of all alerts at once: some thousand alerts.
@@ -413,13 +415,13 @@ pub struct FlowPage {
     pub rows: Vec<FlowRow>,
     /// How many there are in all, as far as they were counted.
     pub total: u64,
-    /// Whether all were counted before the deadline.
+    /// Whether all were counted before the deadline and [`COUNTED`].
     pub total_is_exact: bool,
     /// Whether the deadline left the page whole.
     pub is_complete: bool,
 }
 
-const FLOW_COLUMNS: &str = "flows.n, flow_id, first_ns, last_ns, first_packet, src_ip, src_port, dest_ip, dest_port, \
+pub(super) const FLOW_COLUMNS: &str = "flows.n, flow_id, first_ns, last_ns, first_packet, src_ip, src_port, dest_ip, dest_port, \
                             protocol, app, sni, verdict, score, packets, bytes";
 /// Where columns of another table begin after these.
 const AFTER_FLOW: usize = 16;
@@ -640,16 +642,29 @@ impl ResultFile {
     pub fn flows(&self, query: &FlowQuery) -> Result<FlowPage, ResultError> {
         let (sql, values) = query.page();
         let (rows, is_complete) = self.rows_in_time(&sql, &values, flow_row)?;
+        let up_to = query.offset.saturating_add(rows.len() as u64);
         let (conditions, values) = query.conditions();
-        // Without a condition SQLite counts pages, and no deadline is looked at meanwhile.
-        let conditions = if conditions.is_empty() { " WHERE n >= 0".to_owned() } else { conditions };
-        let counted = self.one(&format!("SELECT count(*) FROM flows{conditions}"), &values);
+        let counted = if is_complete && rows.len() < query.limit as usize && (query.offset == 0 || !rows.is_empty()) {
+            // The last page: the deadline is not spent on finding all of it once more.
+            Ok(up_to)
+        } else if conditions.is_empty() {
+            // They are numbered from 0 on.
+            self.one("SELECT coalesce(max(n) + 1, 0) FROM flows", &[])
+        } else {
+            let some = format!("SELECT 1 FROM flows{conditions} LIMIT {}", up_to.saturating_add(COUNTED));
+            self.one(&format!("SELECT count(*) FROM ({some})"), &values)
+        };
         let (total, total_is_exact) = match counted {
-            Ok(total) => (total, true),
-            Err(ResultError::TooSlow { .. }) => (query.offset.saturating_add(rows.len() as u64), false),
+            Ok(total) => (total, conditions.is_empty() || total < up_to.saturating_add(COUNTED)),
+            Err(ResultError::TooSlow { .. }) => (up_to, false),
             Err(error) => return Err(error),
         };
         Ok(FlowPage { rows, total, total_is_exact, is_complete })
+    }
+
+    /// Flows of a query of [`FLOW_COLUMNS`] and a count.
+    pub(super) fn flows_with_number(&self, sql: &str, values: &[Value]) -> Result<Vec<(FlowRow, u64)>, ResultError> {
+        self.rows(sql, values, |row| Ok((flow_row(row)?, number(row, AFTER_FLOW)?)))
     }
 
     /// Everything that is known of a flow.

@@ -10,7 +10,7 @@ use veilwatch::output::{CsvSink, JsonSink, QueueSink, Selection};
 use veilwatch::plugins::Registry;
 use veilwatch::source::Source;
 
-use super::read::PAGE_ROWS;
+use super::read::{COUNTED, PAGE_ROWS};
 use super::*;
 
 pub(super) const CAPTURES: [&str; 5] = [
@@ -543,9 +543,18 @@ fn lists_are_found_by_index_and_end_in_time() {
     assert_eq!(file.flows(&host).unwrap().total, ROWS / 250);
     let search = |text: &str| {
         let query = FlowQuery { search: Some(text.into()), limit: 1, ..FlowQuery::default() };
-        file.flows(&query).unwrap().total
+        let page = file.flows(&query).unwrap();
+        assert_eq!(page.total_is_exact, page.total < COUNTED);
+        page.total
     };
-    assert_eq!(search("443"), ROWS);
+    // There are twice as many.
+    assert_eq!(search("443"), COUNTED + 1);
+    // What the last page shows was counted with it.
+    let last = FlowQuery { search: Some("443".into()), offset: ROWS - 5, limit: 100, ..FlowQuery::default() };
+    let page = file.flows(&last).unwrap();
+    assert_eq!((page.rows.len(), page.total, page.total_is_exact), (5, ROWS, true));
+    let beyond = FlowQuery { offset: ROWS + 5, ..last };
+    assert_eq!(file.flows(&beyond).unwrap().rows.len(), 0);
     assert_eq!(search("HOST5.example"), search("host5.EXAMPLE"));
     assert!((1..300).contains(&search("host5.example")));
     assert_eq!((search("%"), search("_"), search("\\"), search("' OR 1 --")), (0, 0, 0, 0));

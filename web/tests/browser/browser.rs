@@ -257,6 +257,14 @@ impl Browser {
         self.run("the address", async |driver| Ok(driver.current_url().await?.path().to_owned()))
     }
 
+    /// The same with what was asked for there.
+    pub(crate) fn path_and_query(&self) -> String {
+        self.run("the address", async |driver| {
+            let url = driver.current_url().await?;
+            Ok(format!("{}?{}", url.path(), url.query().unwrap_or_default()))
+        })
+    }
+
     /// Waits until something is so, and looks then.
     pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn() -> bool) {
         until(what, PATIENCE, || is_so().then_some(()));

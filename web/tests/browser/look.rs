@@ -29,7 +29,7 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
     let browser = Browser::open_at(driver, &site);
     in_every_way(&browser, &site.setup, "创建第一个账户", None);
     browser.set_up(&site.setup);
-    let (result, flow) = an_entry_with_pictures(&browser);
+    let (result, flow, conversation) = an_entry_with_pictures(&browser);
     let waiting = an_entry_with_a_long_name(&browser);
 
     for (path, title) in PAGES {
@@ -41,6 +41,7 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
         (result.clone(), "结果"),
         (format!("{result}/flows"), "流"),
         (flow, "流详情"),
+        (conversation, "通信"),
         (format!("{result}/packets?at=60&field=30"), "数据包"),
         (format!("{result}/packets/20/stream"), "会话内容"),
     ] {
@@ -100,8 +101,8 @@ fn is_dark(browser: &Browser) -> bool {
     browser.script(code, Vec::new()) == json!(true)
 }
 
-/// The way of a capture through the portal, for the documents. Gives the paths of the result and of a flow.
-fn an_entry_with_pictures(browser: &Browser) -> (String, String) {
+/// The way of a capture through the portal, for the documents. Gives the paths of the result, of a flow and of its conversation.
+fn an_entry_with_pictures(browser: &Browser) -> (String, String, String) {
     browser.upload(&example("benign-office.pcapng"));
     browser.analyse();
     browser.upload(&example("first-run.pcap"));
@@ -124,11 +125,14 @@ fn an_entry_with_pictures(browser: &Browser) -> (String, String) {
     browser.click(".alert a");
     let flow = browser.path();
     browser.picture("flow");
+    browser.click("a[href*='/conversation?']");
+    let conversation = browser.path_and_query();
+    browser.picture_from("#h-beacon", "conversation");
     browser.open(&format!("{result}/flows?verdict=&sort=score&down=true"));
     browser.picture("flows");
     browser.open("/");
     browser.picture("entries");
-    (result, flow)
+    (result, flow, conversation)
 }
 
 /// Somebody's file names and notes are as long as they may be, and have no place to break. Gives the path of the entry.

@@ -114,6 +114,16 @@ const TABLE: &[Row] = &[
     get("/entries/<key>/flows.jsonl", "/entries/{done}/flows.jsonl", READ),
     get("/entries/<key>/flows.csv", "/entries/{done}/flows.csv", READ),
     get("/entries/<key>/flows/<flow>/packets.pcap", "/entries/{done}/flows/{flow}/packets.pcap", READ),
+    get(
+        "/entries/<key>/conversation?<wanted..>",
+        "/entries/{done}/conversation?client=192.168.56.105&name=www.northfield-news.example&port=443",
+        READ,
+    ),
+    get(
+        "/entries/<key>/conversation.svg?<wanted..>",
+        "/entries/{done}/conversation.svg?client=192.168.56.105&name=www.northfield-news.example&port=443",
+        READ,
+    ),
     get("/entries/<key>/packets?<wanted..>", "/entries/{done}/packets?at=3&field=4", READ),
     get("/entries/<key>/packets/<number>/stream?<skip>&<hex>", "/entries/{done}/packets/20/stream", READ),
     get(
