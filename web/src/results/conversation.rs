@@ -88,10 +88,9 @@ impl Conversation {
 
     /// Half of the calls send up to so many bytes; and half of them deviate from that by no more than this.
     pub fn usual_bytes(&self) -> Option<(u64, u64)> {
-        let mut sent: Vec<u64> = self.calls.iter().map(|call| call.sent).collect();
-        let median = median(&mut sent)?;
-        let mut apart: Vec<u64> = sent.iter().map(|bytes| bytes.abs_diff(median)).collect();
-        Some((median, self::median(&mut apart)?))
+        let sent = || self.calls.iter().map(|call| call.sent);
+        let median = median(sent())?;
+        Some((median, self::median(sent().map(|bytes| bytes.abs_diff(median)))?))
     }
 }
 
@@ -100,9 +99,14 @@ fn worth(call: &Call) -> f32 {
     call.rhythm.score * call.rhythm.confidence
 }
 
-fn median(all: &mut [u64]) -> Option<u64> {
-    let middle = all.len().checked_sub(1)? / 2;
-    Some(*all.select_nth_unstable(middle).1)
+/// The middle of them, or between the two in the middle.
+pub(super) fn median(all: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut all: Vec<u64> = all.collect();
+    let at = all.len().checked_sub(1)? / 2;
+    let is_even = all.len().is_multiple_of(2);
+    let (_, low, above) = all.select_nth_unstable(at);
+    let high = above.iter().min().filter(|_| is_even).unwrap_or(low);
+    Some(low.midpoint(*high))
 }
 
 impl ResultFile {
@@ -222,6 +226,10 @@ pub(super) mod tests {
         assert!(found.calls[0].gap_ns.is_none() && found.calls[1].gap_ns.is_some());
         let (usual, within) = found.usual_bytes().unwrap();
         assert!(usual > 100 && within < usual, "{usual} {within}");
+        assert_eq!(
+            [vec![], vec![7], vec![9, 4], vec![9, 1, 4]].map(|all| median(all.into_iter())),
+            [None, Some(7), Some(6), Some(4)]
+        );
         let empty = Conversation::default();
         assert!(empty.rhythm().is_none() && empty.best().is_none() && empty.usual_bytes().is_none());
     }

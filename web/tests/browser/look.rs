@@ -127,7 +127,7 @@ fn an_entry_with_pictures(browser: &Browser) -> (String, String, String) {
     browser.picture("flow");
     browser.click("a[href*='/conversation?']");
     let conversation = browser.path_and_query();
-    browser.picture_from("#h-beacon", "conversation");
+    browser.picture_from("#h-picture", "conversation");
     browser.open(&format!("{result}/flows?verdict=&sort=score&down=true"));
     browser.picture("flows");
     browser.open("/");

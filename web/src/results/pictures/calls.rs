@@ -7,7 +7,7 @@ use super::{
     finished, key, label, line,
 };
 use crate::pages::language::Messages;
-use crate::results::conversation::{Call, Conversation};
+use crate::results::conversation::{Call, Conversation, median};
 use crate::results::human::{bytes, duration, grouped, time};
 use crate::results::schema::{FIRST_ALERT, verdict_number};
 use plotters::prelude::RGBColor;
@@ -41,18 +41,18 @@ pub fn calls(conversation: &Conversation, messages: &Messages, ink: Ink) -> Resu
             ("to", time(to)),
             (
                 "gap",
-                middle(all.iter().filter_map(|call| call.gap_ns))
+                median(all.iter().filter_map(|call| call.gap_ns))
                     .map_or_else(|| words.get("never"), |gap| duration(gap as f64)),
             ),
-            ("sent", bytes(middle(all.iter().map(|call| call.sent)).unwrap_or_default())),
+            ("sent", bytes(median(all.iter().map(|call| call.sent)).unwrap_or_default())),
         ],
     );
     let step = all.len().div_ceil(ROWS).max(1);
     let rows = all.chunks(step).map(|some| {
         let count = |count: usize| grouped(count as u64);
-        let gap = middle(some.iter().filter_map(|call| call.gap_ns))
+        let gap = median(some.iter().filter_map(|call| call.gap_ns))
             .map_or_else(|| "–".to_owned(), |gap| duration(gap as f64));
-        let sent = bytes(middle(some.iter().map(|call| call.sent)).unwrap_or_default());
+        let sent = bytes(median(some.iter().map(|call| call.sent)).unwrap_or_default());
         let alerts = some.iter().filter(|call| is_alert(call)).count();
         let begin = some.first().map(|call| time(call.flow.first_ns)).unwrap_or_default();
         (begin, vec![count(some.len()), count(alerts), gap, sent])
@@ -64,13 +64,6 @@ pub fn calls(conversation: &Conversation, messages: &Messages, ink: Ink) -> Resu
 
 fn is_alert(call: &Call) -> bool {
     call.flow.verdict.and_then(verdict_number).is_some_and(|verdict| verdict >= FIRST_ALERT)
-}
-
-/// The one in the middle of them.
-fn middle(all: impl Iterator<Item = u64>) -> Option<u64> {
-    let mut all: Vec<u64> = all.collect();
-    let at = all.len().checked_sub(1)? / 2;
-    Some(*all.select_nth_unstable(at).1)
 }
 
 fn draw(conversation: &Conversation, words: Words<'_>, svg: &mut String, (from, to): (u64, u64)) -> Drawn {
