@@ -37,7 +37,7 @@ use crate::uploads::FileError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Reads its own entries and results.
+    /// Reads its own entries and what its teams share.
     Viewer,
     /// Uploads captures, marks alerts.
     Analyst,
