@@ -44,7 +44,7 @@ fn is_in_the_database(site: &Site, bytes: &str) -> bool {
     ["portal.sqlite", "portal.sqlite-wal"].into_iter().any(holds)
 }
 
-fn share_of<'s>(me: &Person<'s>, name: &str, bytes: &[u8]) -> String {
+fn analysed<'s>(me: &Person<'s>, name: &str, bytes: &[u8]) -> String {
     let key = me.analyse(name, bytes);
     me.whole(&format!("/entries/{key}/packets"), &[]).is(200);
     key
