@@ -114,9 +114,12 @@ impl Db {
 /// # Errors
 /// Where SQLite says no.
 pub fn empty_log(connection: &Connection) -> Result<(), DbError> {
+    // Nobody waits for a backup here, which may take long: all others would wait as well.
+    connection.busy_timeout(Duration::ZERO)?;
     // It answers with a row, of which nothing is needed.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(())
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY)?;
+    Ok(emptied?)
 }
 
 /// Runs the migrations that this file has not seen, each whole or not at all.

@@ -67,17 +67,19 @@ impl fmt::Display for May {
     }
 }
 
-/// Entries `e` with whoever asks (`me`, of the number `:me`) and their standing: to be followed by [`VISIBLE`].
+/// Entries `e` with whoever asks (`me`, of the number `:me`) and their standing: never without [`VISIBLE`].
 pub(super) const FROM: &str = "FROM entries e
-    JOIN accounts me ON me.id = :me AND me.disabled = 0
-    JOIN accounts o ON o.id = e.account_id AND o.deleted_at IS NULL
+    JOIN accounts me ON me.id = :me JOIN accounts o ON o.id = e.account_id
     LEFT JOIN teams t ON t.id = e.team_id
     LEFT JOIN members m ON m.team_id = t.id AND m.account_id = :me AND t.retired = 0
     JOIN captures c ON c.sha256 = e.sha256 LEFT JOIN categories k ON k.id = e.category_id";
 
-/// That whoever asks may see the entry. The standing is looked for once more, so that an index finds the entries.
+/// That whoever asks, of the number `:me`, may read the entry `e`. It needs no table but that one, and indexes find the
+/// entries: whoever lists or counts joins the rest to what is shown alone.
 pub(super) const VISIBLE: &str = "(e.account_id = :me OR e.team_id IN (SELECT m.team_id FROM members m
-    JOIN teams t ON t.id = m.team_id WHERE m.account_id = :me AND t.retired = 0))";
+    JOIN teams t ON t.id = m.team_id WHERE m.account_id = :me AND t.retired = 0))
+    AND EXISTS (SELECT 1 FROM accounts WHERE id = :me AND disabled = 0)
+    AND e.account_id NOT IN (SELECT id FROM accounts WHERE deleted_at IS NOT NULL)";
 
 /// What [`super::read`] reads of [`FROM`].
 pub(super) const COLUMNS: &str = "e.*, c.bytes, k.name AS category, o.display_name AS owner, t.name AS team_name,

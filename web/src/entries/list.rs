@@ -74,16 +74,18 @@ pub fn list(connection: &Connection, account: i64, query: &Query) -> Result<Page
         Whose::Mine => (true, None),
         Whose::Team(team) => (false, Some(team)),
     };
-    let from = format!("{FROM} WHERE {VISIBLE} {WHERE}");
-    let total: i64 = connection.prepare_cached(&format!("SELECT count(*) {from}"))?.query_row(
+    let of_entries = format!("FROM entries e WHERE {VISIBLE} {WHERE}");
+    let total: i64 = connection.prepare_cached(&format!("SELECT count(*) {of_entries}"))?.query_row(
         named_params! {
             ":me": account, ":mine": mine, ":team": team, ":search": search, ":category": query.category, ":state": state,
             ":verdict": verdict,
         },
         |row| row.get(0),
     )?;
-    let mut statement = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} {from} ORDER BY e.id DESC LIMIT :limit OFFSET :offset"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} {FROM}
+            WHERE e.id IN (SELECT e.id {of_entries} ORDER BY e.id DESC LIMIT :limit OFFSET :offset) ORDER BY e.id DESC"
+    ))?;
     let entries = statement
         .query_and_then(
             named_params! {

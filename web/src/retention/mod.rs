@@ -99,6 +99,13 @@ fn of_entry(connection: &Connection, timers: &Retention, entry: i64) -> Result<O
 
 /// Numbers of entries of which something is to be deleted by now, the longest overdue first.
 fn overdue(connection: &Connection, timers: &Retention, now: i64, most: u32) -> Result<Vec<i64>, DbError> {
+    // To look at all entries takes a while where there are many; mostly no time is set.
+    let is_set = [timers.captures_days, timers.entries_days, timers.unconfirmed_days].iter().any(|days| *days > 0);
+    let of_teams = "SELECT 1 FROM teams WHERE retired = 0
+        AND coalesce(captures_days, entries_days, unconfirmed_days) IS NOT NULL";
+    if !is_set && !connection.prepare_cached(of_teams)?.exists([])? {
+        return Ok(Vec::new());
+    }
     let mut statement = connection.prepare_cached(&format!(
         "SELECT id FROM ({DUE}) WHERE min(coalesce(entry_at, capture_at), coalesce(capture_at, entry_at)) <= :now
             ORDER BY min(coalesce(entry_at, capture_at), coalesce(capture_at, entry_at)), id LIMIT :most"

@@ -128,7 +128,7 @@ impl Sweeper {
     /// Deletes what is over time, `sweep_entries` of them at most, if the clock can be believed. This blocks.
     ///
     /// # Errors
-    /// Where a file cannot be removed, or the database fails; what was deleted until then is.
+    /// Where a file cannot be removed, or the database fails; whatever could be deleted is.
     pub fn sweep(&self) -> Result<Sweep, Refused> {
         let _alone = self.shared.at_work.lock().unwrap_or_else(PoisonError::into_inner);
         let (db, now, most) = (&self.eraser.db, self.clock.now(), self.timers.sweep_entries);
@@ -148,17 +148,22 @@ impl Sweeper {
         let mut found = db.run_blocking(|connection| overdue(connection, &self.timers, now, most.saturating_add(1)))?;
         sweep.more = found.len() > most as usize;
         found.truncate(most as usize);
+        let mut trouble = None;
         for entry in found {
             if self.has_ended() {
                 sweep.more = true;
                 break;
             }
-            self.expire(entry, now, &mut sweep)?;
+            // One that cannot be deleted keeps none of the others.
+            if let Err(error) = self.expire(entry, now, &mut sweep) {
+                tracing::error!(entry, %error, "an entry that is over time cannot be deleted");
+                trouble = Some(error);
+            }
         }
         if sweep.entries + sweep.captures > 0 {
             tracing::info!(?sweep, "what was over time is deleted");
         }
-        Ok(sweep)
+        trouble.map_or(Ok(sweep), Err)
     }
 
     /// Deletes what is over time of one entry.
