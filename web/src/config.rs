@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::accounts::teams::MAX_DAYS;
+
 /// What every variable of ours begins with.
 pub const ENVIRONMENT_PREFIX: &str = "VEILWATCH_WEB_";
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub worker: Worker,
     /// How packets are looked at.
     pub browse: Browse,
+    /// How long things are kept.
+    pub retention: Retention,
     /// The pipelines that can be chosen, beside the one in the box.
     pub pipeline: Vec<PipelineChoice>,
 }
@@ -61,6 +65,7 @@ impl Default for Config {
             invitations: Invitations::default(),
             worker: Worker::default(),
             browse: Browse::default(),
+            retention: Retention::default(),
             pipeline: Vec::new(),
         }
     }
@@ -307,6 +312,58 @@ impl Default for Browse {
     }
 }
 
+/// How long things are kept. Days count from the end of an analysis, or from the upload where there was none; 0 is for ever.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Days after which a capture is deleted, and its result stays.
+    pub captures_days: u32,
+    /// Days after which an entry is deleted, with all that came of it.
+    pub entries_days: u32,
+    /// Days after which an upload that nobody confirmed is deleted.
+    pub unconfirmed_days: u32,
+    /// Seconds between two sweeps.
+    pub sweep_seconds: u64,
+    /// Entries that one sweep deletes something of.
+    pub sweep_entries: u32,
+    /// Days without a sweep after which an administrator must vouch for the clock.
+    pub jump_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            captures_days: 0,
+            entries_days: 0,
+            unconfirmed_days: 0,
+            sweep_seconds: 3600,
+            sweep_entries: 200,
+            jump_days: 7,
+        }
+    }
+}
+
+impl Retention {
+    fn check(&self) -> Result<(), ConfigError> {
+        for (key, value) in [
+            ("retention.captures_days", self.captures_days),
+            ("retention.entries_days", self.entries_days),
+            ("retention.unconfirmed_days", self.unconfirmed_days),
+            ("retention.jump_days", self.jump_days),
+        ] {
+            if value > MAX_DAYS {
+                return Err(ConfigError::Number { key, value: value.into(), why: "that is more than a hundred years" });
+            }
+        }
+        if self.sweep_seconds >= u64::from(self.jump_days) * 86_400 {
+            let value = i64::try_from(self.sweep_seconds).unwrap_or(i64::MAX);
+            let why = "every sweep would wait for an administrator: it must be less than retention.jump_days";
+            return Err(ConfigError::Number { key: "retention.sweep_seconds", value, why });
+        }
+        Ok(())
+    }
+}
+
 /// A pipeline that can be chosen for an analysis.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -418,7 +475,7 @@ impl Config {
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::Data);
         }
-        let positive: [(&'static str, i64); 41] = [
+        let positive: [(&'static str, i64); 44] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -460,6 +517,9 @@ impl Config {
             ("browse.packets", whole(browse.packets)),
             ("browse.index_bytes", whole(browse.index_bytes)),
             ("browse.unpacked_bytes", whole(browse.unpacked_bytes)),
+            ("retention.sweep_seconds", whole(self.retention.sweep_seconds)),
+            ("retention.sweep_entries", self.retention.sweep_entries.into()),
+            ("retention.jump_days", self.retention.jump_days.into()),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;
@@ -491,6 +551,7 @@ impl Config {
                 return Err(ConfigError::Number { key, value: whole(value), why });
             }
         }
+        self.retention.check()?;
         if self.limits.form_bytes < 4096 {
             let value = i64::try_from(self.limits.form_bytes).unwrap_or(i64::MAX);
             return Err(ConfigError::Number {
@@ -589,6 +650,13 @@ mod tests {
 
     #[test]
     fn numbers_must_make_sense() {
+        for text in [
+            "[retention]\nsweep_seconds = 0",
+            "[retention]\nsweep_seconds = 604800",
+            "[retention]\nentries_days = 40000",
+        ] {
+            assert!(matches!(load(text, &[]), Err(ConfigError::Number { .. })), "{text}");
+        }
         for text in ["[sessions]\nidle_seconds = 0", "[invitations]\nhours = -1", "[limits]\nform_bytes = 1"] {
             assert!(matches!(load(text, &[]), Err(ConfigError::Number { .. })), "{text}");
         }

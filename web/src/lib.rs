@@ -15,6 +15,7 @@
 //! | [`entries`] | what people uploaded, and what became of it |
 //! | [`jobs`] | analyses: the queue and the workers |
 //! | [`results`] | what an analysis leaves, and what is shown of it |
+//! | [`retention`] | how long things are kept, and how they go |
 //! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
 //! | [`visitor`] | who asks: the guards in front of every page |
@@ -37,6 +38,7 @@ pub mod packets;
 pub mod pages;
 pub mod portal;
 pub mod results;
+pub mod retention;
 pub mod secret;
 pub mod uploads;
 pub mod visitor;
@@ -79,6 +81,7 @@ pub fn build(
     };
     let (portal, token) = Portal::open(config, clock, program)?;
     let (runner, looks, readers) = (portal.runner.clone(), portal.looks.clone(), portal.readers.clone());
+    let sweeper = portal.sweeper.clone();
     let rocket = rocket::custom(server)
         .manage(portal)
         // Ours says more than Rocket's.
@@ -90,6 +93,7 @@ pub fn build(
                 runner.end();
                 looks.end();
                 readers.end();
+                sweeper.end();
             })
         }))
         .mount("/", pages::routes())

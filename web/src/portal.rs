@@ -20,6 +20,8 @@ use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
+use crate::retention::Sweeper;
+use crate::retention::erase::Eraser;
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
 use crate::uploads::folders::FileError;
 use crate::uploads::{Folders, UnderWay};
@@ -60,8 +62,8 @@ pub enum StartError {
     /// A pipeline that can be chosen.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
-    /// The threads of the analyses.
-    #[error("the threads of the analyses cannot be started: {0}")]
+    /// The threads of the analyses, and of the sweep.
+    #[error("the threads of the portal cannot be started: {0}")]
     Threads(std::io::Error),
 }
 
@@ -118,6 +120,8 @@ pub struct Portal {
     pub looks: Looks,
     /// Readers of packets.
     pub readers: Readers,
+    /// Deletes what is over time.
+    pub sweeper: Sweeper,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -170,10 +174,14 @@ impl Portal {
             program,
         };
         check::load_pipelines(&bench)?;
+        let (runner, readers) = (Runner::start(&bench).map_err(StartError::Threads)?, Readers::new(bench.clone()));
+        let eraser = Eraser::new(db.clone(), folders.clone(), runner.board.clone(), readers.clone());
+        let sweeper = Sweeper::start(eraser, config.retention.clone(), Arc::clone(&clock));
         let portal = Self {
             _lock: lock,
-            runner: Runner::start(&bench).map_err(StartError::Threads)?,
-            readers: Readers::new(bench.clone()),
+            runner,
+            readers,
+            sweeper: sweeper.map_err(StartError::Threads)?,
             looks: Looks::new(bench),
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),

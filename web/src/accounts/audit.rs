@@ -63,11 +63,35 @@ pub enum Action {
     ReportTaken,
     /// Flows, packets or marks were exported.
     Exported,
+    /// The list of teams, or what holds for one, was changed.
+    TeamChanged,
+    /// Somebody was put into a team, or taken out.
+    MemberChanged,
+    /// The quota of an account was changed.
+    QuotaChanged,
+    /// An entry was shared with a team.
+    Shared,
+    /// An entry was taken out of its team.
+    TakenBack,
+    /// An entry was kept from the timers.
+    Kept,
+    /// An entry was given back to the timers.
+    LetGo,
+    /// A timer deleted an entry.
+    EntryExpired,
+    /// A timer deleted the capture of an entry.
+    CaptureExpired,
+    /// An administrator vouched for the clock that timers go by.
+    ClockAccepted,
+    /// An account was deleted.
+    AccountDeleted,
+    /// The entries of an account that was deleted are gone.
+    AccountEmptied,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 37] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -93,6 +117,18 @@ impl Action {
         Self::CategoryChanged,
         Self::ReportTaken,
         Self::Exported,
+        Self::TeamChanged,
+        Self::MemberChanged,
+        Self::QuotaChanged,
+        Self::Shared,
+        Self::TakenBack,
+        Self::Kept,
+        Self::LetGo,
+        Self::EntryExpired,
+        Self::CaptureExpired,
+        Self::ClockAccepted,
+        Self::AccountDeleted,
+        Self::AccountEmptied,
     ];
 
     /// Its name in the log and in the messages.
@@ -123,6 +159,18 @@ impl Action {
             Self::CategoryChanged => "category-changed",
             Self::ReportTaken => "report-taken",
             Self::Exported => "exported",
+            Self::TeamChanged => "team-changed",
+            Self::MemberChanged => "member-changed",
+            Self::QuotaChanged => "quota-changed",
+            Self::Shared => "shared",
+            Self::TakenBack => "taken-back",
+            Self::Kept => "kept",
+            Self::LetGo => "let-go",
+            Self::EntryExpired => "entry-expired",
+            Self::CaptureExpired => "capture-expired",
+            Self::ClockAccepted => "clock-accepted",
+            Self::AccountDeleted => "account-deleted",
+            Self::AccountEmptied => "account-emptied",
         }
     }
 }

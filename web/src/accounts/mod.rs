@@ -7,6 +7,7 @@
 //! | [`throttle`] | how often a log-in may fail |
 //! | [`sessions`] | log-ins that last for a while |
 //! | [`tokens`] | access for programs |
+//! | [`teams`] | who belongs together, and quotas |
 //! | [`invitations`] | one-time links to a new account |
 //! | [`audit`] | who did what, for ever |
 //!
@@ -18,6 +19,7 @@ pub mod invitations;
 pub mod password;
 pub mod people;
 pub mod sessions;
+pub mod teams;
 pub mod throttle;
 pub mod tokens;
 
@@ -35,7 +37,7 @@ use crate::uploads::FileError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Reads its own entries and results.
+    /// Reads its own entries and what its teams share.
     Viewer,
     /// Uploads captures, marks alerts.
     Analyst,
@@ -136,6 +138,36 @@ pub enum Reason {
     /// It is not there, or not this account's.
     #[error("reason.not-there")]
     NotThere,
+    /// It is there, and this account may look at it but not do this.
+    #[error("reason.not-allowed")]
+    NotAllowed,
+    /// Not a name of a team.
+    #[error("reason.team-name")]
+    TeamName,
+    /// There is a team of that name.
+    #[error("reason.team-taken")]
+    TeamTaken,
+    /// Not one of the owner's teams.
+    #[error("reason.team")]
+    Team,
+    /// What is shared with a team fills its quota.
+    #[error("reason.team-quota")]
+    TeamQuota,
+    /// A number of days of a timer out of range.
+    #[error("reason.timer-days")]
+    TimerDays,
+    /// A quota out of range.
+    #[error("reason.quota-number")]
+    QuotaNumber,
+    /// Keeping an entry without a reason that says something.
+    #[error("reason.keep")]
+    Keep,
+    /// The entry's capture was deleted.
+    #[error("reason.capture-gone")]
+    CaptureGone,
+    /// Whoever would delete their own account.
+    #[error("reason.yourself")]
+    Yourself,
     /// As many as there may be.
     #[error("reason.too-many")]
     TooMany,

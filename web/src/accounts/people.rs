@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::audit::{self, Action};
 use super::{Account, Actor, Reason, Refused, Role};
-use crate::database::DbError;
+use crate::database::{self, DbError};
 
 /// What a new account needs; the texts have been checked.
 #[derive(Clone, Debug)]
@@ -47,7 +47,8 @@ pub fn count(connection: &Connection) -> Result<i64, DbError> {
 /// # Errors
 /// Where the database fails.
 pub fn all(connection: &Connection) -> Result<Vec<Account>, DbError> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM accounts a ORDER BY a.name"))?;
+    let sql = format!("SELECT {COLUMNS} FROM accounts a WHERE a.deleted_at IS NULL ORDER BY a.name");
+    let mut statement = connection.prepare_cached(&sql)?;
     statement.query_and_then([], read)?.collect()
 }
 
@@ -56,7 +57,8 @@ pub fn all(connection: &Connection) -> Result<Vec<Account>, DbError> {
 /// # Errors
 /// Where there is none, or the database fails.
 pub fn by_id(connection: &Connection, id: i64) -> Result<Account, Refused> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM accounts a WHERE a.id = ?1"))?;
+    let sql = format!("SELECT {COLUMNS} FROM accounts a WHERE a.id = ?1 AND a.deleted_at IS NULL");
+    let mut statement = connection.prepare_cached(&sql)?;
     let account = statement.query_and_then([id], read)?.next();
     Ok(account.transpose()?.ok_or(Reason::NotThere)?)
 }
@@ -177,6 +179,33 @@ pub fn set_disabled(
     let action = if disabled { Action::Disabled } else { Action::Enabled };
     audit::record(&transaction, actor, action, Some(&account.name), now)?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// Deletes an account for good, with its name, password, sessions, tokens, memberships and whatever else the database keeps
+/// with it (`ON DELETE CASCADE`). A bare row of its number stays, so that what it said of entries of others still has an
+/// author: a former account. Its own entries are nobody's from now on, and are left to
+/// [`crate::retention::Sweeper::empty_accounts`]; the audit log keeps its name.
+///
+/// # Errors
+/// Where it is not there, it is the last administrator, or the database fails.
+pub fn delete(connection: &mut Connection, id: i64, actor: &Actor, now: i64) -> Result<(), Refused> {
+    let transaction = connection.transaction()?;
+    let account = by_id(&transaction, id)?;
+    // What names the account waits for the commit, and then finds the bare row.
+    transaction.pragma_update(None, "defer_foreign_keys", true)?;
+    transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
+    transaction.execute("DELETE FROM accounts WHERE id = ?1", [id])?;
+    // Nobody can choose a name like this one, and nobody logs in with it.
+    transaction.execute(
+        "INSERT INTO accounts (id, name, display_name, role, password_hash, disabled, created_at, deleted_at)
+            VALUES (?1, '#' || ?1, '', 'viewer', '', 1, 0, ?2)",
+        params![id, now],
+    )?;
+    some_administrator_stays(&transaction)?;
+    audit::record(&transaction, actor, Action::AccountDeleted, Some(&format!("account {id}: {}", account.name)), now)?;
+    transaction.commit()?;
+    database::empty_log(connection)?;
     Ok(())
 }
 

@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Address, Answer, Caller, Writer};
+use crate::accounts::teams::{self, Standing};
 use crate::accounts::{Reason, Refused};
 use crate::config::DEFAULT_PIPELINE;
-use crate::entries::{self, Choices, Entry, Finding, State as EntryState};
+use crate::entries::{self, Choices, Entry, Finding, May, State as EntryState};
 use crate::jobs::live::Live;
 use crate::pages::errors::{Problem, ProblemDocument};
 use crate::pages::uploads::{Outcome as Upload, drain, take};
-use crate::pages::{Language, entry};
+use crate::pages::{Language, entry, home};
 use crate::portal::Portal;
 use crate::uploads::shown_name;
 
@@ -36,6 +37,14 @@ pub struct EntryView {
     note: String,
     /// What it is sorted into.
     category: Option<String>,
+    /// The name to show of whoever uploaded it.
+    owner: String,
+    /// The team that it is shared with.
+    team: Option<String>,
+    /// What the account may do with it.
+    may: May,
+    /// When its capture was deleted while its result stayed, in seconds since 1970.
+    capture_deleted_at: Option<i64>,
     /// SHA-256 of the capture, hexadecimal.
     sha256: String,
     /// Bytes of the capture.
@@ -93,6 +102,10 @@ fn view(portal: &Portal, entry: Entry) -> EntryView {
         name: entry.name,
         note: entry.note,
         category: entry.category,
+        owner: entry.owner,
+        team: entry.team.map(|team| team.name),
+        may: entry.may,
+        capture_deleted_at: entry.capture_gone_at,
         sha256: entry.sha256.to_string(),
         bytes: entry.bytes,
         created_at: entry.created_at,
@@ -113,6 +126,7 @@ fn view(portal: &Portal, entry: Entry) -> EntryView {
 pub(super) fn refused(portal: &Portal, error: Refused) -> Problem {
     match error {
         Refused::Because(Reason::NotThere) => Status::NotFound.into(),
+        Refused::Because(Reason::NotAllowed) => Status::Forbidden.into(),
         Refused::Because(reason) => said(portal, Status::UnprocessableEntity, &reason.to_string(), &json!({})),
         broken => {
             tracing::error!(error = %broken, "an API request failed");
@@ -223,6 +237,7 @@ pub async fn upload(
             packet_limit: packets,
             note,
             category: None,
+            team: None,
         };
         match entry::begin(portal, account, key.as_str(), choices, caller.0.actor(&address)).await {
             // The queue may be full: the capture is kept, and the answer's state says that it waits for a confirmation.
@@ -239,6 +254,8 @@ pub async fn upload(
 #[derive(Debug, FromForm, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Wanted {
+    /// `mine`, or the number of a team; all that the account may read where nothing is said.
+    whose: Option<String>,
     /// A part of a name, a note or a hash.
     search: Option<String>,
     /// Only entries of this state: `unconfirmed`, `queued`, `running`, `done`, `failed`.
@@ -253,7 +270,7 @@ pub struct Wanted {
     limit: Option<String>,
 }
 
-/// The account's entries, newest first.
+/// The entries that the account may read, newest first.
 #[utoipa::path(
     get, path = "/api/v1/entries", tag = "entries", params(Wanted),
     responses((status = 200, body = EntryList), (status = 422, body = ProblemDocument)),
@@ -261,7 +278,9 @@ pub struct Wanted {
 #[get("/entries?<wanted..>")]
 pub async fn list(caller: Caller, portal: &State<Portal>, wanted: Wanted) -> Answer<EntryList> {
     let unknown = |reason: Reason| refused(portal, reason.into());
+    let whose = home::whose(wanted.whose.as_deref().unwrap_or_default()).ok_or_else(|| unknown(Reason::Form))?;
     let query = entries::Query {
+        whose,
         search: wanted.search.unwrap_or_default(),
         category: None,
         state: wanted.state.map(|state| state.parse()).transpose().map_err(unknown)?,
@@ -291,11 +310,13 @@ pub async fn show(caller: Caller, portal: &State<Portal>, key: &str) -> Answer<E
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
-    /// A line of at most 500 characters.
-    note: String,
+    /// A line of at most 500 characters; as it is where nothing is said.
+    note: Option<String>,
+    /// The number of one of the account's teams to share it with, 0 to take it back; as it is where nothing is said.
+    team: Option<i64>,
 }
 
-/// Change the note.
+/// Change the note, and whom it is shared with.
 #[utoipa::path(
     patch, path = "/api/v1/entries/{key}", tag = "entries", params(("key" = String, Path, description = "The entry.")),
     request_body = Description,
@@ -310,10 +331,28 @@ pub async fn describe(
     description: Json<Description>,
 ) -> Answer<EntryView> {
     let (account, actor, now, own) = (caller.0.account.id, caller.0.actor(&address), portal.now(), key.to_owned());
-    let new = entries::Description { note: Some(description.into_inner().note), category: None };
-    let changed = portal.db.run(move |c| entries::describe(c, account, &own, &new, &actor, now)).await;
+    let (before, _) = entry::find(portal, account, key).await?;
+    let Description { note, team } = description.into_inner();
+    let changed = portal.db.run(move |c| {
+        match team {
+            Some(0) => entries::take_back(c, account, &own, &actor, now)?,
+            Some(team) => entries::share(c, account, &own, team, &actor, now)?,
+            None => {}
+        }
+        let new = entries::Description { note, category: None };
+        // Whoever takes back what is another's has nothing more to say of it.
+        match new.note {
+            Some(_) => entries::describe(c, account, &own, &new, &actor, now),
+            None => Ok(()),
+        }
+    });
+    let changed = changed.await;
     changed.map_err(|error| refused(portal, error))?;
-    show(caller.0, portal, key).await
+    let own = key.to_owned();
+    let found = portal.db.run(move |connection| entries::find(connection, account, &own)).await;
+    let found = found.map_err(|error| refused(portal, error.into()))?;
+    // Whoever leads a team and took the entry of another out of it sees it a last time.
+    Ok(Json(view(portal, found.unwrap_or(Entry { team: None, ..before }))))
 }
 
 /// Delete an entry, its capture, and all that came from it.
@@ -356,7 +395,7 @@ pub async fn confirm(
 ) -> Answer<EntryView> {
     let Confirmation { pipeline, packets, note } = choices.into_inner();
     let pipeline = pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned());
-    let choices = Choices { pipeline, packet_limit: packets, note, category: None };
+    let choices = Choices { pipeline, packet_limit: packets, note, category: None, team: None };
     let begun = entry::begin(portal, caller.0.account.id, key, choices, caller.0.actor(&address)).await;
     begun.map_err(|error| refused(portal, error))?;
     show(caller.0, portal, key).await
@@ -388,6 +427,28 @@ pub async fn again(caller: Writer, address: Address, portal: &State<Portal>, key
     let made = portal.db.run(move |c| entries::analyse_again(c, account, &old, &limits, &actor, now)).await;
     let new = made.map_err(|error| refused(portal, error))?;
     show(caller.0, portal, new.as_str()).await
+}
+
+/// A team that the account is in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TeamView {
+    /// Its number.
+    id: i64,
+    /// What it is called.
+    name: String,
+    /// What the account may do with what is shared there.
+    standing: Standing,
+}
+
+/// The teams that the account is in.
+#[utoipa::path(get, path = "/api/v1/teams", tag = "entries", responses((status = 200, body = Vec<TeamView>)))]
+#[get("/teams")]
+pub async fn my_teams(caller: Caller, portal: &State<Portal>) -> Answer<Vec<TeamView>> {
+    let account = caller.account.id;
+    let found = portal.db.run(move |connection| teams::of_account(connection, account)).await;
+    let found = found.map_err(|error| refused(portal, error.into()))?;
+    let view = |team: teams::Membership| TeamView { id: team.id, name: team.name, standing: team.standing };
+    Ok(Json(found.into_iter().map(view).collect()))
 }
 
 /// The pipelines that can be chosen.

@@ -40,6 +40,7 @@ pub fn routes() -> Vec<Route> {
         entries::stop,
         entries::again,
         entries::pipelines,
+        entries::my_teams,
         results::summary,
         results::alerts,
         results::flows,

@@ -60,6 +60,7 @@ impl Modify for WithRefusals {
         super::entries::stop,
         super::entries::again,
         super::entries::pipelines,
+        super::entries::my_teams,
         super::results::summary,
         super::results::alerts,
         super::results::flows,

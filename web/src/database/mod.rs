@@ -76,6 +76,8 @@ impl Db {
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
+        // What is deleted is overwritten, and not only forgotten.
+        connection.pragma_update(None, "secure_delete", true)?;
         migrate(&mut connection, path)?;
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
@@ -104,6 +106,20 @@ impl Db {
         // A panic inside a transaction has rolled it back: the connection is as good as before.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Writes what SQLite's write-ahead log holds into the database and cuts the log off: rows that were deleted stand in it
+/// until then. Another program that reads the database (a backup) can keep it from being cut; the next time does it.
+///
+/// # Errors
+/// Where SQLite says no.
+pub fn empty_log(connection: &Connection) -> Result<(), DbError> {
+    // Nobody waits for a backup here, which may take long: all others would wait as well.
+    connection.busy_timeout(Duration::ZERO)?;
+    // It answers with a row, of which nothing is needed.
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY)?;
+    Ok(emptied?)
 }
 
 /// Runs the migrations that this file has not seen, each whole or not at all.

@@ -1,11 +1,11 @@
-//! What an owner does with an entry.
+//! What people do with an entry: its owner, and those of its team who may.
 //!
 //! The states `running`, `done` and the failures of workers are written by whoever runs the workers; here is what
 //! people ask for.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{Entry, MAX_NOTE, State, WHY_CAPTURE_MISSING, WHY_STOPPED, categories, owned};
+use super::{Entry, MAX_NOTE, May, State, WHY_CAPTURE_MISSING, WHY_STOPPED, categories, need, share, workable};
 use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, shown_text_of};
 use crate::config::Limits;
@@ -24,6 +24,8 @@ pub struct Choices {
     pub note: String,
     /// What it is sorted into.
     pub category: Option<i64>,
+    /// Whom its owner shares it with, or that nobody sees it; as it is where nothing is said.
+    pub team: Option<Option<i64>>,
 }
 
 /// What a choice is held to.
@@ -72,7 +74,7 @@ pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, DbEr
 /// Confirms an unconfirmed entry: it waits for a worker from now on.
 ///
 /// # Errors
-/// Where the entry is not there, another's or in another state, a choice is none that was offered, too many of the
+/// Where the entry is not there, may not be worked with or is in another state, a choice is none that was offered, too many of the
 /// account's entries wait, or the database fails.
 pub fn confirm(
     connection: &mut Connection,
@@ -84,7 +86,7 @@ pub fn confirm(
     now: i64,
 ) -> Result<(), Refused> {
     let transaction = begin(connection)?;
-    let entry = owned(&transaction, account, key)?;
+    let entry = workable(&transaction, account, key)?;
     if entry.state != State::Unconfirmed {
         return Err(Reason::State.into());
     }
@@ -99,7 +101,7 @@ pub fn confirm(
     categories::check(&transaction, choices.category, entry.category_id)?;
     let waiting: u32 = transaction.query_row(
         "SELECT count(*) FROM entries WHERE account_id = ?1 AND state = 'queued'",
-        [account],
+        [entry.account_id],
         |row| row.get(0),
     )?;
     if waiting >= bounds.waiting {
@@ -110,6 +112,12 @@ pub fn confirm(
             confirmed_at = ?6 WHERE id = ?1",
         params![entry.id, choices.pipeline, packets, note, choices.category, now],
     )?;
+    if let Some(team) = choices.team {
+        if entry.may < May::Own {
+            return Err(Reason::NotAllowed.into());
+        }
+        share::share_with(&transaction, &entry, team, actor, now)?;
+    }
     audit::record(&transaction, actor, Action::Confirmed, Some(key), now)?;
     transaction.commit()?;
     Ok(())
@@ -127,8 +135,8 @@ pub struct Description {
 /// Describes an entry: all of it, or nothing.
 ///
 /// # Errors
-/// Where the note is too long or steers, there is no such category to choose, the entry is not there or another's, or the
-/// database fails.
+/// Where the note is too long or steers, there is no such category to choose, the entry is not there or may not be worked
+/// with, or the database fails.
 pub fn describe(
     connection: &mut Connection,
     account: i64,
@@ -138,7 +146,7 @@ pub fn describe(
     now: i64,
 ) -> Result<(), Refused> {
     let transaction = begin(connection)?;
-    let entry = owned(&transaction, account, key)?;
+    let entry = workable(&transaction, account, key)?;
     let note = match &description.note {
         Some(note) => shown_text_of(note, MAX_NOTE).ok_or(Reason::Note)?,
         None => entry.note.clone(),
@@ -158,7 +166,7 @@ pub fn describe(
 /// Asks for the end of an analysis. One that waits fails at once; of one that runs, the worker must be asked.
 ///
 /// # Errors
-/// Where the entry neither waits nor runs, is not there or another's, or the database fails.
+/// Where the entry neither waits nor runs, is not there or may not be worked with, or the database fails.
 pub fn ask_stop(
     connection: &mut Connection,
     account: i64,
@@ -167,7 +175,7 @@ pub fn ask_stop(
     now: i64,
 ) -> Result<Stop, Refused> {
     let transaction = begin(connection)?;
-    let Entry { id, state, stop_asked, .. } = owned(&transaction, account, key)?;
+    let Entry { id, state, stop_asked, .. } = workable(&transaction, account, key)?;
     let stop = match state {
         State::Queued => {
             transaction.execute(
@@ -194,7 +202,7 @@ pub fn ask_stop(
 /// Deletes an entry in any state, with its marks. Its files are left to the caller, who ends its worker first.
 ///
 /// # Errors
-/// Where the entry is not there or another's, or the database fails.
+/// Where the entry is not there or may not be deleted, or the database fails.
 pub fn delete(
     connection: &mut Connection,
     account: i64,
@@ -203,21 +211,27 @@ pub fn delete(
     now: i64,
 ) -> Result<Deleted, Refused> {
     let transaction = begin(connection)?;
-    let Entry { id, key, sha256, .. } = owned(&transaction, account, key)?;
-    transaction.execute("DELETE FROM entries WHERE id = ?1", [id])?;
-    transaction.execute(
-        "DELETE FROM captures WHERE sha256 = ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE sha256 = ?1)",
-        [sha256.as_str()],
-    )?;
+    let Entry { id, key, sha256, .. } = need(&transaction, account, key, May::Lead)?;
+    remove_rows(&transaction, id, &sha256)?;
     audit::record(&transaction, actor, Action::Deleted, Some(key.as_str()), now)?;
     transaction.commit()?;
     Ok(Deleted { id, key, sha256 })
 }
 
-/// Makes a new entry of the same capture, with the same name, note and category, to be confirmed.
+/// Deletes what the database has of an entry, inside the caller's transaction.
+pub(crate) fn remove_rows(connection: &Connection, id: i64, sha256: &Sha256Hex) -> Result<(), DbError> {
+    connection.execute("DELETE FROM entries WHERE id = ?1", [id])?;
+    connection.execute(
+        "DELETE FROM captures WHERE sha256 = ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE sha256 = ?1)",
+        [sha256.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Makes a new entry of the same capture, with the same owner, team, name, note and category, to be confirmed.
 ///
 /// # Errors
-/// Where the entry is itself unconfirmed or its capture is gone, it is not there or another's, there are as many entries
+/// Where the entry is itself unconfirmed or its capture is gone, it is not there or may not be worked with, there are as many entries
 /// as there may be, or the database fails.
 pub fn analyse_again(
     connection: &mut Connection,
@@ -229,14 +243,17 @@ pub fn analyse_again(
 ) -> Result<Key, Refused> {
     let new = Key::random().map_err(DbError::from)?;
     let transaction = begin(connection)?;
-    let entry = owned(&transaction, account, key)?;
+    let entry = workable(&transaction, account, key)?;
+    if entry.capture_gone_at.is_some() {
+        return Err(Reason::CaptureGone.into());
+    }
     if entry.state == State::Unconfirmed || entry.why.as_deref() == Some(WHY_CAPTURE_MISSING) {
         return Err(Reason::State.into());
     }
-    one_more_entry(&transaction, account, limits.entries)?;
+    one_more_entry(&transaction, entry.account_id, limits.entries)?;
     transaction.execute(
-        "INSERT INTO entries (key, account_id, sha256, name, note, category_id, created_at, inspection, state)
-            SELECT ?2, account_id, sha256, name, note, category_id, ?3, inspection, 'unconfirmed' FROM entries
+        "INSERT INTO entries (key, account_id, team_id, sha256, name, note, category_id, created_at, inspection, state)
+            SELECT ?2, account_id, team_id, sha256, name, note, category_id, ?3, inspection, 'unconfirmed' FROM entries
             WHERE id = ?1",
         params![entry.id, new.as_str(), now],
     )?;
@@ -248,13 +265,14 @@ pub fn analyse_again(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entries::{FlowFacts, NewMark, find, mark, of_entry};
+    use crate::entries::{FlowFacts, NewMark, find, mark, of_entry, owned};
     use crate::uploads::testing::{NOW, Place, actor};
 
     const BOUNDS: Bounds<'_> = Bounds { pipelines: &["default", "thorough"], waiting: 2 };
 
     fn choices() -> Choices {
-        Choices { pipeline: "thorough".to_owned(), packet_limit: Some(5), note: " why ".to_owned(), category: Some(1) }
+        let pipeline = "thorough".to_owned();
+        Choices { pipeline, packet_limit: Some(5), note: " why ".to_owned(), category: Some(1), team: None }
     }
 
     fn confirm_it(place: &mut Place, account: i64, key: &Key, choices: &Choices) -> Result<(), Refused> {

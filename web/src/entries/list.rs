@@ -1,9 +1,9 @@
-//! An account's entries, found and searched.
+//! The entries that an account may read, searched.
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::{Entry, Finding, SELECT, State, read};
-use crate::accounts::{Reason, Refused};
+use super::access::{COLUMNS, FROM, VISIBLE};
+use super::{Entry, Finding, State, read};
 use crate::database::DbError;
 use crate::uploads::Key;
 
@@ -12,9 +12,23 @@ pub const MAX_PAGE: u32 = 200;
 /// The most characters of a search; what follows is not looked at.
 pub const MAX_SEARCH: usize = 200;
 
+/// Whose entries, of those that an account may read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// All of them.
+    #[default]
+    All,
+    /// The account's own.
+    Mine,
+    /// What is shared with this team, by whomever.
+    Team(i64),
+}
+
 /// Which entries to list.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
+    /// Whose.
+    pub whose: Whose,
     /// Text in the name, the note or the SHA-256; empty for any.
     pub search: String,
     /// In this category.
@@ -39,7 +53,7 @@ pub struct Page {
 }
 
 /// The conditions of a query; each parameter that is none lets everything through.
-const WHERE: &str = r"WHERE e.account_id = :account
+const WHERE: &str = r"AND (:mine = 0 OR e.account_id = :me) AND (:team IS NULL OR e.team_id = :team)
     AND (:search IS NULL OR e.name LIKE :search ESCAPE '\' OR e.note LIKE :search ESCAPE '\'
         OR e.sha256 LIKE :search ESCAPE '\')
     AND (:category IS NULL OR e.category_id = :category)
@@ -48,26 +62,34 @@ const WHERE: &str = r"WHERE e.account_id = :account
         CASE WHEN e.malicious > 0 THEN 'malicious' WHEN e.suspicious > 0 THEN 'suspicious'
             WHEN e.scored = 0 THEN 'unclear' ELSE 'nothing' END))";
 
-/// The entries of an account, the newest first.
+/// The entries that an account may read, the newest first.
 ///
 /// # Errors
 /// Where the database fails.
 pub fn list(connection: &Connection, account: i64, query: &Query) -> Result<Page, DbError> {
     let search = pattern(&query.search);
     let (state, verdict) = (query.state.map(State::name), query.verdict.map(Finding::name));
-    let total: i64 = connection.prepare_cached(&format!("SELECT count(*) FROM entries e {WHERE}"))?.query_row(
+    let (mine, team) = match query.whose {
+        Whose::All => (false, None),
+        Whose::Mine => (true, None),
+        Whose::Team(team) => (false, Some(team)),
+    };
+    let of_entries = format!("FROM entries e WHERE {VISIBLE} {WHERE}");
+    let total: i64 = connection.prepare_cached(&format!("SELECT count(*) {of_entries}"))?.query_row(
         named_params! {
-            ":account": account, ":search": search, ":category": query.category, ":state": state,
+            ":me": account, ":mine": mine, ":team": team, ":search": search, ":category": query.category, ":state": state,
             ":verdict": verdict,
         },
         |row| row.get(0),
     )?;
-    let mut statement =
-        connection.prepare_cached(&format!("{SELECT} {WHERE} ORDER BY e.id DESC LIMIT :limit OFFSET :offset"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} {FROM}
+            WHERE e.id IN (SELECT e.id {of_entries} ORDER BY e.id DESC LIMIT :limit OFFSET :offset) ORDER BY e.id DESC"
+    ))?;
     let entries = statement
         .query_and_then(
             named_params! {
-                ":account": account, ":search": search, ":category": query.category, ":state": state,
+                ":me": account, ":mine": mine, ":team": team, ":search": search, ":category": query.category, ":state": state,
                 ":verdict": verdict, ":limit": query.limit.min(MAX_PAGE), ":offset": query.offset,
             },
             read,
@@ -93,42 +115,31 @@ fn pattern(search: &str) -> Option<String> {
     Some(pattern)
 }
 
-/// The entry of that key, if it is this account's.
-///
-/// # Errors
-/// Where the database fails.
-pub fn find(connection: &Connection, account: i64, key: &str) -> Result<Option<Entry>, DbError> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE e.key = ?1 AND e.account_id = ?2"))?;
-    let found = statement.query_and_then((key, account), read)?.next().transpose()?;
-    Ok(found)
-}
-
-/// The newest entry that the same account had of the same capture before this one.
+/// The newest entry that the same account had of the same capture before this one, where whoever asked may read that, too.
 ///
 /// # Errors
 /// Where the database fails.
 pub fn earlier(connection: &Connection, entry: &Entry) -> Result<Option<Key>, DbError> {
     let found: Option<String> = connection
-        .prepare_cached(
-            "SELECT key FROM entries WHERE account_id = ?1 AND sha256 = ?2 AND id < ?3 ORDER BY id DESC LIMIT 1",
-        )?
-        .query_row((entry.account_id, entry.sha256.as_str(), entry.id), |row| row.get(0))
+        .prepare_cached(&format!(
+            "SELECT e.key {FROM} WHERE {VISIBLE} AND e.account_id = :owner AND e.sha256 = :sha256 AND e.id < :id
+                ORDER BY e.id DESC LIMIT 1"
+        ))?
+        .query_row(
+            named_params! {
+                ":me": entry.asker, ":owner": entry.account_id, ":sha256": entry.sha256.as_str(), ":id": entry.id,
+            },
+            |row| row.get(0),
+        )
         .optional()?;
     found.map(|key| key.parse().map_err(|_| DbError::Foreign(format!("the key {key:?}")))).transpose()
-}
-
-/// The entry of that key, which must be this account's.
-///
-/// # Errors
-/// Where it is not there or another's, or the database fails.
-pub fn owned(connection: &Connection, account: i64, key: &str) -> Result<Entry, Refused> {
-    Ok(find(connection, account, key)?.ok_or(Reason::NotThere)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::uploads::Key;
+    use crate::accounts::{Reason, Refused};
+    use crate::entries::{find, owned};
     use crate::uploads::testing::Place;
 
     fn keys(place: &Place, account: i64, query: &Query) -> Vec<Key> {

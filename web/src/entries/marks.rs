@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, named_params, params};
 use serde::{Deserialize, Serialize};
 use veilwatch::output::harmless;
 
+use super::access::{FROM, VISIBLE};
 use super::change::begin;
-use super::{Entry, State, owned};
+use super::{Entry, State, workable};
 use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, shown_text_of};
 use crate::database::DbError;
@@ -26,7 +27,7 @@ pub const MAX_REASON: usize = 500;
 pub const MAX_SNI: usize = 255;
 /// The most marks that are shown at once.
 pub const MARKS_SHOWN: u32 = 1000;
-/// The most marks of one account.
+/// The most marks on the entries of one account.
 pub const MAX_MARKS: u32 = 50_000;
 
 /// What names a flow without the result that it came from.
@@ -124,13 +125,13 @@ pub fn mark(
     let (flow_id, first_ns) = (signed(flow.flow_id)?, signed(flow.first_ns)?);
     let sni: Option<String> = flow.sni.as_ref().map(|sni| sni.chars().take(MAX_SNI).collect());
     let transaction = begin(connection)?;
-    let entry = owned(&transaction, account, key)?;
+    let entry = workable(&transaction, account, key)?;
     if entry.state != State::Done {
         return Err(Reason::State.into());
     }
     let there: u32 = transaction.query_row(
         "SELECT count(*) FROM marks m JOIN entries e ON e.id = m.entry_id WHERE e.account_id = ?1",
-        [account],
+        [entry.account_id],
         |row| row.get(0),
     )?;
     if there >= MAX_MARKS {
@@ -233,7 +234,7 @@ struct Label {
     at: i64,
 }
 
-/// The marks of all of an account's entries as labels. Of several marks of one flow of one capture, in whatever entry,
+/// The marks of all entries that an account may read as labels. Of several marks of one flow of one capture, in whatever entry,
 /// the newest counts.
 ///
 /// # Errors
@@ -258,15 +259,15 @@ struct Marked {
     flows: BTreeMap<FlowPlace, Label>,
 }
 
-/// The labels of an account by the captures' hashes.
+/// The labels that an account may read, by the captures' hashes.
 fn marked(connection: &Connection, account: i64) -> Result<BTreeMap<String, Marked>, DbError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT m.*, a.display_name, e.sha256, e.inspection ->> 'format' AS format,
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT s.*, a.display_name, e.sha256, e.inspection ->> 'format' AS format,
             e.inspection ->> 'compression' AS compression
-            FROM marks m JOIN entries e ON e.id = m.entry_id JOIN accounts a ON a.id = m.account_id
-            WHERE e.account_id = ?1 ORDER BY m.id",
-    )?;
-    let mut rows = statement.query([account])?;
+            {FROM} JOIN marks s ON s.entry_id = e.id JOIN accounts a ON a.id = s.account_id
+            WHERE {VISIBLE} ORDER BY s.id"
+    ))?;
+    let mut rows = statement.query(named_params! { ":me": account })?;
     let mut captures: BTreeMap<String, Marked> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let sha256: String = row.get("sha256")?;
@@ -296,17 +297,17 @@ pub fn capture_name(entry: &Entry) -> String {
     format!("{}.{}", entry.sha256, ending(Some(&inspection.format), inspection.compression.as_deref()))
 }
 
-/// How many flows of an account's entries are marked.
+/// How many flows of the entries that an account may read are marked.
 ///
 /// # Errors
 /// Where the database fails.
 pub fn count(connection: &Connection, account: i64) -> Result<u64, DbError> {
     let count: i64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT DISTINCT m.entry_id, m.flow_id FROM marks m
-                JOIN entries e ON e.id = m.entry_id WHERE e.account_id = ?1)",
-        )?
-        .query_row([account], |row| row.get(0))?;
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT DISTINCT s.entry_id, s.flow_id {FROM} JOIN marks s ON s.entry_id = e.id
+                WHERE {VISIBLE})"
+        ))?
+        .query_row(named_params! { ":me": account }, |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
 

@@ -2,18 +2,22 @@
 //!
 //! | module | story |
 //! |---|---|
-//! | [`list`](mod@list) | an account's entries, found and searched |
+//! | [`access`] | who may do what: the one rule |
+//! | [`list`](mod@list) | the entries that an account may read, searched |
 //! | [`change`] | confirmed, described, stopped, deleted, analysed again |
+//! | [`share`](mod@share) | shared with a team, and kept from timers |
 //! | [`categories`] | what entries are sorted into |
 //! | [`marks`] | what people say of flows, and the labels that come of it |
 //!
-//! An entry is its account's alone. Every function asks for the account, and there is none that finds somebody else's
-//! entry: administrators do not see other people's captures.
+//! An entry is its account's alone, unless that shares it with a team. Every function asks for the account, and goes through
+//! [`access`]: administrators do not see other people's captures.
 
+pub mod access;
 pub mod categories;
 pub mod change;
 pub mod list;
 pub mod marks;
+pub mod share;
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,12 +27,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use veilwatch::worker::{Analysed, Inspection};
 
+pub use access::{May, find, need, owned, workable};
 pub use categories::Category;
 pub use change::{
     Bounds, Choices, Deleted, Description, Stop, analyse_again, ask_stop, confirm, delete, describe, is_note,
 };
-pub use list::{Page, Query, earlier, find, list, owned};
+pub use list::{Page, Query, Whose, earlier, list};
 pub use marks::{FlowFacts, FlowMarks, Labels, Mark, NewMark, capture_name, export, mark, of_entry, of_flow};
+pub use share::{keep, share, shared_count, take_back};
 
 use crate::accounts::Reason;
 use crate::database::DbError;
@@ -127,7 +133,18 @@ impl FromStr for Finding {
     }
 }
 
-/// One entry: a capture that somebody uploaded, and what became of it. Times are seconds since 1970.
+/// The team that an entry is shared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedWith {
+    /// The team's number.
+    pub id: i64,
+    /// What it is called: any text.
+    pub name: String,
+    /// Whether the team is retired: then the entry is its owner's alone.
+    pub retired: bool,
+}
+
+/// One entry, as somebody sees it: a capture that was uploaded, and what became of it. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Its number; names it to the portal's own parts.
@@ -136,6 +153,18 @@ pub struct Entry {
     pub key: Key,
     /// Whose it is.
     pub account_id: i64,
+    /// The name to show of whose it is.
+    pub owner: String,
+    /// Whom it is shared with.
+    pub team: Option<SharedWith>,
+    /// Who asked for it.
+    pub asker: i64,
+    /// What whoever asked may do with it.
+    pub may: May,
+    /// Why no timer deletes it.
+    pub kept_why: Option<String>,
+    /// Since when it does without its capture, which was deleted.
+    pub capture_gone_at: Option<i64>,
     /// The capture.
     pub sha256: Sha256Hex,
     /// Bytes of the capture.
@@ -191,11 +220,7 @@ impl Entry {
     }
 }
 
-/// What [`read`] reads.
-const SELECT: &str = "SELECT e.*, c.bytes, k.name AS category FROM entries e
-    JOIN captures c ON c.sha256 = e.sha256 LEFT JOIN categories k ON k.id = e.category_id";
-
-/// An entry from a row of [`SELECT`].
+/// An entry from a row of [`access::COLUMNS`].
 fn read(row: &Row<'_>) -> Result<Entry, DbError> {
     let text = |column: &str| row.get::<_, String>(column);
     let (key, sha256, state, inspection) = (text("key")?, text("sha256")?, text("state")?, text("inspection")?);
@@ -218,9 +243,19 @@ fn read(row: &Row<'_>) -> Result<Entry, DbError> {
         }),
         None => None,
     };
+    let team = match row.get("team_id")? {
+        Some(id) => Some(SharedWith { id, name: row.get("team_name")?, retired: row.get("team_retired")? }),
+        None => None,
+    };
     Ok(Entry {
         id: row.get("id")?,
         account_id: row.get("account_id")?,
+        owner: row.get("owner")?,
+        team,
+        asker: row.get("asker")?,
+        may: access::may(row)?,
+        kept_why: row.get("kept_why")?,
+        capture_gone_at: row.get("capture_gone_at")?,
         sha256: sha256.parse().map_err(|_| foreign("sha256"))?,
         bytes: count("bytes")?,
         name: row.get("name")?,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rocket::tokio::sync::oneshot;
 use veilwatch::worker::browse::{Answer, Ask};
@@ -140,16 +140,17 @@ impl Readers {
     }
 
     fn start(&self, all: &mut HashMap<i64, Held>, entry: &Entry) -> Result<Held, ReadError> {
-        if !self.bench.folders.capture(&entry.sha256).is_file() {
+        if entry.capture_gone_at.is_some() || !self.bench.folders.capture(&entry.sha256).is_file() {
             return Err(ReadError::Gone);
         }
         if !self.bench.has_room() {
             return Err(ReadError::Full);
         }
         let limits = &self.bench.config.browse;
-        let own = all.values().filter(|held| held.account == entry.account_id).count();
+        // Whoever asks takes the place, whose entry it may be.
+        let own = all.values().filter(|held| held.account == entry.asker).count();
         if own >= usize::from(limits.readers_of_one) {
-            end_one(all, |held| held.account == entry.account_id)?;
+            end_one(all, |held| held.account == entry.asker)?;
         }
         if all.len() >= usize::from(limits.readers) {
             end_one(all, |_| true)?;
@@ -163,7 +164,7 @@ impl Readers {
             serve(&readers, &job, &asked);
         });
         started.map_err(|error| ReadError::Ours(error.to_string()))?;
-        Ok(Held { account: entry.account_id, number, asked: number, questions, waiting })
+        Ok(Held { account: entry.asker, number, asked: number, questions, waiting })
     }
 
     /// Takes a reader off the list, unless it was asked something meanwhile: then `has_more` says so.
@@ -182,6 +183,17 @@ impl Readers {
     /// Ends the reader of an entry that is deleted. One that is busy ends with its answer.
     pub fn end_of(&self, entry: i64) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry);
+    }
+
+    /// Ends the reader of an entry that is deleted, and waits so long for its end, with all files that it had. This blocks.
+    pub fn end_and_wait(&self, entry: i64, patience: Duration) {
+        let Some(held) = self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry) else { return };
+        let (until, waiting) = (Instant::now() + patience, Arc::clone(&held.waiting));
+        // The thread ends where nobody can ask any more; its own part of this is the last to go.
+        drop(held);
+        while Arc::strong_count(&waiting) > 1 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Ends all readers: the portal ends.

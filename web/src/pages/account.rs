@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 use super::login::{Nothing, begin_session};
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::tokens::{self, NewToken, Scope};
-use crate::accounts::{Reason, Refused, password, people, sessions};
+use crate::accounts::{Reason, Refused, password, people, sessions, teams};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::forms::Posted;
 use crate::portal::Portal;
+use crate::results::human;
+use crate::uploads;
 use crate::visitor::Viewer;
 
 /// What was done just before, for a line at the top. Other words are ignored.
@@ -150,10 +152,17 @@ async fn refused(me: Viewer<'_>, portal: &Portal, reason: Reason) -> Reply {
 
 async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, Failure> {
     let (account, limits, now) = (me.account.id, portal.config.sessions.clone(), portal.now());
-    let (sessions, tokens) = portal
+    let everywhere = portal.config.limits.quota_bytes;
+    let (sessions, tokens, used, quota, teams) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
-            Ok((sessions::list(connection, account, &limits, now)?, tokens::list(connection, account, now)?))
+            Ok((
+                sessions::list(connection, account, &limits, now)?,
+                tokens::list(connection, account, now)?,
+                uploads::kept_bytes(connection, account)?,
+                uploads::quota_of(connection, account, everywhere)?,
+                teams::of_account(connection, account)?,
+            ))
         })
         .await?;
     let sessions: Vec<Value> = sessions
@@ -176,7 +185,12 @@ async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, F
             })
         })
         .collect();
+    let teams: Vec<Value> = teams
+        .into_iter()
+        .map(|team| json!({ "name": team.name, "standing": format!("standing.{}", team.standing) }))
+        .collect();
     let data = json!({
+        "used": human::bytes(used), "quota": human::bytes(quota), "teams": teams,
         "done": notice.done, "error": notice.error, "minutes": notice.minutes, "new_token": notice.new_token,
         "min_characters": password::MIN_CHARACTERS, "max_days": tokens::MAX_DAYS,
         "sessions": sessions, "tokens": tokens,

@@ -55,7 +55,7 @@ pub async fn report(me: Viewer<'_>, portal: &State<Portal>, key: &str) -> Result
         name: entry.name.clone(),
         note: entry.note.clone(),
         category: entry.category.clone(),
-        owner: me.account.display_name.clone(),
+        owner: entry.owner.clone(),
         uploaded_at: entry.created_at,
         analysed_at: entry.ended_at.unwrap_or_default(),
         sha256: entry.sha256.to_string(),
@@ -171,7 +171,7 @@ pub(crate) fn json_lines_of(portal: &Portal, entry: &Entry) -> Result<impl Strea
 
 /// A place for a download.
 fn place(portal: &Portal, entry: &Entry) -> Result<Place, Failure> {
-    portal.downloads.enter(entry.account_id).ok_or(Failure(Status::TooManyRequests))
+    portal.downloads.enter(entry.asker).ok_or(Failure(Status::TooManyRequests))
 }
 
 async fn done(me: &Viewer<'_>, portal: &Portal, key: &str) -> Result<Entry, Failure> {
@@ -257,6 +257,9 @@ pub async fn packets(
     flow: u64,
 ) -> Result<Result<Save<CutOut>, Page>, Failure> {
     let entry = done(&me, portal, key).await?;
+    if let Some(page) = entry::without_capture(portal, &me, &entry)? {
+        return Ok(Err(page));
+    }
     let place = place(portal, &entry)?;
     let detail = flows::find(portal, &entry, flow).await?;
     let cut = portal.looks.cut(&entry.sha256, entry.pipeline.as_deref().unwrap_or_default(), detail.flow.cut()).await;

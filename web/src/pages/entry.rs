@@ -2,30 +2,28 @@
 
 use rocket::fs::NamedFile;
 use rocket::http::{ContentType, Header, Status};
-use rocket::tokio::time::{Duration, Instant, sleep};
+use rocket::tokio::task;
 use rocket::{FromForm, Responder, State, get, post};
 use serde_json::{Value, json};
 
-use super::errors::refusal;
+use super::errors::{refusal, told_page};
 use super::login::Nothing;
 use super::render::{Answer, Failure, Page, Reply, told};
-use super::{home, result, waiting};
-use crate::accounts::{Actor, Reason, Refused, Role};
+use super::{home, result, sharing, waiting};
+use crate::accounts::{Actor, Reason, Refused};
 use crate::clock::readable;
 use crate::database::DbError;
-use crate::entries::{self, Bounds, Category, Choices, Entry, State as EntryState, Stop, categories};
+use crate::entries::{self, Bounds, Category, Choices, Entry, May, State as EntryState, Stop, categories};
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
-use crate::uploads;
-use crate::visitor::{Analyst, Viewer};
+use crate::retention::erase::Whole;
+use crate::visitor::{Analyst, Viewer, Visitor};
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 1] = ["saved"];
-/// How long a deletion waits for a worker to end.
-const WORKER_ENDS: Duration = Duration::from_secs(5);
+const DONE: [&str; 5] = ["saved", "shared", "taken-back", "kept", "let-go"];
 
-/// An entry of this account, or "not found".
+/// An entry that this account may read, or "not found".
 pub(crate) async fn find(portal: &Portal, account: i64, key: &str) -> Result<(Entry, Vec<Category>), Failure> {
     let key = key.to_owned();
     let (entry, categories) = portal
@@ -37,6 +35,12 @@ pub(crate) async fn find(portal: &Portal, account: i64, key: &str) -> Result<(En
     Ok((entry.ok_or(Failure(Status::NotFound))?, categories))
 }
 
+/// An entry with which this account may do so much; "not allowed" where it may only look, "not found" where not even that.
+pub(crate) async fn need(portal: &Portal, account: i64, key: &str, may: May) -> Result<Entry, Failure> {
+    let (entry, _) = find(portal, account, key).await?;
+    if entry.may >= may { Ok(entry) } else { Err(Failure(Status::Forbidden)) }
+}
+
 /// Whatever the entry is now: a question, a wait, a result, a failure.
 #[get("/entries/<key>?<done>")]
 pub async fn show(me: Viewer<'_>, portal: &State<Portal>, key: &str, done: Option<&str>) -> Reply {
@@ -44,7 +48,9 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, key: &str, done: Optio
     let page = match entry.state {
         EntryState::Unconfirmed => confirm_page(&me, portal, &entry, &categories, None).await?,
         EntryState::Queued | EntryState::Running => waiting::page(&me, portal, &entry).await?,
-        EntryState::Failed => failed_page(&me, portal, &entry, &categories, entry.why.as_deref().unwrap_or("worker"))?,
+        EntryState::Failed => {
+            failed_page(&me, portal, &entry, &categories, entry.why.as_deref().unwrap_or("worker")).await?
+        }
         EntryState::Done => {
             let done = done.filter(|done| DONE.contains(done)).map(|done| format!("entry.done-{done}"));
             result::page(&me, portal, &entry, &categories, done).await?
@@ -64,7 +70,7 @@ async fn confirm_page(
     let earlier = portal.db.run(move |connection| entries::earlier(connection, &this)).await?;
     let inspection = &entry.inspection;
     let [first, last, span] = human::times(inspection).map_or([const { None }; 3], |times| times.map(Some));
-    let data = json!({
+    let mut data = json!({
         "error": error.map(|reason| reason.to_string()),
         "earlier": earlier.map(|earlier| earlier.to_string()),
         "inspection": inspection, "packets": human::grouped(inspection.packets),
@@ -73,11 +79,12 @@ async fn confirm_page(
         "sha256": entry.sha256.as_str(), "first": first, "last": last, "span": span,
         "pipelines": portal.pipelines(), "categories": home::choices(categories, entry.category_id, false),
     });
+    extend(&mut data, sharing::standing(portal, entry).await?);
     Ok(Page::new(portal, me, "confirm", data)?)
 }
 
 /// The page of an entry without a result, and why.
-pub(super) fn failed_page(
+pub(super) async fn failed_page(
     me: &Viewer<'_>,
     portal: &Portal,
     entry: &Entry,
@@ -88,17 +95,28 @@ pub(super) fn failed_page(
         "why": format!("failure.{why}"), "do": format!("failure.{why}-do"), "words": entry.words,
         "size": human::bytes(entry.bytes), "pipeline": entry.pipeline, "created_at": readable(entry.created_at),
     });
-    actions(me, entry, categories, &mut data);
+    actions(portal, entry, categories, &mut data).await?;
     Ok(Page::new(portal, me, "failed", data)?)
 }
 
 /// What the partial `entry-actions` needs.
-pub(super) fn actions(me: &Viewer<'_>, entry: &Entry, categories: &[Category], data: &mut Value) {
+pub(super) async fn actions(
+    portal: &Portal,
+    entry: &Entry,
+    categories: &[Category],
+    data: &mut Value,
+) -> Result<(), Failure> {
     let more = json!({
         "key": entry.key.as_str(), "name": entry.name, "note": entry.note,
-        "can_change": me.account.role >= Role::Analyst,
         "categories": home::choices(categories, entry.category_id, false),
     });
+    extend(data, more);
+    extend(data, sharing::standing(portal, entry).await?);
+    Ok(())
+}
+
+/// Puts what one object holds into another.
+fn extend(data: &mut Value, more: Value) {
     if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
         data.extend(more);
     }
@@ -111,6 +129,8 @@ pub struct Confirmation {
     packets: String,
     category: String,
     note: String,
+    /// Only where its owner confirms, who is in a team.
+    team: Option<String>,
 }
 
 /// An optional number in a form: an empty field is none.
@@ -125,6 +145,7 @@ fn chosen(form: Confirmation) -> Result<Choices, Reason> {
     Ok(Choices {
         packet_limit: number(&form.packets, Reason::PacketLimit)?,
         category: number(&form.category, Reason::Category)?,
+        team: form.team.map(|team| number(&team, Reason::Team)).transpose()?,
         pipeline: form.pipeline,
         note: form.note,
     })
@@ -222,8 +243,10 @@ pub async fn describe(me: Analyst<'_>, portal: &State<Portal>, key: &str, form: 
 /// Asks once more before an entry is deleted.
 #[get("/entries/<key>/delete")]
 pub async fn ask_delete(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Reply {
-    let (entry, _) = find(portal, me.account.id, key).await?;
-    let data = json!({ "key": entry.key.as_str(), "name": entry.name });
+    let entry = need(portal, me.account.id, key, May::Lead).await?;
+    let data = json!({
+        "key": entry.key.as_str(), "name": entry.name, "team": entry.team.map(|team| team.name), "kept": entry.kept_why,
+    });
     Ok(Page::new(portal, &me, "delete", data)?.into())
 }
 
@@ -240,15 +263,9 @@ pub async fn delete(me: Analyst<'_>, portal: &State<Portal>, key: &str, _form: P
 pub(crate) async fn delete_it(portal: &Portal, account: i64, key: &str, actor: Actor) -> Result<(), Refused> {
     let (key, now) = (key.to_owned(), portal.now());
     let deleted = portal.db.run(move |connection| entries::delete(connection, account, &key, &actor, now)).await?;
-    // Its worker reads the capture and writes the result: it ends first.
-    let until = Instant::now() + WORKER_ENDS;
-    while let Some(running) = portal.runner.board.find(deleted.id).filter(|_| Instant::now() < until) {
-        running.kill.store(true, std::sync::atomic::Ordering::Relaxed);
-        sleep(Duration::from_millis(20)).await;
-    }
-    portal.readers.end_of(deleted.id);
-    let folders = portal.folders.clone();
-    portal.db.run(move |connection| uploads::remove(connection, &folders, &deleted)).await
+    let eraser = portal.sweeper.eraser();
+    let erased = task::spawn_blocking(move || eraser.erase(&deleted, Whole::Entry)).await;
+    erased.map_err(|error| DbError::Broken(error.to_string()))?.map(drop)
 }
 
 /// A new entry of the same capture, to be confirmed.
@@ -262,6 +279,13 @@ pub async fn again(me: Analyst<'_>, portal: &State<Portal>, key: &str, _form: Po
         Err(Reason::NotThere) => Err(Failure(Status::NotFound)),
         Err(reason) => Ok(refusal(portal, &me, reason)?.into()),
     }
+}
+
+/// The page that says since when an entry does without its capture, where it does.
+pub(super) fn without_capture(portal: &Portal, visitor: &Visitor, entry: &Entry) -> Result<Option<Page>, Failure> {
+    let Some(at) = entry.capture_gone_at else { return Ok(None) };
+    let words = portal.templates.message(visitor.language, "entry.capture-gone", &json!({ "at": readable(at) }))?;
+    Ok(Some(told_page(portal, visitor, &words)?))
 }
 
 /// Something to save under a name.
@@ -282,12 +306,19 @@ impl<B> Save<B> {
 
 /// The capture as it was uploaded.
 #[get("/entries/<key>/capture")]
-pub async fn capture(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Result<Save<NamedFile>, Failure> {
-    let (entry, _) = find(portal, me.account.id, key).await?;
+pub async fn capture(
+    me: Analyst<'_>,
+    portal: &State<Portal>,
+    key: &str,
+) -> Result<Result<Save<NamedFile>, Page>, Failure> {
+    let entry = need(portal, me.account.id, key, May::Work).await?;
+    if let Some(page) = without_capture(portal, &me, &entry)? {
+        return Ok(Err(page));
+    }
     let file = NamedFile::open(portal.folders.capture(&entry.sha256)).await.map_err(|error| {
         tracing::error!(entry = entry.id, %error, "a capture cannot be opened");
         Failure(Status::NotFound)
     })?;
     let name = entries::capture_name(&entry);
-    Ok(Save::new(file, ContentType::Binary, &name))
+    Ok(Ok(Save::new(file, ContentType::Binary, &name)))
 }

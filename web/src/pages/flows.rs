@@ -10,9 +10,9 @@ use utoipa::IntoParams;
 use super::language::{Language, Messages};
 use super::render::{Answer, Failure, Page, PageError, Reply, Templates, told};
 use super::{conversation, entry, home, result};
-use crate::accounts::{Reason, Role};
+use crate::accounts::Reason;
 use crate::clock::readable;
-use crate::entries::{self, Entry, FlowFacts, NewMark};
+use crate::entries::{self, Entry, FlowFacts, May, NewMark};
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::read::{category_message, category_reasons};
@@ -279,7 +279,7 @@ async fn page(
         "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && came_later(&detail.line, &summary.limits),
         "packets": packets(&entry.key, &detail.line), "browse": format!("/entries/{}/packets?flow={first}&at={first}", entry.key), "sections": sections,
         "conversation": conversation::link(&entry.key, flow),
-        "marks": marks, "can_mark": me.account.role >= Role::Analyst && flow.verdict.is_some(),
+        "marks": marks, "can_mark": entry.may >= May::Work && flow.verdict.is_some(),
         "features_count": features.len(), "features": features,
     });
     Ok(Page::new(portal, me, "flow", data)?)
@@ -394,7 +394,7 @@ pub struct Said {
 /// Marks a flow.
 #[post("/entries/<key>/flows/<flow>/mark", data = "<form>")]
 pub async fn mark(me: Analyst<'_>, portal: &State<Portal>, key: &str, flow: u64, form: Posted<Said>) -> Reply {
-    let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    let entry = entry::need(portal, me.account.id, key, May::Work).await?;
     let detail = find(portal, &entry, flow).await?;
     let row = &detail.flow;
     let facts = FlowFacts {

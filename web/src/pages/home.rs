@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::render::{Answer, Failure, Page, Reply};
 use super::{Language, local_path};
-use crate::accounts::{Role, people};
+use crate::accounts::{Role, people, teams};
 use crate::clock::readable;
 use crate::database::DbError;
-use crate::entries::{self, Category, Entry, Finding, State as EntryState, categories};
+use crate::entries::{self, Category, Entry, Finding, State as EntryState, Whose, categories};
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
@@ -17,11 +17,13 @@ use crate::uploads;
 use crate::visitor::{LANGUAGE_COOKIE, Viewer, Visitor};
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 1] = ["deleted"];
+const DONE: [&str; 2] = ["deleted", "taken-back"];
 
 /// Which entries are looked for.
 #[derive(Clone, Debug, Default, FromForm)]
 pub struct Wanted {
+    /// `mine`, or the number of a team.
+    whose: Option<String>,
     search: Option<String>,
     category: Option<String>,
     state: Option<String>,
@@ -30,7 +32,16 @@ pub struct Wanted {
     done: Option<String>,
 }
 
-/// The entries of an account, newest first.
+/// Whose entries a text asks for; all where it is none that we know.
+pub(crate) fn whose(text: &str) -> Option<Whose> {
+    match text {
+        "" => Some(Whose::All),
+        "mine" => Some(Whose::Mine),
+        team => team.parse().ok().map(Whose::Team),
+    }
+}
+
+/// The entries that an account may read, newest first.
 #[get("/?<wanted..>")]
 pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Reply {
     let limits = &portal.config.limits;
@@ -39,21 +50,27 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
     let verdict: Option<Finding> = wanted.verdict.as_deref().and_then(|verdict| verdict.parse().ok());
     let search = wanted.search.clone().unwrap_or_default();
     let (offset, account, page_rows) = (wanted.offset.unwrap_or(0), me.account.id, limits.page_rows);
-    let query = entries::Query { search: search.clone(), category, state, verdict, offset, limit: page_rows };
-    let (page, categories, kept) = portal
+    let whose = wanted.whose.as_deref().and_then(whose).unwrap_or_default();
+    let query = entries::Query { whose, search: search.clone(), category, state, verdict, offset, limit: page_rows };
+    let everywhere = limits.quota_bytes;
+    let (page, categories, kept, quota, mine) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
             Ok((
                 entries::list(connection, account, &query)?,
                 categories::list(connection)?,
                 uploads::kept_bytes(connection, account)?,
+                uploads::quota_of(connection, account, everywhere)?,
+                teams::of_account(connection, account)?,
             ))
         })
         .await?;
-    let is_searched = !search.trim().is_empty() || category.is_some() || state.is_some() || verdict.is_some();
+    let is_searched =
+        whose != Whose::All || !search.trim().is_empty() || category.is_some() || state.is_some() || verdict.is_some();
     let link = |offset: u32| {
         let mut link = format!("/?offset={offset}");
         let parts = [
+            ("whose", &wanted.whose),
             ("search", &wanted.search),
             ("category", &wanted.category),
             ("state", &wanted.state),
@@ -74,14 +91,19 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
         .into_iter()
         .map(|one| json!({ "name": one.name(), "key": finding_key(one), "is_current": Some(one) == verdict }))
         .collect();
-    let done = wanted.done.filter(|done| DONE.contains(&done.as_str())).map(|done| format!("entry.done-{done}"));
+    let teams: Vec<Value> = mine
+        .iter()
+        .map(|team| json!({ "id": team.id, "name": team.name, "is_current": whose == Whose::Team(team.id) }))
+        .collect();
+    let done =
+        wanted.done.as_ref().filter(|done| DONE.contains(&done.as_str())).map(|done| format!("entry.done-{done}"));
     let shown_up_to = u64::from(offset) + page.entries.len() as u64;
     let data = json!({
         "done": done,
         "can_upload": me.account.role >= Role::Analyst,
         "limit": human::bytes(limits.upload_bytes), "limit_bytes": limits.upload_bytes,
-        "used": human::bytes(kept), "quota": human::bytes(limits.quota_bytes),
-        "search": search, "is_searched": is_searched,
+        "used": human::bytes(kept), "quota": human::bytes(quota),
+        "search": search, "is_searched": is_searched, "teams": teams, "is_mine": whose == Whose::Mine,
         "is_searched_or_filled": is_searched || !page.entries.is_empty() || offset > 0,
         "categories": choices(&categories, category, true), "states": states, "verdicts": verdicts,
         "entries": page.entries.iter().map(row).collect::<Vec<_>>(), "total": human::grouped(page.total),
@@ -97,7 +119,7 @@ fn row(entry: &Entry) -> Value {
     json!({
         "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "class": class, "badge": badge,
         "created_at": readable(entry.created_at), "category": entry.category.clone().unwrap_or_default(),
-        "size": human::bytes(entry.bytes),
+        "size": human::bytes(entry.bytes), "owner": entry.owner, "team": entry.team.as_ref().map(|team| &team.name),
     })
 }
 

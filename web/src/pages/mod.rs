@@ -12,6 +12,7 @@
 //! | [`home`] | the entries |
 //! | [`uploads`] | captures come in |
 //! | [`entry`] | one entry: confirmed, described, deleted |
+//! | [`sharing`] | whom an entry is shared with, and when it goes |
 //! | [`waiting`] | waiting for a result |
 //! | [`result`] | what was found |
 //! | [`flows`] | the table of flows, and one of them |
@@ -23,6 +24,8 @@
 //! | [`categories`] | what entries are sorted into, for administrators |
 //! | [`account`] | one's own password, sessions and API tokens |
 //! | [`people`] | everybody's accounts, for administrators |
+//! | [`teams`] | teams and who is in them, for administrators |
+//! | [`retention`] | how long things are kept, for administrators |
 //! | [`audit`] | the audit log, for administrators |
 
 pub mod account;
@@ -44,7 +47,10 @@ pub mod packets;
 pub mod people;
 pub mod render;
 pub mod result;
+pub mod retention;
 pub mod setup;
+pub mod sharing;
+pub mod teams;
 pub mod uploads;
 pub mod waiting;
 
@@ -78,6 +84,10 @@ pub fn routes() -> Vec<Route> {
         entry::delete,
         entry::again,
         entry::capture,
+        sharing::share,
+        sharing::take_back,
+        sharing::keep,
+        sharing::let_go,
         waiting::events,
         result::picture_file,
         result::hosts,
@@ -114,6 +124,20 @@ pub fn routes() -> Vec<Route> {
         people::set_role,
         people::disable,
         people::enable,
+        people::set_quota,
+        people::ask_delete,
+        people::delete,
+        teams::list,
+        teams::add,
+        teams::show,
+        teams::rename,
+        teams::retire,
+        teams::restore,
+        teams::put,
+        teams::remove,
+        teams::limits,
+        retention::show,
+        retention::accept,
         audit::show,
         audit::export,
     ]

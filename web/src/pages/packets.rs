@@ -79,7 +79,10 @@ impl Wanted {
 
 /// Asks the reader of an entry; what a visitor can do nothing about is an error page, or this one.
 async fn ask(portal: &Portal, me: &Viewer<'_>, entry: &Entry, ask: Ask) -> Result<Result<Told, Page>, Failure> {
-    let _place = portal.results.enter(entry.account_id).ok_or(Failure(Status::TooManyRequests))?;
+    if let Some(page) = entry::without_capture(portal, me, entry)? {
+        return Ok(Err(page));
+    }
+    let _place = portal.results.enter(entry.asker).ok_or(Failure(Status::TooManyRequests))?;
     let (key, words) = match portal.readers.ask(entry, ask).await {
         Ok(Told { said: Said::Unreadable(words), .. }) | Err(ReadError::Capture(words)) => ("unreadable", words),
         Ok(told) => return Ok(Ok(told)),

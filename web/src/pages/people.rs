@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 
 use super::login::Nothing;
 use super::render::{Answer, Failure, Page, Reply, told};
-use crate::accounts::{Reason, Refused, Role, invitations, people};
+use crate::accounts::{Reason, Refused, Role, invitations, people, teams};
 use crate::clock::readable;
 use crate::database::DbError;
+use crate::entries;
 use crate::forms::Posted;
 use crate::portal::Portal;
+use crate::results::human;
+use crate::uploads;
 use crate::visitor::Administrator;
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 4] = ["role", "disabled", "enabled", "withdrawn"];
+const DONE: [&str; 6] = ["role", "disabled", "enabled", "withdrawn", "quota", "deleted"];
 
 /// The list of people and invitations.
 #[get("/people?<done>")]
@@ -89,6 +92,75 @@ pub async fn enable(me: Administrator<'_>, portal: &State<Portal>, id: i64, _for
     finish(me, portal, done, "enabled").await
 }
 
+/// A quota in MB; an empty text is the one that holds everywhere.
+#[derive(Debug, FromForm)]
+pub struct QuotaForm {
+    quota: String,
+}
+
+/// A quota in bytes, from a text in MB.
+pub(super) fn quota(text: &str) -> Result<Option<u64>, Reason> {
+    let bytes = |megabytes: u64| megabytes.checked_mul(1_000_000);
+    match text.trim() {
+        "" => Ok(None),
+        text => Ok(Some(text.parse().ok().and_then(bytes).ok_or(Reason::QuotaNumber)?)),
+    }
+}
+
+/// Bytes in MB, as a form has them.
+pub(super) fn megabytes(bytes: u64) -> String {
+    bytes.div_ceil(1_000_000).to_string()
+}
+
+/// Sets how much an account may keep.
+#[post("/people/<id>/quota", data = "<form>")]
+pub async fn set_quota(me: Administrator<'_>, portal: &State<Portal>, id: i64, form: Posted<QuotaForm>) -> Reply {
+    let (actor, now) = (me.actor(), portal.now());
+    let done = match quota(&form.0.quota) {
+        Ok(bytes) => portal.db.run(move |connection| teams::set_quota(connection, id, bytes, &actor, now)).await,
+        Err(reason) => Err(reason.into()),
+    };
+    finish(me, portal, done, "quota").await
+}
+
+/// Says what goes with an account, before it goes.
+#[get("/people/<id>/delete")]
+pub async fn ask_delete(me: Administrator<'_>, portal: &State<Portal>, id: i64) -> Reply {
+    let found = portal.db.run(move |connection| -> Result<_, Refused> {
+        let account = people::by_id(connection, id)?;
+        let number = |sql: &str| -> Result<u64, DbError> {
+            let count: i64 = connection.query_row(sql, [id], |row| row.get(0))?;
+            Ok(u64::try_from(count).unwrap_or(0))
+        };
+        let entries = number("SELECT count(*) FROM entries WHERE account_id = ?1")?;
+        let marks = number(
+            "SELECT count(*) FROM marks m JOIN entries e ON e.id = m.entry_id
+                WHERE m.account_id = ?1 AND e.account_id <> ?1",
+        )?;
+        let kept = entries::shared_count(connection, id)?;
+        Ok((account, entries, marks, kept, uploads::kept_bytes(connection, id)?))
+    });
+    let (account, entries, marks, shared, kept) = told(found.await)?.map_err(|_| Failure(Status::NotFound))?;
+    let data = json!({
+        "id": account.id, "name": account.name, "display_name": account.display_name,
+        "is_me": account.id == me.account.id, "entries": human::grouped(entries), "shared": human::grouped(shared),
+        "kept": human::bytes(kept), "marks": human::grouped(marks),
+    });
+    Ok(Page::new(portal, &me, "person-delete", data)?.into())
+}
+
+/// Deletes an account for good; its entries go right after.
+#[post("/people/<id>/delete", data = "<_form>")]
+pub async fn delete(me: Administrator<'_>, portal: &State<Portal>, id: i64, _form: Posted<Nothing>) -> Reply {
+    if id == me.account.id {
+        return refused(me, portal, Reason::Yourself).await;
+    }
+    let (actor, now) = (me.actor(), portal.now());
+    let done = portal.db.run(move |connection| people::delete(connection, id, &actor, now)).await;
+    portal.sweeper.wake();
+    finish(me, portal, done, "deleted").await
+}
+
 async fn finish(me: Administrator<'_>, portal: &Portal, result: Result<(), Refused>, done: &str) -> Reply {
     match told(result)? {
         Ok(()) => Ok(Answer::to(&format!("/people?done={done}"))),
@@ -109,10 +181,16 @@ async fn page(
     link: Option<String>,
 ) -> Result<Page, Failure> {
     let now = portal.now();
+    let everywhere = portal.config.limits.quota_bytes;
     let (accounts, waiting) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
-            Ok((people::all(connection)?, invitations::list(connection, now)?))
+            let mut accounts = Vec::new();
+            for account in people::all(connection)? {
+                let quota = uploads::quota_of(connection, account.id, 0)?;
+                accounts.push((uploads::kept_bytes(connection, account.id)?, quota, account));
+            }
+            Ok((accounts, invitations::list(connection, now)?))
         })
         .await?;
     let roles = |current: Role| -> Vec<Value> {
@@ -123,8 +201,10 @@ async fn page(
     };
     let accounts: Vec<Value> = accounts
         .into_iter()
-        .map(|account| {
+        .map(|(kept, quota, account)| {
             json!({
+                "used": human::bytes(kept), "quota": human::bytes(if quota == 0 { everywhere } else { quota }),
+                "quota_mb": if quota == 0 { String::new() } else { megabytes(quota) },
                 "id": account.id, "name": account.name, "display_name": account.display_name,
                 "disabled": account.disabled, "created_at": readable(account.created_at),
                 "roles": roles(account.role), "is_me": account.id == me.account.id,
@@ -142,7 +222,8 @@ async fn page(
         .collect();
     let data = json!({
         "done": done, "error": error.map(|reason| reason.to_string()), "link": link,
-        "hours": portal.config.invitations.hours,
+        "hours": portal.config.invitations.hours, "max_mb": teams::MAX_QUOTA_MB,
+        "default_mb": megabytes(everywhere),
         "accounts": accounts, "invitations": waiting, "roles": roles(Role::Analyst),
     });
     Ok(Page::new(portal, &me, "people", data)?)

@@ -35,6 +35,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("conversation", include_str!("../../templates/conversation.hbs")),
     ("delete", include_str!("../../templates/delete.hbs")),
     ("entry-actions", include_str!("../../templates/entry-actions.hbs")),
+    ("entry-standing", include_str!("../../templates/entry-standing.hbs")),
     ("error", include_str!("../../templates/error.hbs")),
     ("failed", include_str!("../../templates/failed.hbs")),
     ("flow", include_str!("../../templates/flow.hbs")),
@@ -47,10 +48,14 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("marks", include_str!("../../templates/marks.hbs")),
     ("packets", include_str!("../../templates/packets.hbs")),
     ("people", include_str!("../../templates/people.hbs")),
+    ("person-delete", include_str!("../../templates/person-delete.hbs")),
     ("report", include_str!("../../templates/report.hbs")),
     ("result", include_str!("../../templates/result.hbs")),
+    ("retention", include_str!("../../templates/retention.hbs")),
     ("setup", include_str!("../../templates/setup.hbs")),
     ("stream", include_str!("../../templates/stream.hbs")),
+    ("team", include_str!("../../templates/team.hbs")),
+    ("teams", include_str!("../../templates/teams.hbs")),
     ("uploaded", include_str!("../../templates/uploaded.hbs")),
     ("wait", include_str!("../../templates/wait.hbs")),
 ];
@@ -283,6 +288,8 @@ failure_from!(DbError, FileError, HashError, PageError, PictureError);
 pub fn told<T>(result: Result<T, Refused>) -> Result<Result<T, Reason>, Failure> {
     match result {
         Ok(value) => Ok(Ok(value)),
+        // Where it is there and may be looked at alone, no page has more to say than that.
+        Err(Refused::Because(Reason::NotAllowed)) => Err(Failure(Status::Forbidden)),
         Err(Refused::Because(reason)) => Ok(Err(reason)),
         Err(Refused::Db(error)) => Err(error.into()),
         Err(Refused::File(error)) => Err(error.into()),

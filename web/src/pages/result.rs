@@ -42,7 +42,7 @@ pub(crate) async fn look<T: Send + 'static>(
     if entry.state != EntryState::Done {
         return Err(Failure(Status::NotFound));
     }
-    let place = portal.results.enter(entry.account_id).ok_or(Failure(Status::TooManyRequests))?;
+    let place = portal.results.enter(entry.asker).ok_or(Failure(Status::TooManyRequests))?;
     let (path, milliseconds) = (portal.folders.result(&entry.key), portal.config.limits.search_milliseconds);
     let looked = task::spawn_blocking(move || {
         // Held to the end of the work, even where whoever waits has gone.
@@ -125,7 +125,7 @@ pub(super) async fn page(
         // Another version's, or damaged: there is a way on, and the page shows it.
         Err(error) if !matches!(error, ResultError::TooSlow { .. }) => {
             tracing::error!(entry = entry.id, %error, "a result cannot be shown");
-            return entry::failed_page(me, portal, entry, categories, "result-unreadable");
+            return entry::failed_page(me, portal, entry, categories, "result-unreadable").await;
         }
         looked => readable_result(looked)?,
     };
@@ -168,7 +168,7 @@ pub(super) async fn page(
         "next": next(portal, me, entry, &questions, &marks)?,
         "pictures": pictures(portal, me, &histograms)?, "unseen": unseen(portal, me, &summary)?, "marks": marks_shown,
     });
-    entry::actions(me, entry, categories, &mut data);
+    entry::actions(portal, entry, categories, &mut data).await?;
     Ok(Page::new(portal, me, "result", data)?)
 }
 

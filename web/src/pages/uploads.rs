@@ -22,6 +22,7 @@ use veilwatch::worker::FailedWhy;
 use super::errors::wants_json;
 use super::render::{Answer, Failure, Page};
 use crate::accounts::{Actor, Reason, Refused};
+use crate::database::DbError;
 use crate::forms::FromOurPage;
 use crate::jobs::tasks::LookError;
 use crate::portal::Portal;
@@ -230,7 +231,28 @@ pub(crate) async fn take(
 ) -> Outcome {
     match try_take(portal, account, actor, name, declared, reader).await {
         Ok(key) => Outcome::Kept(key),
+        Err((status, refusal)) if refusal.key == Reason::Quota.to_string() => {
+            Outcome::Refused(status, with_quota(portal, account, refusal).await)
+        }
         Err((status, refusal)) => Outcome::Refused(status, refusal),
+    }
+}
+
+/// The refusal with what the account keeps and may keep: whoever reads it knows how much has to go.
+async fn with_quota(portal: &Portal, account: i64, refusal: Refusal) -> Refusal {
+    let everywhere = portal.config.limits.quota_bytes;
+    let found = portal.db.run(move |connection| -> Result<_, DbError> {
+        Ok((store::kept_bytes(connection, account)?, store::quota_of(connection, account, everywhere)?))
+    });
+    match found.await {
+        Ok((used, quota)) => {
+            let values = json!({ "used": human::bytes(used), "quota": human::bytes(quota) });
+            Refusal { values, ..refusal }
+        }
+        Err(error) => {
+            tracing::error!(%error, "a quota cannot be read");
+            refusal
+        }
     }
 }
 
@@ -242,16 +264,21 @@ async fn try_take(
     declared: Option<u64>,
     reader: impl AsyncRead + Unpin,
 ) -> Result<Key, (Status, Refusal)> {
-    let limits = portal.config.limits.clone();
+    let mut limits = portal.config.limits.clone();
     let of_refused = |error: Refused| match error {
         Refused::Because(reason) => of_reason(portal, reason),
         Refused::Db(error) => ours(&error),
         Refused::File(error) => ours(&error),
     };
-    let kept = {
+    let (kept, quota) = {
         let limits = limits.clone();
-        portal.db.run(move |connection| store::room(connection, account, &limits)).await.map_err(of_refused)?
+        let asked = portal.db.run(move |connection| -> Result<_, Refused> {
+            Ok((store::room(connection, account, &limits)?, store::quota_of(connection, account, limits.quota_bytes)?))
+        });
+        asked.await.map_err(of_refused)?
     };
+    // The account's own, where it has one.
+    limits.quota_bytes = quota;
     let upload = portal.under_way.begin(account, kept, &limits).map_err(|reason| of_reason(portal, reason))?;
     let receiving = ReceiveLimits::from(&limits);
     let of_upload = |error: UploadError| match error.reason() {
@@ -287,7 +314,7 @@ fn of_reason(portal: &Portal, reason: Reason) -> (Status, Refusal) {
         _ => Status::UnprocessableEntity,
     };
     let values = json!({
-        "limit": human::bytes(limits.upload_bytes), "quota": human::bytes(limits.quota_bytes),
+        "limit": human::bytes(limits.upload_bytes),
         "seconds": limits.upload_idle_seconds, "n": limits.entries,
     });
     (status, Refusal { key: reason.to_string(), values })

@@ -9,8 +9,7 @@ use veilwatch::worker::{Stage, WorkerAlert};
 
 use super::render::{Failure, Page};
 use super::{Language, entry};
-use crate::accounts::Role;
-use crate::entries::{Entry, State as EntryState, list};
+use crate::entries::{Entry, May, State as EntryState, find};
 use crate::jobs::{live::Live, queue};
 use crate::portal::Portal;
 use crate::results::human;
@@ -44,7 +43,7 @@ pub(super) async fn page(me: &Viewer<'_>, portal: &Portal, entry: &Entry) -> Res
         data.insert("size".into(), human::bytes(entry.bytes).into());
         data.insert("is_queued".into(), is_queued.into());
         data.insert("ahead".into(), ahead.into());
-        data.insert("can_change".into(), (me.account.role >= Role::Analyst).into());
+        data.insert("can_change".into(), (entry.may >= May::Work).into());
         data.insert("refresh".into(), REFRESH.into());
     }
     Ok(Page::new(portal, me, "wait", data)?)
@@ -103,13 +102,13 @@ enum Next {
 }
 
 async fn next(portal: &Portal, account: i64, id: i64, key: &str) -> Result<Next, Failure> {
-    // While it runs the board knows all, and the database is left alone.
+    // Asked each time: whoever may no longer look at it hears no more of it.
+    let key = key.to_owned();
+    let entry = portal.db.run(move |connection| find(connection, account, &key)).await?;
+    let Some(entry) = entry else { return Ok(Next::Over) };
     if let Some(running) = portal.runner.board.find(id) {
         return Ok(Next::Running(Box::new(running.now())));
     }
-    let key = key.to_owned();
-    let entry = portal.db.run(move |connection| list::find(connection, account, &key)).await?;
-    let Some(entry) = entry else { return Ok(Next::Over) };
     match entry.state {
         EntryState::Queued => Ok(Next::Queued(ahead(portal, entry.id).await?)),
         EntryState::Running => Ok(Next::Between),

@@ -202,6 +202,16 @@ impl Folders {
         SIDE_FILES.iter().try_for_each(|end| remove_file(&self.results.join(format!("{key}.sqlite{end}"))))
     }
 
+    /// Brings to the disk that files of entries were removed: after a power cut they are not there again.
+    ///
+    /// # Errors
+    /// Where a folder cannot be opened or written.
+    pub fn forget(&self) -> Result<(), FileError> {
+        [&self.captures, &self.results, &self.indexes].into_iter().try_for_each(|folder| {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("brought to disk", folder))
+        })
+    }
+
     /// Bytes that are free on the disk of the uploads, as far as the portal may use them.
     ///
     /// # Errors
@@ -291,7 +301,10 @@ impl Folders {
                     WHERE state IN ({state}) AND {column} = ?1 RETURNING key"
             )
         };
-        let mut kept = connection.prepare("SELECT sha256, bytes FROM captures")?;
+        let mut kept = connection.prepare(
+            "SELECT sha256, bytes FROM captures
+                WHERE sha256 IN (SELECT sha256 FROM entries WHERE capture_gone_at IS NULL)",
+        )?;
         let mut robbed = connection.prepare(&fail("'unconfirmed', 'queued', 'running'", "sha256"))?;
         let mut rows = kept.query([])?;
         while let Some(row) = rows.next()? {
@@ -341,9 +354,10 @@ pub struct Swept {
     pub foreign: Vec<PathBuf>,
 }
 
-/// Whether a capture has a row.
+/// Whether an entry needs this capture: those whose capture was deleted do without it, whoever else has it.
 pub(super) fn is_kept(connection: &Connection, sha256: &Sha256Hex) -> Result<bool, DbError> {
-    Ok(connection.prepare_cached("SELECT 1 FROM captures WHERE sha256 = ?1")?.exists([sha256.as_str()])?)
+    let mut found = connection.prepare_cached("SELECT 1 FROM entries WHERE sha256 = ?1 AND capture_gone_at IS NULL")?;
+    Ok(found.exists([sha256.as_str()])?)
 }
 
 fn is_done(connection: &Connection, key: &Key) -> Result<bool, DbError> {

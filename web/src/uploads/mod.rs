@@ -22,5 +22,5 @@ pub mod under_way;
 pub use folders::{FileError, Folders, Key, Sha256Hex, Swept};
 pub use name::shown_name;
 pub use receive::{ReceiveLimits, Received, UploadError, receive};
-pub use store::{NewUpload, drop_index, keep, keep_index, kept_bytes, remove, room};
+pub use store::{NewUpload, drop_index, keep, keep_index, kept_bytes, quota_of, remove, remove_capture, room};
 pub use under_way::{UnderWay, Upload};

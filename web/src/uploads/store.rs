@@ -15,7 +15,7 @@ use super::receive::Received;
 use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, steers};
 use crate::config::Limits;
-use crate::database::DbError;
+use crate::database::{self, DbError};
 use crate::entries::Deleted;
 
 /// The most characters of a format's or a compression's name.
@@ -41,7 +41,20 @@ pub struct NewUpload<'a> {
 pub fn room(connection: &Connection, account: i64, limits: &Limits) -> Result<u64, Refused> {
     one_more_entry(connection, account, limits.entries)?;
     let kept = kept_bytes(connection, account)?;
-    if kept >= limits.quota_bytes { Err(Reason::Quota.into()) } else { Ok(kept) }
+    if kept >= quota_of(connection, account, limits.quota_bytes)? { Err(Reason::Quota.into()) } else { Ok(kept) }
+}
+
+/// Bytes that an account may keep: its own quota, where administrators set one, or the one that holds everywhere.
+///
+/// # Errors
+/// Where the database fails.
+pub fn quota_of(connection: &Connection, account: i64, everywhere: u64) -> Result<u64, DbError> {
+    let own: Option<i64> = connection
+        .prepare_cached("SELECT quota_bytes FROM accounts WHERE id = ?1")?
+        .query_row([account], |row| row.get(0))
+        .optional()?
+        .flatten();
+    Ok(own.and_then(|own| u64::try_from(own).ok()).unwrap_or(everywhere))
 }
 
 /// The sum of the sizes of an account's captures, each content counted once, and of its results and indexes.
@@ -52,7 +65,7 @@ pub fn kept_bytes(connection: &Connection, account: i64) -> Result<u64, DbError>
     let sum: i64 = connection
         .prepare_cached(
             "SELECT coalesce((SELECT sum(bytes) FROM captures
-                    WHERE sha256 IN (SELECT sha256 FROM entries WHERE account_id = ?1)), 0)
+                    WHERE sha256 IN (SELECT sha256 FROM entries WHERE account_id = ?1 AND capture_gone_at IS NULL)), 0)
                 + coalesce((SELECT sum(coalesce(result_bytes, 0) + coalesce(index_bytes, 0)) FROM entries
                     WHERE account_id = ?1), 0)",
         )?
@@ -106,12 +119,19 @@ fn place_and_write(
     let bytes = i64::try_from(received.bytes()).unwrap_or(i64::MAX);
     let key = Key::random().map_err(DbError::from)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // It may have been shut out, or deleted, while the bytes came.
+    let is_let_in = transaction
+        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND disabled = 0 AND deleted_at IS NULL")?
+        .exists([account])?;
+    if !is_let_in {
+        return Err(Reason::NotAllowed.into());
+    }
     one_more_entry(&transaction, account, limits.entries)?;
     let is_known = transaction
-        .prepare_cached("SELECT 1 FROM entries WHERE account_id = ?1 AND sha256 = ?2")?
+        .prepare_cached("SELECT 1 FROM entries WHERE account_id = ?1 AND sha256 = ?2 AND capture_gone_at IS NULL")?
         .exists(params![account, sha256.as_str()])?;
     let more = if is_known { 0 } else { received.bytes() };
-    if kept_bytes(&transaction, account)?.saturating_add(more) > limits.quota_bytes {
+    if kept_bytes(&transaction, account)?.saturating_add(more) > quota_of(&transaction, account, limits.quota_bytes)? {
         return Err(Reason::Quota.into());
     }
     let place = folders.capture(sha256);
@@ -135,15 +155,27 @@ fn place_and_write(
     Ok(key)
 }
 
-/// Removes the files of an entry that was deleted: its result, its index, and its capture where no other entry names it. End its
-/// worker first. What a crash leaves here, the sweep takes away.
+/// Removes the files of an entry that was deleted: its result, its index, and its capture where no other entry needs it.
+/// Says whether the capture went. The folders forget their names on the disk, and the database's log holds nothing of them
+/// any more. End its worker first. What a crash leaves here, the sweep at the start takes away.
 ///
 /// # Errors
 /// Where a file cannot be removed, or the database fails.
-pub fn remove(connection: &mut Connection, folders: &Folders, deleted: &Deleted) -> Result<(), Refused> {
+pub fn remove(connection: &mut Connection, folders: &Folders, deleted: &Deleted) -> Result<bool, Refused> {
     folders.remove_result(&deleted.key)?;
+    remove_capture(connection, folders, deleted)
+}
+
+/// The same for an entry that stays and does without its capture from now on: its result stays.
+///
+/// # Errors
+/// Where a file cannot be removed, or the database fails.
+pub fn remove_capture(connection: &mut Connection, folders: &Folders, deleted: &Deleted) -> Result<bool, Refused> {
     folders.remove_index(&deleted.key)?;
-    remove_unnamed(connection, folders, &deleted.sha256)
+    let is_gone = remove_unnamed(connection, folders, &deleted.sha256)?;
+    folders.forget()?;
+    database::empty_log(connection)?;
+    Ok(is_gone)
 }
 
 /// Keeps the index of an entry's capture that a reader made; says whether there was room for it and the entry is still there.
@@ -160,12 +192,14 @@ pub fn keep_index(
     let bytes = std::fs::metadata(made).map_err(FileError::at("looked at", made))?.len();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: Option<(String, i64)> = transaction
-        .query_row("SELECT key, account_id FROM entries WHERE id = ?1", [entry], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT key, account_id FROM entries WHERE id = ?1 AND capture_gone_at IS NULL", [entry], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     let Some((key, account)) = found else { return Ok(false) };
     transaction
         .execute("UPDATE entries SET index_bytes = ?2 WHERE id = ?1", params![entry, i64::try_from(bytes).ok()])?;
-    if kept_bytes(&transaction, account)? > quota_bytes {
+    if kept_bytes(&transaction, account)? > quota_of(&transaction, account, quota_bytes)? {
         return Ok(false);
     }
     let key: Key = key.parse().map_err(|_| DbError::Foreign(format!("the key {key:?}")))?;
@@ -184,15 +218,16 @@ pub fn drop_index(connection: &mut Connection, folders: &Folders, key: &Key) -> 
     Ok(())
 }
 
-/// Removes a capture's file where no entry names it. Somebody may have brought it again since its row went, so this
+/// Removes a capture's file where no entry needs it; says whether it did. Somebody may have brought it again since its row went, so this
 /// holds the write lock.
-fn remove_unnamed(connection: &mut Connection, folders: &Folders, sha256: &Sha256Hex) -> Result<(), Refused> {
+fn remove_unnamed(connection: &mut Connection, folders: &Folders, sha256: &Sha256Hex) -> Result<bool, Refused> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if !is_kept(&transaction, sha256)? {
+    let is_unnamed = !is_kept(&transaction, sha256)?;
+    if is_unnamed {
         remove_file(&folders.capture(sha256))?;
     }
     transaction.commit()?;
-    Ok(())
+    Ok(is_unnamed)
 }
 
 /// What is kept of an inspection: a worker that read a hostile capture may say anything.

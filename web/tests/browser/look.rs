@@ -14,12 +14,14 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 9] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/administration", "管理"),
     ("/people", "人员"),
+    ("/teams", "团队"),
     ("/categories", "类别"),
+    ("/retention", "数据保留"),
     ("/audit", "审计日志"),
     ("/marks", "标记"),
 ];
@@ -31,6 +33,7 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
     browser.set_up(&site.setup);
     let (result, flow, conversation) = an_entry_with_pictures(&browser);
     let waiting = an_entry_with_a_long_name(&browser);
+    let team = a_team_of_one(&browser, &result);
 
     for (path, title) in PAGES {
         in_every_way(&browser, path, title, None);
@@ -39,6 +42,8 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
         (waiting.clone(), "分析此抓包文件？"),
         (format!("{waiting}/delete"), "删除此记录？"),
         (result.clone(), "结果"),
+        (team, "团队"),
+        ("/people/1/delete".to_owned(), "删除此账户？"),
         (format!("{result}/flows"), "流"),
         (flow, "流详情"),
         (conversation, "通信"),
@@ -147,6 +152,21 @@ fn an_entry_with_a_long_name(browser: &Browser) -> String {
     browser.click("form[action$='/again'] button");
     browser.wait_for("it is to be confirmed", || browser.has("#pipeline"));
     browser.path()
+}
+
+/// A team with a name that has no place to break, with which an entry is shared. Gives its path.
+fn a_team_of_one(browser: &Browser, result: &str) -> String {
+    browser.open("/teams");
+    browser.fill("#name", &"M".repeat(40));
+    browser.click("form[action='/teams'] button");
+    browser.wait_for("the team is there", || browser.has("#put"));
+    let team = browser.path();
+    browser.click("#put button");
+    browser.wait_for("somebody is in it", || browser.has("form[action$='/remove']"));
+    browser.open(result);
+    browser.click("form[action$='/share'] button");
+    browser.wait_for("it is shared", || browser.has("form[action$='/take-back']"));
+    team
 }
 
 pub(crate) fn the_wait_says_how_far_it_is(driver: &Chromedriver) {

@@ -6,7 +6,7 @@ use rocket::http::Method;
 use veilwatch_web::accounts::tokens::Scope;
 use veilwatch_web::accounts::{Account, Role};
 
-use crate::support::{Got, MULTIPART, Person, Site, capture, form, multipart};
+use crate::support::{Got, MULTIPART, Person, Site, capture, form, multipart, team};
 
 /// What is sent with a request.
 #[derive(Clone, Copy)]
@@ -65,6 +65,8 @@ const CHANGE: [u16; 5] = [303, 403, 404, 404, 303];
 const API: [u16; 5] = [401, 200, 200, 200, 200];
 const API_READ: [u16; 5] = [401, 404, 404, 404, 200];
 const API_CHANGE: [u16; 5] = [401, 403, 404, 404, 200];
+/// Of a team that is not there.
+const NO_TEAM: [u16; 5] = [303, 403, 403, 404, 403];
 const PERSON: &[(&str, &str)] =
     &[("token", "wrong"), ("name", "x"), ("display_name", "x"), ("password", "x"), ("again", "x")];
 
@@ -99,6 +101,11 @@ const TABLE: &[Row] = &[
     post("/entries/<key>/delete", "/entries/{spare}/delete", &[], CHANGE),
     post("/entries/<key>/again", "/entries/{done}/again", &[], CHANGE),
     get("/entries/<key>/capture", "/entries/{done}/capture", READ_TO_CHANGE),
+    // Its owner is in no team.
+    post("/entries/<key>/share", "/entries/{done}/share", &[("team", "1")], [303, 403, 404, 404, 422]),
+    post("/entries/<key>/take-back", "/entries/{queued}/take-back", &[], CHANGE),
+    post("/entries/<key>/keep", "/entries/{done}/keep", &[("reason", "theirs")], CHANGE),
+    post("/entries/<key>/let-go", "/entries/{done}/let-go", &[], CHANGE),
     get("/entries/<key>/events", "/entries/{done}/events", READ),
     get("/entries/<key>/pictures/<file>?<dark>", "/entries/{done}/pictures/timeline.svg", READ),
     get("/entries/<key>/flows?<wanted..>", "/entries/{done}/flows?search=beacon&sort=score", READ),
@@ -158,11 +165,31 @@ const TABLE: &[Row] = &[
     post("/people/<id>/role", "/people/999999/role", &[("role", "viewer")], [303, 403, 403, 422, 403]),
     post("/people/<id>/disable", "/people/999999/disable", &[], [303, 403, 403, 422, 403]),
     post("/people/<id>/enable", "/people/999999/enable", &[], [303, 403, 403, 422, 403]),
+    post("/people/<id>/quota", "/people/999999/quota", &[("quota", "5")], [303, 403, 403, 422, 403]),
+    get("/people/<id>/delete", "/people/999999/delete", [303, 403, 403, 404, 403]),
+    post("/people/<id>/delete", "/people/999999/delete", &[], [303, 403, 403, 422, 403]),
+    get("/teams?<done>", "/teams", ADMINISTRATOR),
+    post("/teams", "/teams", &[("name", "Drill")], [303, 403, 403, 303, 403]),
+    get("/teams/<id>?<done>", "/teams/999999", NO_TEAM),
+    post("/teams/<id>/rename", "/teams/999999/rename", &[("name", "x")], NO_TEAM),
+    post("/teams/<id>/retire", "/teams/999999/retire", &[], NO_TEAM),
+    post("/teams/<id>/restore", "/teams/999999/restore", &[], NO_TEAM),
+    post("/teams/<id>/members", "/teams/999999/members", &[("account", "1"), ("standing", "works")], NO_TEAM),
+    post("/teams/<id>/members/<account>/remove", "/teams/999999/members/1/remove", &[], NO_TEAM),
+    post(
+        "/teams/<id>/limits",
+        "/teams/999999/limits",
+        &[("quota", ""), ("captures", ""), ("entries", ""), ("unconfirmed", "")],
+        NO_TEAM,
+    ),
+    get("/retention?<done>", "/retention", ADMINISTRATOR),
+    post("/retention/accept", "/retention/accept", &[], [303, 403, 403, 303, 403]),
     get("/audit?<before>", "/audit", ADMINISTRATOR),
     get("/audit/export", "/audit/export", ADMINISTRATOR),
     get("/api/v1/openapi.json", "/api/v1/openapi.json", ALL),
     get("/api/v1/me", "/api/v1/me", API),
     get("/api/v1/pipelines", "/api/v1/pipelines", API),
+    get("/api/v1/teams", "/api/v1/teams", API),
     get("/api/v1/entries?<wanted..>", "/api/v1/entries", API),
     row(
         Method::Post,
@@ -238,6 +265,26 @@ impl Row {
             Body::Json(text) => ask(Some("application/json"), text.as_bytes()),
             Body::Capture => ask(None, &capture("ssh-greeting.pcap")),
         }
+    }
+}
+
+/// What only the owner, or whoever leads the team, may do with an entry that is shared.
+const OF_THE_OWNER: [&str; 6] = [
+    "/entries/<key>/share",
+    "/entries/<key>/take-back",
+    "/entries/<key>/keep",
+    "/entries/<key>/let-go",
+    "/entries/<key>/delete",
+    "/api/v1/entries/<key>",
+];
+
+impl Row {
+    /// What a team-mate gets who reads, or works: as the owner, or that it is not allowed.
+    fn status_of_a_mate(&self, works: bool) -> u16 {
+        // What a viewer may not even ask for changes something, or is the capture itself.
+        let is_read = self.statuses[1] == 404;
+        let is_owner_s = OF_THE_OWNER.contains(&self.route) && !is_read && self.method != Method::Patch;
+        if is_read || (works && !is_owner_s) { self.statuses[OWNER] } else { 403 }
     }
 }
 
@@ -364,6 +411,53 @@ fn every_route_lets_in_whom_it_should() {
     }
     assert_eq!(site.number("SELECT count(*) FROM entries WHERE note = 'by a program'"), 3);
     assert_eq!(site.number("SELECT count(*) FROM marks"), 2);
+}
+
+#[test]
+fn team_mates_may_do_what_their_standing_says() {
+    let site = strict_site();
+    let kinds = kinds(&site);
+    let (administrator, owner) = (kinds[3].as_ref().unwrap(), kinds[OWNER].as_ref().unwrap());
+    let [other, reads, works] = ["oskar", "rita", "wanda"].map(|name| site.add(name, Role::Analyst));
+    let owned = Owned::of(&site, owner);
+    let blue = team(&site, administrator, "Blue", &[(owner, "reads"), (&reads, "reads"), (&works, "works")]);
+    team(&site, administrator, "Red", &[(&other, "leads"), (owner, "leads")]);
+    for (_, key) in owned.0.iter().filter(|(name, _)| **name != "flow") {
+        let page = format!("/entries/{key}");
+        site.session_of(owner).post("/", &format!("{page}/share"), &[("team", &blue)]).is(303);
+    }
+    let before = possessions(&site, owner, &owned);
+    for (account, who) in
+        [(&other, "another team"), (administrator, "administrator"), (&reads, "reads"), (&works, "works")]
+    {
+        if who == "works" {
+            // All others have tried everything.
+            assert_eq!(possessions(&site, owner, &owned), before);
+        }
+        for row in TABLE.iter().filter(|row| row.path.contains('{')) {
+            let expected = match who {
+                "reads" => row.status_of_a_mate(false),
+                "works" => row.status_of_a_mate(true),
+                _ => row.statuses[2],
+            };
+            let person = person(&site, Some(account), row);
+            let csrf = if row.is_api() { String::new() } else { csrf(&person) };
+            let got = row.ask(&person, Some(&owned), &csrf, &[]);
+            assert_eq!(got.status, expected, "{who}: {} {}: {}", row.method, row.path, got.body);
+            if expected >= 400 {
+                for secret in ["beacon.pcap", "olga", "192.168.56.106"] {
+                    assert!(!got.body.contains(secret), "{who} sees {secret} at {}", row.path);
+                }
+            }
+        }
+    }
+    // Whoever works did what the table says, for the owner.
+    let state = |name| site.state(&owned.0[name]);
+    assert_eq!(["unconfirmed", "unconfirmed of the program"].map(state), ["queued", "queued"]);
+    assert_eq!(["queued", "queued of the program"].map(state), ["failed", "failed"]);
+    assert_eq!(["spare", "spare of the program"].map(state), ["unconfirmed", "unconfirmed"]);
+    assert_eq!(site.number(&format!("SELECT count(*) FROM entries WHERE account_id <> {}", owner.id)), 0);
+    assert_eq!(site.number(&format!("SELECT count(*) FROM marks WHERE account_id = {}", works.id)), 1);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod login;
 mod packets;
 mod pages;
 mod people;
+mod retention;
 mod security;
 mod support;
+mod teams;
 mod uploads;

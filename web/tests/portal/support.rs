@@ -68,6 +68,7 @@ impl Drop for Site {
         // The threads of the analyses, and their workers, end with the test.
         self.portal().runner.end();
         self.portal().readers.end();
+        self.portal().sweeper.end();
     }
 }
 
@@ -253,6 +254,19 @@ impl Site {
             assert!(Instant::now() < end, "waited too long: {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The page of the first flow that the page of a result links to.
+    #[track_caller]
+    pub(crate) fn first_flow(&self, me: &Person<'_>, page: &str) -> String {
+        let result = me.get(page).is(200);
+        let (_, rest) = result.body.split_once(&format!("{page}/flows/")).expect("a flow");
+        format!("{page}/flows/{}", rest.split('"').next().unwrap())
+    }
+
+    /// The time of this portal.
+    pub(crate) fn clock_now(&self) -> i64 {
+        self.portal().now()
     }
 
     pub(crate) fn number(&self, sql: &str) -> i64 {
@@ -464,6 +478,19 @@ impl Person<'_> {
         let bytes = response.into_bytes().unwrap_or_default();
         Got { status, headers, body: String::from_utf8_lossy(&bytes).into_owned(), bytes }
     }
+}
+
+/// A team of these people, made on the page of an administrator; gives its number.
+#[track_caller]
+pub(crate) fn team(site: &Site, administrator: &Account, name: &str, members: &[(&Account, &str)]) -> String {
+    let me = site.session_of(administrator);
+    let place = me.post("/teams", "/teams", &[("name", name)]).is(303).location().to_owned();
+    let page = place.split('?').next().unwrap();
+    for (account, standing) in members {
+        let account = account.id.to_string();
+        me.post(page, &format!("{page}/members"), &[("account", &account), ("standing", standing)]).is(303);
+    }
+    page.strip_prefix("/teams/").unwrap().to_owned()
 }
 
 /// A form as a browser writes it.

@@ -204,7 +204,7 @@ fn quotas_and_counts_are_kept() {
     let account = site.add("ada", Role::Administrator);
     let me = site.session_of(&account);
     me.keep("one.pcap", &small);
-    me.upload(&[("two.pcap", &other)]).is(422).says("fill your quota");
+    me.upload(&[("two.pcap", &other)]).is(422).says("more than your quota: you keep");
     let program = site.program_of(&account, Scope::Write);
     program.ask(Method::Post, "/api/v1/entries", None, &other, &[]).is(422);
     assert_eq!((site.number("SELECT count(*) FROM entries"), site.files("captures").len()), (1, 1));
