@@ -199,11 +199,38 @@ pub struct Login {
     pub window_seconds: i64,
     /// Accounts and addresses that are remembered at the same time.
     pub remembered: usize,
+    /// Who must have a second factor.
+    pub second_factor: SecondFactor,
+    /// Seconds for the code after the password, for setting a second factor up, and for the way to a provider and back.
+    pub pending_seconds: i64,
+    /// Log-ins of each kind that wait for that at the same time; the oldest ends when one more begins.
+    pub pending: u32,
+}
+
+/// Who must have a second factor; everybody may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactor {
+    /// Nobody must.
+    #[default]
+    Optional,
+    /// Administrators must.
+    Administrators,
+    /// Everybody must.
+    Everybody,
 }
 
 impl Default for Login {
     fn default() -> Self {
-        Self { account_attempts: 8, address_attempts: 40, window_seconds: 15 * 60, remembered: 10_000 }
+        Self {
+            account_attempts: 8,
+            address_attempts: 40,
+            window_seconds: 15 * 60,
+            remembered: 10_000,
+            second_factor: SecondFactor::default(),
+            pending_seconds: 300,
+            pending: 10_000,
+        }
     }
 }
 
@@ -418,13 +445,15 @@ impl Config {
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::Data);
         }
-        let positive: [(&'static str, i64); 41] = [
+        let positive: [(&'static str, i64); 43] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
             ("login.address_attempts", i64::from(self.login.address_attempts)),
             ("login.window_seconds", self.login.window_seconds),
             ("login.remembered", i64::try_from(self.login.remembered).unwrap_or(i64::MAX)),
+            ("login.pending_seconds", self.login.pending_seconds),
+            ("login.pending", self.login.pending.into()),
             ("invitations.hours", self.invitations.hours),
             ("limits.sessions", i64::from(self.limits.sessions)),
             ("limits.upload_bytes", whole(limits.upload_bytes)),

@@ -218,6 +218,11 @@ impl Portal {
         if self.config.is_https() { "__Host-veilwatch-visit" } else { "veilwatch-visit" }
     }
 
+    /// The name of the cookie of a log-in that waits for a code.
+    pub fn code_cookie(&self) -> &'static str {
+        if self.config.is_https() { "__Host-veilwatch-code" } else { "veilwatch-code" }
+    }
+
     /// A cookie that scripts and other sites never see, and that ends with the browser.
     pub fn cookie(&self, name: &'static str, value: String) -> Cookie<'static> {
         Cookie::build((name, value))
@@ -232,6 +237,7 @@ impl Portal {
     pub fn hand_out_session(&self, cookies: &CookieJar<'_>, token: String) {
         cookies.add(self.cookie(self.session_cookie(), token));
         self.take_back(cookies, self.visit_cookie());
+        self.take_back(cookies, self.code_cookie());
     }
 
     /// Takes the session back from the browser.

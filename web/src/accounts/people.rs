@@ -13,7 +13,7 @@ pub struct NewAccount {
     pub name: String,
     /// What is shown.
     pub display_name: String,
-    /// The password's hash.
+    /// The password's hash; empty where there is none, because a provider vouches for the account.
     pub password_hash: String,
 }
 

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::login::{Nothing, begin_session};
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::tokens::{self, NewToken, Scope};
-use crate::accounts::{Reason, Refused, password, people, sessions};
+use crate::accounts::{Reason, Refused, password, people, second_factor, sessions};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::forms::Posted;
 use crate::portal::Portal;
-use crate::visitor::Viewer;
+use crate::visitor::{LoggedIn, Viewer};
 
 /// What was done just before, for a line at the top. Other words are ignored.
 const DONE: [&str; 4] = ["password", "session", "sessions", "token"];
@@ -50,19 +50,16 @@ pub async fn set_password(
     form: Posted<PasswordChange>,
 ) -> Reply {
     let (form, account, now) = (form.0, me.account, portal.now());
-    // A session that was left open must not become a place to guess the password in.
-    if let Err(wait) = portal.throttle.attempt(&account.name, me.address, now) {
-        let notice =
-            Notice { error: Some("login.throttled".to_owned()), minutes: (wait + 59) / 60, ..Notice::default() };
-        let page = page(me, portal, notice).await?.with_status(Status::TooManyRequests);
-        return Ok(page.with_header("Retry-After", wait.to_string()).into());
+    match it_is_me(me.into(), portal, &form.current).await? {
+        Ok(()) => {}
+        Err(Doubt::Wait(wait)) => {
+            let notice =
+                Notice { error: Some("login.throttled".to_owned()), minutes: (wait + 59) / 60, ..Notice::default() };
+            let page = page(me, portal, notice).await?.with_status(Status::TooManyRequests);
+            return Ok(page.with_header("Retry-After", wait.to_string()).into());
+        }
+        Err(Doubt::Because(reason)) => return refused(me, portal, reason).await,
     }
-    let name = account.name.clone();
-    let hash = portal.db.run(move |connection| people::by_name(connection, &name)).await?.map(|(_, hash)| hash);
-    if !portal.hasher.verify(&form.current, hash.as_deref()).await? {
-        return refused(me, portal, Reason::WrongPassword).await;
-    }
-    portal.throttle.succeeded(&account.name);
     if form.password != form.again {
         return refused(me, portal, Reason::PasswordsDiffer).await;
     }
@@ -77,6 +74,41 @@ pub async fn set_password(
     }
     begin_session(portal, &me, cookies, id, &account.name).await?;
     Ok(Answer::to("/account?done=password"))
+}
+
+/// Why somebody is not believed to be the owner of the account they are logged in to.
+pub(super) enum Doubt {
+    /// Too many attempts: the seconds to wait.
+    Wait(i64),
+    /// The password is wrong, or the session too old for an account without one.
+    Because(Reason),
+}
+
+/// Whether it is the account's owner who sits there: they know the password. An account of a provider's has none; then
+/// the session must have begun just before.
+pub(super) async fn it_is_me(me: LoggedIn<'_>, portal: &Portal, typed: &str) -> Result<Result<(), Doubt>, Failure> {
+    let now = portal.now();
+    // A session that was left open must not become a place to guess the password in.
+    if let Err(wait) = portal.throttle.attempt(&me.account.name, me.address, now) {
+        return Ok(Err(Doubt::Wait(wait)));
+    }
+    let (name, session) = (me.account.name.clone(), me.session);
+    let (hash, began) = portal
+        .db
+        .run(move |connection| -> Result<_, DbError> {
+            let hash = people::by_name(connection, &name)?.map(|(_, hash)| hash);
+            Ok((hash.unwrap_or_default(), sessions::began(connection, session)?))
+        })
+        .await?;
+    if hash.is_empty() {
+        let is_fresh = now - began < portal.config.login.pending_seconds;
+        return Ok(if is_fresh { Ok(()) } else { Err(Doubt::Because(Reason::SignInAgain)) });
+    }
+    if !portal.hasher.verify(typed, Some(&hash)).await? {
+        return Ok(Err(Doubt::Because(Reason::WrongPassword)));
+    }
+    portal.throttle.succeeded(&me.account.name);
+    Ok(Ok(()))
 }
 
 /// The number of something of one's own.
@@ -150,10 +182,14 @@ async fn refused(me: Viewer<'_>, portal: &Portal, reason: Reason) -> Reply {
 
 async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, Failure> {
     let (account, limits, now) = (me.account.id, portal.config.sessions.clone(), portal.now());
-    let (sessions, tokens) = portal
+    let (sessions, tokens, factor) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
-            Ok((sessions::list(connection, account, &limits, now)?, tokens::list(connection, account, now)?))
+            Ok((
+                sessions::list(connection, account, &limits, now)?,
+                tokens::list(connection, account, now)?,
+                second_factor::state(connection, account)?,
+            ))
         })
         .await?;
     let sessions: Vec<Value> = sessions
@@ -180,6 +216,7 @@ async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, F
         "done": notice.done, "error": notice.error, "minutes": notice.minutes, "new_token": notice.new_token,
         "min_characters": password::MIN_CHARACTERS, "max_days": tokens::MAX_DAYS,
         "sessions": sessions, "tokens": tokens,
+        "factor": { "since": factor.since.map(readable), "taken_at": factor.taken_at.map(readable) },
     });
     Ok(Page::new(portal, &me, "account", data)?)
 }

@@ -8,6 +8,7 @@
 //! | [`assets`] | the style sheet and the icon |
 //! | [`setup`] | the first administrator |
 //! | [`login`] | logging in and out |
+//! | [`second_factor`] | one's own second factor |
 //! | [`invitation`] | a new account from a link |
 //! | [`home`] | the entries |
 //! | [`uploads`] | captures come in |
@@ -42,6 +43,7 @@ pub mod packets;
 pub mod people;
 pub mod render;
 pub mod result;
+pub mod second_factor;
 pub mod setup;
 pub mod uploads;
 pub mod waiting;
@@ -63,6 +65,14 @@ pub fn routes() -> Vec<Route> {
         login::show,
         login::log_in,
         login::log_out,
+        login::show_code,
+        login::check_code,
+        second_factor::show,
+        second_factor::begin,
+        second_factor::confirm,
+        second_factor::renew,
+        second_factor::switch_off,
+        second_factor::seen,
         invitation::show,
         invitation::accept,
         home::show,
@@ -110,6 +120,7 @@ pub fn routes() -> Vec<Route> {
         people::set_role,
         people::disable,
         people::enable,
+        people::take_factor,
         audit::show,
         audit::export,
     ]

@@ -9,6 +9,7 @@ mod login;
 mod packets;
 mod pages;
 mod people;
+mod second_factor;
 mod security;
 mod support;
 mod uploads;
