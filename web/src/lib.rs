@@ -17,6 +17,7 @@
 //! | [`results`] | what an analysis leaves, and what is shown of it |
 //! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
+//! | [`provider`] | signing in by a provider |
 //! | [`visitor`] | who asks: the guards in front of every page |
 //! | [`forms`] | forms that change something |
 //! | [`pages`] | the pages |
@@ -36,6 +37,7 @@ pub mod jobs;
 pub mod packets;
 pub mod pages;
 pub mod portal;
+pub mod provider;
 pub mod results;
 pub mod secret;
 pub mod uploads;

@@ -145,6 +145,12 @@ pub enum Reason {
     /// An account without a password has to sign in again first.
     #[error("reason.sign-in-again")]
     SignInAgain,
+    /// One of the two accounts is linked to another one already.
+    #[error("reason.identity-taken")]
+    IdentityTaken,
+    /// An account of the provider's has no password to change.
+    #[error("reason.no-password-here")]
+    NoPasswordHere,
     /// Without a password nobody could log in any more.
     #[error("reason.no-password")]
     NoPassword,

@@ -72,6 +72,15 @@ pub fn by_name(connection: &Connection, name: &str) -> Result<Option<(Account, S
     found.transpose()
 }
 
+/// Whether an account has a password; one of a provider's may have none.
+///
+/// # Errors
+/// Where the database fails.
+pub fn has_password(connection: &Connection, id: i64) -> Result<bool, DbError> {
+    let sql = "SELECT password_hash <> '' FROM accounts WHERE id = ?1";
+    Ok(connection.query_row(sql, [id], |row| row.get(0))?)
+}
+
 /// Makes the first administrator; the second one to try is refused.
 ///
 /// # Errors

@@ -4,10 +4,10 @@ use rocket::http::{CookieJar, Status};
 use rocket::{FromForm, State, get, post};
 use serde_json::{Value, json};
 
-use super::login::{Nothing, begin_session};
+use super::login::{Nothing, begin_session, host};
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::tokens::{self, NewToken, Scope};
-use crate::accounts::{Reason, Refused, password, people, second_factor, sessions};
+use crate::accounts::{Reason, Refused, identities, password, people, second_factor, sessions};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::forms::Posted;
@@ -15,7 +15,7 @@ use crate::portal::Portal;
 use crate::visitor::{LoggedIn, Viewer};
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 4] = ["password", "session", "sessions", "token"];
+const DONE: [&str; 6] = ["password", "session", "sessions", "token", "linked", "unlinked"];
 
 /// What the page says besides what is always on it.
 #[derive(Default)]
@@ -50,14 +50,14 @@ pub async fn set_password(
     form: Posted<PasswordChange>,
 ) -> Reply {
     let (form, account, now) = (form.0, me.account, portal.now());
+    // An account of the provider's has no password, and gets none here: whoever vouches for it would not know of it.
+    let id = account.id;
+    if !portal.db.run(move |connection| people::has_password(connection, id)).await? {
+        return refused(me, portal, Reason::NoPasswordHere).await;
+    }
     match it_is_me(me.into(), portal, &form.current).await? {
         Ok(()) => {}
-        Err(Doubt::Wait(wait)) => {
-            let notice =
-                Notice { error: Some("login.throttled".to_owned()), minutes: (wait + 59) / 60, ..Notice::default() };
-            let page = page(me, portal, notice).await?.with_status(Status::TooManyRequests);
-            return Ok(page.with_header("Retry-After", wait.to_string()).into());
-        }
+        Err(Doubt::Wait(wait)) => return throttled(me, portal, wait).await,
         Err(Doubt::Because(reason)) => return refused(me, portal, reason).await,
     }
     if form.password != form.again {
@@ -66,7 +66,7 @@ pub async fn set_password(
     if let Err(fault) = password::check(&form.password, &[&account.name, &account.display_name]) {
         return refused(me, portal, fault.into()).await;
     }
-    let (id, actor) = (account.id, me.actor());
+    let actor = me.actor();
     let hash = portal.hasher.hash(&form.password).await?;
     let set = portal.db.run(move |connection| people::set_password(connection, id, &hash, &actor, now)).await;
     if let Err(reason) = told(set)? {
@@ -175,20 +175,29 @@ async fn finish(me: Viewer<'_>, portal: &Portal, result: Result<(), Refused>, do
     }
 }
 
-async fn refused(me: Viewer<'_>, portal: &Portal, reason: Reason) -> Reply {
+pub(super) async fn throttled(me: Viewer<'_>, portal: &Portal, wait: i64) -> Reply {
+    let notice = Notice { error: Some("login.throttled".to_owned()), minutes: (wait + 59) / 60, ..Notice::default() };
+    let page = page(me, portal, notice).await?.with_status(Status::TooManyRequests);
+    Ok(page.with_header("Retry-After", wait.to_string()).into())
+}
+
+pub(super) async fn refused(me: Viewer<'_>, portal: &Portal, reason: Reason) -> Reply {
     let notice = Notice { error: Some(reason.to_string()), ..Notice::default() };
     Ok(page(me, portal, notice).await?.with_status(Status::UnprocessableEntity).into())
 }
 
 async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, Failure> {
     let (account, limits, now) = (me.account.id, portal.config.sessions.clone(), portal.now());
-    let (sessions, tokens, factor) = portal
+    let issuer = portal.provider.as_ref().map(|provider| provider.config().issuer.clone());
+    let (sessions, tokens, factor, has_password, linked) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
             Ok((
                 sessions::list(connection, account, &limits, now)?,
                 tokens::list(connection, account, now)?,
                 second_factor::state(connection, account)?,
+                people::has_password(connection, account)?,
+                issuer.map(|issuer| identities::linked_since(connection, account, &issuer)).transpose()?.flatten(),
             ))
         })
         .await?;
@@ -216,6 +225,7 @@ async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, F
         "done": notice.done, "error": notice.error, "minutes": notice.minutes, "new_token": notice.new_token,
         "min_characters": password::MIN_CHARACTERS, "max_days": tokens::MAX_DAYS,
         "sessions": sessions, "tokens": tokens,
+        "has_password": has_password, "provider": host(portal), "linked": linked.map(readable),
         "factor": { "since": factor.since.map(readable), "taken_at": factor.taken_at.map(readable) },
     });
     Ok(Page::new(portal, &me, "account", data)?)

@@ -13,6 +13,7 @@ use crate::accounts::{Account, Actor, Reason, Refused, login_name, people, sessi
 use crate::database::DbError;
 use crate::forms::Posted;
 use crate::portal::Portal;
+use crate::provider::Provider;
 use crate::visitor::{LoggedIn, Visitor};
 
 /// Longer cookies are none of ours.
@@ -69,33 +70,33 @@ pub async fn log_in(
     }
     portal.throttle.succeeded(&name);
     match found {
-        Some((account, _)) => Ok(Answer::to(&admit(portal, visitor, cookies, &account, next).await?)),
+        Some((account, _)) => Ok(Answer::to(&admit(portal, visitor, cookies, &account, next).await?.0)),
         None => Ok(Answer::to(&next)),
     }
 }
 
 /// Lets somebody in who has shown who they are: at once, or as far as the code of their second factor. Gives the place
-/// to go on to.
+/// to go on to, and the token of the session where one has begun.
 pub(super) async fn admit(
     portal: &Portal,
     visitor: &Visitor,
     cookies: &CookieJar<'_>,
     account: &Account,
     next: String,
-) -> Result<String, Failure> {
+) -> Result<(String, Option<String>), Failure> {
     let (id, now) = (account.id, portal.now());
     let state = portal.db.run(move |connection| second_factor::state(connection, id)).await?;
     if state.since.is_none() {
-        begin_session(portal, visitor, cookies, account.id, &account.name).await?;
+        let token = begin_session(portal, visitor, cookies, account.id, &account.name).await?;
         // What happened to their second factor is said there.
-        return Ok(if state.taken_at.is_some() { "/account".to_owned() } else { next });
+        return Ok((if state.taken_at.is_some() { "/account".to_owned() } else { next }, Some(token)));
     }
     let (secret, begun) = (portal.secret.clone(), Begun { account: Some(id), next, ..Begun::default() });
     let limits = (portal.config.login.pending, now + portal.config.login.pending_seconds);
     let token =
         portal.db.run(move |connection| pending::begin(connection, &secret, Kind::Code, &begun, limits, now)).await?;
     cookies.add(portal.cookie(portal.code_cookie(), token));
-    Ok("/login/code".to_owned())
+    Ok(("/login/code".to_owned(), None))
 }
 
 /// Who waits for a code in this browser, and where they want to go on to.
@@ -205,6 +206,11 @@ pub struct Nothing {
     _csrf: String,
 }
 
+/// The host of the provider that people may sign in by.
+pub(super) fn host(portal: &Portal) -> Option<&str> {
+    portal.provider.as_ref().map(Provider::host)
+}
+
 /// Begins a session for this account, under a new token, which it gives; the one that the browser had ends.
 pub(super) async fn begin_session(
     portal: &Portal,
@@ -237,6 +243,7 @@ fn page(
     error: Option<String>,
     wait: i64,
 ) -> Result<Page, Failure> {
-    let data = json!({ "name": name, "next": next, "error": error, "minutes": (wait + 59) / 60 });
+    let data =
+        json!({ "name": name, "next": next, "error": error, "minutes": (wait + 59) / 60, "provider": host(portal) });
     Ok(Page::new(portal, visitor, "login", data)?)
 }

@@ -8,6 +8,7 @@
 //! | [`assets`] | the style sheet and the icon |
 //! | [`setup`] | the first administrator |
 //! | [`login`] | logging in and out |
+//! | [`provider`] | signing in by a provider, there and back |
 //! | [`second_factor`] | one's own second factor |
 //! | [`invitation`] | a new account from a link |
 //! | [`home`] | the entries |
@@ -41,6 +42,7 @@ pub mod login;
 pub mod marks;
 pub mod packets;
 pub mod people;
+pub mod provider;
 pub mod render;
 pub mod result;
 pub mod second_factor;
@@ -67,6 +69,11 @@ pub fn routes() -> Vec<Route> {
         login::log_out,
         login::show_code,
         login::check_code,
+        provider::log_in,
+        provider::accept,
+        provider::link,
+        provider::unlink,
+        provider::come_back,
         second_factor::show,
         second_factor::begin,
         second_factor::confirm,

@@ -47,6 +47,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("marks", include_str!("../../templates/marks.hbs")),
     ("packets", include_str!("../../templates/packets.hbs")),
     ("people", include_str!("../../templates/people.hbs")),
+    ("provider", include_str!("../../templates/provider.hbs")),
     ("report", include_str!("../../templates/report.hbs")),
     ("result", include_str!("../../templates/result.hbs")),
     ("second-factor", include_str!("../../templates/second-factor.hbs")),
@@ -186,6 +187,8 @@ impl Page {
             "title": format!("{template}.title"),
             // Seconds after which a browser without script loads the page again.
             "refresh": null,
+            // The place that every browser goes on to at once.
+            "onward": null,
         });
         if let (Some(data), Value::Object(common)) = (data.as_object_mut(), common) {
             for (key, value) in common {

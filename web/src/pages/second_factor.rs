@@ -192,12 +192,11 @@ async fn refused(me: LoggedIn<'_>, portal: &Portal, reason: Reason) -> Reply {
 }
 
 async fn page(me: LoggedIn<'_>, portal: &Portal, mut data: Value) -> Result<Page, Failure> {
-    let (id, name) = (me.account.id, me.account.name.clone());
+    let id = me.account.id;
     let (state, has_password) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
-            let has_password = people::by_name(connection, &name)?.is_some_and(|(_, hash)| !hash.is_empty());
-            Ok((second_factor::state(connection, id)?, has_password))
+            Ok((second_factor::state(connection, id)?, people::has_password(connection, id)?))
         })
         .await?;
     let always = json!({

@@ -80,6 +80,12 @@ const TABLE: &[Row] = &[
     // Nobody here waits for a code.
     get("/login/code", "/login/code", [303; 5]),
     post("/login/code", "/login/code", &[("code", "123456")], [303; 5]),
+    // No provider is set here.
+    post("/login/provider", "/login/provider", &[("next", "/")], [404; 5]),
+    get("/login/return?<code>&<state>&<error>&<iss>", "/login/return", [404; 5]),
+    post("/invitation/provider", "/invitation/provider", &[("token", "wrong")], [404; 5]),
+    post("/account/provider/link", "/account/provider/link", &[("current", "x")], [303, 404, 404, 404, 404]),
+    post("/account/provider/unlink", "/account/provider/unlink", &[("current", "x")], [303, 404, 404, 404, 404]),
     post("/logout", "/logout", &[], [303; 5]),
     get("/invitation?<token>", "/invitation?token=wrong", [404; 5]),
     post("/invitation", "/invitation", PERSON, [404; 5]),
