@@ -14,9 +14,10 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("/", "记录"),
     ("/account", "账户"),
+    ("/account/second-factor", "第二验证因素"),
     ("/administration", "管理"),
     ("/people", "人员"),
     ("/categories", "类别"),
@@ -55,8 +56,20 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
     in_every_way(&browser, "/invitation?token=wrong", "您的邀请", Some(404));
 }
 
+/// Looks at a page that cannot be opened anew: wide and narrow, light and dark.
+pub(crate) fn as_it_is(browser: &Browser) {
+    for (width, height) in [NARROW, WIDE] {
+        browser.resize(width, height);
+        for dark in [true, false] {
+            browser.like_dark(dark);
+            browser.look();
+            axe::check(browser);
+        }
+    }
+}
+
 /// Opens a page wide and narrow, light and dark, in both languages. Every one of them is looked at.
-fn in_every_way(browser: &Browser, path: &str, title: &str, status: Option<u16>) {
+pub(crate) fn in_every_way(browser: &Browser, path: &str, title: &str, status: Option<u16>) {
     let open = |(width, height)| {
         browser.resize(width, height);
         if let Some(status) = status {

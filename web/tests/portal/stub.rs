@@ -82,6 +82,7 @@ struct Keys {
 pub(crate) struct Stub {
     pub(crate) issuer: String,
     pub(crate) wish: Arc<Mutex<Wish>>,
+    port: u16,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     has_rsa: bool,
@@ -89,8 +90,14 @@ pub(crate) struct Stub {
 
 impl Stub {
     pub(crate) fn start(now: i64) -> Self {
+        Self::start_at("127.0.0.1", now)
+    }
+
+    /// The same under another name of this computer.
+    pub(crate) fn start_at(host: &str, now: i64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let issuer = format!("http://{host}:{port}");
         let random = SystemRandom::new();
         let es = || {
             let bytes = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
@@ -125,7 +132,7 @@ impl Stub {
                 let _ = server.serve(stream.unwrap());
             }
         });
-        Self { issuer, wish, ends, thread: Some(thread), has_rsa }
+        Self { issuer, port, wish, ends, thread: Some(thread), has_rsa }
     }
 
     /// Whether `openssl` made a key for RSA, which `ring` does not.
@@ -146,7 +153,7 @@ impl Stub {
 impl Drop for Stub {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(self.issuer.trim_start_matches("http://")));
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -177,6 +184,9 @@ impl Server {
         let mut body = vec![0; length.unwrap_or(0)];
         reader.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body).into_owned();
+        if let Some(query) = path.strip_prefix("/authorize?") {
+            return self.ask(&mut stream, query);
+        }
         let (answers, good) = {
             let mut wish = self.wish.lock().unwrap();
             wish.asked.push((path.clone(), head.clone(), body.clone()));
@@ -209,6 +219,30 @@ impl Server {
                 Ok(())
             }
         }
+    }
+
+    /// The page on which people say that it is them: a link leads back.
+    fn ask(&self, stream: &mut TcpStream, query: &str) -> std::io::Result<()> {
+        let value = |name: &str| {
+            let pair = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            pair.unwrap_or_default().to_owned()
+        };
+        {
+            let mut wish = self.wish.lock().unwrap();
+            (wish.nonce, wish.challenge) = (value("nonce"), value("code_challenge"));
+        }
+        let place = value("redirect_uri").replace("%3A", ":").replace("%2F", "/");
+        let page = format!(
+            "<!doctype html><html lang=\"en\"><head><title>Provider</title><link rel=\"icon\" href=\"data:,\"></head>\
+             <body><h1>Provider</h1><a id=\"yes\" href=\"{place}?code=c0de&amp;state={}\">It is me</a></body></html>",
+            value("state")
+        );
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            page.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(page.as_bytes())
     }
 
     fn discovery(&self, wish: &Wish) -> Value {
