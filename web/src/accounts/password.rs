@@ -249,5 +249,7 @@ mod tests {
         assert!(hasher.verify("otter lamp river tin", Some(&first)).await.unwrap());
         assert!(!hasher.verify("otter lamp river", Some(&first)).await.unwrap());
         assert!(!hasher.verify("otter lamp river tin", None).await.unwrap());
+        // An account of a provider's.
+        assert!(!hasher.verify("", Some("")).await.unwrap());
     }
 }

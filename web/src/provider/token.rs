@@ -208,17 +208,11 @@ static RING: CryptoProvider =
 /// # Errors
 /// Where another one was made so before.
 pub(super) fn install() -> Result<(), ProviderError> {
-    match RING.install_default() {
-        Err(other) if !std::ptr::eq(other, &RING) => {
-            // What is there is said only where it is another one.
-            let there = CryptoProvider::try_get_default();
-            if there.is_some_and(|there| std::ptr::eq(there, &RING)) {
-                Ok(())
-            } else {
-                Err(ProviderError::Cryptography)
-            }
-        }
-        _ => Ok(()),
+    // The second portal of a process finds it there already.
+    let _ = RING.install_default();
+    match CryptoProvider::try_get_default() {
+        Some(there) if std::ptr::eq(there, &RING) => Ok(()),
+        _ => Err(ProviderError::Cryptography),
     }
 }
 

@@ -26,7 +26,11 @@ const PAGES: [(&str, &str); 8] = [
 ];
 
 pub(crate) fn every_page_fits(driver: &Chromedriver) {
-    let site = Site::start();
+    // With a provider, which nobody asks anything: pages say more then.
+    let site = Site::start_with(&[
+        ("VEILWATCH_WEB_OIDC__ISSUER", "http://127.0.0.1:1"),
+        ("VEILWATCH_WEB_OIDC__CLIENT_ID", "veilwatch"),
+    ]);
     let browser = Browser::open_at(driver, &site);
     in_every_way(&browser, &site.setup, "创建第一个账户", None);
     browser.set_up(&site.setup);
@@ -53,6 +57,7 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
     browser.wait_for_path("/login");
     browser.picture("login");
     in_every_way(&browser, "/login", "登录", None);
+    in_every_way(&browser, "/login/return?state=x", "登录未成功", Some(400));
     in_every_way(&browser, "/invitation?token=wrong", "您的邀请", Some(404));
 }
 

@@ -122,14 +122,16 @@ impl Stub {
             asked: Vec::new(),
         };
         let (wish, ends) = (Arc::new(Mutex::new(wish)), Arc::new(AtomicBool::new(false)));
-        let server = Server { issuer: issuer.clone(), wish: wish.clone(), ends: ends.clone(), keys };
+        let server = Arc::new(Server { issuer: issuer.clone(), wish: wish.clone(), ends: ends.clone(), keys });
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if server.ends.load(Ordering::SeqCst) {
                     break;
                 }
-                // Visitors go away in the middle when they have had enough.
-                let _ = server.serve(stream.unwrap());
+                let (server, stream) = (server.clone(), stream.unwrap());
+                // Browsers hold connections that they ask nothing by; and visitors go away in the middle when they have
+                // had enough.
+                std::thread::spawn(move || drop(server.serve(stream)));
             }
         });
         Self { issuer, port, wish, ends, thread: Some(thread), has_rsa }
