@@ -7,6 +7,7 @@ use rocket::local::asynchronous::Client;
 use totp_rs::{Builder, Secret};
 use veilwatch_web::accounts::pending::{self, Begun, Kind};
 use veilwatch_web::accounts::people::{self, NewAccount};
+use veilwatch_web::accounts::tokens::Scope;
 use veilwatch_web::accounts::{Account, Actor, Refused, Role, second_factor};
 use veilwatch_web::clock::ManualClock;
 use veilwatch_web::config::{Config, SecondFactor};
@@ -339,6 +340,9 @@ fn whoever_must_have_one_is_led_to_it_before_anything_else() {
             assert_eq!(site.number("SELECT count(*) FROM api_tokens"), 0);
             let json = me.get_with("/", &[("Accept", "application/json")]).is(401);
             assert_eq!(json.header("Content-Type"), Some("application/json"));
+            // Programs with a token that is there go on.
+            site.program_of(&account, Scope::Read).get("/api/v1/me").is(200);
+            site.execute("DELETE FROM api_tokens");
             me.get(PAGE).is(200).says("must have a second factor");
             me.post(PAGE, "/language", &[("language", "en"), ("next", PAGE)]).is(303);
             set_up(&me);
