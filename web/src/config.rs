@@ -4,6 +4,7 @@
 //! underscores between a table and its key: `VEILWATCH_WEB_LIMITS__UPLOAD_BYTES=1000000`. A key that nobody knows is an
 //! error in either: a limit that is misspelt is a limit that is not there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::accounts::Role;
 use crate::accounts::teams::MAX_DAYS;
+use crate::provider::fetch::is_safe;
 
 /// What every variable of ours begins with.
 pub const ENVIRONMENT_PREFIX: &str = "VEILWATCH_WEB_";
@@ -38,6 +41,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// How often a log-in may fail.
     pub login: Login,
+    /// The provider that people may sign in by.
+    pub oidc: Option<Oidc>,
     /// How long an invitation can be used.
     pub invitations: Invitations,
     /// How analyses are run and held down.
@@ -62,6 +67,7 @@ impl Default for Config {
             limits: Limits::default(),
             sessions: Sessions::default(),
             login: Login::default(),
+            oidc: None,
             invitations: Invitations::default(),
             worker: Worker::default(),
             browse: Browse::default(),
@@ -204,12 +210,102 @@ pub struct Login {
     pub window_seconds: i64,
     /// Accounts and addresses that are remembered at the same time.
     pub remembered: usize,
+    /// Who must have a second factor.
+    pub second_factor: SecondFactor,
+    /// Seconds for the code after the password, for setting a second factor up, and for the way to a provider and back.
+    pub pending_seconds: i64,
+    /// Log-ins of each kind that wait for that at the same time; the oldest ends when one more begins.
+    pub pending: u32,
+}
+
+/// Who must have a second factor; everybody may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactor {
+    /// Nobody must.
+    #[default]
+    Optional,
+    /// Administrators must.
+    Administrators,
+    /// Everybody must.
+    Everybody,
 }
 
 impl Default for Login {
     fn default() -> Self {
-        Self { account_attempts: 8, address_attempts: 40, window_seconds: 15 * 60, remembered: 10_000 }
+        Self {
+            account_attempts: 8,
+            address_attempts: 40,
+            window_seconds: 15 * 60,
+            remembered: 10_000,
+            second_factor: SecondFactor::default(),
+            pending_seconds: 300,
+            pending: 10_000,
+        }
     }
+}
+
+/// The provider that people may sign in by (OpenID Connect).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Oidc {
+    /// The provider's address, exactly as it writes it.
+    pub issuer: String,
+    /// What it calls this portal.
+    pub client_id: String,
+    /// The secret that it shares with this portal; a public client has none.
+    pub client_secret: Option<SecretText>,
+    /// The file with that secret, in its place.
+    pub client_secret_file: Option<PathBuf>,
+    /// The portal's own address as people reach it, without a slash at its end; by default what their browser calls it.
+    /// The provider sends them back to `/login/return` below it.
+    pub portal: Option<String>,
+    /// What is asked to be told of people.
+    pub scopes: Vec<String>,
+    /// The claim that a new account's login name is made of.
+    pub name_claim: String,
+    /// The claim that a new account's role is read from.
+    pub roles: Option<Roles>,
+    /// Make accounts for whoever has a role by that claim.
+    pub create_accounts: bool,
+    /// Seconds that one answer of the provider may take.
+    pub answer_seconds: u64,
+    /// Bytes of one answer.
+    pub answer_bytes: u64,
+    /// Seconds for which the provider's addresses and keys are kept.
+    pub keys_seconds: i64,
+    /// Questions to the provider at the same time.
+    pub at_once: u16,
+}
+
+impl Default for Oidc {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            client_id: String::new(),
+            client_secret: None,
+            client_secret_file: None,
+            portal: None,
+            scopes: ["openid", "profile"].map(str::to_owned).into(),
+            name_claim: "preferred_username".to_owned(),
+            roles: None,
+            create_accounts: false,
+            answer_seconds: 10,
+            answer_bytes: 256 << 10,
+            keys_seconds: 3600,
+            at_once: 4,
+        }
+    }
+}
+
+/// How the role of a new account follows from what the provider says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roles {
+    /// The claim: a text or a list of texts.
+    pub claim: String,
+    /// The role that each of them gives; the highest counts.
+    pub map: BTreeMap<String, Role>,
 }
 
 /// How long an invitation can be used.
@@ -410,6 +506,9 @@ pub enum ConfigError {
     /// There is no data folder.
     #[error("data is empty: name the folder of the database, the secret and all captures")]
     Data,
+    /// Nobody could sign in by that provider.
+    #[error("[oidc] makes no sense: {0}")]
+    Oidc(&'static str),
     /// A number that makes no sense.
     #[error("{key} = {value} makes no sense: {why}")]
     Number {
@@ -475,13 +574,18 @@ impl Config {
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::Data);
         }
-        let positive: [(&'static str, i64); 44] = [
+        if let Some(oidc) = &self.oidc {
+            oidc.check()?;
+        }
+        let positive: [(&'static str, i64); 46] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
             ("login.address_attempts", i64::from(self.login.address_attempts)),
             ("login.window_seconds", self.login.window_seconds),
             ("login.remembered", i64::try_from(self.login.remembered).unwrap_or(i64::MAX)),
+            ("login.pending_seconds", self.login.pending_seconds),
+            ("login.pending", self.login.pending.into()),
             ("invitations.hours", self.invitations.hours),
             ("limits.sessions", i64::from(self.limits.sessions)),
             ("limits.upload_bytes", whole(limits.upload_bytes)),
@@ -564,6 +668,36 @@ impl Config {
     }
 }
 
+impl Oidc {
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |why| Err(ConfigError::Oidc(why));
+        if !is_safe(&self.issuer) || self.issuer.contains('?') {
+            return wrong("issuer must be an https address");
+        }
+        if self.client_id.is_empty() {
+            return wrong("client_id is missing");
+        }
+        if self.client_secret.is_some() && self.client_secret_file.is_some() {
+            return wrong("give client_secret or client_secret_file, not both");
+        }
+        if self.portal.as_ref().is_some_and(|portal| !is_safe(portal) || portal.ends_with('/') || portal.contains('?'))
+        {
+            return wrong("portal must be an https address without a slash at its end");
+        }
+        if !self.scopes.iter().any(|scope| scope == "openid") {
+            return wrong("scopes must hold openid");
+        }
+        if self.create_accounts && self.roles.as_ref().is_none_or(|roles| roles.map.is_empty()) {
+            return wrong("create_accounts needs roles, or nobody would know what a new account may do");
+        }
+        let numbers = [self.answer_seconds, self.answer_bytes, self.at_once.into()];
+        if numbers.contains(&0) || self.answer_seconds > 300 || self.keys_seconds <= 0 {
+            return wrong("its numbers must be above 0, and answer_seconds 300 or less");
+        }
+        Ok(())
+    }
+}
+
 fn is_local(address: IpAddr) -> bool {
     address.is_loopback()
 }
@@ -584,7 +718,7 @@ fn overlay(table: &mut toml::Table, key: &str, value: &str) -> Result<(), Config
     }
     // A secret of digits is a text all the same.
     let parsed = match (last.as_str(), value.parse::<i64>(), value.parse::<bool>()) {
-        ("secret", ..) => None,
+        ("secret" | "client_secret", ..) => None,
         (_, Ok(number), _) => Some(toml::Value::Integer(number)),
         (_, _, Ok(truth)) => Some(toml::Value::Boolean(truth)),
         _ => None,
@@ -646,6 +780,31 @@ mod tests {
         assert!(load("address = '0.0.0.0:80'\ninsecure_plain_http = true", &[]).is_ok());
         assert!(load("address = '0.0.0.0:80'\n[proxy]\ntls = true", &[]).unwrap().is_https());
         assert!(load("address = '0.0.0.0:80'\n[tls]\ncertificate = 'c'\nkey = 'k'", &[]).unwrap().is_https());
+    }
+
+    #[test]
+    fn a_provider_must_make_sense() {
+        let good = "[oidc]\nissuer = 'https://id.example/realms/x'\nclient_id = 'veilwatch'\n";
+        let more =
+            "roles = { claim = 'groups', map = { soc = 'analyst' } }\ncreate_accounts = true\nclient_secret = 'x'\n";
+        let oidc =
+            load(&format!("{good}{more}"), &[("VEILWATCH_WEB_OIDC__CLIENT_SECRET", "0123")]).unwrap().oidc.unwrap();
+        assert_eq!((oidc.client_secret.unwrap().0.as_str(), oidc.scopes.len()), ("0123", 2));
+        assert_eq!(oidc.roles.unwrap().map["soc"], Role::Analyst);
+        for wrong in [
+            "[oidc]\nclient_id = 'x'".to_owned(),
+            "[oidc]\nissuer = 'https://id.example'".to_owned(),
+            "[oidc]\nissuer = 'http://id.example'\nclient_id = 'x'".to_owned(),
+            format!("{good}client_secret = 'x'\nclient_secret_file = 'y'"),
+            format!("{good}portal = 'https://portal.example/'"),
+            format!("{good}scopes = ['profile']"),
+            format!("{good}create_accounts = true"),
+            format!("{good}answer_seconds = 0"),
+        ] {
+            assert!(matches!(load(&wrong, &[]), Err(ConfigError::Oidc(_))), "{wrong}");
+        }
+        assert!(load(&format!("{good}roles = {{ claim = 'x', map = {{ a = 'root' }} }}"), &[]).is_err());
+        assert!(load(&format!("{good}issuers = 'x'"), &[]).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! | [`retention`] | how long things are kept, and how they go |
 //! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
+//! | [`provider`] | signing in by a provider |
 //! | [`visitor`] | who asks: the guards in front of every page |
 //! | [`forms`] | forms that change something |
 //! | [`pages`] | the pages |
@@ -37,6 +38,7 @@ pub mod jobs;
 pub mod packets;
 pub mod pages;
 pub mod portal;
+pub mod provider;
 pub mod results;
 pub mod retention;
 pub mod secret;

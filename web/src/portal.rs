@@ -20,6 +20,7 @@ use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
+use crate::provider::{Provider, ProviderError};
 use crate::retention::Sweeper;
 use crate::retention::erase::Eraser;
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
@@ -62,6 +63,9 @@ pub enum StartError {
     /// A pipeline that can be chosen.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    /// The provider that people sign in by.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// The threads of the analyses, and of the sweep.
     #[error("the threads of the portal cannot be started: {0}")]
     Threads(std::io::Error),
@@ -108,6 +112,8 @@ pub struct Portal {
     pub hasher: Hasher,
     /// Counts log-ins that fail.
     pub throttle: Throttle,
+    /// The provider that people may sign in by.
+    pub provider: Option<Provider>,
     /// Renders pages.
     pub templates: Arc<Templates>,
     /// Where captures and results lie.
@@ -189,6 +195,7 @@ impl Portal {
             under_way: UnderWay::default(),
             folders,
             setup: token.as_deref().map(|token| secret.hash(Purpose::Setup, token)),
+            provider: config.oidc.as_ref().map(Provider::open).transpose()?,
             throttle: Throttle::new(config.login.clone()),
             hasher: Hasher::new()?,
             templates: Arc::new(Templates::embedded()?),
@@ -226,6 +233,16 @@ impl Portal {
         if self.config.is_https() { "__Host-veilwatch-visit" } else { "veilwatch-visit" }
     }
 
+    /// The name of the cookie of a log-in that waits for a code.
+    pub fn code_cookie(&self) -> &'static str {
+        if self.config.is_https() { "__Host-veilwatch-code" } else { "veilwatch-code" }
+    }
+
+    /// The name of the cookie of somebody who is on the way to the provider and back.
+    pub fn provider_cookie(&self) -> &'static str {
+        if self.config.is_https() { "__Host-veilwatch-provider" } else { "veilwatch-provider" }
+    }
+
     /// A cookie that scripts and other sites never see, and that ends with the browser.
     pub fn cookie(&self, name: &'static str, value: String) -> Cookie<'static> {
         Cookie::build((name, value))
@@ -240,11 +257,17 @@ impl Portal {
     pub fn hand_out_session(&self, cookies: &CookieJar<'_>, token: String) {
         cookies.add(self.cookie(self.session_cookie(), token));
         self.take_back(cookies, self.visit_cookie());
+        self.take_back(cookies, self.code_cookie());
     }
 
     /// Takes the session back from the browser.
     pub fn take_back_session(&self, cookies: &CookieJar<'_>) {
         self.take_back(cookies, self.session_cookie());
+    }
+
+    /// Takes the cookie of the way to the provider back from the browser.
+    pub fn take_back_provider(&self, cookies: &CookieJar<'_>) {
+        self.take_back(cookies, self.provider_cookie());
     }
 
     fn take_back(&self, cookies: &CookieJar<'_>, name: &'static str) {

@@ -10,8 +10,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use aes_gcm::aead::{Aead, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -23,6 +26,9 @@ pub const MIN_SECRET_CHARACTERS: usize = 32;
 pub const MIN_SECRET_VARIETY: usize = 12;
 /// Random bytes in a token: 256 bits cannot be guessed.
 pub const TOKEN_BYTES: usize = 32;
+
+/// Random bytes in front of what is sealed.
+const NONCE_BYTES: usize = 12;
 
 /// Why there is no secret to work with.
 #[derive(Debug, Error)]
@@ -102,6 +108,31 @@ impl Secret {
         self.mac(purpose, token).finalize().into_bytes().to_vec()
     }
 
+    /// Encrypts what the database keeps and the portal needs back (AES-256-GCM). `context` says whose and what it is: it
+    /// opens in no other place.
+    ///
+    /// # Errors
+    /// Where the system gives no random bytes.
+    pub fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, SecretError> {
+        let nonce = random_bytes::<NONCE_BYTES>()?;
+        let payload = Payload { msg: plain, aad: context.as_bytes() };
+        let sealed = self.cipher().and_then(|cipher| cipher.encrypt(&Nonce::from(nonce), payload).ok());
+        let sealed = sealed.ok_or_else(|| SecretError::Random("nothing can be encrypted".to_owned()))?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// What [`Self::seal`] encrypted; none where it is another secret's, another place's or changed.
+    pub fn open(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+        self.cipher()?.decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: context.as_bytes() }).ok()
+    }
+
+    fn cipher(&self) -> Option<Aes256Gcm> {
+        let mut key = [0; 32];
+        Hkdf::<Sha256>::new(None, &self.0).expand(b"veilwatch: sealed", &mut key).ok()?;
+        Some(Aes256Gcm::new(&key.into()))
+    }
+
     /// The form token that belongs to a session or, before the log-in, to a visit.
     pub fn form_token(&self, holder: &str) -> String {
         URL_SAFE_NO_PAD.encode(self.hash(Purpose::Form, holder))
@@ -130,6 +161,18 @@ pub enum Purpose {
     Setup,
     /// A form that changes something.
     Form,
+    /// A log-in that waits for a code.
+    Code,
+    /// A recovery code.
+    Recovery,
+    /// A log-in that waits for the provider.
+    Provider,
+    /// What the provider gives back with the answer.
+    ProviderState,
+    /// What the provider's token must hold.
+    ProviderNonce,
+    /// What shows the provider that who asks for the token began the log-in (RFC 7636).
+    ProviderVerifier,
 }
 
 impl Purpose {
@@ -140,6 +183,12 @@ impl Purpose {
             Self::Invitation => "invitation",
             Self::Setup => "setup",
             Self::Form => "form",
+            Self::Code => "code",
+            Self::Recovery => "recovery",
+            Self::Provider => "provider",
+            Self::ProviderState => "provider-state",
+            Self::ProviderNonce => "provider-nonce",
+            Self::ProviderVerifier => "provider-verifier",
         }
     }
 }
@@ -179,6 +228,24 @@ mod tests {
             assert!(Secret::from_text(weak, "the test").is_err(), "{weak}");
         }
         assert!(Secret::from_text(&random_token().unwrap(), "the test").is_ok());
+    }
+
+    #[test]
+    fn what_is_sealed_opens_in_its_place_alone() {
+        let secret = Secret::from_text(&random_token().unwrap(), "the test").unwrap();
+        let other = Secret::from_text(&random_token().unwrap(), "the test").unwrap();
+        let sealed = secret.seal("here", b"plain").unwrap();
+        assert_eq!(secret.open("here", &sealed).as_deref(), Some(b"plain".as_slice()));
+        assert!(!sealed.windows(5).any(|bytes| bytes == b"plain"));
+        assert_ne!(sealed, secret.seal("here", b"plain").unwrap());
+        assert_eq!(secret.open("there", &sealed), None);
+        assert_eq!(other.open("here", &sealed), None);
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(secret.open("here", &changed), None, "{at}");
+            assert_eq!(secret.open("here", &sealed[..at]), None, "{at}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Who asks: the guards in front of every page.
 //!
 //! [`Visitor`] is anybody. [`Viewer`], [`Analyst`] and [`Administrator`] are accounts that are logged in and may do at
-//! least that much: a handler that takes one cannot be reached by anybody else.
+//! least that much: a handler that takes one cannot be reached by anybody else. Whoever must have a second factor and has
+//! none gets past none of them, only past [`LoggedIn`].
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
@@ -10,7 +11,8 @@ use rocket::Request;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
 
-use crate::accounts::{Account, Actor, Role, sessions};
+use crate::accounts::{Account, Actor, Role, second_factor, sessions};
+use crate::config::SecondFactor;
 use crate::database::DbError;
 use crate::pages::{Language, local_path};
 use crate::portal::Portal;
@@ -31,6 +33,8 @@ pub struct Visitor {
     pub account: Option<Account>,
     /// The number of their session.
     pub session: Option<i64>,
+    /// Whether they have to set up a second factor before anything else.
+    pub must_set_up: bool,
     /// Where they come from.
     pub address: IpAddr,
     /// What their browser calls itself.
@@ -58,11 +62,23 @@ impl Visitor {
                 .map(|cookie| cookie.value().to_owned())
                 .filter(|value| value.len() <= MAX_COOKIE)
         };
-        let mut found = None;
+        let (mut found, mut must_set_up) = (None, false);
         let session_token = cookie(portal.session_cookie());
         if let Some(token) = session_token.clone() {
             let (secret, limits, now) = (portal.secret.clone(), portal.config.sessions.clone(), portal.now());
-            found = portal.db.run(move |connection| sessions::find(connection, &secret, &token, &limits, now)).await?;
+            let policy = portal.config.login.second_factor;
+            (found, must_set_up) = portal
+                .db
+                .run(move |connection| -> Result<_, DbError> {
+                    let found = sessions::find(connection, &secret, &token, &limits, now)?;
+                    let must = found.as_ref().filter(|(account, _)| must_have_factor(policy, account.role));
+                    let lacks = match must {
+                        Some((account, _)) => !second_factor::is_set(connection, account.id)?,
+                        None => false,
+                    };
+                    Ok((found, lacks))
+                })
+                .await?;
         }
         let (account, session) = found.unzip();
         // Forms are bound to the session, or before the log-in to a token of their own.
@@ -88,6 +104,7 @@ impl Visitor {
             language: chosen.unwrap_or_else(|| Language::from_header(asked)),
             account,
             session,
+            must_set_up,
             address: request.client_ip().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             agent: request.headers().get_one("User-Agent").unwrap_or_default().to_owned(),
             form_token: portal.secret.form_token(&holder),
@@ -120,9 +137,21 @@ impl<'r> FromRequest<'r> for &'r Visitor {
     }
 }
 
-/// The guard of one role: a visitor who is logged in and may do at least that.
+/// Whether an account of this role must have a second factor.
+pub fn must_have_factor(policy: SecondFactor, role: Role) -> bool {
+    match policy {
+        SecondFactor::Optional => false,
+        SecondFactor::Administrators => role == Role::Administrator,
+        SecondFactor::Everybody => true,
+    }
+}
+
+/// The guard of one role: a visitor who is logged in and may do at least that, and has the second factor they must have.
 macro_rules! guard {
     ($(#[$words:meta])* $name:ident, $role:expr) => {
+        guard! { $(#[$words])* $name, $role, true }
+    };
+    ($(#[$words:meta])* $name:ident, $role:expr, $has_factor:expr) => {
         $(#[$words])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name<'r> {
@@ -152,6 +181,10 @@ macro_rules! guard {
                     Outcome::Forward(status) => return Outcome::Forward(status),
                 };
                 match (&visitor.account, visitor.session) {
+                    // The catcher leads them to it.
+                    (Some(_), Some(_)) if $has_factor && visitor.must_set_up => {
+                        Outcome::Error((Status::Unauthorized, ()))
+                    }
                     (Some(account), Some(session)) if account.role >= $role => {
                         Outcome::Success(Self { account, session, visitor })
                     }
@@ -164,6 +197,10 @@ macro_rules! guard {
 }
 
 guard! {
+    /// Anybody who is logged in, even where they must set up a second factor first: for that, and for logging out.
+    LoggedIn, Role::Viewer, false
+}
+guard! {
     /// Anybody who is logged in.
     Viewer, Role::Viewer
 }
@@ -174,6 +211,13 @@ guard! {
 guard! {
     /// Somebody who may manage people.
     Administrator, Role::Administrator
+}
+
+impl<'r> From<Viewer<'r>> for LoggedIn<'r> {
+    /// Whoever may do more may do this.
+    fn from(viewer: Viewer<'r>) -> Self {
+        Self { account: viewer.account, session: viewer.session, visitor: viewer.visitor }
+    }
 }
 
 impl<'r> From<Analyst<'r>> for Viewer<'r> {

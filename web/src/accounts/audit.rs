@@ -25,6 +25,26 @@ pub enum Action {
     Password,
     /// A session was ended by its owner.
     SessionRevoked,
+    /// A second factor was set up.
+    FactorSet,
+    /// A second factor was switched off by its owner.
+    FactorOff,
+    /// An administrator took somebody's second factor away.
+    FactorTaken,
+    /// The password was right and the code after it was not.
+    CodeFailed,
+    /// Recovery codes were made anew.
+    RecoveryMade,
+    /// A recovery code was used.
+    RecoveryUsed,
+    /// An account was linked to one of the provider.
+    Linked,
+    /// That link was taken away.
+    Unlinked,
+    /// Signing in by the provider failed.
+    ProviderFailed,
+    /// Somebody of the provider got an account.
+    CreatedByProvider,
     /// An API token was made.
     TokenCreated,
     /// An API token was ended.
@@ -91,13 +111,23 @@ pub enum Action {
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 47] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
         Self::Logout,
         Self::Password,
         Self::SessionRevoked,
+        Self::FactorSet,
+        Self::FactorOff,
+        Self::FactorTaken,
+        Self::CodeFailed,
+        Self::RecoveryMade,
+        Self::RecoveryUsed,
+        Self::Linked,
+        Self::Unlinked,
+        Self::ProviderFailed,
+        Self::CreatedByProvider,
         Self::TokenCreated,
         Self::TokenRevoked,
         Self::Invited,
@@ -140,6 +170,16 @@ impl Action {
             Self::Logout => "logout",
             Self::Password => "password",
             Self::SessionRevoked => "session-revoked",
+            Self::FactorSet => "factor-set",
+            Self::FactorOff => "factor-off",
+            Self::FactorTaken => "factor-taken",
+            Self::CodeFailed => "code-failed",
+            Self::RecoveryMade => "recovery-made",
+            Self::RecoveryUsed => "recovery-used",
+            Self::Linked => "linked",
+            Self::Unlinked => "unlinked",
+            Self::ProviderFailed => "provider-failed",
+            Self::CreatedByProvider => "created-by-provider",
             Self::TokenCreated => "token-created",
             Self::TokenRevoked => "token-revoked",
             Self::Invited => "invited",

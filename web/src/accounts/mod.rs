@@ -6,6 +6,9 @@
 //! | [`password`] | which passwords are good enough, and how they are kept |
 //! | [`throttle`] | how often a log-in may fail |
 //! | [`sessions`] | log-ins that last for a while |
+//! | [`second_factor`] | codes after the password |
+//! | [`pending`] | log-ins that are half done |
+//! | [`identities`] | accounts of a provider |
 //! | [`tokens`] | access for programs |
 //! | [`teams`] | who belongs together, and quotas |
 //! | [`invitations`] | one-time links to a new account |
@@ -15,9 +18,12 @@
 //! the same transaction: either both happened or neither.
 
 pub mod audit;
+pub mod identities;
 pub mod invitations;
 pub mod password;
+pub mod pending;
 pub mod people;
+pub mod second_factor;
 pub mod sessions;
 pub mod teams;
 pub mod throttle;
@@ -126,6 +132,30 @@ pub enum Reason {
     /// Name or password is wrong, and which of them is not said.
     #[error("reason.login")]
     Login,
+    /// A code of the second factor is wrong or was used before.
+    #[error("reason.code")]
+    Code,
+    /// There is a second factor already.
+    #[error("reason.factor-there")]
+    FactorThere,
+    /// The form for the second factor is too old.
+    #[error("reason.factor-old")]
+    FactorOld,
+    /// One's own second factor is not taken away but switched off.
+    #[error("reason.factor-own")]
+    FactorOwn,
+    /// An account without a password has to sign in again first.
+    #[error("reason.sign-in-again")]
+    SignInAgain,
+    /// One of the two accounts is linked to another one already.
+    #[error("reason.identity-taken")]
+    IdentityTaken,
+    /// An account of the provider's has no password to change.
+    #[error("reason.no-password-here")]
+    NoPasswordHere,
+    /// Without a password nobody could log in any more.
+    #[error("reason.no-password")]
+    NoPassword,
     /// The first administrator's token is wrong.
     #[error("reason.setup-token")]
     SetupToken,

@@ -177,6 +177,8 @@ impl Hasher {
     pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, HashError> {
         // Longer ones were never set, and must not cost more than the others.
         let password = if password.len() <= MAX_BYTES { password.to_owned() } else { String::new() };
+        // An account of the provider's has none.
+        let hash = hash.filter(|hash| !hash.is_empty());
         let known = hash.is_some();
         let hash = hash.unwrap_or(&self.nobody).to_owned();
         self.turn(move || Ok(hasher()?.verify_password(password.as_bytes(), hash.as_str()).is_ok() && known)).await
@@ -247,5 +249,7 @@ mod tests {
         assert!(hasher.verify("otter lamp river tin", Some(&first)).await.unwrap());
         assert!(!hasher.verify("otter lamp river", Some(&first)).await.unwrap());
         assert!(!hasher.verify("otter lamp river tin", None).await.unwrap());
+        // An account of a provider's.
+        assert!(!hasher.verify("", Some("")).await.unwrap());
     }
 }

@@ -13,7 +13,7 @@ pub struct NewAccount {
     pub name: String,
     /// What is shown.
     pub display_name: String,
-    /// The password's hash.
+    /// The password's hash; empty where there is none, because a provider vouches for the account.
     pub password_hash: String,
 }
 
@@ -72,6 +72,15 @@ pub fn by_name(connection: &Connection, name: &str) -> Result<Option<(Account, S
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_and_then([name], |row| Ok::<_, DbError>((read(row)?, row.get(7)?)))?.next();
     found.transpose()
+}
+
+/// Whether an account has a password; one of a provider's may have none.
+///
+/// # Errors
+/// Where the database fails.
+pub fn has_password(connection: &Connection, id: i64) -> Result<bool, DbError> {
+    let sql = "SELECT password_hash <> '' FROM accounts WHERE id = ?1";
+    Ok(connection.query_row(sql, [id], |row| row.get(0))?)
 }
 
 /// Makes the first administrator; the second one to try is refused.

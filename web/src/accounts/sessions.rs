@@ -98,6 +98,14 @@ pub fn find(
     Ok(Some((account, id)))
 }
 
+/// When a session began.
+///
+/// # Errors
+/// Where it is not there, or the database fails.
+pub fn began(connection: &Connection, id: i64) -> Result<i64, DbError> {
+    Ok(connection.query_row("SELECT created_at FROM sessions WHERE id = ?1", [id], |row| row.get(0))?)
+}
+
 /// The sessions of an account that have not ended, the newest first.
 ///
 /// # Errors

@@ -41,12 +41,22 @@ impl Throttle {
     /// # Errors
     /// The seconds to wait.
     pub fn attempt(&self, account: &str, address: IpAddr, now: i64) -> Result<(), i64> {
-        let Login { account_attempts, address_attempts, window_seconds, remembered } = self.limits;
+        let Login { account_attempts, address_attempts, window_seconds, remembered, .. } = self.limits;
         let address = network(address);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         // The address first: one that is over its limit must not use up the attempts of the accounts it names.
         count(&mut tables.addresses, address, address_attempts, window_seconds, remembered, now)?;
         count(&mut tables.accounts, account.to_owned(), account_attempts, window_seconds, remembered, now)
+    }
+
+    /// Counts one attempt of an address that names no account, or says after how many seconds the next one is allowed.
+    ///
+    /// # Errors
+    /// The seconds to wait.
+    pub fn attempt_from(&self, address: IpAddr, now: i64) -> Result<(), i64> {
+        let Login { address_attempts, window_seconds, remembered, .. } = self.limits;
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut tables.addresses, network(address), address_attempts, window_seconds, remembered, now)
     }
 
     /// Forgets the failures of an account: its owner has logged in.
@@ -97,7 +107,13 @@ mod tests {
     use super::*;
 
     fn throttle() -> Throttle {
-        Throttle::new(Login { account_attempts: 3, address_attempts: 5, window_seconds: 60, remembered: 4 })
+        Throttle::new(Login {
+            account_attempts: 3,
+            address_attempts: 5,
+            window_seconds: 60,
+            remembered: 4,
+            ..Login::default()
+        })
     }
 
     fn at(text: &str) -> IpAddr {

@@ -4,20 +4,20 @@ use rocket::http::{CookieJar, Status};
 use rocket::{FromForm, State, get, post};
 use serde_json::{Value, json};
 
-use super::login::{Nothing, begin_session};
+use super::login::{Nothing, begin_session, host};
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::tokens::{self, NewToken, Scope};
-use crate::accounts::{Reason, Refused, password, people, sessions, teams};
+use crate::accounts::{Reason, Refused, identities, password, people, second_factor, sessions, teams};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
 use crate::uploads;
-use crate::visitor::Viewer;
+use crate::visitor::{LoggedIn, Viewer};
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 4] = ["password", "session", "sessions", "token"];
+const DONE: [&str; 6] = ["password", "session", "sessions", "token", "linked", "unlinked"];
 
 /// What the page says besides what is always on it.
 #[derive(Default)]
@@ -52,26 +52,23 @@ pub async fn set_password(
     form: Posted<PasswordChange>,
 ) -> Reply {
     let (form, account, now) = (form.0, me.account, portal.now());
-    // A session that was left open must not become a place to guess the password in.
-    if let Err(wait) = portal.throttle.attempt(&account.name, me.address, now) {
-        let notice =
-            Notice { error: Some("login.throttled".to_owned()), minutes: (wait + 59) / 60, ..Notice::default() };
-        let page = page(me, portal, notice).await?.with_status(Status::TooManyRequests);
-        return Ok(page.with_header("Retry-After", wait.to_string()).into());
+    // An account of the provider's has no password, and gets none here: whoever vouches for it would not know of it.
+    let id = account.id;
+    if !portal.db.run(move |connection| people::has_password(connection, id)).await? {
+        return refused(me, portal, Reason::NoPasswordHere).await;
     }
-    let name = account.name.clone();
-    let hash = portal.db.run(move |connection| people::by_name(connection, &name)).await?.map(|(_, hash)| hash);
-    if !portal.hasher.verify(&form.current, hash.as_deref()).await? {
-        return refused(me, portal, Reason::WrongPassword).await;
+    match it_is_me(me.into(), portal, &form.current).await? {
+        Ok(()) => {}
+        Err(Doubt::Wait(wait)) => return throttled(me, portal, wait).await,
+        Err(Doubt::Because(reason)) => return refused(me, portal, reason).await,
     }
-    portal.throttle.succeeded(&account.name);
     if form.password != form.again {
         return refused(me, portal, Reason::PasswordsDiffer).await;
     }
     if let Err(fault) = password::check(&form.password, &[&account.name, &account.display_name]) {
         return refused(me, portal, fault.into()).await;
     }
-    let (id, actor) = (account.id, me.actor());
+    let actor = me.actor();
     let hash = portal.hasher.hash(&form.password).await?;
     let set = portal.db.run(move |connection| people::set_password(connection, id, &hash, &actor, now)).await;
     if let Err(reason) = told(set)? {
@@ -79,6 +76,41 @@ pub async fn set_password(
     }
     begin_session(portal, &me, cookies, id, &account.name).await?;
     Ok(Answer::to("/account?done=password"))
+}
+
+/// Why somebody is not believed to be the owner of the account they are logged in to.
+pub(super) enum Doubt {
+    /// Too many attempts: the seconds to wait.
+    Wait(i64),
+    /// The password is wrong, or the session too old for an account without one.
+    Because(Reason),
+}
+
+/// Whether it is the account's owner who sits there: they know the password. An account of a provider's has none; then
+/// the session must have begun just before.
+pub(super) async fn it_is_me(me: LoggedIn<'_>, portal: &Portal, typed: &str) -> Result<Result<(), Doubt>, Failure> {
+    let now = portal.now();
+    // A session that was left open must not become a place to guess the password in.
+    if let Err(wait) = portal.throttle.attempt(&me.account.name, me.address, now) {
+        return Ok(Err(Doubt::Wait(wait)));
+    }
+    let (name, session) = (me.account.name.clone(), me.session);
+    let (hash, began) = portal
+        .db
+        .run(move |connection| -> Result<_, DbError> {
+            let hash = people::by_name(connection, &name)?.map(|(_, hash)| hash);
+            Ok((hash.unwrap_or_default(), sessions::began(connection, session)?))
+        })
+        .await?;
+    if hash.is_empty() {
+        let is_fresh = now - began < portal.config.login.pending_seconds;
+        return Ok(if is_fresh { Ok(()) } else { Err(Doubt::Because(Reason::SignInAgain)) });
+    }
+    if !portal.hasher.verify(typed, Some(&hash)).await? {
+        return Ok(Err(Doubt::Because(Reason::WrongPassword)));
+    }
+    portal.throttle.succeeded(&me.account.name);
+    Ok(Ok(()))
 }
 
 /// The number of something of one's own.
@@ -145,7 +177,13 @@ async fn finish(me: Viewer<'_>, portal: &Portal, result: Result<(), Refused>, do
     }
 }
 
-async fn refused(me: Viewer<'_>, portal: &Portal, reason: Reason) -> Reply {
+pub(super) async fn throttled(me: Viewer<'_>, portal: &Portal, wait: i64) -> Reply {
+    let notice = Notice { error: Some("login.throttled".to_owned()), minutes: (wait + 59) / 60, ..Notice::default() };
+    let page = page(me, portal, notice).await?.with_status(Status::TooManyRequests);
+    Ok(page.with_header("Retry-After", wait.to_string()).into())
+}
+
+pub(super) async fn refused(me: Viewer<'_>, portal: &Portal, reason: Reason) -> Reply {
     let notice = Notice { error: Some(reason.to_string()), ..Notice::default() };
     Ok(page(me, portal, notice).await?.with_status(Status::UnprocessableEntity).into())
 }
@@ -153,7 +191,8 @@ async fn refused(me: Viewer<'_>, portal: &Portal, reason: Reason) -> Reply {
 async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, Failure> {
     let (account, limits, now) = (me.account.id, portal.config.sessions.clone(), portal.now());
     let everywhere = portal.config.limits.quota_bytes;
-    let (sessions, tokens, used, quota, teams) = portal
+    let issuer = portal.provider.as_ref().map(|provider| provider.config().issuer.clone());
+    let (sessions, tokens, used, quota, teams, factor, has_password, linked) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
             Ok((
@@ -162,6 +201,9 @@ async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, F
                 uploads::kept_bytes(connection, account)?,
                 uploads::quota_of(connection, account, everywhere)?,
                 teams::of_account(connection, account)?,
+                second_factor::state(connection, account)?,
+                people::has_password(connection, account)?,
+                issuer.map(|issuer| identities::linked_since(connection, account, &issuer)).transpose()?.flatten(),
             ))
         })
         .await?;
@@ -194,6 +236,8 @@ async fn page(me: Viewer<'_>, portal: &Portal, notice: Notice) -> Result<Page, F
         "done": notice.done, "error": notice.error, "minutes": notice.minutes, "new_token": notice.new_token,
         "min_characters": password::MIN_CHARACTERS, "max_days": tokens::MAX_DAYS,
         "sessions": sessions, "tokens": tokens,
+        "has_password": has_password, "provider": host(portal), "linked": linked.map(readable),
+        "factor": { "since": factor.since.map(readable), "taken_at": factor.taken_at.map(readable) },
     });
     Ok(Page::new(portal, &me, "account", data)?)
 }

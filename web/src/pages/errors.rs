@@ -36,12 +36,16 @@ pub fn api_catchers() -> Vec<Catcher> {
 /// A stranger is sent to the log-in, and from there back to where they wanted to go.
 #[catch(401)]
 async fn log_in_first(request: &Request<'_>) -> Result<Redirect, (Status, (ContentType, String))> {
+    let visitor = <&Visitor>::from_request(request).await.succeeded();
     if wants_json(request)
         && let Some(portal) = request.rocket().state::<Portal>()
-        && let Outcome::Success(visitor) = <&Visitor>::from_request(request).await
+        && let Some(visitor) = visitor
         && let Ok(words) = portal.templates.message(visitor.language, "upload.log-in-again", &json!({}))
     {
         return Err(for_script(Status::Unauthorized, &words));
+    }
+    if visitor.is_some_and(|visitor| visitor.must_set_up) {
+        return Ok(Redirect::to(rocket::uri!(super::second_factor::show)));
     }
     let next = match request.method() {
         rocket::http::Method::Get => super::local_path(&request.uri().to_string()),

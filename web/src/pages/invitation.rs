@@ -4,7 +4,7 @@ use rocket::http::{CookieJar, Status};
 use rocket::{State, get, post};
 use serde_json::json;
 
-use super::login::begin_session;
+use super::login::{begin_session, host};
 use super::render::{Answer, Page, Reply, told};
 use super::setup::NewPerson;
 use crate::accounts::{Reason, invitations, password};
@@ -75,7 +75,7 @@ fn page(
     let data = json!({
         "token": token, "name": name, "display_name": display_name, "waits": waits,
         "error": error.filter(|_| waits).map(|reason| reason.to_string()),
-        "min_characters": password::MIN_CHARACTERS,
+        "min_characters": password::MIN_CHARACTERS, "provider": host(portal),
     });
     Ok(Page::new(portal, visitor, "invitation", data)?)
 }

@@ -1,17 +1,23 @@
-//! Logging in and out.
+//! Logging in, by password and by the code that may have to follow it, and out.
 
 use rocket::http::{CookieJar, Status};
 use rocket::{FromForm, State, get, post};
 use serde_json::json;
 
 use super::local_path;
-use super::render::{Answer, Failure, Page, Reply};
+use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::audit::{self, Action};
-use crate::accounts::{Actor, Reason, login_name, people, sessions};
+use crate::accounts::pending::{self, Begun, Kind};
+use crate::accounts::second_factor::{self, Used};
+use crate::accounts::{Account, Actor, Reason, Refused, login_name, people, sessions};
 use crate::database::DbError;
 use crate::forms::Posted;
 use crate::portal::Portal;
-use crate::visitor::{Viewer, Visitor};
+use crate::provider::Provider;
+use crate::visitor::{LoggedIn, Visitor};
+
+/// Longer cookies are none of ours.
+const MAX_COOKIE: usize = 128;
 
 /// A name and a password.
 #[derive(Debug, FromForm)]
@@ -63,15 +69,130 @@ pub async fn log_in(
         return Ok(page.with_status(Status::UnprocessableEntity).into());
     }
     portal.throttle.succeeded(&name);
-    if let Some((account, _)) = found {
-        begin_session(portal, visitor, cookies, account.id, &account.name).await?;
+    match found {
+        Some((account, _)) => Ok(Answer::to(&admit(portal, visitor, cookies, &account, next).await?.0)),
+        None => Ok(Answer::to(&next)),
     }
-    Ok(Answer::to(&next))
+}
+
+/// Lets somebody in who has shown who they are: at once, or as far as the code of their second factor. Gives the place
+/// to go on to, and the token of the session where one has begun.
+pub(super) async fn admit(
+    portal: &Portal,
+    visitor: &Visitor,
+    cookies: &CookieJar<'_>,
+    account: &Account,
+    next: String,
+) -> Result<(String, Option<String>), Failure> {
+    let (id, now) = (account.id, portal.now());
+    let state = portal.db.run(move |connection| second_factor::state(connection, id)).await?;
+    if state.since.is_none() {
+        let token = begin_session(portal, visitor, cookies, account.id, &account.name).await?;
+        // What happened to their second factor is said there.
+        return Ok((if state.taken_at.is_some() { "/account".to_owned() } else { next }, Some(token)));
+    }
+    let (secret, begun) = (portal.secret.clone(), Begun { account: Some(id), next, ..Begun::default() });
+    let limits = (portal.config.login.pending, now + portal.config.login.pending_seconds);
+    let token =
+        portal.db.run(move |connection| pending::begin(connection, &secret, Kind::Code, &begun, limits, now)).await?;
+    cookies.add(portal.cookie(portal.code_cookie(), token));
+    Ok(("/login/code".to_owned(), None))
+}
+
+/// Who waits for a code in this browser, and where they want to go on to.
+async fn waiting(portal: &Portal, cookies: &CookieJar<'_>) -> Result<Option<(String, Account, String)>, Failure> {
+    let cookie = cookies.get(portal.code_cookie()).map(|cookie| cookie.value().to_owned());
+    let Some(token) = cookie.filter(|token| token.len() <= MAX_COOKIE) else { return Ok(None) };
+    let (secret, wanted, now) = (portal.secret.clone(), token.clone(), portal.now());
+    let found = portal.db.run(move |connection| pending::find_code(connection, &secret, &wanted, now)).await?;
+    Ok(found.map(|(account, next)| (token, account, next)))
+}
+
+/// The form for the code after the password.
+#[get("/login/code")]
+pub async fn show_code(visitor: &Visitor, portal: &State<Portal>, cookies: &CookieJar<'_>) -> Reply {
+    match waiting(portal, cookies).await? {
+        Some(_) => Ok(code_page(portal, visitor, None, 0)?.into()),
+        None => Ok(Answer::to("/login")),
+    }
+}
+
+/// A code.
+#[derive(Debug, FromForm)]
+pub struct TypedCode {
+    code: String,
+}
+
+/// Takes the code, or a recovery code in its place.
+#[post("/login/code", data = "<form>")]
+pub async fn check_code(
+    visitor: &Visitor,
+    portal: &State<Portal>,
+    cookies: &CookieJar<'_>,
+    form: Posted<TypedCode>,
+) -> Reply {
+    let now = portal.now();
+    let Some((token, account, next)) = waiting(portal, cookies).await? else { return Ok(Answer::to("/login")) };
+    let counted = code_attempts(&account.name);
+    if let Err(wait) = portal.throttle.attempt(&counted, visitor.address, now) {
+        let page = code_page(portal, visitor, Some("login.throttled".to_owned()), wait)?;
+        return Ok(page.with_status(Status::TooManyRequests).with_header("Retry-After", wait.to_string()).into());
+    }
+    let actor = Actor { name: Some(account.name.clone()), address: visitor.address.to_string() };
+    let (secret, id, name) = (portal.secret.clone(), account.id, account.name.clone());
+    let checked = portal
+        .db
+        .run(move |connection| -> Result<Used, Refused> {
+            let transaction = connection.transaction()?;
+            match second_factor::check(&transaction, &secret, id, &form.0.code, &actor, now) {
+                Ok(used) => {
+                    // Of two who come at once, with two codes that are both good, one gets in.
+                    pending::take(&transaction, &secret, Kind::Code, &token, now)?.ok_or(Reason::Code)?;
+                    transaction.commit()?;
+                    Ok(used)
+                }
+                Err(error) => {
+                    let stranger = Actor { name: None, ..actor };
+                    audit::record(&transaction, &stranger, Action::CodeFailed, Some(&name), now)?;
+                    transaction.commit()?;
+                    Err(error)
+                }
+            }
+        })
+        .await;
+    match told(checked)? {
+        Ok(used) => {
+            portal.throttle.succeeded(&counted);
+            begin_session(portal, visitor, cookies, account.id, &account.name).await?;
+            // How many are left is said there.
+            Ok(Answer::to(if used == Used::Recovery { "/account/second-factor" } else { &next }))
+        }
+        Err(reason) => {
+            let page = code_page(portal, visitor, Some(reason.to_string()), 0)?;
+            Ok(page.with_status(Status::UnprocessableEntity).into())
+        }
+    }
+}
+
+/// What attempts with codes are counted under: beside those with passwords, since whoever knows the password could begin
+/// anew without end. No account has a colon in its name.
+pub(super) fn code_attempts(name: &str) -> String {
+    format!("code:{name}")
+}
+
+fn code_page(portal: &Portal, visitor: &Visitor, error: Option<String>, wait: i64) -> Result<Page, Failure> {
+    let data = json!({ "error": error, "minutes": (wait + 59) / 60, "seconds": portal.config.login.pending_seconds });
+    Ok(Page::new(portal, visitor, "login-code", data)?)
 }
 
 /// Logs out, here and now.
 #[post("/logout", data = "<_form>")]
-pub async fn log_out(me: Viewer<'_>, portal: &State<Portal>, cookies: &CookieJar<'_>, _form: Posted<Nothing>) -> Reply {
+pub async fn log_out(
+    me: LoggedIn<'_>,
+    portal: &State<Portal>,
+    cookies: &CookieJar<'_>,
+    _form: Posted<Nothing>,
+) -> Reply {
     let (session, actor, now) = (me.session, me.actor(), portal.now());
     portal.db.run(move |connection| sessions::log_out(connection, session, &actor, now)).await?;
     portal.take_back_session(cookies);
@@ -85,14 +206,19 @@ pub struct Nothing {
     _csrf: String,
 }
 
-/// Begins a session for this account, under a new token; the one that the browser had ends.
+/// The host of the provider that people may sign in by.
+pub(super) fn host(portal: &Portal) -> Option<&str> {
+    portal.provider.as_ref().map(Provider::host)
+}
+
+/// Begins a session for this account, under a new token, which it gives; the one that the browser had ends.
 pub(super) async fn begin_session(
     portal: &Portal,
     visitor: &Visitor,
     cookies: &CookieJar<'_>,
     account: i64,
     name: &str,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let (secret, limits, most) = (portal.secret.clone(), portal.config.sessions.clone(), portal.config.limits.sessions);
     let (agent, before, now) = (visitor.agent.clone(), visitor.session, portal.now());
     let actor = Actor { name: Some(name.to_owned()), address: visitor.address.to_string() };
@@ -105,8 +231,8 @@ pub(super) async fn begin_session(
             sessions::begin(connection, &secret, account, &agent, &actor, &limits, most, now)
         })
         .await?;
-    portal.hand_out_session(cookies, token);
-    Ok(())
+    portal.hand_out_session(cookies, token.clone());
+    Ok(token)
 }
 
 fn page(
@@ -117,6 +243,7 @@ fn page(
     error: Option<String>,
     wait: i64,
 ) -> Result<Page, Failure> {
-    let data = json!({ "name": name, "next": next, "error": error, "minutes": (wait + 59) / 60 });
+    let data =
+        json!({ "name": name, "next": next, "error": error, "minutes": (wait + 59) / 60, "provider": host(portal) });
     Ok(Page::new(portal, visitor, "login", data)?)
 }

@@ -8,6 +8,8 @@
 //! | [`assets`] | the style sheet and the icon |
 //! | [`setup`] | the first administrator |
 //! | [`login`] | logging in and out |
+//! | [`provider`] | signing in by a provider, there and back |
+//! | [`second_factor`] | one's own second factor |
 //! | [`invitation`] | a new account from a link |
 //! | [`home`] | the entries |
 //! | [`uploads`] | captures come in |
@@ -45,9 +47,11 @@ pub mod login;
 pub mod marks;
 pub mod packets;
 pub mod people;
+pub mod provider;
 pub mod render;
 pub mod result;
 pub mod retention;
+pub mod second_factor;
 pub mod setup;
 pub mod sharing;
 pub mod teams;
@@ -71,6 +75,19 @@ pub fn routes() -> Vec<Route> {
         login::show,
         login::log_in,
         login::log_out,
+        login::show_code,
+        login::check_code,
+        provider::log_in,
+        provider::accept,
+        provider::link,
+        provider::unlink,
+        provider::come_back,
+        second_factor::show,
+        second_factor::begin,
+        second_factor::confirm,
+        second_factor::renew,
+        second_factor::switch_off,
+        second_factor::seen,
         invitation::show,
         invitation::accept,
         home::show,
@@ -138,6 +155,7 @@ pub fn routes() -> Vec<Route> {
         teams::limits,
         retention::show,
         retention::accept,
+        people::take_factor,
         audit::show,
         audit::export,
     ]

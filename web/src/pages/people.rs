@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::login::Nothing;
 use super::render::{Answer, Failure, Page, Reply, told};
-use crate::accounts::{Reason, Refused, Role, invitations, people, teams};
+use crate::accounts::{Reason, Refused, Role, invitations, people, second_factor, teams};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::entries;
@@ -17,7 +17,7 @@ use crate::uploads;
 use crate::visitor::Administrator;
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 6] = ["role", "disabled", "enabled", "withdrawn", "quota", "deleted"];
+const DONE: [&str; 7] = ["role", "disabled", "enabled", "withdrawn", "quota", "deleted", "factor"];
 
 /// The list of people and invitations.
 #[get("/people?<done>")]
@@ -161,6 +161,18 @@ pub async fn delete(me: Administrator<'_>, portal: &State<Portal>, id: i64, _for
     finish(me, portal, done, "deleted").await
 }
 
+/// Takes a lost second factor off somebody else's account.
+#[post("/people/<id>/second-factor/take", data = "<_form>")]
+pub async fn take_factor(me: Administrator<'_>, portal: &State<Portal>, id: i64, _form: Posted<Nothing>) -> Reply {
+    // An administrator's session alone must not be worth a password and a code.
+    if id == me.account.id {
+        return refused(me, portal, Reason::FactorOwn).await;
+    }
+    let (actor, now) = (me.actor(), portal.now());
+    let done = portal.db.run(move |connection| second_factor::take_away(connection, id, &actor, now)).await;
+    finish(me, portal, done, "factor").await
+}
+
 async fn finish(me: Administrator<'_>, portal: &Portal, result: Result<(), Refused>, done: &str) -> Reply {
     match told(result)? {
         Ok(()) => Ok(Answer::to(&format!("/people?done={done}"))),
@@ -182,7 +194,7 @@ async fn page(
 ) -> Result<Page, Failure> {
     let now = portal.now();
     let everywhere = portal.config.limits.quota_bytes;
-    let (accounts, waiting) = portal
+    let (accounts, waiting, holders) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
             let mut accounts = Vec::new();
@@ -190,7 +202,7 @@ async fn page(
                 let quota = uploads::quota_of(connection, account.id, 0)?;
                 accounts.push((uploads::kept_bytes(connection, account.id)?, quota, account));
             }
-            Ok((accounts, invitations::list(connection, now)?))
+            Ok((accounts, invitations::list(connection, now)?, second_factor::holders(connection)?))
         })
         .await?;
     let roles = |current: Role| -> Vec<Value> {
@@ -208,6 +220,7 @@ async fn page(
                 "id": account.id, "name": account.name, "display_name": account.display_name,
                 "disabled": account.disabled, "created_at": readable(account.created_at),
                 "roles": roles(account.role), "is_me": account.id == me.account.id,
+                "has_factor": holders.contains(&account.id),
             })
         })
         .collect();

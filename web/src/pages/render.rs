@@ -45,13 +45,16 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("home", include_str!("../../templates/home.hbs")),
     ("invitation", include_str!("../../templates/invitation.hbs")),
     ("login", include_str!("../../templates/login.hbs")),
+    ("login-code", include_str!("../../templates/login-code.hbs")),
     ("marks", include_str!("../../templates/marks.hbs")),
     ("packets", include_str!("../../templates/packets.hbs")),
     ("people", include_str!("../../templates/people.hbs")),
     ("person-delete", include_str!("../../templates/person-delete.hbs")),
     ("report", include_str!("../../templates/report.hbs")),
     ("result", include_str!("../../templates/result.hbs")),
+    ("provider", include_str!("../../templates/provider.hbs")),
     ("retention", include_str!("../../templates/retention.hbs")),
+    ("second-factor", include_str!("../../templates/second-factor.hbs")),
     ("setup", include_str!("../../templates/setup.hbs")),
     ("stream", include_str!("../../templates/stream.hbs")),
     ("team", include_str!("../../templates/team.hbs")),
@@ -190,6 +193,8 @@ impl Page {
             "title": format!("{template}.title"),
             // Seconds after which a browser without script loads the page again.
             "refresh": null,
+            // The place that every browser goes on to at once.
+            "onward": null,
         });
         if let (Some(data), Value::Object(common)) = (data.as_object_mut(), common) {
             for (key, value) in common {

@@ -14,9 +14,10 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 10] = [
     ("/", "记录"),
     ("/account", "账户"),
+    ("/account/second-factor", "第二验证因素"),
     ("/administration", "管理"),
     ("/people", "人员"),
     ("/teams", "团队"),
@@ -27,7 +28,11 @@ const PAGES: [(&str, &str); 9] = [
 ];
 
 pub(crate) fn every_page_fits(driver: &Chromedriver) {
-    let site = Site::start();
+    // With a provider, which nobody asks anything: pages say more then.
+    let site = Site::start_with(&[
+        ("VEILWATCH_WEB_OIDC__ISSUER", "http://127.0.0.1:1"),
+        ("VEILWATCH_WEB_OIDC__CLIENT_ID", "veilwatch"),
+    ]);
     let browser = Browser::open_at(driver, &site);
     in_every_way(&browser, &site.setup, "创建第一个账户", None);
     browser.set_up(&site.setup);
@@ -58,11 +63,24 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
     browser.wait_for_path("/login");
     browser.picture("login");
     in_every_way(&browser, "/login", "登录", None);
+    in_every_way(&browser, "/login/return?state=x", "登录未成功", Some(400));
     in_every_way(&browser, "/invitation?token=wrong", "您的邀请", Some(404));
 }
 
+/// Looks at a page that cannot be opened anew: wide and narrow, light and dark.
+pub(crate) fn as_it_is(browser: &Browser) {
+    for (width, height) in [NARROW, WIDE] {
+        browser.resize(width, height);
+        for dark in [true, false] {
+            browser.like_dark(dark);
+            browser.look();
+            axe::check(browser);
+        }
+    }
+}
+
 /// Opens a page wide and narrow, light and dark, in both languages. Every one of them is looked at.
-fn in_every_way(browser: &Browser, path: &str, title: &str, status: Option<u16>) {
+pub(crate) fn in_every_way(browser: &Browser, path: &str, title: &str, status: Option<u16>) {
     let open = |(width, height)| {
         browser.resize(width, height);
         if let Some(status) = status {

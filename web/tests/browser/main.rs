@@ -17,6 +17,7 @@
 //! | [`teams`] | shared with others, and taken back |
 //! | [`uploads`] | dropped, several, refused and damaged files |
 //! | [`without_script`] | the same with a browser that runs no script |
+//! | [`sign_in`] | the second factor, and signing in by a provider |
 //! | [`look`] | languages, narrow screens, dark mode, and the pictures of the documents |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
@@ -30,7 +31,11 @@ mod chromedriver;
 mod look;
 mod own_parts;
 mod packets;
+mod sign_in;
 mod site;
+#[allow(dead_code, reason = "what the tests without a browser ask of it")]
+#[path = "../portal/stub.rs"]
+mod stub;
 mod teams;
 mod uploads;
 mod without_script;
@@ -66,6 +71,8 @@ fn main() -> ExitCode {
         analysis::from_upload_to_deletion
         accounts::the_first_run_and_logging_in
         accounts::the_keyboard_is_enough
+        sign_in::a_second_factor_and_a_recovery_code
+        sign_in::a_provider_on_another_site
         packets::the_keyboard_goes_from_the_list_to_bytes_and_streams
         packets::links_and_forms_are_enough
         own_parts::each_kind_is_seen_on_the_pages
