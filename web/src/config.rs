@@ -42,6 +42,10 @@ pub struct Config {
     pub worker: Worker,
     /// How packets are looked at.
     pub browse: Browse,
+    /// What is written down of requests.
+    pub log: Log,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
     /// The pipelines that can be chosen, beside the one in the box.
     pub pipeline: Vec<PipelineChoice>,
 }
@@ -61,6 +65,8 @@ impl Default for Config {
             invitations: Invitations::default(),
             worker: Worker::default(),
             browse: Browse::default(),
+            log: Log::default(),
+            metrics: Metrics::default(),
             pipeline: Vec::new(),
         }
     }
@@ -307,6 +313,32 @@ impl Default for Browse {
     }
 }
 
+/// What is written down of requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The access log: a file, or `-` for standard output. Without it requests are lines of the portal's own log.
+    pub access: Option<PathBuf>,
+    /// Write down where visitors come from.
+    pub addresses: bool,
+    /// Lines that wait to be written; more are dropped and counted.
+    pub waiting: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { access: None, addresses: true, waiting: 8192 }
+    }
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where they are served; without it they are not.
+    pub address: Option<SocketAddr>,
+}
+
 /// A pipeline that can be chosen for an analysis.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -418,7 +450,7 @@ impl Config {
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::Data);
         }
-        let positive: [(&'static str, i64); 41] = [
+        let positive: [(&'static str, i64); 42] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -460,6 +492,7 @@ impl Config {
             ("browse.packets", whole(browse.packets)),
             ("browse.index_bytes", whole(browse.index_bytes)),
             ("browse.unpacked_bytes", whole(browse.unpacked_bytes)),
+            ("log.waiting", self.log.waiting.into()),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;
