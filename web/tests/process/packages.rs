@@ -1,11 +1,13 @@
 //! The Debian package and the container file: built, looked into, installed beside the system, and run from there.
 
-use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::portal::soon;
 
 /// The top of the source tree.
 fn source() -> PathBuf {
@@ -100,16 +102,19 @@ fn the_debian_package_installs_runs_and_keeps_data_when_it_is_purged() {
     assert!(std::fs::read_to_string(info).unwrap().lines().any(|line| line == "/etc/veilwatch/web.toml"));
 
     let data = root.join("var/lib/veilwatch-web");
+    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let command = || {
         let mut command = Command::new(root.join("usr/bin/veilwatch-web"));
         command.arg("--config").arg(root.join("etc/veilwatch/web.toml")).env_clear();
-        command.env("VEILWATCH_WEB_DATA", &data).env("VEILWATCH_WEB_ADDRESS", "127.0.0.1:0");
+        command.env("VEILWATCH_WEB_DATA", &data).env("VEILWATCH_WEB_ADDRESS", address.to_string());
         command.env("VEILWATCH_WEB_LOG__ACCESS", root.join("access.jsonl"));
         command
     };
-    let mut portal = command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut said = BufReader::new(portal.stdout.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().starts_with("The portal listens on ")));
+    let mut portal = command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    soon("the portal is well", || {
+        assert!(portal.try_wait().unwrap().is_none(), "it has ended");
+        command().arg("health").output().unwrap().status.success()
+    });
     kill(Pid::from_raw(i32::try_from(portal.id()).unwrap()), Signal::SIGTERM).unwrap();
     assert!(portal.wait().unwrap().success());
     assert!(well(command().arg("check").output().unwrap()).contains("is whole"));

@@ -12,6 +12,10 @@ const OLD: [&str; 2] =
 /// Puts a database with the old tables in the place of one with the new ones, and everything into it that fits.
 fn downgrade(path: &std::path::Path) {
     let new = path.with_extension("new");
+    // What the portal left in the write-ahead log belongs to it.
+    let whole = Connection::open(path).unwrap();
+    whole.query_row("PRAGMA wal_checkpoint(truncate)", [], |_| Ok(())).unwrap();
+    whole.close().unwrap();
     std::fs::rename(path, &new).unwrap();
     let old = Connection::open(path).unwrap();
     OLD.iter().for_each(|sql| old.execute_batch(sql).unwrap());
