@@ -205,9 +205,11 @@ impl Drop for Target {
 }
 
 fn append(archive: &mut tar::Builder<impl Write>, name: &str, bytes: u64, from: &mut impl Read) -> io::Result<()> {
-    let mut header = tar::Header::new_gnu();
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name)?;
     header.set_size(bytes);
     header.set_mode(0o600);
     header.set_entry_type(tar::EntryType::Regular);
-    archive.append_data(&mut header, name, from)
+    header.set_cksum();
+    archive.append(&header, from)
 }

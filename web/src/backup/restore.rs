@@ -17,7 +17,7 @@ use super::{BackupError, Findings, LOCK, Progress, RESTORING, check, free_bytes}
 use crate::database;
 
 /// Files of one backup that are read.
-const FILES: usize = 4_000_000;
+const FILES: usize = 2_000_000;
 
 /// What was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]

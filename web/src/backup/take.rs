@@ -9,7 +9,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::files::{Target, open};
-use super::manifest::{Listed, Manifest, Name, SECRET};
+use super::manifest::{Listed, MANIFEST_BYTES, Manifest, Name, SECRET};
 use super::{BackupError, Findings, Progress, free_bytes};
 use crate::database::{self, DbError};
 use crate::uploads::{Key, Sha256Hex};
@@ -286,7 +286,11 @@ impl Taking<'_> {
         let manifest = Manifest::new(version, now, self.files);
         self.taken.files = manifest.files.len() as u64;
         self.taken.bytes = manifest.bytes();
-        self.target.finish(&manifest.to_bytes()?)?;
+        let words = manifest.to_bytes()?;
+        if words.len() as u64 > MANIFEST_BYTES {
+            return Err(BackupError::Backup(format!("its manifest has more than {MANIFEST_BYTES} bytes")));
+        }
+        self.target.finish(&words)?;
         Ok(self.taken)
     }
 }
