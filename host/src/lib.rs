@@ -14,6 +14,7 @@
 //! | [`engine`] | a capture in, finished flows with verdicts out |
 //! | [`explain`] | why a verdict is what it is, and what it would be without that |
 //! | [`memory`] | memory that is not needed any more goes back to the system |
+//! | [`metrics`] | figures for Prometheus |
 //! | [`model`] | models as folders of data; versions, champions, signatures |
 //! | [`learn`] | labelled rows, folds, training |
 //! | [`evaluate`] | figures with intervals, and the audit that they stand or fall with |
@@ -62,6 +63,7 @@ pub mod hash;
 pub mod learn;
 pub mod live;
 pub mod memory;
+pub mod metrics;
 pub mod model;
 pub mod output;
 pub mod packets;

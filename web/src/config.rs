@@ -51,6 +51,10 @@ pub struct Config {
     pub browse: Browse,
     /// How long things are kept.
     pub retention: Retention,
+    /// What is written down of requests.
+    pub log: Log,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
     /// The pipelines that can be chosen, beside the one in the box.
     pub pipeline: Vec<PipelineChoice>,
 }
@@ -72,6 +76,8 @@ impl Default for Config {
             worker: Worker::default(),
             browse: Browse::default(),
             retention: Retention::default(),
+            log: Log::default(),
+            metrics: Metrics::default(),
             pipeline: Vec::new(),
         }
     }
@@ -460,6 +466,32 @@ impl Retention {
     }
 }
 
+/// What is written down of requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The access log: a file, or `-` for standard output. Without it requests are lines of the portal's own log.
+    pub access: Option<PathBuf>,
+    /// Write down where visitors come from.
+    pub addresses: bool,
+    /// Lines that wait to be written; more are dropped and counted.
+    pub waiting: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { access: None, addresses: true, waiting: 8192 }
+    }
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where they are served; without it they are not.
+    pub address: Option<SocketAddr>,
+}
+
 /// A pipeline that can be chosen for an analysis.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -577,7 +609,7 @@ impl Config {
         if let Some(oidc) = &self.oidc {
             oidc.check()?;
         }
-        let positive: [(&'static str, i64); 46] = [
+        let positive: [(&'static str, i64); 47] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -624,6 +656,7 @@ impl Config {
             ("retention.sweep_seconds", whole(self.retention.sweep_seconds)),
             ("retention.sweep_entries", self.retention.sweep_entries.into()),
             ("retention.jump_days", self.retention.jump_days.into()),
+            ("log.waiting", self.log.waiting.into()),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;

@@ -1,4 +1,4 @@
-//! What every answer tells the browser, and what the log tells the operator.
+//! What every answer tells the browser.
 
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::Header;
@@ -39,23 +39,5 @@ impl Fairing for SecurityHeaders {
         if request.rocket().state::<Portal>().is_some_and(|portal| portal.config.is_https()) {
             response.set_header(Header::new("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY));
         }
-    }
-}
-
-/// Writes a line per request. It names the route and never the address that was asked for, which may hold the token of
-/// an invitation, nor anything a visitor sent.
-#[derive(Clone, Copy, Debug)]
-pub struct AccessLog;
-
-#[rocket::async_trait]
-impl Fairing for AccessLog {
-    fn info(&self) -> Info {
-        Info { name: "access log", kind: Kind::Response }
-    }
-
-    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        let route = request.route().map_or_else(|| "-".to_owned(), |route| route.uri.to_string());
-        let method = request.method();
-        tracing::info!(%method, %route, status = response.status().code, "answered");
     }
 }

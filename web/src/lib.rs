@@ -10,6 +10,7 @@
 //! | [`clock`] | what time it is |
 //! | [`database`] | the embedded database and its migrations |
 //! | [`accounts`] | people: who they are, what they may do, how they are let in |
+//! | [`backup`] | copies of the data folder, taken and put back, and whether one is whole |
 //! | [`at_once`] | how much one account may have going on |
 //! | [`uploads`] | bytes come in and are kept |
 //! | [`entries`] | what people uploaded, and what became of it |
@@ -23,11 +24,13 @@
 //! | [`forms`] | forms that change something |
 //! | [`pages`] | the pages |
 //! | [`api`] | what programs talk to |
-//! | [`headers`] | what every answer tells the browser, and the log the operator |
+//! | [`headers`] | what every answer tells the browser |
+//! | [`operations`] | what whoever runs it sees: log, figures |
 
 pub mod accounts;
 pub mod api;
 pub mod at_once;
+pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod database;
@@ -35,6 +38,7 @@ pub mod entries;
 pub mod forms;
 pub mod headers;
 pub mod jobs;
+pub mod operations;
 pub mod packets;
 pub mod pages;
 pub mod portal;
@@ -52,11 +56,14 @@ use std::sync::Arc;
 use rocket::config::{Ident, LogLevel, TlsConfig};
 use rocket::fairing::AdHoc;
 use rocket::shield::Shield;
-use rocket::{Build, Rocket, routes};
+use rocket::tokio::signal::unix::{SignalKind, signal};
+use rocket::{Build, Orbit, Rocket, routes, tokio};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::headers::{AccessLog, SecurityHeaders};
+use crate::headers::SecurityHeaders;
+use crate::operations::AccessLog;
+use crate::operations::requests::Requests;
 use crate::portal::{Portal, StartError};
 
 /// The portal, ready to launch, and the token for the first administrator where there is no account yet. `program` is
@@ -89,7 +96,8 @@ pub fn build(
         // Ours says more than Rocket's.
         .attach(Shield::new())
         .attach(SecurityHeaders)
-        .attach(AccessLog)
+        .attach(Requests)
+        .attach(AdHoc::on_liftoff("log rotation", |rocket| Box::pin(async move { rotate(rocket) })))
         .attach(AdHoc::on_shutdown("analyses", move |_| {
             Box::pin(async move {
                 runner.end();
@@ -104,6 +112,21 @@ pub fn build(
         .register("/", pages::errors::page_catchers())
         .register("/api", pages::errors::api_catchers());
     Ok((rocket, token))
+}
+
+/// Opens the access log anew whenever SIGUSR1 asks for it.
+fn rotate(rocket: &Rocket<Orbit>) {
+    let access = rocket.state::<Portal>().and_then(|portal| portal.access.clone());
+    // Without a log the signal is taken all the same: it would end the portal.
+    let mut asked = match signal(SignalKind::user_defined1()) {
+        Ok(asked) => asked,
+        Err(error) => return tracing::error!(%error, "SIGUSR1 cannot be heard: the access log cannot be rotated"),
+    };
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            access.iter().for_each(AccessLog::reopen);
+        }
+    });
 }
 
 /// What a worker process does: one analysis, confined. See [`veilwatch::worker`].

@@ -1,29 +1,64 @@
-//! The portal's own binary: `veilwatch-web [--config FILE]`.
+//! The portal's own binary: `veilwatch-web [--config FILE]`, and what else whoever runs a portal needs.
 
-use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use clap::{Parser, Subcommand};
+use indicatif::HumanBytes;
 use tracing_subscriber::EnvFilter;
-use veilwatch_web::clock::SystemClock;
-use veilwatch_web::config::{Config, ENVIRONMENT_PREFIX};
+use veilwatch_web::backup::{self, Findings, Progress};
+use veilwatch_web::clock::{Clock, SystemClock, readable};
+use veilwatch_web::config::{Config, ConfigError, ENVIRONMENT_PREFIX};
+use veilwatch_web::operations::access::STANDARD_OUTPUT;
+use veilwatch_web::operations::requests::WithRequest;
+use veilwatch_web::operations::{AccessLog, health};
+use veilwatch_web::portal::Portal;
 
-const USAGE: &str = "\
-The portal of Veilwatch.
+/// How long the end waits for the access log.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
-Usage: veilwatch-web [--config FILE]
+/// The portal of Veilwatch.
+///
+/// Without a command it serves: on 127.0.0.1:8000, with everything in ./data, unless a file says otherwise. Variables
+/// VEILWATCH_WEB_… override the file: VEILWATCH_WEB_ADDRESS=127.0.0.1:9000. RUST_LOG=debug says more. web/README.md has
+/// every key, web/OPERATIONS.md says how to run it for others.
+#[derive(Debug, Parser)]
+#[command(name = "veilwatch-web", version, max_term_width = 100)]
+struct Line {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
 
-Without a file it listens on 127.0.0.1:8000 and keeps everything in ./data. Variables VEILWATCH_WEB_… override the file:
-VEILWATCH_WEB_ADDRESS=127.0.0.1:9000. RUST_LOG=debug says more. web/README.md has every key.
-";
-
-/// What the command line asks for.
-enum Asked {
-    Serve(Option<PathBuf>),
-    Usage,
-    Version,
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take a backup of the data folder, while the portal works or while it does not. Exit status 1: something was
+    /// damaged or missing before.
+    Backup {
+        /// A new folder, or one new file if the name ends in `.tar`.
+        target: PathBuf,
+    },
+    /// Make a data folder from a backup.
+    Restore {
+        /// The backup: a folder or a file.
+        backup: PathBuf,
+        /// The folder to restore into: a new or an empty one.
+        #[arg(long, value_name = "FOLDER")]
+        data: PathBuf,
+    },
+    /// Say whether the data folder is whole; the portal may work meanwhile. Exit status 1: it is not.
+    Check {
+        /// Read every capture, and hold it against its hash.
+        #[arg(long)]
+        hashes: bool,
+    },
+    /// Ask the portal of this configuration whether it is well. Exit status 1: it is not.
+    Health,
 }
 
 fn main() -> ExitCode {
@@ -31,61 +66,151 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|first| first == "worker") && arguments.next().is_none() {
         return veilwatch_web::worker();
     }
-    match asked(std::env::args_os().skip(1)) {
-        Ok(Asked::Serve(file)) => match rocket::execute(serve(file)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format!("{error:#}")),
-        },
-        Ok(Asked::Usage) => say(USAGE),
-        Ok(Asked::Version) => say(concat!("veilwatch-web ", env!("CARGO_PKG_VERSION"), "\n")),
-        Err(error) => fail(&format!("{error}; --help says more")),
-    }
+    let line = Line::parse();
+    let done = match line.command {
+        None => rocket::execute(serve(line.config.as_deref())),
+        Some(Command::Backup { target }) => take(line.config.as_deref(), &target),
+        Some(Command::Restore { backup, data }) => restore(&backup, &data),
+        Some(Command::Check { hashes }) => check(line.config.as_deref(), hashes),
+        Some(Command::Health) => ask(line.config.as_deref()),
+    };
+    done.unwrap_or_else(|error| {
+        // Where even this cannot be written, the status still says it.
+        let _ = writeln!(std::io::stderr(), "veilwatch-web: {error}");
+        ExitCode::from(2)
+    })
 }
 
-fn asked(mut arguments: impl Iterator<Item = OsString>) -> Result<Asked, String> {
-    let mut file = None;
-    while let Some(argument) = arguments.next() {
-        match argument.to_str() {
-            Some("--config") if file.is_none() => {
-                file = Some(PathBuf::from(arguments.next().ok_or("--config needs a file")?));
-            }
-            Some("-h" | "--help") => return Ok(Asked::Usage),
-            Some("-V" | "--version") => return Ok(Asked::Version),
-            _ => return Err(format!("the argument {} is unknown here", argument.display())),
-        }
-    }
-    Ok(Asked::Serve(file))
-}
+type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
 
-async fn serve(file: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     // Names that are no text are none of ours.
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let variables = variables.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX));
     let variables = variables.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
-    let config = Config::load(file.as_deref(), variables)?;
+    Config::load(file, variables)
+}
+
+async fn serve(file: Option<&Path>) -> Outcome {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.fmt_fields(WithRequest::default()).init();
+    let config = load(file)?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let address = config.address;
     if config.insecure_plain_http && !config.is_https() {
         tracing::warn!("plain HTTP: everybody on the way reads passwords and captures");
     }
+    // Whoever reads the access log there wants nothing else between its lines.
+    let is_log = config.log.access.as_deref() == Some(Path::new(STANDARD_OUTPUT));
     let program = std::env::current_exe().map_err(|error| format!("this program does not find itself: {error}"))?;
     let (rocket, token) = veilwatch_web::build(config, Arc::new(SystemClock), program)?;
     // Only a server that has its port invites anybody.
-    let rocket = rocket.attach(rocket::fairing::AdHoc::on_liftoff("welcome", move |_| {
+    let rocket = rocket.attach(rocket::fairing::AdHoc::on_liftoff("welcome", move |rocket| {
         Box::pin(async move {
             let mut words = format!("The portal listens on {scheme}://{address}\n");
+            if let Some(metrics) = rocket.state::<Portal>().and_then(|portal| portal.metrics) {
+                words.push_str(&format!("Figures are at http://{metrics}/metrics\n"));
+            }
             if let Some(token) = token {
                 words.push_str("Nobody has an account yet. Open this to become the administrator; it works once:\n");
                 words.push_str(&format!("    {scheme}://{address}/setup?token={token}\n"));
             }
-            say(&words);
+            if is_log {
+                let _ = std::io::stderr().write_all(words.as_bytes());
+            } else {
+                say(&words);
+            }
         })
     }));
-    match rocket.launch().await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.kind().to_string().into()),
+    let ended = rocket.launch().await.map_err(|error| error.kind().to_string())?;
+    let access = ended.state::<Portal>().and_then(|portal| portal.access.as_ref());
+    access.into_iter().for_each(|log: &AccessLog| log.finish(LAST_LINES));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn take(file: Option<&Path>, target: &Path) -> Outcome {
+    let (config, progress) = (load(file)?, Progress::default());
+    let shown = progress.show();
+    let taken = backup::take(&config.data, target, SystemClock.now(), &progress)?;
+    drop(shown);
+    let mut words = format!(
+        "{}: {} entries, {} in {} files\n",
+        target.display(),
+        taken.entries,
+        HumanBytes(taken.bytes),
+        taken.files
+    );
+    if taken.deleted > 0 {
+        words.push_str(&format!("{} more were deleted meanwhile, and are not in it\n", taken.deleted));
+    }
+    if !taken.has_secret {
+        words.push_str(
+            "The secret is not in it: it stands in the configuration, without which nobody stays logged in\n",
+        );
+    }
+    Ok(tell(words, &taken.findings))
+}
+
+fn restore(from: &Path, data: &Path) -> Outcome {
+    let progress = Progress::default();
+    let shown = progress.show();
+    let restored = backup::restore(from, data, &progress)?;
+    drop(shown);
+    let mut words = format!(
+        "{}: {} entries, {}, as of {}\n",
+        data.display(),
+        restored.entries,
+        HumanBytes(restored.bytes),
+        readable(restored.taken_at)
+    );
+    if !restored.has_secret {
+        words.push_str("The secret was not in it: put the one of the old portal into the configuration\n");
+    }
+    Ok(tell(words, &restored.findings))
+}
+
+fn check(file: Option<&Path>, hashes: bool) -> Outcome {
+    let (config, progress) = (load(file)?, Progress::default());
+    let shown = progress.show();
+    let checked = backup::check(&config.data, hashes, &progress)?;
+    drop(shown);
+    let mut words = String::new();
+    list(&mut words, "note", &checked.notes);
+    let state = if checked.damage.is_empty() { "whole" } else { "damaged" };
+    words.push_str(&format!(
+        "{} is {state}: {} entries, {} captures, database of version {}\n",
+        config.data.display(),
+        checked.entries,
+        checked.captures,
+        checked.database
+    ));
+    Ok(tell(words, &checked.damage))
+}
+
+fn ask(file: Option<&Path>) -> Outcome {
+    let config = load(file)?;
+    match health::ask(&config) {
+        Ok(()) => Ok(say(&format!("{} is well\n", config.address))),
+        Err(error) => {
+            say(&format!("{} is not well: {error}\n", config.address));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Says words, and then what is damaged; with a status of its own where something is.
+fn tell(mut words: String, damage: &Findings) -> ExitCode {
+    list(&mut words, "damaged", damage);
+    let said = say(&words);
+    if damage.is_empty() { said } else { ExitCode::FAILURE }
+}
+
+fn list(words: &mut String, what: &str, findings: &Findings) {
+    findings.words.iter().for_each(|finding| words.push_str(&format!("{what}: {finding}\n")));
+    let more = findings.count - findings.words.len() as u64;
+    if more > 0 {
+        words.push_str(&format!("{what}: {more} more like these\n"));
     }
 }
 
@@ -95,10 +220,4 @@ fn say(words: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
-}
-
-fn fail(words: &str) -> ExitCode {
-    // Where even this cannot be written, the status still says it.
-    let _ = writeln!(std::io::stderr(), "veilwatch-web: {words}");
-    ExitCode::from(2)
 }

@@ -1,6 +1,7 @@
 //! What every request works with, made once at the start.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,12 +13,14 @@ use crate::accounts::password::{HashError, Hasher};
 use crate::accounts::throttle::Throttle;
 use crate::accounts::{Refused, people};
 use crate::at_once::AtOnce;
+use crate::backup::RESTORING;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
-use crate::database::{Db, DbError};
+use crate::database::{self, Db, DbError};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
+use crate::operations::{AccessLog, Figures, metrics};
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
 use crate::provider::{Provider, ProviderError};
@@ -66,6 +69,25 @@ pub enum StartError {
     /// The provider that people sign in by.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// A restore ended half-way.
+    #[error("a restore into {} was broken off: empty the folder and restore again", .0.display())]
+    HalfRestored(PathBuf),
+    /// The access log.
+    #[error("the access log {} cannot be written: {source}", path.display())]
+    Log {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The figures.
+    #[error("figures cannot be served at {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The threads of the analyses, and of the sweep.
     #[error("the threads of the portal cannot be started: {0}")]
     Threads(std::io::Error),
@@ -134,6 +156,12 @@ pub struct Portal {
     pub downloads: AtOnce,
     /// Places for streams of events.
     pub streams: AtOnce,
+    /// What is counted.
+    pub figures: Arc<Figures>,
+    /// The access log, if there is one.
+    pub access: Option<AccessLog>,
+    /// Where figures are served, if they are.
+    pub metrics: Option<SocketAddr>,
     /// The hash of the first administrator's token, while there is no account.
     setup: Option<Vec<u8>>,
     /// Held as long as the portal lives.
@@ -156,13 +184,16 @@ impl Portal {
         config.data = absolute.map_err(|source| StartError::Folder { path: config.data.clone(), source })?;
         make_private_folder(&config)?;
         let lock = lock(&config)?;
+        if config.data.join(RESTORING).exists() {
+            return Err(StartError::HalfRestored(config.data));
+        }
         warn_of_root();
         check_pipelines(&mut config)?;
         let secret = match &config.secret {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
             None => Secret::from_file(&config.data.join("secret"))?,
         };
-        let db = Db::open(&config.data.join("portal.sqlite"))?;
+        let db = Db::open(&config.data.join(database::FILE))?;
         let token = match db.run_blocking(|connection| people::count(connection))? {
             0 => Some(random_token()?),
             _ => None,
@@ -178,11 +209,32 @@ impl Portal {
             clock: Arc::clone(&clock),
             folders: folders.clone(),
             program,
+            figures: Arc::default(),
         };
         check::load_pipelines(&bench)?;
         let (runner, readers) = (Runner::start(&bench).map_err(StartError::Threads)?, Readers::new(bench.clone()));
         let eraser = Eraser::new(db.clone(), folders.clone(), runner.board.clone(), readers.clone());
         let sweeper = Sweeper::start(eraser, config.retention.clone(), Arc::clone(&clock));
+        let access = AccessLog::start(&config.log).map_err(|source| {
+            let path = config.log.access.clone().unwrap_or_default();
+            StartError::Log { path, source }
+        })?;
+        let figures = Arc::clone(&bench.figures);
+        let under_way = UnderWay::default();
+        let metrics = config.metrics.address.map(|address| {
+            let source = metrics::Source {
+                config: config.clone(),
+                clock: Arc::clone(&clock),
+                folders: folders.clone(),
+                under_way: under_way.clone(),
+                runner: runner.clone(),
+                readers: readers.clone(),
+                figures: Arc::clone(&figures),
+                access: access.clone(),
+            };
+            metrics::start(source, address).map_err(|source| StartError::Metrics { address, source })
+        });
+        let metrics = metrics.transpose()?;
         let portal = Self {
             _lock: lock,
             runner,
@@ -192,7 +244,10 @@ impl Portal {
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),
             streams: AtOnce::new(config.limits.streams_at_once),
-            under_way: UnderWay::default(),
+            under_way,
+            figures,
+            access,
+            metrics,
             folders,
             setup: token.as_deref().map(|token| secret.hash(Purpose::Setup, token)),
             provider: config.oidc.as_ref().map(Provider::open).transpose()?,

@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 
 use crate::accounts::tokens::{self, Scope};
 use crate::accounts::{Account, Actor, Role};
+use crate::operations::requests::note_caller;
 use crate::pages::errors::{Problem, ProblemDocument};
 use crate::portal::Portal;
 use crate::uploads::FileError;
@@ -71,7 +72,10 @@ impl<'r> FromRequest<'r> for Caller {
         };
         let (secret, token, now) = (portal.secret.clone(), token.to_owned(), portal.now());
         match portal.db.run(move |connection| tokens::find(connection, &secret, &token, now)).await {
-            Ok(Some((account, scope))) => Outcome::Success(Self { account, scope }),
+            Ok(Some((account, scope))) => {
+                note_caller(request, &account);
+                Outcome::Success(Self { account, scope })
+            }
             Ok(None) => Outcome::Error((Status::Unauthorized, ())),
             Err(error) => {
                 tracing::error!(%error, "an API request failed");

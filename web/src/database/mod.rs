@@ -24,6 +24,9 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (9, include_str!("0009_training.sql")),
 ];
 
+/// The database's name in the data folder.
+pub const FILE: &str = "portal.sqlite";
+
 /// How long a statement waits for another program (a backup) that holds the file.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -122,13 +125,38 @@ pub fn empty_log(connection: &Connection) -> Result<(), DbError> {
     Ok(emptied?)
 }
 
+/// The newest version of the tables that this portal knows.
+pub fn known_version() -> u32 {
+    MIGRATIONS.last().map_or(0, |(number, _)| *number)
+}
+
+/// The version of the tables in this database.
+///
+/// # Errors
+/// Where the file cannot be read, or a newer portal made it.
+pub fn version(connection: &Connection, path: &Path) -> Result<u32, DbError> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = known_version();
+    if found > known { Err(DbError::Newer { path: path.to_owned(), found, known }) } else { Ok(found) }
+}
+
+/// The database as somebody reads it who changes nothing, beside a portal that works or without one.
+///
+/// # Errors
+/// Where there is none, or it cannot be read.
+pub fn read_only(path: &Path) -> Result<Connection, DbError> {
+    // What has a write-ahead log is read with the help of a file beside it, which must be made where nobody else has.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
 /// Runs the migrations that this file has not seen, each whole or not at all.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DbError> {
-    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = MIGRATIONS.last().map_or(0, |(number, _)| *number);
-    if found > known {
-        return Err(DbError::Newer { path: path.to_owned(), found, known });
-    }
+    let found = version(connection, path)?;
     for (number, sql) in MIGRATIONS.iter().filter(|(number, _)| *number > found) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;

@@ -99,6 +99,11 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&entry).cloned()
     }
 
+    /// How many analyses run.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Puts an analysis on the board, until the guard is dropped.
     pub fn begin(&self, entry: i64) -> OnBoard {
         let running = Arc::new(Running::new());

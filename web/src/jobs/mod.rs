@@ -23,6 +23,7 @@ use crate::accounts::steers;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::Db;
+use crate::operations::Figures;
 use crate::uploads::Folders;
 
 /// Characters of a worker's words that are kept.
@@ -46,6 +47,8 @@ pub struct Bench {
     pub folders: Folders,
     /// The program that workers are: this one.
     pub program: PathBuf,
+    /// What is counted.
+    pub figures: Arc<Figures>,
 }
 
 impl Bench {

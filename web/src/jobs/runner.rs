@@ -16,6 +16,7 @@ use super::queue::{self, Done, Job, Turns, Why};
 use super::tasks::Temporary;
 use super::{Bench, clean};
 use crate::database::DbError;
+use crate::operations::Figures;
 use crate::results::ResultFile;
 
 /// How long a thread without work sleeps before it looks by itself.
@@ -111,7 +112,10 @@ impl Runner {
                 outcome => note(bench, job, outcome),
             };
             match noted {
-                Ok(()) => break,
+                Ok(()) => {
+                    count(&bench.figures, &outcome);
+                    break;
+                }
                 Err(error) if has_ended() => {
                     tracing::error!(entry = job.entry, %error, "the outcome of an analysis is lost; it is run again");
                     break;
@@ -238,6 +242,19 @@ fn outcome_of(end: &WorkerEnd) -> Outcome {
         _ => return Outcome::Crashed(Why::Crashed, end.to_string()),
     };
     Outcome::Failed(why, Some(end.to_string()))
+}
+
+/// One run more that came to this.
+fn count(figures: &Figures, outcome: &Result<Done, Outcome>) {
+    figures.analysed(match outcome {
+        Ok(_) => "done",
+        Err(Outcome::Failed(why, _)) => why.name(),
+        Err(Outcome::Killed) => Why::Stopped.name(),
+        Err(Outcome::Crashed(why, _)) => {
+            Figures::count(&figures.analyses_died);
+            why.name()
+        }
+    });
 }
 
 fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(), DbError> {

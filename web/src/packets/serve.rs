@@ -10,6 +10,7 @@ use veilwatch::worker::{FailedWhy, Unpacking, WorkerEnd, WorkerLimits};
 use super::pool::{Death, Question, ReadError, Readers};
 use crate::jobs::tasks::Temporary;
 use crate::jobs::{Bench, clean};
+use crate::operations::Figures;
 use crate::uploads::{Key, Sha256Hex, drop_index, keep_index};
 
 /// Whose reader it is.
@@ -62,6 +63,9 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
             Err(end) => {
                 let error = told(&end);
                 tracing::warn!(entry = job.entry, end = clean(&end.to_string()), "a reader is gone");
+                if matches!(error, ReadError::Died(_)) {
+                    Figures::count(&bench.figures.readers_died);
+                }
                 readers.leave(job, || false);
                 // Whoever waits behind would get no other answer.
                 let _ = answer.send(Err(error.clone()));

@@ -1,14 +1,16 @@
 //! How much one account may have on its way at the same time: uploads, and bytes against its quota.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::accounts::Reason;
 use crate::config::Limits;
 
-/// What each account has on its way; copies share it. It lives in memory: a restart ends all uploads anyway.
+/// What each account has on its way, and how many bytes came in since the start; copies share it. It lives in memory: a
+/// restart ends all uploads anyway.
 #[derive(Clone, Debug, Default)]
-pub struct UnderWay(Arc<Mutex<HashMap<i64, Load>>>);
+pub struct UnderWay(Arc<Mutex<HashMap<i64, Load>>>, Arc<AtomicU64>);
 
 #[derive(Debug, Default)]
 struct Load {
@@ -33,6 +35,11 @@ impl UnderWay {
         load.uploads += 1;
         let room = limits.quota_bytes.saturating_sub(kept_bytes);
         Ok(Upload { all: self.clone(), account, room, bytes: 0 })
+    }
+
+    /// Bytes that came in since the start, of uploads that failed as well.
+    pub fn received(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 
     /// How many uploads this account has under way.
@@ -65,6 +72,7 @@ impl Upload {
         }
         load.bytes = sum;
         self.bytes += bytes;
+        self.all.1.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -111,6 +119,7 @@ mod tests {
         assert_eq!(first.add(35), Ok(()));
         assert_eq!(second.add(26), Err(Reason::Quota));
         assert_eq!(second.add(25), Ok(()));
+        assert_eq!(all.received(), 60);
         drop(first);
         assert_eq!(second.add(35), Ok(()));
         assert_eq!(second.add(u64::MAX), Err(Reason::Quota));

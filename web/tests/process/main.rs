@@ -10,14 +10,22 @@
 //! | [`dropped_in`] | pipelines with parts of one's own |
 //! | [`uploads`] | slow, broken, lying, and many uploads |
 //! | [`queue`] | turns and limits |
+//! | [`operations`] | figures, the access log, whether it is well |
+//! | [`backup`] | backups under load, put back; checks |
+//! | [`packages`] | the Debian package and the container file |
+//! | [`upgrade`] | a data folder of an older version |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
 
+mod backup;
 mod crashes;
 mod dropped_in;
 mod ending;
 mod hostile;
 mod http;
+mod operations;
+mod packages;
 mod portal;
 mod queue;
+mod upgrade;
 mod uploads;

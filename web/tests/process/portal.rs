@@ -28,12 +28,14 @@ pub(crate) struct Portal {
     pub(crate) address: SocketAddr,
     /// The path of the link for the first administrator.
     setup: Option<String>,
+    /// The lines that it greeted with.
+    said: Vec<String>,
     starts: u32,
 }
 
 /// What became of a start.
 enum Started {
-    Listens(Child, Option<String>),
+    Listens(Child, Option<String>, Vec<String>),
     Ended(ExitStatus, String),
 }
 
@@ -55,9 +57,21 @@ impl Portal {
         let name = |key: &str| format!("VEILWATCH_WEB_{}", key.replace('.', "__").to_uppercase());
         let settings = settings.iter().map(|(key, value)| (name(key), (*value).to_owned())).collect();
         let address = ([127, 0, 0, 1], 0).into();
-        let mut portal = Self { folder, settings, process: None, address, setup: None, starts: 0 };
+        let (process, setup, said) = (None, None, Vec::new());
+        let mut portal = Self { folder, settings, process, address, setup, said, starts: 0 };
         portal.try_start()?;
         Ok(portal)
+    }
+
+    /// A portal whose data folder is there before its first start.
+    pub(crate) fn restored(prepare: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path());
+        std::fs::write(folder.path().join("web.toml"), "").unwrap();
+        let (setup, said, address) = (Some(String::new()), Vec::new(), ([127, 0, 0, 1], 0).into());
+        let mut portal = Self { folder, settings: Vec::new(), process: None, address, setup, said, starts: 0 };
+        portal.again();
+        portal
     }
 
     /// Starts it again on what it left.
@@ -72,7 +86,8 @@ impl Portal {
             self.address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
             self.starts += 1;
             match self.launch() {
-                Started::Listens(process, setup) => {
+                Started::Listens(process, setup, said) => {
+                    self.said = said;
                     self.process = Some(process);
                     self.setup = setup.or(self.setup.take());
                     return Ok(());
@@ -100,7 +115,8 @@ impl Portal {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let is_new = self.starts == 1 || self.setup.is_none();
+        let is_new = self.setup.is_none();
+        let mut said = Vec::new();
         let mut setup = None;
         let mut listens = false;
         while !listens || (is_new && setup.is_none()) {
@@ -108,10 +124,11 @@ impl Portal {
                 let status = child.wait().unwrap();
                 return Started::Ended(status, std::fs::read_to_string(&log).unwrap());
             };
+            said.push(line.clone());
             listens |= line.starts_with("The portal listens on ");
             setup = setup.or(line.find("/setup?token=").map(|at| line[at..].to_owned()));
         }
-        Started::Listens(child, setup)
+        Started::Listens(child, setup, said)
     }
 
     /// How another portal ends that is started beside it on the same data folder, and what it says.
@@ -138,6 +155,21 @@ impl Portal {
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.data().join(folder)).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// What it greeted with after these words.
+    #[track_caller]
+    pub(crate) fn said(&self, words: &str) -> &str {
+        self.said.iter().find_map(|line| line.strip_prefix(words)).unwrap_or_else(|| panic!("{:?}", self.said))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Somebody without an account.
+    pub(crate) fn stranger(&self) -> Person {
+        Person { cookies: Mutex::default(), token: String::new() }
     }
 
     /// What it has logged since its last start.
@@ -231,6 +263,17 @@ impl Person {
         let page = person.post(portal, "/account", "/account/tokens", &wish).is(200).text();
         person.token = format!("vwp_{}", between(&page, "<code>vwp_", "<"));
         person
+    }
+
+    /// The same one with the same program and the same cookies elsewhere.
+    pub(crate) fn again(&self) -> Self {
+        Self { cookies: Mutex::new(self.cookies.lock().unwrap().clone()), token: self.token.clone() }
+    }
+
+    /// Logs in.
+    pub(crate) fn log_in(&mut self, portal: &Portal, name: &str) {
+        self.cookies.lock().unwrap().clear();
+        self.post(portal, "/login", "/login", &[("name", name), ("password", PASSWORD), ("next", "/")]).is(303);
     }
 
     /// The lines that make a request a browser's.
