@@ -15,6 +15,7 @@
 //! | [`entries`] | what people uploaded, and what became of it |
 //! | [`jobs`] | analyses: the queue and the workers |
 //! | [`results`] | what an analysis leaves, and what is shown of it |
+//! | [`triage`] | what people make of findings: who looks at what next |
 //! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
 //! | [`visitor`] | who asks: the guards in front of every page |
@@ -38,6 +39,7 @@ pub mod pages;
 pub mod portal;
 pub mod results;
 pub mod secret;
+pub mod triage;
 pub mod uploads;
 pub mod visitor;
 

@@ -6,6 +6,7 @@
 //! | [`change`] | confirmed, described, stopped, deleted, analysed again |
 //! | [`categories`] | what entries are sorted into |
 //! | [`marks`] | what people say of flows, and the labels that come of it |
+//! | [`visible`] | who may see an entry |
 //!
 //! An entry is its account's alone. Every function asks for the account, and there is none that finds somebody else's
 //! entry: administrators do not see other people's captures.
@@ -14,6 +15,7 @@ pub mod categories;
 pub mod change;
 pub mod list;
 pub mod marks;
+pub mod visible;
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +30,10 @@ pub use change::{
     Bounds, Choices, Deleted, Description, Stop, analyse_again, ask_stop, confirm, delete, describe, is_note,
 };
 pub use list::{Page, Query, earlier, find, list, owned};
-pub use marks::{FlowFacts, FlowMarks, Labels, Mark, NewMark, capture_name, export, mark, of_entry, of_flow};
+pub use marks::{
+    FlowFacts, FlowMarks, Labels, Mark, MarkBounds, NewMark, Scope, Why, capture_name, export, mark, of_entry, of_flow,
+    of_flows,
+};
 
 use crate::accounts::Reason;
 use crate::database::DbError;

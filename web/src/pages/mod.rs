@@ -17,6 +17,7 @@
 //! | [`flows`] | the table of flows, and one of them |
 //! | [`packets`] | packets of a capture, one of them in full, and streams |
 //! | [`downloads`] | what can be saved of a result |
+//! | [`triage`] | what to look at next, decided and talked about |
 //! | [`marks`] | what people said of flows, as labels |
 //! | [`administration`] | where administrators find what is theirs |
 //! | [`categories`] | what entries are sorted into, for administrators |
@@ -43,6 +44,7 @@ pub mod people;
 pub mod render;
 pub mod result;
 pub mod setup;
+pub mod triage;
 pub mod uploads;
 pub mod waiting;
 
@@ -89,7 +91,19 @@ pub fn routes() -> Vec<Route> {
         downloads::json_lines,
         downloads::csv,
         downloads::packets,
+        triage::list,
+        triage::show,
+        triage::of_entry,
+        triage::decide,
+        triage::comment,
+        triage::edit,
+        triage::delete,
+        triage::choose,
+        triage::change_all,
+        triage::labels_csv,
+        triage::labels_json,
         marks::show,
+        marks::withdraw,
         marks::captures,
         marks::flows,
         administration::show,

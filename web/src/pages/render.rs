@@ -50,6 +50,10 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("result", include_str!("../../templates/result.hbs")),
     ("setup", include_str!("../../templates/setup.hbs")),
     ("stream", include_str!("../../templates/stream.hbs")),
+    ("triage", include_str!("../../templates/triage.hbs")),
+    ("triage-bulk", include_str!("../../templates/triage-bulk.hbs")),
+    ("triage-item", include_str!("../../templates/triage-item.hbs")),
+    ("triage-stale", include_str!("../../templates/triage-stale.hbs")),
     ("uploaded", include_str!("../../templates/uploaded.hbs")),
     ("wait", include_str!("../../templates/wait.hbs")),
 ];

@@ -14,6 +14,7 @@
 //! | [`analysis`] | from the upload to the result, and what is done with it |
 //! | [`packets`] | packets, their bytes and streams |
 //! | [`own_parts`] | a pipeline with dropped-in parts |
+//! | [`triage`] | the queue, by keyboard and by forms alone |
 //! | [`uploads`] | dropped, several, refused and damaged files |
 //! | [`without_script`] | the same with a browser that runs no script |
 //! | [`look`] | languages, narrow screens, dark mode, and the pictures of the documents |
@@ -30,6 +31,7 @@ mod look;
 mod own_parts;
 mod packets;
 mod site;
+mod triage;
 mod uploads;
 mod without_script;
 
@@ -66,6 +68,8 @@ fn main() -> ExitCode {
         accounts::the_keyboard_is_enough
         packets::the_keyboard_goes_from_the_list_to_bytes_and_streams
         packets::links_and_forms_are_enough
+        triage::the_keyboard_works_through_the_queue
+        triage::links_and_forms_are_enough
         own_parts::each_kind_is_seen_on_the_pages
         uploads::dropped_files_arrive
         uploads::several_files_get_a_link_each

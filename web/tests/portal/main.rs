@@ -11,4 +11,5 @@ mod pages;
 mod people;
 mod security;
 mod support;
+mod triage;
 mod uploads;
