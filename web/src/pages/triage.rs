@@ -117,13 +117,14 @@ pub(super) fn brief(item: &Item) -> Value {
     })
 }
 
-/// The class and the message of an item's verdict.
+/// The class and the message of an item's verdict; of an entry without a result, those of its analysis.
 fn verdict(item: &Item) -> (String, String) {
-    let name = item.verdict.as_deref().unwrap_or("none");
-    (
-        name.to_owned(),
-        format!("verdict.{}", if item.verdict.is_none() && item.kind == Kind::Entry { "clean" } else { name }),
-    )
+    match (item.verdict.as_deref(), item.kind) {
+        (Some(name), _) => (name.to_owned(), format!("verdict.{name}")),
+        (None, Kind::Conversation) => ("none".to_owned(), "verdict.none".to_owned()),
+        (None, Kind::Entry) if item.analysis == "done" => ("clean".to_owned(), "verdict.clean".to_owned()),
+        (None, Kind::Entry) => (item.analysis.clone(), format!("state.{}", item.analysis)),
+    }
 }
 
 /// An address and a port in words; what is no address as it is.
@@ -143,12 +144,12 @@ fn row(item: &Item, wanted: &Wanted) -> Value {
     let (class, badge) = verdict(item);
     let name = item.conversation.as_ref().map(|conversation| conversation.name.as_str()).unwrap_or_default();
     json!({
-        "id": item.id, "value": format!("{}.{}", item.id, item.version),
+        "value": format!("{}.{}", item.id, item.version),
         "link": wanted.address(&format!("/triage/{}", item.id), &[]), "what": what(item), "name": name,
         "class": class, "badge": badge, "score": item.score.map(human::score).unwrap_or_default(),
         "purpose": item.purpose, "purpose_key": item.purpose.as_deref().and_then(category_message),
         "novel": item.novel, "flows": human::grouped(item.flows), "capture": item.capture, "key": item.key,
-        "state": format!("triage.state-{}", item.state), "state_name": item.state.name(),
+        "state": format!("triage.state-{}", item.state),
         "assignee": item.assignee.as_ref().map(|assignee| &assignee.display_name), "at": readable(item.at),
     })
 }
@@ -180,13 +181,10 @@ pub async fn list(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
         cursor.map(|cursor| wanted.address("/triage", &[(name, cursor.to_string().as_str())]))
     };
     let chosen = |text: &Option<String>| text.clone().unwrap_or_default();
-    let state = if query.states.is_empty() {
-        "all".to_owned()
-    } else {
-        match query.states.as_slice() {
-            [one] => one.name().to_owned(),
-            _ => String::new(),
-        }
+    let state = match query.states.as_slice() {
+        [] => "all",
+        [one] => one.name(),
+        _ => "",
     };
     let number = |number: u64| (number > 0).then(|| human::grouped(number));
     let states: Vec<Value> = counts
@@ -203,9 +201,9 @@ pub async fn list(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
         .chain(ItemState::ALL.map(|one| (one.name(), format!("triage.state-{one}"))));
     let assignees = [("", "verdict.any"), ("me", "triage.me"), ("nobody", "triage.nobody")];
     let data = json!({
-        "done": done(&wanted), "total": human::grouped(page.items.len() as u64),
+        "done": done(&wanted),
         "rows": page.items.iter().map(|item| row(item, &wanted)).collect::<Vec<_>>(), "counts": states,
-        "states": filters.map(|(name, key)| option(name, key, &state)).collect::<Vec<_>>(),
+        "states": filters.map(|(name, key)| option(name, key, state)).collect::<Vec<_>>(),
         "assignees": assignees.map(|(name, key)| option(name, key.to_owned(), &chosen(&wanted.assignee))),
         "kinds": Kind::ALL.map(|kind| option(kind.name(), format!("triage.kind-{}", kind.name()), query.kind.name())),
         "purposes": Purpose::ALL.map(|one| option(one.name(), format!("for.{one}"), &chosen(&wanted.purpose))),

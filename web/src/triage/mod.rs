@@ -126,6 +126,8 @@ pub struct Item {
     pub capture: String,
     /// What the entry is sorted into.
     pub sorted: Option<String>,
+    /// How far its analysis is: the name of an [`crate::entries::State`].
+    pub analysis: String,
     /// What it is.
     pub kind: Kind,
     /// How far people have come.
@@ -202,7 +204,8 @@ pub struct Doer<'a> {
 }
 
 /// What [`read`] reads; put conditions behind it.
-const SELECT: &str = "SELECT i.*, e.key, e.name AS capture, k.name AS sorted, a.name AS assignee, a.display_name,
+const SELECT: &str =
+    "SELECT i.*, e.key, e.name AS capture, e.state AS analysis, k.name AS sorted, a.name AS assignee, a.display_name,
     (SELECT o.id FROM items o WHERE o.id = i.carried_from) AS earlier
     FROM items i JOIN entries e ON e.id = i.entry_id LEFT JOIN accounts a ON a.id = i.assignee_id
     LEFT JOIN categories k ON k.id = e.category_id";
@@ -235,6 +238,7 @@ fn read(row: &Row<'_>) -> Result<Item, DbError> {
         key: row.get("key")?,
         capture: row.get("capture")?,
         sorted: row.get("sorted")?,
+        analysis: row.get("analysis")?,
         kind,
         state: state.parse().map_err(|_| foreign("state"))?,
         words: row.get("words")?,

@@ -8,10 +8,10 @@ use crate::captures::example;
 use crate::chromedriver::Chromedriver;
 use crate::site::Site;
 
-/// The row that the keyboard is on.
-fn focused(browser: &Browser) -> String {
-    let code = "return document.activeElement.matches('#rows a.item') ? document.activeElement.textContent : ''";
-    browser.script(code, Vec::new()).as_str().unwrap().to_owned()
+/// The row that the keyboard is on, from 0.
+fn focused(browser: &Browser) -> i64 {
+    let code = "return [...document.querySelectorAll('#rows a.item')].indexOf(document.activeElement)";
+    browser.script(code, Vec::new()).as_i64().unwrap()
 }
 
 /// The rows of the list.
@@ -22,15 +22,18 @@ fn rows(browser: &Browser) -> Vec<String> {
 pub(crate) fn the_keyboard_works_through_the_queue(driver: &Chromedriver) {
     let site = Site::start();
     let browser = Browser::logged_in(driver, &site);
-    browser.upload(&example("first-run.pcap"));
-    browser.analyse();
+    // Two servers each.
+    for _ in 0..2 {
+        browser.upload(&example("first-run.pcap"));
+        browser.analyse();
+    }
     browser.open("/triage");
-    let before = rows(&browser);
-    assert!(before.len() > 4, "{before:?}");
+    let before = rows(&browser).len();
+    assert!(before >= 4, "{before:?}");
     browser.press("jjk");
-    assert_eq!(focused(&browser), before[0]);
+    assert_eq!(focused(&browser), 0);
     browser.press("j");
-    assert_eq!(focused(&browser), before[1]);
+    assert_eq!(focused(&browser), 1);
     browser.press(Key::Enter + "");
     browser.wait_for("the item is there", || browser.texts("h1") == ["Conversation"]);
     // Given to oneself, talked about, and decided: the next one is there.
@@ -46,11 +49,14 @@ pub(crate) fn the_keyboard_works_through_the_queue(driver: &Chromedriver) {
     browser.press("d");
     browser.wait_for("the next one is there", || browser.path() != first && browser.has("#item-state"));
     assert_eq!(browser.text("#item-state"), "new");
+    let second = browser.path();
     browser.press("k");
-    browser.wait_for("the one before is there", || browser.has("a[rel=next]"));
+    browser.wait_for("the one before is there", || {
+        ![&first, &second].contains(&&browser.path()) && browser.has("#item-state")
+    });
     browser.press("u");
     browser.wait_for("the list is there", || browser.has("#rows"));
-    assert_eq!(rows(&browser).len(), before.len() - 1, "what is dismissed is not open");
+    assert_eq!(rows(&browser).len(), before - 1, "what is dismissed is not open");
 
     // Several at once: chosen, asked, confirmed.
     browser.press("jxjx");
