@@ -55,6 +55,8 @@ CREATE TABLE items (
     carried_from INTEGER                            -- the item of an earlier analysis whose state it took over
 ) STRICT;
 CREATE UNIQUE INDEX items_by_entry ON items (entry_id, kind, client, server, port, protocol, name);
+-- What is counted and filtered by, so that no item has to be read for it.
+CREATE INDEX items_by_state ON items (entry_id, kind, state, assignee_id, category);
 CREATE INDEX items_by_assignee ON items (assignee_id) WHERE assignee_id IS NOT NULL;
 
 -- Every entry is an item, whichever way it came in.
