@@ -47,8 +47,7 @@ pub(crate) fn the_keyboard_works_through_the_queue(driver: &Chromedriver) {
         .wait_for("it is said", || browser.texts("#comments .lines").first().is_some_and(|text| text.contains('\n')));
     let first = browser.path();
     browser.press("d");
-    browser.wait_for("the next one is there", || browser.path() != first && browser.has("#item-state"));
-    assert_eq!(browser.text("#item-state"), "new");
+    browser.wait_for("the next one is there", || browser.path() != first && browser.texts("#item-state") == ["new"]);
     let second = browser.path();
     browser.press("k");
     browser.wait_for("the one before is there", || {
@@ -93,15 +92,15 @@ pub(crate) fn links_and_forms_are_enough(driver: &Chromedriver) {
     browser.click(".alert p a");
     let option = browser.text("#scope option[value=pair]");
     assert!(option.starts_with("all flows from ") && option.contains("covers"), "{option}");
-    browser.click("#scope option[value=pair]");
-    browser.click("#why option[value=behaviour]");
+    browser.tick("#scope option[value=pair]");
+    browser.tick("#why option[value=behaviour]");
     browser.click("form[action$='/mark'] button");
     browser.wait_for("it is kept", || browser.has("#marks li"));
     assert!(browser.text("#marks li").contains("how it behaves"));
     browser.click("nav a[href='/triage']");
     browser.click("#rows a.item");
     assert!(browser.text("main").contains("how it behaves"));
-    browser.click("#item-becomes option[value=closed]");
+    browser.tick("#item-becomes option[value=closed]");
     browser.fill("#item-words", "a drill");
     browser.click("form.card button");
     browser.wait_for("it is closed", || browser.texts("#item-state") == ["closed"]);
@@ -115,7 +114,7 @@ pub(crate) fn links_and_forms_are_enough(driver: &Chromedriver) {
     browser.click("#comments form[action$='/delete'] button");
     browser.wait_for("it is deleted", || !browser.has("#comments .lines"));
     browser.open("/triage?state=all");
-    browser.click("#rows input");
+    browser.tick("#rows input");
     browser.click("button[name=do][value=new]");
     browser.wait_for("it is asked", || browser.has("#chosen"));
     browser.click("form[action='/triage/change'] button");
