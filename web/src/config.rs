@@ -37,6 +37,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// How much of everything.
     pub limits: Limits,
+    /// How much people may make of findings.
+    pub triage: Triage,
     /// How long a log-in lasts.
     pub sessions: Sessions,
     /// How often a log-in may fail.
@@ -69,6 +71,7 @@ impl Default for Config {
             tls: None,
             proxy: Proxy::default(),
             limits: Limits::default(),
+            triage: Triage::default(),
             sessions: Sessions::default(),
             login: Login::default(),
             oidc: None,
@@ -184,6 +187,37 @@ impl Default for Limits {
             api_tokens: 20,
             invitations: 100,
             sessions: 20,
+        }
+    }
+}
+
+/// How much people may make of findings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Triage {
+    /// Conversations of one entry that come into the queue, the worst first; the rest is counted.
+    pub conversations: u32,
+    /// Flows that one mark covers.
+    pub mark_flows: u32,
+    /// Flows that all marks of one account cover.
+    pub marked_flows: u32,
+    /// Comments on one conversation or entry, deleted ones included.
+    pub comments: u32,
+    /// Changes of one conversation or entry that are kept; the oldest goes when one more comes.
+    pub changes: u32,
+    /// Rows of one export of the queue.
+    pub export_rows: u32,
+}
+
+impl Default for Triage {
+    fn default() -> Self {
+        Self {
+            conversations: 1000,
+            mark_flows: 10_000,
+            marked_flows: 100_000,
+            comments: 200,
+            changes: 200,
+            export_rows: 50_000,
         }
     }
 }
@@ -609,7 +643,7 @@ impl Config {
         if let Some(oidc) = &self.oidc {
             oidc.check()?;
         }
-        let positive: [(&'static str, i64); 47] = [
+        let positive: [(&'static str, i64); 53] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -635,6 +669,12 @@ impl Config {
             ("limits.page_rows", limits.page_rows.into()),
             ("limits.search_milliseconds", limits.search_milliseconds.into()),
             ("limits.cut_bytes", whole(limits.cut_bytes)),
+            ("triage.conversations", self.triage.conversations.into()),
+            ("triage.mark_flows", self.triage.mark_flows.into()),
+            ("triage.marked_flows", self.triage.marked_flows.into()),
+            ("triage.comments", self.triage.comments.into()),
+            ("triage.changes", self.triage.changes.into()),
+            ("triage.export_rows", self.triage.export_rows.into()),
             ("worker.at_once", worker.at_once.into()),
             ("worker.threads", worker.threads.into()),
             ("worker.memory_bytes", whole(worker.memory_bytes)),

@@ -17,6 +17,7 @@
 //! | [`jobs`] | analyses: the queue and the workers |
 //! | [`results`] | what an analysis leaves, and what is shown of it |
 //! | [`retention`] | how long things are kept, and how they go |
+//! | [`triage`] | what people make of findings: who looks at what next |
 //! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
 //! | [`provider`] | signing in by a provider |
@@ -46,6 +47,7 @@ pub mod provider;
 pub mod results;
 pub mod retention;
 pub mod secret;
+pub mod triage;
 pub mod uploads;
 pub mod visitor;
 

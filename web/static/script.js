@@ -8,6 +8,8 @@
   if (wait && window.EventSource) watch(wait);
   const browsed = document.getElementById("browse");
   if (browsed) browse(browsed);
+  const triage = document.getElementById("triage");
+  if (triage) work(triage);
 
   // Uploads: one request a file, two at a time, with a bar each.
   function uploads(form, list) {
@@ -136,6 +138,39 @@
       if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);
     });
     events.addEventListener("end", () => { events.close(); window.location.reload(); });
+  }
+
+  // The queue: keys move along its rows, and press what the page offers anyway.
+  function work(page) {
+    const links = [...page.querySelectorAll("#rows a.item")];
+    document.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const active = document.activeElement;
+      if (active.matches("textarea, select, input:not([type=checkbox])")) {
+        if (event.key === "Escape") active.blur();
+        return;
+      }
+      const row = active.closest("#rows tbody tr");
+      const box = row && row.querySelector("input[type=checkbox]");
+      const along = { j: 1, k: -1 }[event.key];
+      if (links.length && along) {
+        event.preventDefault();
+        const next = row ? links[links.indexOf(row.querySelector("a.item")) + along] : links[0];
+        if (next) next.focus();
+        return;
+      }
+      if (event.key === "x" && box) {
+        box.checked = !box.checked;
+        return;
+      }
+      const pressed = [...page.querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
+      if (!pressed) return;
+      event.preventDefault();
+      if (pressed.matches("textarea")) return pressed.focus();
+      // Where nothing is chosen, the row is that one is on.
+      if (box && pressed.form && pressed.form.id === "bulk" && !page.querySelector("#rows input:checked")) box.checked = true;
+      pressed.click();
+    });
   }
 
   // Packets: keys move about, the fields light their bytes, and the filter offers names. All of it is links beside that.

@@ -77,6 +77,12 @@ pub enum Action {
     Described,
     /// A flow was marked malicious or benign.
     Marked,
+    /// A mark was withdrawn.
+    MarkWithdrawn,
+    /// State or assignee of an entry or a conversation was changed.
+    Triaged,
+    /// Something was said of an entry or a conversation, or said otherwise, or no more.
+    Commented,
     /// The list of categories was changed.
     CategoryChanged,
     /// A report was taken.
@@ -111,7 +117,7 @@ pub enum Action {
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 50] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -144,6 +150,9 @@ impl Action {
         Self::Deleted,
         Self::Described,
         Self::Marked,
+        Self::MarkWithdrawn,
+        Self::Triaged,
+        Self::Commented,
         Self::CategoryChanged,
         Self::ReportTaken,
         Self::Exported,
@@ -196,6 +205,9 @@ impl Action {
             Self::Deleted => "deleted",
             Self::Described => "described",
             Self::Marked => "marked",
+            Self::MarkWithdrawn => "mark-withdrawn",
+            Self::Triaged => "triaged",
+            Self::Commented => "commented",
             Self::CategoryChanged => "category-changed",
             Self::ReportTaken => "report-taken",
             Self::Exported => "exported",

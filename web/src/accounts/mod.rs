@@ -267,6 +267,36 @@ pub enum Reason {
     /// As many marks as there may be.
     #[error("reason.too-many-marks")]
     TooManyMarks,
+    /// A purpose of what is called benign.
+    #[error("reason.mark-purpose")]
+    MarkPurpose,
+    /// A mark that covers more flows than one may.
+    #[error("reason.mark-too-wide")]
+    MarkTooWide,
+    /// A mark that covers no flow.
+    #[error("reason.mark-nothing")]
+    MarkNothing,
+    /// Somebody else changed it since it was read.
+    #[error("reason.stale")]
+    Stale,
+    /// Closed without words, or with too many.
+    #[error("reason.closing-words")]
+    ClosingWords,
+    /// Nobody whom it could be given to.
+    #[error("reason.assignee")]
+    Assignee,
+    /// Not a comment.
+    #[error("reason.comment")]
+    Comment,
+    /// As many comments as there may be.
+    #[error("reason.too-many-comments")]
+    TooManyComments,
+    /// Nothing was chosen.
+    #[error("reason.nothing-chosen")]
+    NothingChosen,
+    /// More than one export may hold.
+    #[error("reason.export-too-large")]
+    ExportTooLarge,
     /// The password is not good enough.
     #[error(transparent)]
     Password(#[from] password::PasswordFault),

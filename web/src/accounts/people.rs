@@ -155,6 +155,7 @@ pub fn set_role(connection: &mut Connection, id: i64, role: Role, actor: &Actor,
     transaction.execute("UPDATE accounts SET role = ?2 WHERE id = ?1", params![id, role.name()])?;
     transaction.execute("DELETE FROM sessions WHERE account_id = ?1", [id])?;
     transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
+    transaction.execute("UPDATE items SET assignee_id = NULL WHERE assignee_id = ?1", [id])?;
     some_administrator_stays(&transaction)?;
     let subject = format!("{}: {} -> {role}", account.name, account.role);
     audit::record(&transaction, actor, Action::Role, Some(&subject), now)?;

@@ -174,7 +174,7 @@ pub struct UploadOptions {
 }
 
 /// A number of a query. One that is none is told: as if it were not there, it would ask for something else.
-fn number<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+pub(super) fn number<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
     let wrong = |_| Problem::new(Status::UnprocessableEntity, format!("`{name}` is no number that fits."));
     text.map(|text| text.parse::<T>().map_err(wrong)).transpose()
 }

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | [`entries`] | captures come in, and what becomes of them |
 //! | [`results`] | what was found |
+//! | [`triage`] | what to look at next |
 //! | [`openapi`] | the description of it all, made from the code |
 
 pub mod entries;
 pub mod openapi;
 pub mod results;
+pub mod triage;
 
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
@@ -46,6 +48,10 @@ pub fn routes() -> Vec<Route> {
         results::alerts,
         results::flows,
         results::json_lines,
+        triage::list,
+        triage::show,
+        triage::decide,
+        triage::decided,
     ]
 }
 

@@ -67,7 +67,7 @@ pub fn is_note(text: &str) -> bool {
 }
 
 /// Begins a change: nobody else changes anything until it is committed.
-pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, DbError> {
+pub(crate) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, DbError> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
@@ -265,7 +265,8 @@ pub fn analyse_again(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entries::{FlowFacts, NewMark, find, mark, of_entry, owned};
+    use crate::entries::marks::tests::{BOUNDS as MARK_BOUNDS, one};
+    use crate::entries::{FlowFacts, find, mark, of_entry, owned};
     use crate::uploads::testing::{NOW, Place, actor};
 
     const BOUNDS: Bounds<'_> = Bounds { pipelines: &["default", "thorough"], waiting: 2 };
@@ -404,8 +405,8 @@ mod tests {
             server_port: 443,
             sni: None,
         };
-        let new = NewMark { flow: &flow, malicious: true, reason: "beacon" };
-        mark(&mut place.connection, ada, mine.as_str(), &new, &actor(), NOW).unwrap();
+        let new = one(&flow, true, "beacon");
+        mark(&mut place.connection, ada, mine.as_str(), &new, MARK_BOUNDS, &actor(), NOW).unwrap();
         let done = entry(&place, ada, &mine);
         let deleted = delete(&mut place.connection, ada, mine.as_str(), &actor(), NOW).unwrap();
         assert_eq!(deleted, Deleted { id: done.id, key: mine.clone(), sha256: done.sha256 });
@@ -492,7 +493,7 @@ mod tests {
                 server_port: 443,
                 sni: None,
             };
-            let new = NewMark { flow: &flow, malicious: true, reason: "beacon" };
+            let new = one(&flow, true, "beacon");
             for refused in [
                 because(confirm(connection, admin, key, &choices(), BOUNDS, by, NOW)),
                 because(describe(connection, admin, key, &noted("mine"), by, NOW)),
@@ -500,7 +501,7 @@ mod tests {
                 because(ask_stop(connection, admin, key, by, NOW)),
                 because(delete(connection, admin, key, by, NOW)),
                 because(analyse_again(connection, admin, key, &limits, by, NOW)),
-                because(mark(connection, admin, key, &new, by, NOW)),
+                because(mark(connection, admin, key, &new, MARK_BOUNDS, by, NOW)),
             ] {
                 assert_eq!(refused, Reason::NotThere, "{state}");
             }

@@ -8,6 +8,7 @@
 //! | [`share`](mod@share) | shared with a team, and kept from timers |
 //! | [`categories`] | what entries are sorted into |
 //! | [`marks`] | what people say of flows, and the labels that come of it |
+//! | [`visible`] | who may see an entry |
 //!
 //! An entry is its account's alone, unless that shares it with a team. Every function asks for the account, and goes through
 //! [`access`]: administrators do not see other people's captures.
@@ -18,6 +19,7 @@ pub mod change;
 pub mod list;
 pub mod marks;
 pub mod share;
+pub mod visible;
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,7 +35,10 @@ pub use change::{
     Bounds, Choices, Deleted, Description, Stop, analyse_again, ask_stop, confirm, delete, describe, is_note,
 };
 pub use list::{Page, Query, Whose, earlier, list};
-pub use marks::{FlowFacts, FlowMarks, Labels, Mark, NewMark, capture_name, export, mark, of_entry, of_flow};
+pub use marks::{
+    FlowFacts, FlowMarks, Labels, Mark, MarkBounds, NewMark, Scope, Why, capture_name, export, mark, of_entry, of_flow,
+    of_flows,
+};
 pub use share::{keep, share, shared_count, take_back};
 
 use crate::accounts::Reason;

@@ -17,7 +17,9 @@ use super::tasks::Temporary;
 use super::{Bench, clean};
 use crate::database::DbError;
 use crate::operations::Figures;
-use crate::results::ResultFile;
+use crate::results::{ResultError, ResultFile};
+use crate::triage::collect::{self, Found};
+use crate::uploads::Key;
 
 /// How long a thread without work sleeps before it looks by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -79,6 +81,8 @@ impl Runner {
             });
             match job {
                 Ok(Some(job)) => self.run(bench, &job),
+                // Nobody waits: entries of before there was a queue of conversations follow, one at a time.
+                Ok(None) if follow(bench) => {}
                 Ok(None) => self.sleep(rung),
                 Err(error) => {
                     tracing::error!(%error, "the queue cannot be read");
@@ -261,7 +265,17 @@ fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(),
     let (entry, now) = (job.entry, bench.clock.now());
     match outcome {
         Ok(done) => {
-            let is_there = bench.db.run_blocking(|c| queue::done(c, entry, done, now))?;
+            // One that takes too long follows when nobody waits.
+            let found = found(bench, job.entry, &job.key);
+            let is_there = bench.db.run_blocking(|connection| -> Result<bool, DbError> {
+                let transaction = connection.transaction()?;
+                let is_there = queue::done(&transaction, entry, done, now)?;
+                if let Ok(found) = &found {
+                    collect::store(&transaction, entry, Some(found), now)?;
+                }
+                transaction.commit()?;
+                Ok(is_there)
+            })?;
             tracing::info!(entry, packets = done.analysed.packets, flows = done.analysed.flows, "an analysis is done");
             if !is_there {
                 // Deleted meanwhile, and with it everything that came from it.
@@ -284,6 +298,32 @@ fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(),
         Err(Outcome::Killed) => bench.db.run_blocking(|c| queue::failed(c, entry, Why::Stopped, None, now))?,
     }
     Ok(())
+}
+
+/// The conversations of a result that are worth a look.
+fn found(bench: &Bench, entry: i64, key: &Key) -> Result<Found, ResultError> {
+    let file = ResultFile::open(&bench.folders.result(key), CHECK_MILLISECONDS);
+    file.and_then(|file| collect::read(&file, bench.config.triage.conversations)).inspect_err(|error| {
+        tracing::warn!(entry, %error, "conversations of a result cannot be read");
+    })
+}
+
+/// Reads the conversations of one entry that has none yet. False where there is no such entry.
+fn follow(bench: &Bench) -> bool {
+    let followed = bench.db.run_blocking(|connection| collect::pending(connection)).and_then(|pending| {
+        let Some((entry, key)) = pending else { return Ok(false) };
+        let found = found(bench, entry, &key).ok();
+        bench.db.run_blocking(|connection| -> Result<bool, DbError> {
+            let transaction = connection.transaction()?;
+            collect::store(&transaction, entry, found.as_ref(), bench.clock.now())?;
+            transaction.commit()?;
+            Ok(true)
+        })
+    });
+    followed.unwrap_or_else(|error| {
+        tracing::error!(%error, "conversations of earlier results cannot be kept");
+        false
+    })
 }
 
 #[cfg(test)]

@@ -17,11 +17,11 @@ use serde_json::json;
 use super::entry::{self, Save};
 use super::errors::told_page;
 use super::render::{Failure, Page};
-use super::{flows, result};
+use super::{flows, marks, result};
 use crate::accounts::Actor;
 use crate::accounts::audit::{self, Action};
 use crate::at_once::Place;
-use crate::entries::{Entry, State as EntryState};
+use crate::entries::{self, Entry, State as EntryState};
 use crate::jobs::tasks::LookError;
 use crate::portal::Portal;
 use crate::results::report::{ReportFacts, ReportMark, report as write_report};
@@ -43,13 +43,18 @@ pub async fn report(me: Viewer<'_>, portal: &State<Portal>, key: &str) -> Result
     if entry.state != EntryState::Done {
         return Err(Failure(Status::NotFound));
     }
-    let marks = result::marks_of(portal, &entry).await?;
-    let marks = marks.into_values().map(|all| ReportMark {
-        flow_id: all.flow.flow_id,
-        malicious: all.latest.malicious,
-        reason: all.latest.reason,
-        by: all.latest.by,
-        at: all.latest.at,
+    let of = entry.clone();
+    let marks = portal.db.run(move |connection| entries::of_entry(connection, &of)).await?;
+    let messages = portal.templates.messages(me.language)?;
+    let marks = marks.into_values().filter_map(|all| {
+        let mark = all.counts?;
+        Some(ReportMark {
+            flow_id: all.flow.flow_id,
+            malicious: mark.malicious,
+            reason: marks::words(&mark, messages),
+            by: mark.by,
+            at: mark.at,
+        })
     });
     let facts = ReportFacts {
         name: entry.name.clone(),

@@ -6,13 +6,13 @@ use rocket::http::Status;
 use rocket::{FromForm, State, get, post};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
+use veilwatch::engine::Category;
 
 use super::language::{Language, Messages};
 use super::render::{Answer, Failure, Page, PageError, Reply, Templates, told};
-use super::{conversation, entry, home, result};
+use super::{conversation, entry, home, marks, result};
 use crate::accounts::Reason;
-use crate::clock::readable;
-use crate::entries::{self, Entry, FlowFacts, May, NewMark};
+use crate::entries::{self, Entry, FlowFacts, MarkBounds, May, NewMark, Scope, Why};
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::read::{category_message, category_reasons};
@@ -21,7 +21,7 @@ use crate::uploads::Key;
 use crate::visitor::{Analyst, Viewer};
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 1] = ["marked"];
+const DONE: [&str; 2] = ["marked", "withdrawn"];
 /// Characters of one value on the page of a flow.
 const VALUE: usize = 2000;
 /// Facts of one kind on the page of a flow.
@@ -186,13 +186,94 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, key: &str, flow: u64, 
     Ok(page(&me, portal, &entry, &detail, done, None).await?.into())
 }
 
+/// The flow as a mark names it.
+fn facts_of(row: &FlowRow) -> FlowFacts {
+    FlowFacts {
+        flow_id: row.flow_id,
+        first_ns: row.first_ns,
+        client: row.src_ip,
+        client_port: row.src_port,
+        server: row.dest_ip,
+        server_port: row.dest_port,
+        sni: row.sni.clone(),
+    }
+}
+
+/// What a mark on this flow could speak of, each with how many flows that is. What takes too long to count is left out.
+async fn scopes(
+    me: &Viewer<'_>,
+    portal: &Portal,
+    entry: &Entry,
+    facts: &FlowFacts,
+    chosen: Scope,
+) -> Result<Vec<Value>, Failure> {
+    let most = portal.config.triage.mark_flows;
+    let of = facts.clone();
+    let counted = result::look(portal, entry, move |file| {
+        let count = |scope: Scope| match scope.alike(&of) {
+            Some(alike) => file.judged_count(&alike, most.saturating_add(1)).map(Some),
+            None => Ok((scope == Scope::Flow).then_some(1)),
+        };
+        let mut all = Vec::new();
+        for scope in Scope::ALL {
+            match count(scope) {
+                Ok(found) => all.extend(found.map(|count| (scope, count))),
+                Err(ResultError::TooSlow { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    });
+    let counted = result::readable_result(counted.await?)?;
+    let say = |key: &str, values: &Value| portal.templates.message(me.language, key, values);
+    counted
+        .into_iter()
+        .map(|(scope, count)| {
+            let is_too_wide = count > u64::from(most);
+            let values = json!({
+                "n": human::grouped(count.min(most.into())), "client": facts.client.to_string(),
+                "server": facts.server.to_string(), "place": result::place(facts.server, facts.server_port),
+                "name": facts.sni.as_deref().unwrap_or_default().chars().take(80).collect::<String>(),
+            });
+            let words = say(&format!("scopes.{}", scope.name()), &values)?;
+            let words = if is_too_wide { say("scopes.too-wide", &json!({ "words": words }))? } else { words };
+            Ok(json!({
+                "name": scope.name(), "words": words, "is_too_wide": is_too_wide, "is_current": scope == chosen,
+            }))
+        })
+        .collect::<Result<_, PageError>>()
+        .map_err(Failure::from)
+}
+
+/// What the form for a mark offers, and what was chosen in it just before.
+async fn form(
+    me: &Viewer<'_>,
+    portal: &Portal,
+    entry: &Entry,
+    flow: &FlowRow,
+    said: Option<&Said>,
+) -> Result<Value, Failure> {
+    let text = |of: fn(&Said) -> Option<&String>| said.and_then(of).map(String::as_str).unwrap_or_default();
+    let (why, purpose) = (text(|said| said.why.as_ref()), text(|said| said.purpose.as_ref()));
+    let chosen = text(|said| said.scope.as_ref()).parse().unwrap_or(Scope::Flow);
+    let option =
+        |name: &str, key: String, current: &str| json!({ "name": name, "key": key, "is_current": name == current });
+    Ok(json!({
+        "malicious": said.is_none_or(|said| said.malicious),
+        "words": said.map(|said| said.reason.as_str()).unwrap_or_default(),
+        "whys": Why::ALL.map(|one| option(one.name(), format!("why.{}", one.name()), why)),
+        "purposes": Category::ALL.map(|one| option(one.name(), format!("for.{one}"), purpose)),
+        "scopes": scopes(me, portal, entry, &facts_of(flow), chosen).await?,
+    }))
+}
+
 async fn page(
     me: &Viewer<'_>,
     portal: &Portal,
     entry: &Entry,
     detail: &FlowDetail,
     done: Option<String>,
-    error: Option<Reason>,
+    refused: Option<(Reason, &Said)>,
 ) -> Result<Page, Failure> {
     let flow = &detail.flow;
     let summary = result::readable_result(result::look(portal, entry, |file| file.summary()).await?)?;
@@ -243,16 +324,24 @@ async fn page(
                 json!({ "id": id, "title": format!("flow.{id}"), "facts": facts })
             })
             .collect();
-    let marks: Vec<Value> = marks
+    let conflict = marks.as_ref().and_then(entries::FlowMarks::conflict).is_some();
+    let shown = marks
         .iter()
-        .flat_map(|all| std::iter::once(&all.latest).chain(&all.history))
-        .map(|mark| {
-            json!({
-                "mark": result::mark_key(mark.malicious), "reason": mark.reason, "who": mark.by,
-                "at": readable(mark.at),
-            })
+        .flat_map(|all| all.counts.iter().map(|mark| (mark, true)).chain(all.others.iter().map(|mark| (mark, false))))
+        .map(|(mark, counts)| {
+            let mut shown = marks::shown(portal, me, mark)?;
+            if let Some(shown) = shown.as_object_mut() {
+                shown.insert("counts".to_owned(), counts.into());
+                shown.insert("elsewhere".to_owned(), (mark.flow.flow_id != flow.flow_id).into());
+            }
+            Ok(shown)
         })
-        .collect();
+        .collect::<Result<Vec<_>, PageError>>()?;
+    let can_change = entry.may >= May::Work;
+    let form = match can_change && flow.verdict.is_some() {
+        true => Some(form(me, portal, entry, flow, refused.map(|(_, said)| said)).await?),
+        false => None,
+    };
     let features: Vec<Value> = detail
         .features
         .iter()
@@ -265,7 +354,7 @@ async fn page(
     let category = detail.line.get("category").and_then(Value::as_str);
     let first = flow.first_packet;
     let data = json!({
-        "done": done, "error": error.map(|reason| reason.to_string()),
+        "done": done, "error": refused.map(|(reason, _)| reason.to_string()),
         "key": entry.key.as_str(), "name": entry.name, "flow_id": flow.flow_id.to_string(),
         "class": class, "badge": badge, "score": flow.score.map(human::score),
         "thresholds": model.map(|model| json!({
@@ -279,7 +368,7 @@ async fn page(
         "unexplained": matches!(flow.verdict, Some("malicious" | "suspicious")) && came_later(&detail.line, &summary.limits),
         "packets": packets(&entry.key, &detail.line), "browse": format!("/entries/{}/packets?flow={first}&at={first}", entry.key), "sections": sections,
         "conversation": conversation::link(&entry.key, flow),
-        "marks": marks, "can_mark": entry.may >= May::Work && flow.verdict.is_some(),
+        "marks": shown, "conflict": conflict, "can_change": can_change, "form": form,
         "features_count": features.len(), "features": features,
     });
     Ok(Page::new(portal, me, "flow", data)?)
@@ -349,7 +438,7 @@ fn without(line: &Value, templates: &Templates, language: Language) -> Result<Op
     Ok(Some(templates.message(language, key, &values)?))
 }
 
-fn reasons(line: &Value, messages: &Messages) -> Vec<Value> {
+pub(super) fn reasons(line: &Value, messages: &Messages) -> Vec<Value> {
     let reasons = line.get("reasons").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     reasons
         .iter()
@@ -384,42 +473,81 @@ fn text(value: &Value) -> String {
     words.chars().take(VALUE).collect()
 }
 
-/// What somebody knows of a flow.
+/// What somebody knows of a flow, and of others like it.
 #[derive(Debug, FromForm)]
 pub struct Said {
     malicious: bool,
+    /// A name of [`Why`]; `other` where there is none.
+    why: Option<String>,
+    /// A name of [`Category`]; empty where nobody knows.
+    purpose: Option<String>,
+    /// A name of [`Scope`]; this flow where there is none.
+    scope: Option<String>,
     reason: String,
 }
 
-/// Marks a flow.
+impl Said {
+    /// What was chosen of the lists.
+    fn chosen(&self) -> Result<(Why, Option<Category>, Scope), Reason> {
+        let why = self.why.as_deref().map_or(Ok(Why::Other), str::parse)?;
+        let scope = self.scope.as_deref().map_or(Ok(Scope::Flow), str::parse)?;
+        let purpose = match self.purpose.as_deref().unwrap_or_default() {
+            "" => None,
+            name => Some(Category::from_name(name).ok_or(Reason::Form)?),
+        };
+        Ok((why, purpose, scope))
+    }
+}
+
+/// Marks a flow, or all that are like it.
 #[post("/entries/<key>/flows/<flow>/mark", data = "<form>")]
 pub async fn mark(me: Analyst<'_>, portal: &State<Portal>, key: &str, flow: u64, form: Posted<Said>) -> Reply {
     let entry = entry::need(portal, me.account.id, key, May::Work).await?;
     let detail = find(portal, &entry, flow).await?;
-    let row = &detail.flow;
-    let facts = FlowFacts {
-        flow_id: row.flow_id,
-        first_ns: row.first_ns,
-        client: row.src_ip,
-        client_port: row.src_port,
-        server: row.dest_ip,
-        server_port: row.dest_port,
-        sni: row.sni.clone(),
-    };
-    let (account, actor, now, own) = (me.account.id, me.actor(), portal.now(), key.to_owned());
     let said = form.0;
-    let marked = portal.db.run(move |connection| {
-        let new = NewMark { flow: &facts, malicious: said.malicious, reason: &said.reason };
-        entries::mark(connection, account, &own, &new, &actor, now)
-    });
-    match told(marked.await)? {
-        Ok(()) => Ok(Answer::to(&format!("/entries/{key}/flows/{flow}?done=marked"))),
+    let marked = match said.chosen() {
+        Ok(chosen) => keep(&me, portal, &entry, &detail.flow, &said, chosen).await?,
+        Err(reason) => Err(reason),
+    };
+    match marked {
+        Ok(_) => Ok(Answer::to(&format!("/entries/{key}/flows/{flow}?done=marked"))),
         Err(Reason::NotThere) => Err(Failure(Status::NotFound)),
         Err(reason) => {
-            let page = page(&me.into(), portal, &entry, &detail, None, Some(reason)).await?;
+            let page = page(&me.into(), portal, &entry, &detail, None, Some((reason, &said))).await?;
             Ok(page.with_status(Status::UnprocessableEntity).into())
         }
     }
+}
+
+/// Keeps a mark, with the flows that it covers.
+async fn keep(
+    me: &Analyst<'_>,
+    portal: &Portal,
+    entry: &Entry,
+    flow: &FlowRow,
+    said: &Said,
+    (why, purpose, scope): (Why, Option<Category>, Scope),
+) -> Result<Result<i64, Reason>, Failure> {
+    let triage = &portal.config.triage;
+    let bounds = MarkBounds { flows: triage.mark_flows, all_flows: triage.marked_flows };
+    let facts = facts_of(flow);
+    let covers = match scope.alike(&facts) {
+        Some(alike) => {
+            // One more than may be tells that there are too many.
+            let most = bounds.flows.saturating_add(1);
+            let found = result::look(portal, entry, move |file| file.judged(&alike, most)).await?;
+            result::readable_result(found)?.iter().map(facts_of).collect()
+        }
+        None if scope == Scope::Flow => Vec::from_iter(flow.verdict.is_some().then(|| facts.clone())),
+        None => Vec::new(),
+    };
+    let (account, actor, now, key) = (me.account.id, me.actor(), portal.now(), entry.key.to_string());
+    let (malicious, reason) = (said.malicious, said.reason.clone());
+    let marked = portal.db.run(move |connection| {
+        let new = NewMark { flow: &facts, scope, covers: &covers, malicious, why, purpose, reason: &reason };
+        entries::mark(connection, account, &key, &new, bounds, &actor, now)
+    });
+    told(marked.await)
 }
 
 #[cfg(test)]
@@ -469,7 +597,7 @@ mod tests {
         let data = json!({
             "done": null, "error": null, "key": "k", "name": "n", "flow_id": "1", "class": "malicious",
             "badge": "verdict.malicious", "score": null, "thresholds": null, "category": null, "reasons": [],
-            "sections": [], "browse": "/x", "marks": [], "can_mark": false, "features": [], "seen": seen(line),
+            "sections": [], "browse": "/x", "marks": [], "conflict": false, "can_change": false, "form": null, "features": [], "seen": seen(line),
         });
         Templates::embedded().unwrap().render(language, "flow", &data).unwrap()
     }

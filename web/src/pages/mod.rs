@@ -21,6 +21,7 @@
 //! | [`conversation`] | all flows of one host to one service, and their rhythm |
 //! | [`packets`] | packets of a capture, one of them in full, and streams |
 //! | [`downloads`] | what can be saved of a result |
+//! | [`triage`] | what to look at next, decided and talked about |
 //! | [`marks`] | what people said of flows, as labels |
 //! | [`administration`] | where administrators find what is theirs |
 //! | [`categories`] | what entries are sorted into, for administrators |
@@ -55,6 +56,7 @@ pub mod second_factor;
 pub mod setup;
 pub mod sharing;
 pub mod teams;
+pub mod triage;
 pub mod uploads;
 pub mod waiting;
 
@@ -120,7 +122,19 @@ pub fn routes() -> Vec<Route> {
         downloads::json_lines,
         downloads::csv,
         downloads::packets,
+        triage::list,
+        triage::show,
+        triage::of_entry,
+        triage::decide,
+        triage::comment,
+        triage::edit,
+        triage::delete,
+        triage::choose,
+        triage::change_all,
+        triage::labels_csv,
+        triage::labels_json,
         marks::show,
+        marks::withdraw,
         marks::captures,
         marks::flows,
         administration::show,

@@ -59,6 +59,10 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("stream", include_str!("../../templates/stream.hbs")),
     ("team", include_str!("../../templates/team.hbs")),
     ("teams", include_str!("../../templates/teams.hbs")),
+    ("triage", include_str!("../../templates/triage.hbs")),
+    ("triage-bulk", include_str!("../../templates/triage-bulk.hbs")),
+    ("triage-item", include_str!("../../templates/triage-item.hbs")),
+    ("triage-stale", include_str!("../../templates/triage-stale.hbs")),
     ("uploaded", include_str!("../../templates/uploaded.hbs")),
     ("wait", include_str!("../../templates/wait.hbs")),
 ];

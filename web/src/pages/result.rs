@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 
 use super::render::{Failure, Page, Reply};
 use super::{conversation, entry, home};
-use crate::clock::readable;
 use crate::database::DbError;
-use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState};
+use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState, marks};
 use crate::portal::Portal;
 use crate::results::pictures::{Ink, PictureKind, picture};
 use crate::results::read::category_message;
@@ -19,6 +18,7 @@ use crate::results::sentence::{Counts, beside, sentence, warnings};
 use crate::results::{
     AlertRow, FlowRow, Histograms, HostRow, NearestThreshold, Question, ResultError, ResultFile, ResultSummary, human,
 };
+use crate::triage::queue;
 use crate::uploads::Key;
 use crate::visitor::Viewer;
 
@@ -26,7 +26,7 @@ use crate::visitor::Viewer;
 const HOSTS: u32 = 20;
 /// Alerts that are looked at for the result page.
 const ALERTS: u32 = 1000;
-/// Marked flows on it.
+/// Marks on it.
 const MARKS: usize = 100;
 /// Flows on it that are worth a word.
 const NEXT: usize = 10;
@@ -84,15 +84,6 @@ pub async fn hosts(me: Viewer<'_>, portal: &State<Portal>, key: &str, offset: Op
     Ok(Page::new(portal, &me, "hosts", data)?.into())
 }
 
-/// What people said of the flows of an entry.
-pub(super) async fn marks_of(
-    portal: &Portal,
-    entry: &Entry,
-) -> Result<std::collections::BTreeMap<u64, FlowMarks>, Failure> {
-    let entry = entry.clone();
-    Ok(portal.db.run(move |connection| -> Result<_, DbError> { entries::of_entry(connection, &entry) }).await?)
-}
-
 /// The message of a mark.
 pub(super) fn mark_key(is_malicious: bool) -> &'static str {
     if is_malicious { "mark.true" } else { "mark.false" }
@@ -129,7 +120,18 @@ pub(super) async fn page(
         }
         looked => readable_result(looked)?,
     };
-    let marks = marks_of(portal, entry).await?;
+    let (of, ids) = (entry.clone(), alerts.iter().map(|alert| alert.flow.flow_id));
+    let ids: Vec<u64> = ids.chain(questions.iter().map(|question| question.flow_id)).collect();
+    let (marks, said, item) = portal
+        .db
+        .run(move |connection| -> Result<_, DbError> {
+            Ok((
+                entries::of_flows(connection, &of, &ids)?,
+                marks::list(connection, &of)?,
+                queue::of_entry(connection, of.id)?,
+            ))
+        })
+        .await?;
     let alert_count = summary.malicious.saturating_add(summary.suspicious);
     let mut groups = grouped(&alerts);
     groups.truncate(GROUPS);
@@ -137,17 +139,8 @@ pub(super) async fn page(
     let messages = portal.templates.messages(me.language)?;
     let verdict = sentence(&Counts::from(&summary));
     let span = summary.first_ns.zip(summary.last_ns);
-    let marks_shown: Vec<Value> = marks
-        .values()
-        .take(MARKS)
-        .map(|all| {
-            json!({
-                "flow_id": all.flow.flow_id.to_string(), "mark": mark_key(all.latest.malicious),
-                "what": format!("{} → {}", place(all.flow.client, all.flow.client_port), place(all.flow.server, all.flow.server_port)),
-                "reason": all.latest.reason, "who": all.latest.by, "at": readable(all.latest.at),
-            })
-        })
-        .collect();
+    let marks_shown = said.iter().take(MARKS).map(|mark| super::marks::shown(portal, me, mark));
+    let marks_shown = marks_shown.collect::<Result<Vec<_>, _>>()?;
     let mut data = json!({
         "title": "outcome.title", "done": done, "class": verdict.tone.name(), "sentence": verdict.text(messages),
         "beside": beside(&summary, messages),
@@ -167,9 +160,16 @@ pub(super) async fn page(
         "more_alerts": alert_count.checked_sub(shown).filter(|more| *more > 0).map(human::grouped),
         "next": next(portal, me, entry, &questions, &marks)?,
         "pictures": pictures(portal, me, &histograms)?, "unseen": unseen(portal, me, &summary)?, "marks": marks_shown,
+        "more_marks": said.len().checked_sub(MARKS).filter(|more| *more > 0).map(|more| human::grouped(more as u64)),
+        "item": item.map(|item| super::triage::brief(&item)),
     });
     entry::actions(portal, entry, categories, &mut data).await?;
     Ok(Page::new(portal, me, "result", data)?)
+}
+
+/// Whether something counts of a flow.
+fn is_marked(marks: &BTreeMap<u64, FlowMarks>, flow: u64) -> bool {
+    marks.get(&flow).is_some_and(|marks| marks.counts.is_some())
 }
 
 /// The flows that are most worth a word, but for those that somebody marked.
@@ -182,7 +182,7 @@ fn next(
 ) -> Result<Vec<Value>, Failure> {
     let say = |key: &str, values: &Value| portal.templates.message(me.language, key, values);
     let mut all = Vec::new();
-    for question in questions.iter().filter(|question| !marks.contains_key(&question.flow_id)).take(NEXT) {
+    for question in questions.iter().filter(|question| !is_marked(marks, question.flow_id)).take(NEXT) {
         let near = match question.nearest {
             NearestThreshold::Malicious => "outcome.next-malicious",
             NearestThreshold::Suspicious => "outcome.next-suspicious",
@@ -250,7 +250,8 @@ fn alert_row(entry: &Entry, group: &Group<'_>, marks: Option<&FlowMarks>) -> Val
         "score": flow.score.map(human::score).unwrap_or_default(), "category": group.worst.category,
         "category_key": group.worst.category.as_deref().and_then(category_message),
         "category_reasons": group.worst.category_reasons.iter().map(|reason| &reason.words).collect::<Vec<_>>(),
-        "mark": marks.map(|marks| mark_key(marks.latest.malicious)),
+        "mark": marks.and_then(|marks| marks.counts.as_ref()).map(|mark| mark_key(mark.malicious)),
+        "conflict": marks.and_then(FlowMarks::conflict).is_some(),
         "src": flow.src_ip.to_string(), "dest": place(flow.dest_ip, flow.dest_port), "sni": flow.sni,
         "time": human::time(flow.first_ns),
         "reasons": group.worst.reasons.iter().map(|reason| reason.words.clone()).collect::<Vec<_>>(),

@@ -421,6 +421,95 @@ pub struct FlowPage {
     pub is_complete: bool,
 }
 
+/// Alerts of one conversation: of one computer to one service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConversationRow {
+    /// Who opened them.
+    pub client: IpAddr,
+    /// Who answered.
+    pub server: IpAddr,
+    /// Their port.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The server name that was asked for, or nothing: the capture's text.
+    pub name: String,
+    /// How many there are.
+    pub flows: u64,
+    /// The verdict on the worst of them.
+    pub verdict: Option<&'static str>,
+    /// Its score.
+    pub score: Option<f64>,
+    /// Its number.
+    pub flow_id: u64,
+    /// When it began, in nanoseconds since 1970.
+    pub first_ns: u64,
+    /// The port that it came from.
+    pub client_port: u16,
+    /// What it is for, where something tells it.
+    pub category: Option<String>,
+}
+
+impl ConversationRow {
+    /// The conversation of a flow, which has so many.
+    pub fn of(flow: FlowRow, flows: u64) -> Self {
+        Self {
+            client: flow.src_ip,
+            server: flow.dest_ip,
+            port: flow.dest_port,
+            protocol: flow.protocol,
+            name: flow.sni.unwrap_or_default(),
+            flows,
+            verdict: flow.verdict,
+            score: flow.score,
+            flow_id: flow.flow_id,
+            first_ns: flow.first_ns,
+            client_port: flow.src_port,
+            category: None,
+        }
+    }
+
+    /// Whether both are the same conversation.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.client, self.server, self.port, self.protocol, &self.name)
+            == (other.client, other.server, other.port, other.protocol, &other.name)
+    }
+}
+
+/// What flows have in common; a part that is none lets everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alike {
+    /// Who opened them.
+    pub client: Option<IpAddr>,
+    /// Who answered.
+    pub server: Option<IpAddr>,
+    /// Their port.
+    pub port: Option<u16>,
+    /// The server name that was asked for, to the letter.
+    pub name: Option<String>,
+}
+
+impl Alike {
+    /// The conditions of SQL, with their values.
+    fn conditions(&self) -> (String, Vec<Value>) {
+        let address = |address: Option<IpAddr>| address.map(|address| Value::Text(address.to_string()));
+        let parts = [
+            ("src_ip", address(self.client)),
+            ("dest_ip", address(self.server)),
+            ("dest_port", self.port.map(|port| Value::Integer(port.into()))),
+            ("sni", self.name.clone().map(Value::Text)),
+        ];
+        let (mut sql, mut values) = ("verdict IS NOT NULL".to_owned(), Vec::new());
+        for (column, value) in parts {
+            if let Some(value) = value {
+                values.push(value);
+                sql.push_str(&format!(" AND {column} = ?{}", values.len()));
+            }
+        }
+        (sql, values)
+    }
+}
+
 pub(super) const FLOW_COLUMNS: &str = "flows.n, flow_id, first_ns, last_ns, first_packet, src_ip, src_port, dest_ip, dest_port, \
                             protocol, app, sni, verdict, score, packets, bytes";
 /// Where columns of another table begin after these.
@@ -665,6 +754,54 @@ impl ResultFile {
     /// Flows of a query of [`FLOW_COLUMNS`] and a count.
     pub(super) fn flows_with_number(&self, sql: &str, values: &[Value]) -> Result<Vec<(FlowRow, u64)>, ResultError> {
         self.rows(sql, values, |row| Ok((flow_row(row)?, number(row, AFTER_FLOW)?)))
+    }
+
+    /// Conversations of the worst `alerts` alerts, the worst first: at most `most`.
+    ///
+    /// # Errors
+    /// Where the file holds something else, or it takes too long.
+    pub fn conversations(&self, alerts: u32, most: u32) -> Result<Vec<ConversationRow>, ResultError> {
+        // Beside one `max` SQLite gives the other columns of the row that has it: the worst flow of each. Every score is at
+        // most 1, so no suspicious flow is worse than a malicious one.
+        let sql = format!(
+            "SELECT {FLOW_COLUMNS}, flows.flows, (SELECT json FROM lines WHERE lines.n = flows.n) FROM (
+                SELECT *, count(*) AS flows, max(verdict * 2 + coalesce(score, 0)) AS worst FROM (
+                    SELECT * FROM flows WHERE verdict >= {FIRST_ALERT} ORDER BY verdict DESC, score DESC, n LIMIT ?1)
+                GROUP BY src_ip, dest_ip, dest_port, protocol, sni ORDER BY worst DESC, n LIMIT ?2) AS flows"
+        );
+        self.rows(&sql, &[Value::Integer(alerts.into()), Value::Integer(most.into())], |row| {
+            let count = number(row, AFTER_FLOW)?;
+            let line = bounded_text(row, AFTER_FLOW + 1, CELL_BYTES)?.unwrap_or_default();
+            let category = serde_json::from_str::<Json>(&line).ok();
+            let category = category.as_ref().and_then(|line| line.get("category")).and_then(Json::as_str).map(short);
+            Ok(ConversationRow { category, ..ConversationRow::of(flow_row(row)?, count) })
+        })
+    }
+
+    /// Flows that were judged and are alike, in order: so many at most, however many that is.
+    ///
+    /// # Errors
+    /// Where the file holds something else, or it takes too long.
+    pub fn judged(&self, alike: &Alike, most: u32) -> Result<Vec<FlowRow>, ResultError> {
+        let (conditions, mut values) = alike.conditions();
+        values.push(Value::Integer(most.into()));
+        let at = values.len();
+        self.rows(
+            &format!("SELECT {FLOW_COLUMNS} FROM flows WHERE {conditions} ORDER BY n LIMIT ?{at}"),
+            &values,
+            flow_row,
+        )
+    }
+
+    /// How many flows [`Self::judged`] would give.
+    ///
+    /// # Errors
+    /// Where the file holds something else, or it takes too long.
+    pub fn judged_count(&self, alike: &Alike, most: u32) -> Result<u64, ResultError> {
+        let (conditions, mut values) = alike.conditions();
+        values.push(Value::Integer(most.into()));
+        let at = values.len();
+        self.one(&format!("SELECT count(*) FROM (SELECT 1 FROM flows WHERE {conditions} LIMIT ?{at})"), &values)
     }
 
     /// Everything that is known of a flow.

@@ -431,6 +431,66 @@ fn names_are_an_attackers_text() {
     assert!(csv.contains(&format!("'{FORMULA}")) && !csv.contains(&format!(",{FORMULA}")), "{csv}");
 }
 
+#[test]
+fn conversations_are_what_the_alerts_come_to() {
+    let (folder, pipeline) = (tempfile::tempdir().unwrap(), pipeline());
+    let good = result(folder.path(), &pipeline, &example("first-run.pcap"));
+    let file = open(&good);
+    let alerts = file.alerts(PAGE_ROWS, 0).unwrap();
+    // Alerts come with the worst first: the first one of each is its worst.
+    let mut expected: Vec<ConversationRow> = Vec::new();
+    for alert in &alerts {
+        let row = ConversationRow { category: alert.category.clone(), ..ConversationRow::of(alert.flow.clone(), 1) };
+        match expected.iter_mut().find(|known| known.is_same(&row)) {
+            Some(known) => known.flows += 1,
+            None => expected.push(row),
+        }
+    }
+    let found = file.conversations(PAGE_ROWS, PAGE_ROWS).unwrap();
+    let told = |rows: &[ConversationRow]| -> Vec<_> {
+        rows.iter().map(|row| (row.server, row.name.clone(), row.flows, row.verdict, row.score)).collect()
+    };
+    assert!(found.len() > 1 && found.len() < alerts.len());
+    assert_eq!(told(&found), told(&expected));
+    assert_eq!(
+        found.iter().map(|row| &row.category).collect::<Vec<_>>(),
+        expected.iter().map(|row| &row.category).collect::<Vec<_>>()
+    );
+    assert_eq!(told(&file.conversations(PAGE_ROWS, 1).unwrap()), told(&expected[..1]));
+    let few: u64 = file.conversations(5, PAGE_ROWS).unwrap().iter().map(|row| row.flows).sum();
+    assert_eq!(few, 5, "only so many alerts are put together");
+    // A line that somebody forged tells nothing, and is no harm.
+    let odd = forged(folder.path(), &good, "UPDATE lines SET json = 'not JSON'").unwrap();
+    assert_eq!(told(&odd.conversations(PAGE_ROWS, PAGE_ROWS).unwrap()), told(&expected));
+
+    let flows = file.flows(&FlowQuery { limit: PAGE_ROWS, ..FlowQuery::default() }).unwrap().rows;
+    let flow = &alerts[0].flow;
+    for (alike, is) in [
+        (
+            Alike { client: Some(flow.src_ip), server: Some(flow.dest_ip), ..Alike::default() },
+            [true, true, false, false],
+        ),
+        (
+            Alike { server: Some(flow.dest_ip), port: Some(flow.dest_port), ..Alike::default() },
+            [false, true, true, false],
+        ),
+        (Alike { name: flow.sni.clone(), ..Alike::default() }, [false, false, false, true]),
+        (Alike::default(), [false; 4]),
+    ] {
+        let same = |other: &FlowRow| {
+            other.verdict.is_some()
+                && (!is[0] || other.src_ip == flow.src_ip)
+                && (!is[1] || other.dest_ip == flow.dest_ip)
+                && (!is[2] || other.dest_port == flow.dest_port)
+                && (!is[3] || flow.sni.is_none() || other.sni == flow.sni)
+        };
+        let wanted: Vec<u64> = flows.iter().filter(|other| same(other)).map(|flow| flow.flow_id).collect();
+        let found: Vec<u64> = file.judged(&alike, PAGE_ROWS).unwrap().iter().map(|flow| flow.flow_id).collect();
+        assert_eq!((found.len() as u64, &found), (file.judged_count(&alike, PAGE_ROWS).unwrap(), &wanted), "{alike:?}");
+        assert_eq!((file.judged(&alike, 1).unwrap().len(), file.judged_count(&alike, 1).unwrap()), (1, 1));
+    }
+}
+
 fn facts() -> ReportFacts {
     ReportFacts {
         name: "<b>a</b>.pcap".into(),

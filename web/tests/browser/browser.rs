@@ -145,6 +145,11 @@ impl Browser {
         self.look();
     }
 
+    /// Clicks what stays on its page: an option, a box to tick.
+    pub(crate) fn tick(&self, css: &str) {
+        self.run(css, async |driver| driver.find(By::Css(css)).await?.click().await);
+    }
+
     /// Replaces what stands in a field.
     pub(crate) fn fill(&self, css: &str, text: &str) {
         self.run(css, async |driver| {

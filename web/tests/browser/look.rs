@@ -14,7 +14,7 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 10] = [
+const PAGES: [(&str, &str); 11] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/account/second-factor", "第二验证因素"),
@@ -24,6 +24,7 @@ const PAGES: [(&str, &str); 10] = [
     ("/categories", "类别"),
     ("/retention", "数据保留"),
     ("/audit", "审计日志"),
+    ("/triage?state=all", "研判"),
     ("/marks", "标记"),
 ];
 
@@ -39,6 +40,7 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
     let (result, flow, conversation) = an_entry_with_pictures(&browser);
     let waiting = an_entry_with_a_long_name(&browser);
     let team = a_team_of_one(&browser, &result);
+    let item = an_item_with_long_words(&browser);
 
     for (path, title) in PAGES {
         in_every_way(&browser, path, title, None);
@@ -52,6 +54,8 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
         (format!("{result}/flows"), "流"),
         (flow, "流详情"),
         (conversation, "通信"),
+        (format!("{result}/triage"), "记录研判"),
+        (item, "会话研判"),
         (format!("{result}/packets?at=60&field=30"), "数据包"),
         (format!("{result}/packets/20/stream"), "会话内容"),
     ] {
@@ -185,6 +189,21 @@ fn a_team_of_one(browser: &Browser, result: &str) -> String {
     browser.click("form[action$='/share'] button");
     browser.wait_for("it is shared", || browser.has("form[action$='/take-back']"));
     team
+}
+
+/// Something that was decided and talked about, in words without a place to break. Gives its path.
+fn an_item_with_long_words(browser: &Browser) -> String {
+    browser.open("/triage");
+    browser.click("#rows a.item");
+    let item = browser.path();
+    browser.tick("#item-becomes option[value=closed]");
+    browser.fill("#item-words", &"W".repeat(1000));
+    browser.click("form.card button");
+    browser.wait_for("it is closed", || browser.texts("#item-state") == ["closed"]);
+    browser.fill("#comment", &"M".repeat(1500));
+    browser.click("form[action$='/comments'] button");
+    browser.wait_for("it is said", || browser.has("#comments .lines"));
+    item
 }
 
 pub(crate) fn the_wait_says_how_far_it_is(driver: &Chromedriver) {

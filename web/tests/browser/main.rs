@@ -15,6 +15,7 @@
 //! | [`packets`] | packets, their bytes and streams |
 //! | [`own_parts`] | a pipeline with dropped-in parts |
 //! | [`teams`] | shared with others, and taken back |
+//! | [`triage`] | the queue, by keyboard and by forms alone |
 //! | [`uploads`] | dropped, several, refused and damaged files |
 //! | [`without_script`] | the same with a browser that runs no script |
 //! | [`sign_in`] | the second factor, and signing in by a provider |
@@ -37,6 +38,7 @@ mod site;
 #[path = "../portal/stub.rs"]
 mod stub;
 mod teams;
+mod triage;
 mod uploads;
 mod without_script;
 
@@ -75,6 +77,8 @@ fn main() -> ExitCode {
         sign_in::a_provider_on_another_site
         packets::the_keyboard_goes_from_the_list_to_bytes_and_streams
         packets::links_and_forms_are_enough
+        triage::the_keyboard_works_through_the_queue
+        triage::links_and_forms_are_enough
         own_parts::each_kind_is_seen_on_the_pages
         teams::what_is_shared_is_seen_until_it_is_taken_back
         uploads::dropped_files_arrive

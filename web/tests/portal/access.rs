@@ -147,6 +147,24 @@ const TABLE: &[Row] = &[
         "/entries/{done}/packets/complete?text=tls.s&cursor=5",
         READ,
     ),
+    post("/entries/<key>/marks/<id>/withdraw", "/entries/{done}/marks/{mark}/withdraw", &[], CHANGE),
+    get("/entries/<key>/triage", "/entries/{done}/triage", READ),
+    get("/triage?<wanted..>", "/triage?state=all", VIEWER),
+    get("/triage/<id>?<wanted..>", "/triage/{item}?state=new", READ),
+    post("/triage/<id>", "/triage/{item}", &[("version", "1"), ("state", "seen")], CHANGE),
+    post("/triage/<id>/comments", "/triage/{item}/comments", &[("text", "theirs")], CHANGE),
+    post(
+        "/triage/comments/<id>/edit",
+        "/triage/comments/{comment}/edit",
+        &[("version", "1"), ("item", "1"), ("text", "theirs")],
+        CHANGE,
+    ),
+    post("/triage/comments/<id>/delete", "/triage/comments/{spare comment}/delete", &[("version", "1")], CHANGE),
+    // Of many things that are chosen, those of others are passed over: here none is left.
+    post("/triage/choose", "/triage/choose", &[("item", "999999.1"), ("do", "seen")], [303, 403, 422, 422, 422]),
+    post("/triage/change", "/triage/change", &[("item", "999999.1"), ("do", "seen")], [303, 403, 409, 409, 409]),
+    get("/triage/labels.csv?<wanted..>", "/triage/labels.csv", ANALYST),
+    get("/triage/labels.json?<wanted..>", "/triage/labels.json", ANALYST),
     get("/marks", "/marks", ANALYST),
     get("/marks/captures.csv", "/marks/captures.csv", ANALYST),
     get("/marks/flows.csv", "/marks/flows.csv", ANALYST),
@@ -263,6 +281,16 @@ const TABLE: &[Row] = &[
     get("/api/v1/entries/<key>/alerts?<offset>", "/api/v1/entries/{done}/alerts", API_READ),
     get("/api/v1/entries/<key>/flows?<wanted..>", "/api/v1/entries/{done}/flows?verdict=malicious", API_READ),
     get("/api/v1/entries/<key>/flows.jsonl", "/api/v1/entries/{done}/flows.jsonl", API_READ),
+    get("/api/v1/triage?<wanted..>", "/api/v1/triage", API),
+    get("/api/v1/triage/<id>", "/api/v1/triage/{item}", API_READ),
+    row(
+        Method::Patch,
+        "/api/v1/triage/<id>",
+        "/api/v1/triage/{item}",
+        Body::Json("{\"version\": 2, \"state\": \"confirmed\"}"),
+        API_CHANGE,
+    ),
+    get("/api/v1/triage/labels?<wanted..>", "/api/v1/triage/labels", API),
 ];
 
 impl Row {
@@ -376,20 +404,33 @@ impl Owned {
             }
             all.insert(name, key);
         }
+        let item = site.number("SELECT min(id) FROM items WHERE kind = 'conversation'").to_string();
+        for text in ["olga says so", "olga is not sure"] {
+            me.post("/", &format!("/triage/{item}/comments"), &[("text", text)]).is(303);
+        }
+        let comment = |which| site.number(&format!("SELECT {which}(id) FROM comments")).to_string();
+        all.extend([("comment", comment("min")), ("spare comment", comment("max")), ("item", item)]);
+        all.insert("mark", site.number("SELECT id FROM marks").to_string());
         all.extend([("done", done), ("flow", flow)]);
         Self(all)
     }
 }
 
-/// Everything that is the owner's: rows, marks, and the files behind them.
+/// Everything that is the owner's: rows, marks, what is made of findings, and the files behind them.
 fn possessions(site: &Site, owner: &Account, owned: &Owned) -> (Vec<String>, Vec<String>, BTreeMap<String, Vec<u8>>) {
     let id = owner.id;
     let entries = site.rows(&format!("SELECT * FROM entries WHERE account_id = {id} ORDER BY id"));
-    let marks = site.rows(&format!("SELECT * FROM marks WHERE account_id = {id} ORDER BY id"));
+    let mut marks = site.rows(&format!("SELECT * FROM marks WHERE account_id = {id} ORDER BY id"));
+    assert_eq!(marks.len(), 1);
+    let of = format!("FROM items i JOIN entries e ON e.id = i.entry_id AND e.account_id = {id}");
+    marks.extend(site.rows(&format!("SELECT i.* {of} ORDER BY i.id")));
+    let (items, comments) = (marks.len() - 1, site.rows(&format!("SELECT * FROM comments WHERE account_id = {id}")));
+    assert!(items > 7 && comments.len() == 2, "{items} {comments:?}");
+    marks.extend(comments);
     let mut files = site.files("captures");
     files.extend(site.files("results"));
     assert!(files.contains_key(&format!("{}.sqlite", owned.0["done"])));
-    assert_eq!((entries.len(), marks.len(), files.len()), (7, 1, 3), "{entries:#?}");
+    assert_eq!((entries.len(), files.len()), (7, 3), "{entries:#?}");
     (entries, marks, files)
 }
 
@@ -531,7 +572,7 @@ fn a_token_that_reads_changes_nothing_whoever_has_it() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 4 * 6);
+    assert_eq!(tried, 4 * 7);
     // Nor does a session, which every browser sends by itself.
     for row in TABLE.iter().filter(|row| row.is_api() && row.statuses[0] == 401) {
         row.ask(&site.session_of(owner), Some(&owned), "", &[]).is(401);

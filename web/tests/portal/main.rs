@@ -16,4 +16,5 @@ mod security;
 mod stub;
 mod support;
 mod teams;
+mod triage;
 mod uploads;

@@ -193,7 +193,7 @@ fn one_that_dies_is_said_so_and_replaced() {
     let key = me.keep("a.pcap", &capture("ssh-greeting.pcap"));
     let page = format!("/entries/{key}/packets");
     // A number that no other test's entry has: the log is everybody's.
-    site.execute("UPDATE entries SET id = 7654321");
+    site.execute("DELETE FROM items; UPDATE entries SET id = 7654321");
     me.whole(&page, &[]).is(200);
     let log = logged();
     let line = log.lines().rfind(|line| line.contains("entry=7654321 process=")).unwrap();
@@ -220,7 +220,7 @@ fn one_that_hangs_is_ended() {
     let me = site.session_of(&site.add("ada", Role::Administrator));
     let key = me.keep("a.pcap", &capture("ssh-greeting.pcap"));
     let page = format!("/entries/{key}/packets");
-    site.execute("UPDATE entries SET id = 7654322");
+    site.execute("DELETE FROM items; UPDATE entries SET id = 7654322");
     me.whole(&page, &[]).is(200);
     let log = logged();
     let line = log.lines().rfind(|line| line.contains("entry=7654322 process=")).unwrap();

@@ -164,6 +164,13 @@ fn what_a_capture_and_its_people_say_stays_text_everywhere() {
         (format!("{page}/report.html"), "FORGED-BY-NAME"),
         (format!("{page}/flows.jsonl"), "<script>"),
         (format!("{page}/flows.csv"), "'=cmd|"),
+        ("/triage?state=all".to_owned(), "&lt;script&gt;alert(1)FORGED-BY-NAME"),
+        (
+            format!("/triage?kind=entry&entry={}&assignee=%22%3E%3Cscript%3E", page.rsplit('/').next().unwrap()),
+            "FORGED-BY-NAME",
+        ),
+        (format!("/triage/{}", site.number("SELECT min(id) FROM items WHERE kind = 'conversation'")), "FORGED-BY-NAME"),
+        (format!("{page}/triage"), "FORGED-BY-NAME"),
         ("/marks".to_owned(), "4"),
         ("/marks/flows.csv".to_owned(), "'=cmd|calc"),
         ("/marks/captures.csv".to_owned(), ".pcap"),

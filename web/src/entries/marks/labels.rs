@@ -1,0 +1,210 @@
+//! Marks as labels for training.
+//!
+//! What is written is what `veilwatch train --feedback FOLDER` reads beside labels that are vouched for, once the captures
+//! lie beside it, and `--data FOLDER` as labels like any others: a row for every flow that a mark covers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use veilwatch::engine::Category;
+use veilwatch::output::harmless;
+
+use super::{FlowFacts, JOIN, Mark, OF_FLOW, SELECT, Scope, read, read_flow};
+use crate::accounts::audit::{self, Action};
+use crate::accounts::{Actor, Refused};
+use crate::database::DbError;
+use crate::entries::Entry;
+use crate::entries::change::begin;
+use crate::entries::visible::seen_by;
+
+/// The columns of `captures.csv`.
+const CAPTURES: [&str; 5] = ["path", "kind", "family", "source", "sha256_original"];
+/// The columns of `flows.csv`. People's words have a column of their own: in one called `reason`, training looks for the
+/// name of a family.
+pub const FLOWS: [&str; 16] = [
+    "path",
+    "time",
+    "client",
+    "client_port",
+    "server",
+    "server_port",
+    "label",
+    "confidence",
+    "family",
+    "sni",
+    "words",
+    "by",
+    "at",
+    "why",
+    "purpose",
+    "scope",
+];
+
+/// Labels in the format of a training folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    captures: String,
+    flows: String,
+}
+
+impl Labels {
+    /// The content of `captures.csv`: which files must lie beside it.
+    pub fn captures_csv(&self) -> &str {
+        &self.captures
+    }
+
+    /// The content of `flows.csv`.
+    pub fn flows_csv(&self) -> &str {
+        &self.flows
+    }
+}
+
+/// The marks of all entries that an account sees as labels. Of several marks of one flow of one capture, in whatever
+/// entry, the narrower one counts, then the newer one.
+///
+/// # Errors
+/// Where the database fails.
+pub fn labels(connection: &Connection, account: i64) -> Result<Labels, DbError> {
+    written(&marked(connection, account)?)
+        .map_err(|error| DbError::Foreign(format!("marks that are no table ({error})")))
+}
+
+/// [`labels`], and the audit log says who took them.
+///
+/// # Errors
+/// Where the database fails.
+pub fn export(connection: &mut Connection, account: i64, actor: &Actor, now: i64) -> Result<Labels, Refused> {
+    let transaction = begin(connection)?;
+    let labels = labels(&transaction, account)?;
+    audit::record(&transaction, actor, Action::Exported, Some("marks"), now)?;
+    transaction.commit()?;
+    Ok(labels)
+}
+
+/// What tells two flows of a capture apart in every result of it.
+type FlowPlace = (u64, IpAddr, u16, IpAddr, u16);
+
+/// The labels of one capture.
+#[derive(Default)]
+struct Marked {
+    /// The name of its file.
+    path: String,
+    flows: BTreeMap<FlowPlace, (FlowFacts, Rc<Mark>)>,
+}
+
+/// The labels of an account by the captures' hashes.
+fn marked(connection: &Connection, account: i64) -> Result<BTreeMap<String, Marked>, DbError> {
+    let sql = format!(
+        "SELECT {SELECT}, f.flow_id AS of_flow, f.first_ns AS of_first, f.client_port AS of_port, f.client AS of_client,
+            f.server AS of_server, f.server_port AS of_server_port, f.sni AS of_sni, e.sha256,
+            e.inspection ->> 'format' AS format, e.inspection ->> 'compression' AS compression
+            FROM marks m JOIN entries e ON e.id = m.entry_id JOIN marked f ON f.mark_id = m.id {JOIN}
+            WHERE {} AND m.withdrawn_at IS NULL ORDER BY {}, m.id",
+        seen_by("?1"),
+        Scope::NARROWNESS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([account])?;
+    let mut captures: BTreeMap<String, Marked> = BTreeMap::new();
+    // A mark of many flows is read once.
+    let mut marks: HashMap<i64, Rc<Mark>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get("id")?;
+        let mark = match marks.get(&id) {
+            Some(mark) => Rc::clone(mark),
+            None => {
+                let mark = Rc::new(read(row)?);
+                marks.insert(id, Rc::clone(&mark));
+                mark
+            }
+        };
+        let sha256: String = row.get("sha256")?;
+        let flow = read_flow(row, &OF_FLOW)?;
+        let place = (flow.first_ns, flow.client, flow.client_port, flow.server, flow.server_port);
+        let capture = match captures.get_mut(&sha256) {
+            Some(capture) => capture,
+            None => {
+                let format: Option<String> = row.get("format")?;
+                let compression: Option<String> = row.get("compression")?;
+                let path = format!("{sha256}.{}", ending(format.as_deref(), compression.as_deref()));
+                captures.entry(sha256).or_insert(Marked { path, flows: BTreeMap::new() })
+            }
+        };
+        // In the order of what counts: the last replaces.
+        capture.flows.insert(place, (flow, mark));
+    }
+    Ok(captures)
+}
+
+/// The name of an entry's capture in an export: what it holds, and nothing that anybody chose.
+pub fn capture_name(entry: &Entry) -> String {
+    let inspection = &entry.inspection;
+    format!("{}.{}", entry.sha256, ending(Some(&inspection.format), inspection.compression.as_deref()))
+}
+
+/// How the name of a capture's file ends.
+pub(crate) fn ending(format: Option<&str>, compression: Option<&str>) -> String {
+    let format = if format.is_some_and(|name| name.starts_with("pcapng")) { "pcapng" } else { "pcap" };
+    match compression {
+        Some("gzip") => format!("{format}.gz"),
+        Some("zstd") => format!("{format}.zst"),
+        _ => format.to_owned(),
+    }
+}
+
+/// Nobody named a family, so each capture is one of its own: training then leaves out one capture at a time.
+pub(crate) fn family(sha256: &str) -> String {
+    format!("marked-{}", sha256.get(..12).unwrap_or(sha256))
+}
+
+/// A time of a table: seconds, with all digits.
+pub(crate) fn table_time(ns: u64) -> String {
+    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}
+
+fn written(captures: &BTreeMap<String, Marked>) -> Result<Labels, csv::Error> {
+    let mut captures_csv = csv::Writer::from_writer(Vec::new());
+    let mut flows_csv = csv::Writer::from_writer(Vec::new());
+    captures_csv.write_record(CAPTURES)?;
+    flows_csv.write_record(FLOWS)?;
+    for (sha256, Marked { path, flows }) in captures {
+        let family = family(sha256);
+        let is_malicious = flows.values().any(|(_, mark)| mark.malicious);
+        // Never `benign`, which would speak for all flows of the capture.
+        let (kind, capture_family) = if is_malicious { ("malicious", family.as_str()) } else { ("unlabelled", "") };
+        captures_csv.write_record([path, kind, capture_family, "portal", sha256])?;
+        for (flow, mark) in flows.values() {
+            let (label, flow_family) = if mark.malicious { ("malicious", family.as_str()) } else { ("benign", "") };
+            flows_csv.write_record([
+                path.clone(),
+                table_time(flow.first_ns),
+                flow.client.to_string(),
+                flow.client_port.to_string(),
+                flow.server.to_string(),
+                flow.server_port.to_string(),
+                label.to_owned(),
+                "source".to_owned(),
+                flow_family.to_owned(),
+                harmless(flow.sni.clone().unwrap_or_default()),
+                harmless(mark.reason.clone()),
+                harmless(mark.by.clone()),
+                Timestamp::from_second(mark.at).map(|at| at.to_string()).unwrap_or_default(),
+                mark.why.name().to_owned(),
+                mark.purpose.map(Category::name).unwrap_or_default().to_owned(),
+                mark.scope.name().to_owned(),
+            ])?;
+        }
+    }
+    Ok(Labels { captures: text(captures_csv)?, flows: text(flows_csv)? })
+}
+
+/// What a table in memory holds.
+pub(crate) fn text(writer: csv::Writer<Vec<u8>>) -> Result<String, csv::Error> {
+    writer
+        .into_inner()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .map_err(|error| csv::Error::from(std::io::Error::new(error.error().kind(), error.to_string())))
+}
