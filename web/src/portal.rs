@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::accounts::password::{HashError, Hasher};
 use crate::accounts::throttle::Throttle;
 use crate::accounts::{Refused, people};
+use crate::api::once::Once;
 use crate::at_once::AtOnce;
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
@@ -22,7 +23,10 @@ use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
 use crate::uploads::folders::FileError;
-use crate::uploads::{Folders, UnderWay};
+use crate::uploads::resumable::Writing;
+use crate::uploads::{Folders, Intake, UnderWay};
+use crate::watch;
+use crate::webhooks::Webhooks;
 
 /// Why the portal does not start.
 #[derive(Debug, Error)]
@@ -60,6 +64,9 @@ pub enum StartError {
     /// A pipeline that can be chosen.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    /// A folder that is to be watched, or a webhook.
+    #[error("{0}")]
+    Told(String),
     /// The threads of the analyses.
     #[error("the threads of the analyses cannot be started: {0}")]
     Threads(std::io::Error),
@@ -112,12 +119,18 @@ pub struct Portal {
     pub folders: Folders,
     /// Uploads that are under way.
     pub under_way: UnderWay,
+    /// Takes files on their way to an entry.
+    pub intake: Intake,
     /// Runs analyses.
     pub runner: Runner,
     /// Takes short looks into captures.
     pub looks: Looks,
+    /// Tells others when an analysis is done.
+    pub webhooks: Webhooks,
     /// Readers of packets.
     pub readers: Readers,
+    /// Idempotency keys whose first request is under way.
+    pub once: Once,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -148,6 +161,7 @@ impl Portal {
         let lock = lock(&config)?;
         warn_of_root();
         check_pipelines(&mut config)?;
+        check_watches(&mut config)?;
         let secret = match &config.secret {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
             None => Secret::from_file(&config.data.join("secret"))?,
@@ -170,15 +184,31 @@ impl Portal {
             program,
         };
         check::load_pipelines(&bench)?;
+        let runner = Runner::start(&bench).map_err(StartError::Threads)?;
+        let (looks, under_way) = (Looks::new(bench.clone()), UnderWay::default());
+        let intake = Intake {
+            config: Arc::new(config.clone()),
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+            folders: folders.clone(),
+            under_way: under_way.clone(),
+            looks: looks.clone(),
+            runner: runner.clone(),
+            writing: Writing::default(),
+        };
+        let webhooks = Webhooks::start(&config, &db, &clock).map_err(StartError::Told)?;
         let portal = Self {
             _lock: lock,
-            runner: Runner::start(&bench).map_err(StartError::Threads)?,
-            readers: Readers::new(bench.clone()),
-            looks: Looks::new(bench),
+            webhooks,
+            intake,
+            runner,
+            readers: Readers::new(bench),
+            looks,
+            once: Once::default(),
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),
             streams: AtOnce::new(config.limits.streams_at_once),
-            under_way: UnderWay::default(),
+            under_way,
             folders,
             setup: token.as_deref().map(|token| secret.hash(Purpose::Setup, token)),
             throttle: Throttle::new(config.login.clone()),
@@ -194,8 +224,7 @@ impl Portal {
 
     /// The names of the pipelines that can be chosen, the one in the box first.
     pub fn pipelines(&self) -> Vec<String> {
-        let own = self.config.pipeline.iter().map(|choice| choice.name.clone());
-        std::iter::once(DEFAULT_PIPELINE.to_owned()).chain(own).collect()
+        self.intake.pipelines()
     }
 
     /// Now, in seconds since 1970.
@@ -260,6 +289,22 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
         veilwatch::config::Config::load(&choice.file)
             .map_err(|error| PipelineError::Config { name: name.clone(), error })?;
         names.push(name);
+    }
+    Ok(())
+}
+
+/// Folders are watched for as long as the portal runs, and what is wrong with one is said at the start.
+fn check_watches(config: &mut Config) -> Result<(), StartError> {
+    for watch in &mut config.watch {
+        if let Ok(path) = watch.folder.canonicalize() {
+            watch.folder = path;
+        }
+        watch::check(watch).map_err(StartError::Told)?;
+        let is_known =
+            watch.pipeline == DEFAULT_PIPELINE || config.pipeline.iter().any(|one| one.name == watch.pipeline);
+        if !is_known {
+            return Err(StartError::Told(format!("[[watch]] names the pipeline `{}`, which is none", watch.pipeline)));
+        }
     }
     Ok(())
 }

@@ -59,6 +59,8 @@ pub enum Action {
     Marked,
     /// The list of categories was changed.
     CategoryChanged,
+    /// A message for a test was sent to a webhook.
+    WebhookTested,
     /// A report was taken.
     ReportTaken,
     /// Flows, packets or marks were exported.
@@ -67,7 +69,7 @@ pub enum Action {
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -91,6 +93,7 @@ impl Action {
         Self::Described,
         Self::Marked,
         Self::CategoryChanged,
+        Self::WebhookTested,
         Self::ReportTaken,
         Self::Exported,
     ];
@@ -121,6 +124,7 @@ impl Action {
             Self::Described => "described",
             Self::Marked => "marked",
             Self::CategoryChanged => "category-changed",
+            Self::WebhookTested => "webhook-tested",
             Self::ReportTaken => "report-taken",
             Self::Exported => "exported",
         }

@@ -6,12 +6,16 @@
 //! | module | story |
 //! |---|---|
 //! | [`entries`] | captures come in, and what becomes of them |
+//! | [`uploads`] | captures that come in pieces |
+//! | [`once`] | requests that are sent again and make nothing twice |
 //! | [`results`] | what was found |
 //! | [`openapi`] | the description of it all, made from the code |
 
 pub mod entries;
+pub mod once;
 pub mod openapi;
 pub mod results;
+pub mod uploads;
 
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
@@ -40,6 +44,12 @@ pub fn routes() -> Vec<Route> {
         entries::stop,
         entries::again,
         entries::pipelines,
+        uploads::offer,
+        uploads::create,
+        uploads::list,
+        uploads::show,
+        uploads::append,
+        uploads::remove,
         results::summary,
         results::alerts,
         results::flows,

@@ -14,10 +14,11 @@ use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
 use crate::uploads;
+use crate::uploads::resumable::{self, Resumable};
 use crate::visitor::{LANGUAGE_COOKIE, Viewer, Visitor};
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 1] = ["deleted"];
+const DONE: [&str; 2] = ["deleted", "upload-ended"];
 
 /// Which entries are looked for.
 #[derive(Clone, Debug, Default, FromForm)]
@@ -38,15 +39,17 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
     let category: Option<i64> = wanted.category.as_deref().and_then(|category| category.parse().ok());
     let verdict: Option<Finding> = wanted.verdict.as_deref().and_then(|verdict| verdict.parse().ok());
     let search = wanted.search.clone().unwrap_or_default();
+    let now = portal.now();
     let (offset, account, page_rows) = (wanted.offset.unwrap_or(0), me.account.id, limits.page_rows);
     let query = entries::Query { search: search.clone(), category, state, verdict, offset, limit: page_rows };
-    let (page, categories, kept) = portal
+    let (page, categories, kept, unfinished) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
             Ok((
                 entries::list(connection, account, &query)?,
                 categories::list(connection)?,
                 uploads::kept_bytes(connection, account)?,
+                resumable::unfinished(connection, account, now)?,
             ))
         })
         .await?;
@@ -77,7 +80,8 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
     let done = wanted.done.filter(|done| DONE.contains(&done.as_str())).map(|done| format!("entry.done-{done}"));
     let shown_up_to = u64::from(offset) + page.entries.len() as u64;
     let data = json!({
-        "done": done,
+        "done": done, "folder_files": limits.folder_files,
+        "unfinished": unfinished.iter().map(unfinished_row).collect::<Vec<_>>(),
         "can_upload": me.account.role >= Role::Analyst,
         "limit": human::bytes(limits.upload_bytes), "limit_bytes": limits.upload_bytes,
         "used": human::bytes(kept), "quota": human::bytes(limits.quota_bytes),
@@ -98,6 +102,15 @@ fn row(entry: &Entry) -> Value {
         "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "class": class, "badge": badge,
         "created_at": readable(entry.created_at), "category": entry.category.clone().unwrap_or_default(),
         "size": human::bytes(entry.bytes),
+    })
+}
+
+/// An upload that can be gone on with.
+fn unfinished_row(upload: &Resumable) -> Value {
+    json!({
+        "key": upload.key.as_str(), "name": upload.name, "length": upload.length,
+        "modified": upload.modified.clone().unwrap_or_default(),
+        "kept": human::bytes(upload.kept), "size": human::bytes(upload.length),
     })
 }
 

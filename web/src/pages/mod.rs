@@ -11,6 +11,7 @@
 //! | [`invitation`] | a new account from a link |
 //! | [`home`] | the entries |
 //! | [`uploads`] | captures come in |
+//! | [`resumable`] | uploads that go on after they were broken off |
 //! | [`entry`] | one entry: confirmed, described, deleted |
 //! | [`waiting`] | waiting for a result |
 //! | [`result`] | what was found |
@@ -23,6 +24,7 @@
 //! | [`account`] | one's own password, sessions and API tokens |
 //! | [`people`] | everybody's accounts, for administrators |
 //! | [`audit`] | the audit log, for administrators |
+//! | [`webhooks`] | who is told of what, for administrators |
 
 pub mod account;
 pub mod administration;
@@ -42,9 +44,11 @@ pub mod packets;
 pub mod people;
 pub mod render;
 pub mod result;
+pub mod resumable;
 pub mod setup;
 pub mod uploads;
 pub mod waiting;
+pub mod webhooks;
 
 pub use language::Language;
 pub use render::{Answer, Failure, Page, PageError, Reply, Templates};
@@ -68,6 +72,11 @@ pub fn routes() -> Vec<Route> {
         home::show,
         home::set_language,
         uploads::upload,
+        resumable::create,
+        resumable::show,
+        resumable::append,
+        resumable::terminate,
+        resumable::delete,
         entry::show,
         entry::confirm,
         entry::stop,
@@ -112,6 +121,8 @@ pub fn routes() -> Vec<Route> {
         people::enable,
         audit::show,
         audit::export,
+        webhooks::show,
+        webhooks::test,
     ]
 }
 

@@ -51,6 +51,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("setup", include_str!("../../templates/setup.hbs")),
     ("stream", include_str!("../../templates/stream.hbs")),
     ("uploaded", include_str!("../../templates/uploaded.hbs")),
+    ("webhooks", include_str!("../../templates/webhooks.hbs")),
     ("wait", include_str!("../../templates/wait.hbs")),
 ];
 

@@ -14,13 +14,14 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/administration", "管理"),
     ("/people", "人员"),
     ("/categories", "类别"),
     ("/audit", "审计日志"),
+    ("/webhooks", "Webhook 通知"),
     ("/marks", "标记"),
 ];
 

@@ -9,6 +9,7 @@ mod login;
 mod packets;
 mod pages;
 mod people;
+mod resumable;
 mod security;
 mod support;
 mod uploads;

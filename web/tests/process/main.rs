@@ -9,6 +9,7 @@
 //! | [`hostile`] | analyses that misbehave |
 //! | [`dropped_in`] | pipelines with parts of one's own |
 //! | [`uploads`] | slow, broken, lying, and many uploads |
+//! | [`resumable`] | uploads that are gone on with |
 //! | [`queue`] | turns and limits |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
@@ -20,4 +21,5 @@ mod hostile;
 mod http;
 mod portal;
 mod queue;
+mod resumable;
 mod uploads;
