@@ -1,9 +1,9 @@
 //! A portal of one's own: the real binary on a free port, with a data folder that ends with it.
 
-use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -16,7 +16,10 @@ pub(crate) struct Site {
     pub(crate) address: String,
     /// The path of the link for the first administrator.
     pub(crate) setup: String,
-    _data: TempDir,
+    data: TempDir,
+    /// How it is started, for when it is started again.
+    arguments: Vec<OsString>,
+    variables: Vec<(String, String)>,
 }
 
 impl Site {
@@ -41,24 +44,52 @@ impl Site {
 
     fn start_in(data: TempDir, arguments: &[&OsStr], variables: &[(&str, &str)]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch-web"))
-            .args(arguments)
-            .env("VEILWATCH_WEB_DATA", data.path())
-            .env("VEILWATCH_WEB_ADDRESS", &address)
-            .env("RUST_LOG", "error")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let arguments: Vec<OsString> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<(String, String)> = variables.iter().map(owned).collect();
+        let (child, lines) = launch(&data, &address, &arguments, &variables);
         let address = format!("http://{address}");
         let setup = lines.map_while(Result::ok).find_map(|line| line.trim().strip_prefix(&address).map(str::to_owned));
         // From here on a panic ends the portal.
-        let mut site = Self { child, address, setup: String::new(), _data: data };
+        let mut site = Self { child, address, setup: String::new(), data, arguments, variables };
         site.setup = setup.expect("the portal prints the link for the first administrator");
         site
     }
+
+    /// Ends it in the middle of whatever it does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it was, on what it left.
+    pub(crate) fn again(&mut self) {
+        let address = self.address.strip_prefix("http://").unwrap();
+        let (child, mut lines) = launch(&self.data, address, &self.arguments, &self.variables);
+        self.child = child;
+        let listens = lines.any(|line| line.is_ok_and(|line| line.starts_with("The portal listens on ")));
+        assert!(listens, "it starts again");
+    }
+}
+
+fn launch(
+    data: &TempDir,
+    address: &str,
+    arguments: &[OsString],
+    variables: &[(String, String)],
+) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_veilwatch-web"))
+        .args(arguments)
+        .env("VEILWATCH_WEB_DATA", data.path())
+        .env("VEILWATCH_WEB_ADDRESS", address)
+        .env("RUST_LOG", "error")
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
 }
 
 impl Drop for Site {
