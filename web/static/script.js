@@ -168,26 +168,27 @@
 
       function ask(method, url, headers, body) {
         return new Promise((answered) => {
-          request = new XMLHttpRequest();
-          request.open(method, url);
+          const mine = new XMLHttpRequest();
+          request = mine;
+          mine.open(method, url);
           const all = { Accept: "application/json", "Tus-Resumable": "1.0.0", "X-Form-Token": form.elements.csrf.value, ...headers };
-          for (const [name, value] of Object.entries(all)) request.setRequestHeader(name, value);
+          for (const [name, value] of Object.entries(all)) mine.setRequestHeader(name, value);
           const before = Number(headers["Upload-Offset"]);
           if (body) {
-            request.upload.onprogress = (event) => {
+            mine.upload.onprogress = (event) => {
               one.bar.value = 100 * (before + event.loaded) / file.size;
               one.words.textContent = before + event.loaded >= file.size ? form.dataset.checking : "";
             };
           }
-          request.onloadend = () => {
-            const { status } = request;
-            const header = (name) => (status ? request.getResponseHeader(name) : null);
+          mine.onloadend = () => {
+            const { status } = mine;
+            const header = (name) => (status ? mine.getResponseHeader(name) : null);
             let said = {};
-            try { said = JSON.parse(request.responseText); } catch { /* It has no body. */ }
-            request = null;
+            try { said = JSON.parse(mine.responseText); } catch { /* It has no body. */ }
+            if (request === mine) request = null;
             answered({ status, header, detail: said.detail });
           };
-          request.send(body);
+          mine.send(body);
         });
       }
 

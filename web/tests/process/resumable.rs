@@ -99,16 +99,16 @@ fn what_came_whole_becomes_an_entry_at_the_next_start() {
 fn a_key_is_its_first_requests_while_it_is_under_way_and_over_a_death() {
     let mut portal = Portal::start(&[]);
     let ada = portal.administrator();
-    let bytes = example("ssh-greeting.pcap");
+    let bytes = example("first-run.pcap");
     let key = format!("{}Idempotency-Key: nightly\r\n", ada.program());
     let again = |portal: &Portal| ask(portal.address, "POST", "/api/v1/entries", &key, &bytes);
     let mut first = connect(portal.address);
     let more = format!("{key}Content-Length: {}\r\n", bytes.len());
     first.write_all(head("POST", "/api/v1/entries", &more).as_bytes()).unwrap();
-    first.write_all(&bytes[..10]).unwrap();
+    first.write_all(&bytes[..bytes.len() / 2]).unwrap();
     soon("the first is under way", || portal.files("incoming").len() == 1);
     again(&portal).is(409);
-    first.write_all(&bytes[10..]).unwrap();
+    first.write_all(&bytes[bytes.len() / 2..]).unwrap();
     let answer = hear(first).unwrap().is(201).json();
     assert_eq!(again(&portal).is(201).json(), answer);
     portal.kill();
