@@ -158,7 +158,7 @@ async fn take_form(
         return Ok(None);
     }
     let mut outcomes = Vec::new();
-    while let Some(field) = next_field(&mut form, idle).await? {
+    while let Some(mut field) = next_field(&mut form, idle).await? {
         ahead.store(0, Ordering::Relaxed);
         if field.name() != Some("capture") {
             continue;
@@ -167,6 +167,9 @@ async fn take_form(
         let is_nameless = field.file_name().is_none_or(str::is_empty);
         let name = shown_name(field.file_name().unwrap_or_default());
         if outcomes.len() == FILES {
+            if is_nameless && matches!(timeout(idle, field.chunk()).await, Ok(Ok(None))) {
+                continue;
+            }
             let values = json!({ "n": FILES });
             outcomes.push((name, refused(Refusal { key: "upload-error.too-many-files".to_owned(), values })));
             break;
