@@ -167,7 +167,7 @@ async fn take_form(
         let is_nameless = field.file_name().is_none_or(str::is_empty);
         let name = shown_name(field.file_name().unwrap_or_default());
         if outcomes.len() == FILES {
-            if is_nameless && matches!(timeout(idle, field.chunk()).await, Ok(Ok(None))) {
+            if is_nameless && is_empty(&mut field, idle).await {
                 continue;
             }
             let values = json!({ "n": FILES });
@@ -196,6 +196,17 @@ async fn take_form(
 async fn next_field<'r>(form: &mut Multipart<'r>, idle: Duration) -> Result<Option<Field<'r>>, Failure> {
     let field = timeout(idle, form.next_field()).await.map_err(|_| Failure(Status::RequestTimeout))?;
     field.map_err(|_| Failure(Status::UnprocessableEntity))
+}
+
+/// Whether not one byte of a field comes.
+async fn is_empty(field: &mut Field<'_>, idle: Duration) -> bool {
+    loop {
+        match timeout(idle, field.chunk()).await {
+            Ok(Ok(Some(piece))) if piece.is_empty() => {}
+            Ok(Ok(None)) => return true,
+            _ => return false,
+        }
+    }
 }
 
 fn refused(refusal: Refusal) -> Outcome {
