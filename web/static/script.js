@@ -17,6 +17,8 @@
     const LONG = 8 << 20;
     // Of one request: what comes of it counts for the time that one request may take.
     const PIECE = 64 << 20;
+    // Milliseconds without a byte after which a connection counts as lost: some are, and nobody says so.
+    const QUIET = 15000;
     const queue = [];
     let busy = 0;
     // `isMore` is for a folder of which not all files are taken.
@@ -174,13 +176,18 @@
           const all = { Accept: "application/json", "Tus-Resumable": "1.0.0", "X-Form-Token": form.elements.csrf.value, ...headers };
           for (const [name, value] of Object.entries(all)) mine.setRequestHeader(name, value);
           const before = Number(headers["Upload-Offset"]);
+          let quiet = setTimeout(() => mine.abort(), QUIET);
           if (body) {
             mine.upload.onprogress = (event) => {
+              clearTimeout(quiet);
+              // From then on it is looked at, which may take its time.
+              if (event.loaded < event.total) quiet = setTimeout(() => mine.abort(), QUIET);
               one.bar.value = 100 * (before + event.loaded) / file.size;
               one.words.textContent = before + event.loaded >= file.size ? form.dataset.checking : "";
             };
           }
           mine.onloadend = () => {
+            clearTimeout(quiet);
             const { status } = mine;
             const header = (name) => (status ? mine.getResponseHeader(name) : null);
             let said = {};
