@@ -333,7 +333,10 @@ impl Browser {
     fn judge(&self, entry: &BrowserLogEntry) {
         let text = &entry.message;
         // Of an upload that broke off, the portal hears a moment later than its browser.
-        if self.may_be_lost.get() && (text.contains("net::ERR_") || text.contains("a status of 423 ")) {
+        if self.may_be_lost.get()
+            && (text.contains("net::ERR_")
+                || [423, 409].iter().any(|status| text.contains(&format!("a status of {status} "))))
+        {
             return;
         }
         let mut expected = self.expected.borrow_mut();
