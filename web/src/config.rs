@@ -59,6 +59,15 @@ pub struct Config {
     pub metrics: Metrics,
     /// The pipelines that can be chosen, beside the one in the box.
     pub pipeline: Vec<PipelineChoice>,
+    /// How folders are watched.
+    pub watching: Watching,
+    /// Folders from which captures are taken.
+    pub watch: Vec<Watch>,
+    /// How webhooks are held down.
+    pub webhooks: WebhookLimits,
+    /// Who is told when an analysis is done. Set here and by nobody else: whoever could name an address could have the
+    /// portal ask for pages of the network that it stands in.
+    pub webhook: Vec<Webhook>,
 }
 
 impl Default for Config {
@@ -82,6 +91,10 @@ impl Default for Config {
             log: Log::default(),
             metrics: Metrics::default(),
             pipeline: Vec::new(),
+            watching: Watching::default(),
+            watch: Vec::new(),
+            webhooks: WebhookLimits::default(),
+            webhook: Vec::new(),
         }
     }
 }
@@ -138,6 +151,16 @@ pub struct Limits {
     pub upload_idle_seconds: i64,
     /// Seconds after which every upload is broken off.
     pub upload_seconds: i64,
+    /// Uploads of one account that were begun and can be gone on with.
+    pub unfinished_uploads: u32,
+    /// Seconds without a byte after which such an upload is forgotten.
+    pub unfinished_seconds: i64,
+    /// Files of one folder that the page uploads.
+    pub folder_files: u32,
+    /// `Idempotency-Key`s of one account that are remembered.
+    pub idempotency_keys: u32,
+    /// Seconds for which one is remembered.
+    pub idempotency_seconds: i64,
     /// Entries of one account.
     pub entries: u32,
     /// Entries of one account that wait for their analysis.
@@ -175,6 +198,11 @@ impl Default for Limits {
             uploads_at_once: 24,
             upload_idle_seconds: 30,
             upload_seconds: 4 * 3600,
+            unfinished_uploads: 20,
+            unfinished_seconds: 24 * 3600,
+            folder_files: 500,
+            idempotency_keys: 10_000,
+            idempotency_seconds: 24 * 3600,
             entries: 10_000,
             waiting: 100,
             looks_at_once: 16,
@@ -536,6 +564,160 @@ pub struct PipelineChoice {
     pub file: PathBuf,
 }
 
+/// How folders are watched.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watching {
+    /// Seconds between two looks into each folder.
+    pub interval_seconds: u64,
+    /// Seconds for which nothing about a file may change before it counts as complete.
+    pub unchanged_seconds: u64,
+    /// Seconds after which a file is tried again that there was no room for.
+    pub again_seconds: u64,
+    /// Files of one folder that are looked at in one round.
+    pub files: usize,
+}
+
+impl Default for Watching {
+    fn default() -> Self {
+        Self { interval_seconds: 2, unchanged_seconds: 10, again_seconds: 60, files: 1000 }
+    }
+}
+
+/// A folder from which captures are taken.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The name of the account whose entries they become.
+    pub account: String,
+    /// The pipeline that they are analysed with.
+    #[serde(default = "default_pipeline")]
+    pub pipeline: String,
+    /// The category that they are sorted into.
+    #[serde(default)]
+    pub category: Option<String>,
+    /// What becomes of a file that was taken.
+    #[serde(default)]
+    pub keep: Keep,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::new(),
+            account: String::new(),
+            pipeline: default_pipeline(),
+            category: None,
+            keep: Keep::default(),
+        }
+    }
+}
+
+fn default_pipeline() -> String {
+    DEFAULT_PIPELINE.to_owned()
+}
+
+/// What becomes of a file that was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// It is deleted: the portal has it.
+    #[default]
+    Delete,
+    /// It is moved into the folder `taken` in the one that is watched.
+    Move,
+}
+
+/// How webhooks are held down.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookLimits {
+    /// Seconds that one try may take.
+    pub timeout_seconds: u64,
+    /// Tries of one message.
+    pub tries: u32,
+    /// Seconds after the first try; four times as many after each one more.
+    pub first_wait_seconds: i64,
+    /// The most seconds between two tries.
+    pub longest_wait_seconds: i64,
+    /// Messages of one webhook that may wait.
+    pub waiting: u32,
+    /// Messages of one webhook that came to their end and are still shown.
+    pub kept: u32,
+}
+
+impl Default for WebhookLimits {
+    fn default() -> Self {
+        Self {
+            timeout_seconds: 10,
+            tries: 8,
+            first_wait_seconds: 10,
+            longest_wait_seconds: 3600,
+            waiting: 10_000,
+            kept: 1000,
+        }
+    }
+}
+
+/// Somebody who is told when an analysis is done.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// What it is called: letters, digits and hyphens.
+    pub name: String,
+    /// Where messages are sent to.
+    pub url: String,
+    /// What messages are signed with.
+    pub secret: SecretText,
+    /// What is told.
+    #[serde(default = "Event::all")]
+    pub events: Vec<Event>,
+    /// What people call this portal, for the link in a message: `https://veilwatch.example`.
+    #[serde(default)]
+    pub portal: Option<String>,
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            url: String::new(),
+            secret: SecretText(String::new()),
+            events: Event::all(),
+            portal: None,
+        }
+    }
+}
+
+/// What a webhook can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// An analysis has a result.
+    Done,
+    /// An analysis has none.
+    Failed,
+}
+
+impl Event {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Done, Self::Failed];
+
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+
+    /// Its name in the database and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The name of the pipeline in the box.
 pub const DEFAULT_PIPELINE: &str = "default";
 
@@ -643,7 +825,7 @@ impl Config {
         if let Some(oidc) = &self.oidc {
             oidc.check()?;
         }
-        let positive: [(&'static str, i64); 53] = [
+        let positive: [(&'static str, i64); 68] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -661,6 +843,11 @@ impl Config {
             ("limits.uploads_at_once", limits.uploads_at_once.into()),
             ("limits.upload_idle_seconds", limits.upload_idle_seconds),
             ("limits.upload_seconds", limits.upload_seconds),
+            ("limits.unfinished_uploads", limits.unfinished_uploads.into()),
+            ("limits.unfinished_seconds", limits.unfinished_seconds),
+            ("limits.folder_files", limits.folder_files.into()),
+            ("limits.idempotency_keys", limits.idempotency_keys.into()),
+            ("limits.idempotency_seconds", limits.idempotency_seconds),
             ("limits.entries", limits.entries.into()),
             ("limits.waiting", limits.waiting.into()),
             ("limits.looks_at_once", limits.looks_at_once.into()),
@@ -697,6 +884,16 @@ impl Config {
             ("retention.sweep_entries", self.retention.sweep_entries.into()),
             ("retention.jump_days", self.retention.jump_days.into()),
             ("log.waiting", self.log.waiting.into()),
+            ("watching.interval_seconds", whole(self.watching.interval_seconds)),
+            ("watching.unchanged_seconds", whole(self.watching.unchanged_seconds)),
+            ("watching.again_seconds", whole(self.watching.again_seconds)),
+            ("watching.files", i64::try_from(self.watching.files).unwrap_or(i64::MAX)),
+            ("webhooks.timeout_seconds", whole(self.webhooks.timeout_seconds)),
+            ("webhooks.tries", self.webhooks.tries.into()),
+            ("webhooks.first_wait_seconds", self.webhooks.first_wait_seconds),
+            ("webhooks.longest_wait_seconds", self.webhooks.longest_wait_seconds),
+            ("webhooks.waiting", self.webhooks.waiting.into()),
+            ("webhooks.kept", self.webhooks.kept.into()),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;

@@ -36,6 +36,32 @@ impl<'r> FromRequest<'r> for FromOurPage {
     }
 }
 
+/// The header in which a script of ours sends the form token, where the body is a file.
+pub const FORM_TOKEN: &str = "X-Form-Token";
+
+/// A request that a page of ours, made for this visitor, sends by its script: the form token is in a header, which no page
+/// of another site can set.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed;
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Signed {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Self, ()> {
+        let visitor = match <&Visitor>::from_request(request).await {
+            rocket::request::Outcome::Success(visitor) => visitor,
+            _ => return rocket::request::Outcome::Error((Status::InternalServerError, ())),
+        };
+        let token = request.headers().get_one(FORM_TOKEN).unwrap_or_default();
+        if same(token.as_bytes(), visitor.form_token.as_bytes()) && is_same_origin(request) {
+            return rocket::request::Outcome::Success(Self);
+        }
+        request.local_cache(|| Detail(Some("error.form-token")));
+        rocket::request::Outcome::Error((Status::Forbidden, ()))
+    }
+}
+
 /// The field that every form has.
 #[derive(FromForm)]
 struct Signature {

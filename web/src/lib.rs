@@ -23,6 +23,10 @@
 //! | [`provider`] | signing in by a provider |
 //! | [`visitor`] | who asks: the guards in front of every page |
 //! | [`forms`] | forms that change something |
+//! | [`tus`] | uploads that go on after they were broken off, as programs and the page speak of them |
+//! | [`watch`] | folders from which captures are taken |
+//! | [`webhooks`] | who is told when an analysis is done |
+//! | [`chores`] | what is forgotten after a while |
 //! | [`pages`] | the pages |
 //! | [`api`] | what programs talk to |
 //! | [`headers`] | what every answer tells the browser |
@@ -32,6 +36,7 @@ pub mod accounts;
 pub mod api;
 pub mod at_once;
 pub mod backup;
+pub mod chores;
 pub mod clock;
 pub mod config;
 pub mod database;
@@ -48,8 +53,11 @@ pub mod results;
 pub mod retention;
 pub mod secret;
 pub mod triage;
+pub mod tus;
 pub mod uploads;
 pub mod visitor;
+pub mod watch;
+pub mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -93,6 +101,8 @@ pub fn build(
     let (portal, token) = Portal::open(config, clock, program)?;
     let (runner, looks, readers) = (portal.runner.clone(), portal.looks.clone(), portal.readers.clone());
     let sweeper = portal.sweeper.clone();
+    let (intake, webhooks) = (portal.intake.clone(), portal.webhooks.clone());
+    let templates = Arc::clone(&portal.templates);
     let rocket = rocket::custom(server)
         .manage(portal)
         // Ours says more than Rocket's.
@@ -100,12 +110,24 @@ pub fn build(
         .attach(SecurityHeaders)
         .attach(Requests)
         .attach(AdHoc::on_liftoff("log rotation", |rocket| Box::pin(async move { rotate(rocket) })))
+        .attach(tus::Tus)
+        .attach(AdHoc::on_liftoff("uploads, watched folders, chores", move |_| {
+            Box::pin(async move {
+                // Whoever waits for the start does not wait for them.
+                for folder in intake.config.watch.clone() {
+                    rocket::tokio::spawn(watch::watch(intake.clone(), Arc::clone(&templates), folder));
+                }
+                rocket::tokio::spawn(chores::run(intake.clone()));
+                rocket::tokio::spawn(async move { uploads::resumable::finish_the_whole(&intake).await });
+            })
+        }))
         .attach(AdHoc::on_shutdown("analyses", move |_| {
             Box::pin(async move {
                 runner.end();
                 looks.end();
                 readers.end();
                 sweeper.end();
+                webhooks.end();
             })
         }))
         .mount("/", pages::routes())

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::accounts::password::{HashError, Hasher};
 use crate::accounts::throttle::Throttle;
 use crate::accounts::{Refused, people};
+use crate::api::once::Once;
 use crate::at_once::AtOnce;
 use crate::backup::RESTORING;
 use crate::clock::Clock;
@@ -28,7 +29,10 @@ use crate::retention::Sweeper;
 use crate::retention::erase::Eraser;
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
 use crate::uploads::folders::FileError;
-use crate::uploads::{Folders, UnderWay};
+use crate::uploads::resumable::Writing;
+use crate::uploads::{Folders, Intake, UnderWay};
+use crate::watch;
+use crate::webhooks::Webhooks;
 
 /// Why the portal does not start.
 #[derive(Debug, Error)]
@@ -88,6 +92,9 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A folder that is to be watched, or a webhook.
+    #[error("{0}")]
+    Told(String),
     /// The threads of the analyses, and of the sweep.
     #[error("the threads of the portal cannot be started: {0}")]
     Threads(std::io::Error),
@@ -142,14 +149,20 @@ pub struct Portal {
     pub folders: Folders,
     /// Uploads that are under way.
     pub under_way: UnderWay,
+    /// Takes files on their way to an entry.
+    pub intake: Intake,
     /// Runs analyses.
     pub runner: Runner,
     /// Takes short looks into captures.
     pub looks: Looks,
+    /// Tells others when an analysis is done.
+    pub webhooks: Webhooks,
     /// Readers of packets.
     pub readers: Readers,
     /// Deletes what is over time.
     pub sweeper: Sweeper,
+    /// Idempotency keys whose first request is under way.
+    pub once: Once,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -189,6 +202,7 @@ impl Portal {
         }
         warn_of_root();
         check_pipelines(&mut config)?;
+        check_watches(&mut config)?;
         let secret = match &config.secret {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
             None => Secret::from_file(&config.data.join("secret"))?,
@@ -235,12 +249,27 @@ impl Portal {
             metrics::start(source, address).map_err(|source| StartError::Metrics { address, source })
         });
         let metrics = metrics.transpose()?;
+        let looks = Looks::new(bench);
+        let intake = Intake {
+            config: Arc::new(config.clone()),
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+            folders: folders.clone(),
+            under_way: under_way.clone(),
+            looks: looks.clone(),
+            runner: runner.clone(),
+            writing: Writing::default(),
+        };
+        let webhooks = Webhooks::start(&config, &db, &clock).map_err(StartError::Told)?;
         let portal = Self {
             _lock: lock,
+            webhooks,
+            intake,
             runner,
             readers,
             sweeper: sweeper.map_err(StartError::Threads)?,
-            looks: Looks::new(bench),
+            looks,
+            once: Once::default(),
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),
             streams: AtOnce::new(config.limits.streams_at_once),
@@ -264,8 +293,7 @@ impl Portal {
 
     /// The names of the pipelines that can be chosen, the one in the box first.
     pub fn pipelines(&self) -> Vec<String> {
-        let own = self.config.pipeline.iter().map(|choice| choice.name.clone());
-        std::iter::once(DEFAULT_PIPELINE.to_owned()).chain(own).collect()
+        self.intake.pipelines()
     }
 
     /// Now, in seconds since 1970.
@@ -346,6 +374,22 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
         veilwatch::config::Config::load(&choice.file)
             .map_err(|error| PipelineError::Config { name: name.clone(), error })?;
         names.push(name);
+    }
+    Ok(())
+}
+
+/// Folders are watched for as long as the portal runs, and what is wrong with one is said at the start.
+fn check_watches(config: &mut Config) -> Result<(), StartError> {
+    for watch in &mut config.watch {
+        if let Ok(path) = watch.folder.canonicalize() {
+            watch.folder = path;
+        }
+        watch::check(watch).map_err(StartError::Told)?;
+        let is_known =
+            watch.pipeline == DEFAULT_PIPELINE || config.pipeline.iter().any(|one| one.name == watch.pipeline);
+        if !is_known {
+            return Err(StartError::Told(format!("[[watch]] names the pipeline `{}`, which is none", watch.pipeline)));
+        }
     }
     Ok(())
 }

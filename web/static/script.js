@@ -11,28 +11,49 @@
   const triage = document.getElementById("triage");
   if (triage) work(triage);
 
-  // Uploads: one request a file, two at a time, with a bar each.
+  // Uploads: two at a time, with a bar each. Small files take one request; longer ones go on after they were broken off.
   function uploads(form, list) {
-    const input = form.querySelector("input[type=file]");
+    const inputs = [...form.querySelectorAll("input[type=file]")];
+    const most = Number(form.dataset.most);
+    // Below that, beginning anew costs less than asking how far it is.
+    const LONG = 8 << 20;
+    // Of one request: what comes of it counts for the time that one request may take.
+    const PIECE = 64 << 20;
+    // Milliseconds without a byte after which a connection counts as lost: some are, and nobody says so.
+    const QUIET = 15000;
     const queue = [];
     let busy = 0;
-    const add = (files) => {
+    // `isMore` is for a folder of which not all files are taken.
+    const add = (files, isMore) => {
       for (const file of files) queue.push(row(file));
+      if (isMore) {
+        const item = document.createElement("li");
+        const words = document.createElement("span");
+        item.className = "failed";
+        words.textContent = form.dataset.tooMany;
+        item.append(words);
+        list.append(item);
+      }
       next();
+    };
+    const chosen = (input) => {
+      const files = [...input.files];
+      add(input.webkitdirectory ? files.slice(0, most) : files, input.webkitdirectory && files.length > most);
     };
     const next = () => {
       while (busy < 2 && queue.length) {
         busy += 1;
-        send(queue.shift(), () => { busy -= 1; next(); });
+        const one = queue.shift();
+        (one.file.size > LONG ? sendLong : send)(one, () => { busy -= 1; next(); });
       }
     };
     form.addEventListener("submit", (event) => {
-      if (!input.files.length) return;
+      if (!inputs.some((input) => input.files.length)) return;
       event.preventDefault();
-      add(input.files);
+      inputs.forEach(chosen);
       form.reset();
     });
-    input.addEventListener("change", () => { add(input.files); form.reset(); });
+    for (const input of inputs) input.addEventListener("change", () => { chosen(input); form.reset(); });
     for (const name of ["dragenter", "dragover"]) {
       form.addEventListener(name, (event) => { event.preventDefault(); form.classList.add("over"); });
     }
@@ -42,13 +63,38 @@
     form.addEventListener("drop", (event) => {
       event.preventDefault();
       form.classList.remove("over");
-      add(event.dataTransfer.files);
+      const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry());
+      if (!entries.some((entry) => entry && entry.isDirectory)) return add(event.dataTransfer.files);
+      walk(entries.filter((entry) => entry)).then((files) => add(files.slice(0, most), files.length > most));
     });
+
+    // All files in what was dropped, up to one more than are taken. Folders count as well: there may be nothing else.
+    async function walk(open) {
+      const files = [];
+      for (let seen = 0; open.length && files.length <= most && seen <= 4 * most; seen += 1) {
+        const entry = open.shift();
+        try {
+          if (entry.isFile) {
+            files.push(await new Promise((found, failed) => entry.file(found, failed)));
+            continue;
+          }
+          const reader = entry.createReader();
+          for (;;) {
+            const some = await new Promise((found, failed) => reader.readEntries(found, failed));
+            if (!some.length || open.length > 4 * most) break;
+            open.push(...some);
+          }
+        } catch {
+          // It went away, or may not be read: the others are taken.
+        }
+      }
+      return files;
+    }
 
     function row(file) {
       const item = document.createElement("li");
       const name = document.createElement("strong");
-      name.textContent = file.name;
+      name.textContent = file.webkitRelativePath || file.name;
       const bar = document.createElement("progress");
       bar.max = 100;
       bar.value = 0;
@@ -69,14 +115,172 @@
       return one;
     }
 
-    function send(one, done) {
-      const fail = (text) => {
-        one.bar.remove();
-        one.cancel.remove();
-        one.item.classList.add("failed");
-        one.words.textContent = text;
+    function failed(one, done, text) {
+      one.bar.remove();
+      one.cancel.remove();
+      if (one.pause) one.pause.remove();
+      one.item.classList.add("failed");
+      one.words.textContent = text;
+      done();
+    }
+
+    function ready(one, done, location) {
+      one.bar.remove();
+      one.cancel.remove();
+      if (one.pause) one.pause.remove();
+      one.item.classList.add("ready");
+      one.words.textContent = "";
+      const link = document.createElement("a");
+      link.href = location;
+      link.textContent = form.dataset.confirm;
+      one.words.append(link);
+      // One file alone: straight on to its confirmation.
+      if (list.children.length === 1 && !queue.length) window.location.assign(location);
+      done();
+    }
+
+    // A file that goes on where it stopped (the tus protocol): after a lost connection by itself, after the page was
+    // loaded again when the same file is chosen.
+    function sendLong(one, done) {
+      const { file } = one;
+      if (file.size > Number(form.dataset.limit)) return failed(one, done, form.dataset.tooLarge);
+      let [place, request, waiting, isPaused, isOver, wait] = [null, null, null, false, false, 1];
+      one.pause = document.createElement("button");
+      one.pause.type = "button";
+      one.pause.className = "quiet";
+      one.pause.textContent = form.dataset.pause;
+      one.cancel.before(one.pause);
+      one.pause.addEventListener("click", () => {
+        isPaused = !isPaused;
+        one.pause.textContent = isPaused ? form.dataset.resume : form.dataset.pause;
+        one.words.textContent = isPaused ? form.dataset.paused : "";
+        clearTimeout(waiting);
+        if (isPaused) {
+          if (request) request.abort();
+        } else {
+          goOn();
+        }
+      });
+      one.stop = () => {
+        isOver = true;
+        clearTimeout(waiting);
+        if (request) request.abort();
+        end(5);
+        one.item.remove();
         done();
       };
+
+      function ask(method, url, headers, body) {
+        return new Promise((answered) => {
+          const mine = new XMLHttpRequest();
+          request = mine;
+          mine.open(method, url);
+          const all = { Accept: "application/json", "Tus-Resumable": "1.0.0", "X-Form-Token": form.elements.csrf.value, ...headers };
+          for (const [name, value] of Object.entries(all)) mine.setRequestHeader(name, value);
+          const before = Number(headers["Upload-Offset"]);
+          let quiet = setTimeout(() => mine.abort(), QUIET);
+          if (body) {
+            mine.upload.onprogress = (event) => {
+              clearTimeout(quiet);
+              // From then on it is looked at, which may take its time.
+              if (event.loaded < event.total) quiet = setTimeout(() => mine.abort(), QUIET);
+              one.bar.value = 100 * (before + event.loaded) / file.size;
+              one.words.textContent = before + event.loaded >= file.size ? form.dataset.checking : "";
+            };
+          }
+          mine.onloadend = () => {
+            clearTimeout(quiet);
+            const { status } = mine;
+            const header = (name) => (status ? mine.getResponseHeader(name) : null);
+            let said = {};
+            try { said = JSON.parse(mine.responseText); } catch { /* It has no body. */ }
+            if (request === mine) request = null;
+            answered({ status, header, detail: said.detail });
+          };
+          mine.send(body);
+        });
+      }
+
+      // The server may not have heard yet that the connection broke: it says so, and is asked again.
+      async function end(tries) {
+        if (!place || !tries) return;
+        const { status } = await ask("DELETE", place, {});
+        if (status === 423 || !status) setTimeout(() => end(tries - 1), 2000);
+      }
+
+      function again(answer) {
+        if (isPaused || isOver) return;
+        one.words.textContent = answer.detail || form.dataset.lost.replace("{n}", wait);
+        waiting = setTimeout(goOn, 1000 * wait);
+        wait = Math.min(2 * wait, 30);
+      }
+
+      // What passes by itself: no connection, another offset, somebody else's turn, the server's own trouble.
+      const passes = (status) => !status || [408, 409, 423, 429].includes(status) || (status >= 500 && status !== 507);
+
+      async function goOn() {
+        if (!place) {
+          const known = remembered(file);
+          if (known) place = `${form.action}/resumable/${known}`;
+        }
+        let offset = 0;
+        if (place) {
+          const now = await ask("GET", place, {});
+          if (isPaused || isOver) return;
+          if (passes(now.status)) return again(now);
+          if (now.status === 404) {
+            place = null;
+          } else if (now.status !== 200) {
+            return over(failed, now.detail || form.dataset.failed);
+          } else {
+            if (now.header("Veilwatch-Entry")) return over(ready, `/entries/${now.header("Veilwatch-Entry")}`);
+            offset = Number(now.header("Upload-Offset"));
+          }
+        }
+        if (!place) {
+          const text = String.fromCharCode(...new TextEncoder().encode(file.name.slice(0, 500)));
+          const metadata = `filename ${btoa(text)},modified ${btoa(file.lastModified)}`;
+          const begun = await ask("POST", `${form.action}/resumable`, { "Upload-Length": file.size, "Upload-Metadata": metadata });
+          if (begun.status === 201) place = begun.header("Location");
+          if (isOver) return end(5);
+          if (isPaused) return;
+          if (passes(begun.status)) return again(begun);
+          if (!place) return over(failed, begun.detail || form.dataset.failed);
+        }
+        while (!isPaused && !isOver) {
+          const headers = { "Upload-Offset": offset, "Content-Type": "application/offset+octet-stream" };
+          const sent = await ask("PATCH", place, headers, file.slice(offset, offset + PIECE));
+          if (isPaused || isOver) return;
+          if (sent.header("Veilwatch-Entry")) return over(ready, `/entries/${sent.header("Veilwatch-Entry")}`);
+          if (passes(sent.status)) return again(sent);
+          if (sent.status !== 204) return over(failed, sent.detail || form.dataset.failed);
+          offset = Number(sent.header("Upload-Offset"));
+          wait = 1;
+        }
+      }
+
+      function over(how, words) {
+        isOver = true;
+        how(one, done, words);
+      }
+
+      goOn();
+    }
+
+    // The key of the unfinished upload of this file, as the page lists them; it is taken off the list.
+    function remembered(file) {
+      for (const item of document.querySelectorAll("#unfinished li")) {
+        const { key, name, length, modified } = item.dataset;
+        if (name === file.name && Number(length) === file.size && Number(modified) === file.lastModified) {
+          item.remove();
+          return key;
+        }
+      }
+      return null;
+    }
+
+    function send(one, done) {
+      const fail = (text) => failed(one, done, text);
       if (one.file.size > Number(form.dataset.limit)) return fail(form.dataset.tooLarge);
       const body = new FormData();
       body.append("csrf", form.elements.csrf.value);
@@ -93,17 +297,7 @@
       request.onload = () => {
         const answer = request.response || {};
         if (request.status !== 201 || !answer.location) return fail(answer.detail || form.dataset.failed);
-        one.bar.remove();
-        one.cancel.remove();
-        one.item.classList.add("ready");
-        one.words.textContent = "";
-        const link = document.createElement("a");
-        link.href = answer.location;
-        link.textContent = form.dataset.confirm;
-        one.words.append(link);
-        // One file alone: straight on to its confirmation.
-        if (list.children.length === 1 && !queue.length) window.location.assign(answer.location);
-        done();
+        ready(one, done, answer.location);
       };
       request.onerror = () => fail(form.dataset.failed);
       request.onabort = () => { one.item.remove(); done(); };

@@ -85,6 +85,8 @@ pub enum Action {
     Commented,
     /// The list of categories was changed.
     CategoryChanged,
+    /// A message for a test was sent to a webhook.
+    WebhookTested,
     /// A report was taken.
     ReportTaken,
     /// Flows, packets or marks were exported.
@@ -117,7 +119,7 @@ pub enum Action {
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -154,6 +156,7 @@ impl Action {
         Self::Triaged,
         Self::Commented,
         Self::CategoryChanged,
+        Self::WebhookTested,
         Self::ReportTaken,
         Self::Exported,
         Self::TeamChanged,
@@ -209,6 +212,7 @@ impl Action {
             Self::Triaged => "triaged",
             Self::Commented => "commented",
             Self::CategoryChanged => "category-changed",
+            Self::WebhookTested => "webhook-tested",
             Self::ReportTaken => "report-taken",
             Self::Exported => "exported",
             Self::TeamChanged => "team-changed",

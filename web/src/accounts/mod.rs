@@ -231,6 +231,9 @@ pub enum Reason {
     /// As many uploads under way as there may be.
     #[error("reason.too-many-uploads")]
     TooManyUploads,
+    /// As many uploads that can be gone on with as there may be.
+    #[error("reason.too-many-unfinished")]
+    TooManyUnfinished,
     /// As many entries as there may be.
     #[error("reason.too-many-entries")]
     TooManyEntries,

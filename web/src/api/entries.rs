@@ -3,14 +3,16 @@
 use std::str::FromStr;
 
 use rocket::data::{Data, ToByteUnit};
-use rocket::http::{Header, Status};
+use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
 use rocket::serde::json::Json;
-use rocket::{FromForm, Request, Responder, State, delete, get, patch, post};
+use rocket::tokio::io::AsyncRead;
+use rocket::{FromForm, Request, State, delete, get, patch, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use super::once::{Given, Made, Repeat, Turn};
 use super::{Address, Answer, Caller, Writer};
 use crate::accounts::teams::{self, Standing};
 use crate::accounts::{Reason, Refused};
@@ -18,10 +20,12 @@ use crate::config::DEFAULT_PIPELINE;
 use crate::entries::{self, Choices, Entry, Finding, May, State as EntryState};
 use crate::jobs::live::Live;
 use crate::pages::errors::{Problem, ProblemDocument};
-use crate::pages::uploads::{Outcome as Upload, drain, take};
+use crate::pages::uploads::drain;
 use crate::pages::{Language, entry, home};
 use crate::portal::Portal;
-use crate::uploads::shown_name;
+use crate::uploads::receive::{self, ReceiveLimits};
+use crate::uploads::resumable::Confirmation as Wish;
+use crate::uploads::{Outcome as Upload, Sha256Hex, shown_name};
 
 /// Entries of one answer where nobody says how many.
 const PAGE: u32 = 50;
@@ -135,7 +139,7 @@ pub(super) fn refused(portal: &Portal, error: Refused) -> Problem {
     }
 }
 
-fn said(portal: &Portal, status: Status, key: &str, values: &Value) -> Problem {
+pub(super) fn said(portal: &Portal, status: Status, key: &str, values: &Value) -> Problem {
     match portal.templates.message(Language::English, key, values) {
         Ok(words) => Problem::new(status, words),
         Err(_) => status.into(),
@@ -173,29 +177,46 @@ pub struct UploadOptions {
     note: Option<String>,
 }
 
+impl UploadOptions {
+    /// What the file is called.
+    pub(super) fn name(&self) -> String {
+        shown_name(self.name.as_deref().unwrap_or_default())
+    }
+
+    /// How to confirm the upload, if it is to be; what can be said before the file comes is said now.
+    pub(super) fn checked(self, portal: &Portal) -> Result<Option<Wish>, Problem> {
+        if self.pipeline.as_ref().is_some_and(|name| !portal.pipelines().contains(name)) {
+            return Err(refused(portal, Reason::Pipeline.into()));
+        }
+        let packets: Option<u64> = number("packets", self.packets.as_deref())?;
+        if packets == Some(0) {
+            return Err(refused(portal, Reason::PacketLimit.into()));
+        }
+        let note = self.note.unwrap_or_default();
+        if !entries::is_note(&note) {
+            return Err(refused(portal, Reason::Note.into()));
+        }
+        Ok(self.confirm.then_some(Wish { pipeline: self.pipeline, packets, note }))
+    }
+}
+
 /// A number of a query. One that is none is told: as if it were not there, it would ask for something else.
 pub(super) fn number<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
     let wrong = |_| Problem::new(Status::UnprocessableEntity, format!("`{name}` is no number that fits."));
     text.map(|text| text.parse::<T>().map_err(wrong)).transpose()
 }
 
-/// A new entry, and where it is.
-#[derive(Responder)]
-#[response(status = 201)]
-pub struct Created {
-    body: Json<EntryView>,
-    location: Header<'static>,
-}
-
 /// Upload a capture: the body is the file itself.
 ///
-/// It may be pcap or pcapng, also packed with gzip or zstd; what counts is its content.
+/// It may be pcap or pcapng, also packed with gzip or zstd; what counts is its content. With an `Idempotency-Key` it can be
+/// sent again: the same request with the same key makes no second entry and is given the first answer.
 #[utoipa::path(
-    post, path = "/api/v1/entries", tag = "entries", params(UploadOptions),
+    post, path = "/api/v1/entries", tag = "entries",
+    params(UploadOptions, ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 characters, the program's own.")),
     request_body(content_type = "application/octet-stream", content = Vec<u8>),
     responses(
-        (status = 201, body = EntryView), (status = 408, body = ProblemDocument), (status = 413, body = ProblemDocument),
-        (status = 422, body = ProblemDocument), (status = 429, body = ProblemDocument), (status = 507, body = ProblemDocument),
+        (status = 201, body = EntryView), (status = 408, body = ProblemDocument), (status = 409, body = ProblemDocument),
+        (status = 413, body = ProblemDocument), (status = 422, body = ProblemDocument), (status = 429, body = ProblemDocument), (status = 507, body = ProblemDocument),
     ),
 )]
 #[post("/entries?<options..>", data = "<data>")]
@@ -205,25 +226,21 @@ pub async fn upload(
     portal: &State<Portal>,
     declared: Declared,
     options: UploadOptions,
+    repeat: Repeat,
     data: Data<'_>,
-) -> Result<Created, Problem> {
+) -> Result<Given, Problem> {
     let account = caller.0.account.id;
-    // What can be said before the file comes is said before.
-    if options.pipeline.as_ref().is_some_and(|name| !portal.pipelines().contains(name)) {
-        return Err(refused(portal, Reason::Pipeline.into()));
-    }
-    let packets: Option<u64> = number("packets", options.packets.as_deref())?;
-    if packets == Some(0) {
-        return Err(refused(portal, Reason::PacketLimit.into()));
-    }
-    let note = options.note.unwrap_or_default();
-    if !entries::is_note(&note) {
-        return Err(refused(portal, Reason::Note.into()));
-    }
-    let name = shown_name(options.name.as_deref().unwrap_or_default());
+    let name = options.name();
+    let wish = options.checked(portal)?;
     // One byte more tells a file of just the limit from a longer one.
     let mut body = data.open((portal.config.limits.upload_bytes.saturating_add(1)).bytes());
-    let taken = take(portal, account, &caller.0.actor(&address), &name, declared.0, &mut body).await;
+    let turn = repeat.enter(portal, account).await?;
+    if let Turn::Again(made) = &turn {
+        made.check(portal, digest(portal, account, &mut body).await?.as_str())?;
+        return made_before(portal, account, made, Status::Created).await;
+    }
+    let intake = &portal.intake;
+    let taken = intake.take_and(account, &caller.0.actor(&address), &name, declared.0, &mut body, turn.note()).await;
     let key = match taken {
         Upload::Kept(key) => key,
         Upload::Refused(status, refusal) => {
@@ -231,23 +248,43 @@ pub async fn upload(
             return Err(said(portal, status, &refusal.key, &refusal.values));
         }
     };
-    if options.confirm {
-        let choices = Choices {
-            pipeline: options.pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned()),
-            packet_limit: packets,
-            note,
-            category: None,
-            team: None,
-        };
-        match entry::begin(portal, account, key.as_str(), choices, caller.0.actor(&address)).await {
+    if let Some(wish) = wish {
+        match entry::begin(portal, account, key.as_str(), wish.into(), caller.0.actor(&address)).await {
             // The queue may be full: the capture is kept, and the answer's state says that it waits for a confirmation.
             Ok(()) | Err(Refused::Because(_)) => {}
             Err(error) => return Err(refused(portal, error)),
         }
     }
     let (entry, _) = entry::find(portal, account, key.as_str()).await?;
-    let location = Header::new("Location", format!("/api/v1/entries/{key}"));
-    Ok(Created { body: Json(view(portal, entry)), location })
+    let given = Given::new(Status::Created, &view(portal, entry), format!("/api/v1/entries/{key}"))?;
+    Ok(turn.answer(portal, given).await)
+}
+
+/// The SHA-256 of a body that is sent again: nothing else is kept of it.
+async fn digest(portal: &Portal, account: i64, body: &mut (impl AsyncRead + Unpin)) -> Result<Sha256Hex, Problem> {
+    let (intake, limits) = (&portal.intake, &portal.config.limits);
+    let read = async {
+        let _turn = intake.under_way.begin(account, 0, limits).map_err(|reason| intake.of_reason(reason))?;
+        receive::digest(&mut *body, ReceiveLimits::from(limits)).await.map_err(|error| intake.of_upload(&error))
+    };
+    let read = read.await;
+    match read {
+        Ok(sha256) => Ok(sha256),
+        Err((status, refusal)) => {
+            drain(body).await;
+            Err(said(portal, status, &refusal.key, &refusal.values))
+        }
+    }
+}
+
+/// The answer to a request that made an entry before.
+async fn made_before(portal: &Portal, account: i64, made: &Made, status: Status) -> Result<Given, Problem> {
+    let location = format!("/api/v1/entries/{}", made.location);
+    if let Some(answer) = made.answer.clone() {
+        return Ok(Given::again(status, answer, location));
+    }
+    let (entry, _) = entry::find(portal, account, &made.location).await?;
+    Given::new(status, &view(portal, entry), location)
 }
 
 /// Which entries are looked for.
@@ -414,19 +451,38 @@ pub async fn stop(caller: Writer, address: Address, portal: &State<Portal>, key:
     show(caller.0, portal, key).await
 }
 
-/// Analyse the same capture once more: a new entry, to be confirmed.
+/// Analyse the same capture once more: a new entry, to be confirmed. An `Idempotency-Key` makes it one entry at most.
 #[utoipa::path(
     post, path = "/api/v1/entries/{key}/again", tag = "entries",
-    params(("key" = String, Path, description = "The entry.")),
-    responses((status = 200, body = EntryView), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument)),
+    params(
+        ("key" = String, Path, description = "The entry."),
+        ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 characters, the program's own."),
+    ),
+    responses((status = 200, body = EntryView), (status = 409, body = ProblemDocument), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument)),
 )]
 #[post("/entries/<key>/again")]
-pub async fn again(caller: Writer, address: Address, portal: &State<Portal>, key: &str) -> Answer<EntryView> {
+pub async fn again(
+    caller: Writer,
+    address: Address,
+    portal: &State<Portal>,
+    repeat: Repeat,
+    key: &str,
+) -> Result<Given, Problem> {
     let (account, actor, now) = (caller.0.account.id, caller.0.actor(&address), portal.now());
-    let (limits, old) = (portal.config.limits.clone(), key.to_owned());
-    let made = portal.db.run(move |c| entries::analyse_again(c, account, &old, &limits, &actor, now)).await;
-    let new = made.map_err(|error| refused(portal, error))?;
-    show(caller.0, portal, new.as_str()).await
+    let turn = repeat.enter(portal, account).await?;
+    if let Turn::Again(made) = &turn {
+        made.check(portal, "")?;
+        return made_before(portal, account, made, Status::Ok).await;
+    }
+    let (limits, old, note) = (portal.config.limits.clone(), key.to_owned(), turn.note());
+    let made = portal.db.run(move |connection| {
+        let new = entries::analyse_again(connection, account, &old, &limits, &actor, now)?;
+        note(connection, "", &new).map(|()| new)
+    });
+    let new = made.await.map_err(|error| refused(portal, error))?;
+    let (entry, _) = entry::find(portal, account, new.as_str()).await?;
+    let given = Given::new(Status::Ok, &view(portal, entry), format!("/api/v1/entries/{new}"))?;
+    Ok(turn.answer(portal, given).await)
 }
 
 /// A team that the account is in.

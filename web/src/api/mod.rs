@@ -6,14 +6,18 @@
 //! | module | story |
 //! |---|---|
 //! | [`entries`] | captures come in, and what becomes of them |
+//! | [`uploads`] | captures that come in pieces |
+//! | [`once`] | requests that are sent again and make nothing twice |
 //! | [`results`] | what was found |
 //! | [`triage`] | what to look at next |
 //! | [`openapi`] | the description of it all, made from the code |
 
 pub mod entries;
+pub mod once;
 pub mod openapi;
 pub mod results;
 pub mod triage;
+pub mod uploads;
 
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
@@ -44,6 +48,12 @@ pub fn routes() -> Vec<Route> {
         entries::again,
         entries::pipelines,
         entries::my_teams,
+        uploads::offer,
+        uploads::create,
+        uploads::list,
+        uploads::show,
+        uploads::append,
+        uploads::remove,
         results::summary,
         results::alerts,
         results::flows,

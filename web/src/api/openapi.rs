@@ -30,7 +30,7 @@ impl Modify for WithRefusals {
             ("500", "Something broke on the portal's side."),
         ];
         for item in document.paths.paths.values_mut() {
-            let calls = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+            let calls = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete, &mut item.options];
             for call in calls.into_iter().flatten().filter(|call| call.security.is_none()) {
                 for (status, words) in refusals {
                     let content = Content::new(Some(Ref::from_schema_name("ProblemDocument")));
@@ -61,6 +61,12 @@ impl Modify for WithRefusals {
         super::entries::again,
         super::entries::pipelines,
         super::entries::my_teams,
+        super::uploads::offer,
+        super::uploads::create,
+        super::uploads::list,
+        super::uploads::show,
+        super::uploads::append,
+        super::uploads::remove,
         super::results::summary,
         super::results::alerts,
         super::results::flows,

@@ -8,7 +8,7 @@ use crate::portal::Portal;
 use crate::visitor::Administrator;
 
 /// The pages, by their address; the messages `<name>.title` and `administration.<name>` say what they are for.
-const PAGES: [&str; 5] = ["people", "teams", "categories", "retention", "audit"];
+const PAGES: [&str; 6] = ["people", "teams", "categories", "retention", "webhooks", "audit"];
 
 /// The list.
 #[get("/administration")]

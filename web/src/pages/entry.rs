@@ -13,7 +13,7 @@ use super::{home, result, sharing, waiting};
 use crate::accounts::{Actor, Reason, Refused};
 use crate::clock::readable;
 use crate::database::DbError;
-use crate::entries::{self, Bounds, Category, Choices, Entry, May, State as EntryState, Stop, categories};
+use crate::entries::{self, Category, Choices, Entry, May, State as EntryState, Stop, categories};
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
@@ -180,16 +180,7 @@ pub(crate) async fn begin(
     choices: Choices,
     actor: Actor,
 ) -> Result<(), Refused> {
-    let (key, now, waiting, pipelines) =
-        (key.to_owned(), portal.now(), portal.config.limits.waiting, portal.pipelines());
-    let confirmed = portal.db.run(move |connection| {
-        let pipelines: Vec<&str> = pipelines.iter().map(String::as_str).collect();
-        let bounds = Bounds { pipelines: &pipelines, waiting };
-        entries::confirm(connection, account, &key, &choices, bounds, &actor, now)
-    });
-    confirmed.await?;
-    portal.runner.wake();
-    Ok(())
+    portal.intake.confirm(account, key, choices, actor).await
 }
 
 /// Stops the analysis; what was found so far is kept.

@@ -14,10 +14,11 @@ use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
 use crate::uploads;
+use crate::uploads::resumable::{self, Resumable};
 use crate::visitor::{LANGUAGE_COOKIE, Viewer, Visitor};
 
 /// What was done just before, for a line at the top. Other words are ignored.
-const DONE: [&str; 2] = ["deleted", "taken-back"];
+const DONE: [&str; 3] = ["deleted", "taken-back", "upload-ended"];
 
 /// Which entries are looked for.
 #[derive(Clone, Debug, Default, FromForm)]
@@ -49,11 +50,12 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
     let category: Option<i64> = wanted.category.as_deref().and_then(|category| category.parse().ok());
     let verdict: Option<Finding> = wanted.verdict.as_deref().and_then(|verdict| verdict.parse().ok());
     let search = wanted.search.clone().unwrap_or_default();
+    let now = portal.now();
     let (offset, account, page_rows) = (wanted.offset.unwrap_or(0), me.account.id, limits.page_rows);
     let whose = wanted.whose.as_deref().and_then(whose).unwrap_or_default();
     let query = entries::Query { whose, search: search.clone(), category, state, verdict, offset, limit: page_rows };
     let everywhere = limits.quota_bytes;
-    let (page, categories, kept, quota, mine) = portal
+    let (page, categories, kept, quota, mine, unfinished) = portal
         .db
         .run(move |connection| -> Result<_, DbError> {
             Ok((
@@ -62,6 +64,7 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
                 uploads::kept_bytes(connection, account)?,
                 uploads::quota_of(connection, account, everywhere)?,
                 teams::of_account(connection, account)?,
+                resumable::unfinished(connection, account, now)?,
             ))
         })
         .await?;
@@ -99,7 +102,8 @@ pub async fn show(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Rep
         wanted.done.as_ref().filter(|done| DONE.contains(&done.as_str())).map(|done| format!("entry.done-{done}"));
     let shown_up_to = u64::from(offset) + page.entries.len() as u64;
     let data = json!({
-        "done": done,
+        "done": done, "folder_files": limits.folder_files,
+        "unfinished": unfinished.iter().map(unfinished_row).collect::<Vec<_>>(),
         "can_upload": me.account.role >= Role::Analyst,
         "limit": human::bytes(limits.upload_bytes), "limit_bytes": limits.upload_bytes,
         "used": human::bytes(kept), "quota": human::bytes(quota),
@@ -120,6 +124,15 @@ fn row(entry: &Entry) -> Value {
         "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "class": class, "badge": badge,
         "created_at": readable(entry.created_at), "category": entry.category.clone().unwrap_or_default(),
         "size": human::bytes(entry.bytes), "owner": entry.owner, "team": entry.team.as_ref().map(|team| &team.name),
+    })
+}
+
+/// An upload that can be gone on with.
+fn unfinished_row(upload: &Resumable) -> Value {
+    json!({
+        "key": upload.key.as_str(), "name": upload.name, "length": upload.length,
+        "modified": upload.modified.clone().unwrap_or_default(),
+        "kept": human::bytes(upload.kept), "size": human::bytes(upload.length),
     })
 }
 

@@ -13,6 +13,7 @@
 //! | [`invitation`] | a new account from a link |
 //! | [`home`] | the entries |
 //! | [`uploads`] | captures come in |
+//! | [`resumable`] | uploads that go on after they were broken off |
 //! | [`entry`] | one entry: confirmed, described, deleted |
 //! | [`sharing`] | whom an entry is shared with, and when it goes |
 //! | [`waiting`] | waiting for a result |
@@ -30,6 +31,7 @@
 //! | [`teams`] | teams and who is in them, for administrators |
 //! | [`retention`] | how long things are kept, for administrators |
 //! | [`audit`] | the audit log, for administrators |
+//! | [`webhooks`] | who is told of what, for administrators |
 
 pub mod account;
 pub mod administration;
@@ -51,6 +53,7 @@ pub mod people;
 pub mod provider;
 pub mod render;
 pub mod result;
+pub mod resumable;
 pub mod retention;
 pub mod second_factor;
 pub mod setup;
@@ -59,6 +62,7 @@ pub mod teams;
 pub mod triage;
 pub mod uploads;
 pub mod waiting;
+pub mod webhooks;
 
 pub use language::Language;
 pub use render::{Answer, Failure, Page, PageError, Reply, Templates};
@@ -95,6 +99,11 @@ pub fn routes() -> Vec<Route> {
         home::show,
         home::set_language,
         uploads::upload,
+        resumable::create,
+        resumable::show,
+        resumable::append,
+        resumable::terminate,
+        resumable::delete,
         entry::show,
         entry::confirm,
         entry::stop,
@@ -172,6 +181,8 @@ pub fn routes() -> Vec<Route> {
         people::take_factor,
         audit::show,
         audit::export,
+        webhooks::show,
+        webhooks::test,
     ]
 }
 

@@ -64,6 +64,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("triage-item", include_str!("../../templates/triage-item.hbs")),
     ("triage-stale", include_str!("../../templates/triage-stale.hbs")),
     ("uploaded", include_str!("../../templates/uploaded.hbs")),
+    ("webhooks", include_str!("../../templates/webhooks.hbs")),
     ("wait", include_str!("../../templates/wait.hbs")),
 ];
 

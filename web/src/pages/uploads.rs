@@ -17,20 +17,15 @@ use rocket::tokio::time::timeout;
 use rocket::{Request, Responder, State, post};
 use serde_json::{Value, json};
 use tokio_util::io::StreamReader;
-use veilwatch::worker::FailedWhy;
 
 use super::errors::wants_json;
 use super::render::{Answer, Failure, Page};
-use crate::accounts::{Actor, Reason, Refused};
-use crate::database::DbError;
+use crate::accounts::{Actor, Reason};
 use crate::forms::FromOurPage;
-use crate::jobs::tasks::LookError;
 use crate::portal::Portal;
-use crate::results::human;
 use crate::secret::same;
-use crate::uploads::receive::{ReceiveLimits, UploadError, receive};
-use crate::uploads::store::{self, NewUpload};
-use crate::uploads::{Key, name::shown_name};
+use crate::uploads::shown_name;
+pub(crate) use crate::uploads::{Outcome, Refusal};
 use crate::visitor::Analyst;
 
 /// Files of one form.
@@ -42,29 +37,6 @@ const AT_ONCE: u64 = 256 << 10;
 /// How much of a refused upload is still read, and for how long: a browser that is cut off in the middle shows its own
 /// error and not ours.
 const DRAIN: (u64, Duration) = (64 << 20, Duration::from_secs(5));
-
-/// What became of one file.
-pub(crate) enum Outcome {
-    /// It is kept.
-    Kept(Key),
-    /// It is not, and why: a message with what is put into it, and what a program said, for the message's `{words}`.
-    Refused(Status, Refusal),
-}
-
-/// Why a file was not kept, as a message.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    /// The key of the message.
-    pub(crate) key: String,
-    /// What goes into it.
-    pub(crate) values: Value,
-}
-
-impl Refusal {
-    fn new(key: impl ToString) -> Self {
-        Self { key: key.to_string(), values: json!({}) }
-    }
-}
 
 /// What a browser's script, or the browser itself, gets.
 #[derive(Responder)]
@@ -186,13 +158,18 @@ async fn take_form(
         return Ok(None);
     }
     let mut outcomes = Vec::new();
-    while let Some(field) = next_field(&mut form, idle).await? {
+    while let Some(mut field) = next_field(&mut form, idle).await? {
         ahead.store(0, Ordering::Relaxed);
         if field.name() != Some("capture") {
             continue;
         }
+        // A browser sends a field in which nothing was chosen as a file without name and without bytes.
+        let is_nameless = field.file_name().is_none_or(str::is_empty);
         let name = shown_name(field.file_name().unwrap_or_default());
         if outcomes.len() == FILES {
+            if is_nameless && is_empty(&mut field, idle).await {
+                continue;
+            }
             let values = json!({ "n": FILES });
             outcomes.push((name, refused(Refusal { key: "upload-error.too-many-files".to_owned(), values })));
             break;
@@ -202,6 +179,11 @@ async fn take_form(
         let mut reader = StreamReader::new(pieces);
         let outcome = take(portal, me.account.id, &me.actor(), &name, None, &mut reader).await;
         let is_kept = matches!(outcome, Outcome::Kept(_));
+        if is_nameless
+            && matches!(&outcome, Outcome::Refused(_, refusal) if refusal.key == Reason::UploadEmpty.to_string())
+        {
+            continue;
+        }
         outcomes.push((name, outcome));
         // What follows may be the rest of a file that was refused; the next file comes after it.
         if !is_kept && !drain(&mut reader).await {
@@ -214,6 +196,17 @@ async fn take_form(
 async fn next_field<'r>(form: &mut Multipart<'r>, idle: Duration) -> Result<Option<Field<'r>>, Failure> {
     let field = timeout(idle, form.next_field()).await.map_err(|_| Failure(Status::RequestTimeout))?;
     field.map_err(|_| Failure(Status::UnprocessableEntity))
+}
+
+/// Whether not one byte of a field comes.
+async fn is_empty(field: &mut Field<'_>, idle: Duration) -> bool {
+    loop {
+        match timeout(idle, field.chunk()).await {
+            Ok(Ok(Some(piece))) if piece.is_empty() => {}
+            Ok(Ok(None)) => return true,
+            _ => return false,
+        }
+    }
 }
 
 fn refused(refusal: Refusal) -> Outcome {
@@ -229,106 +222,7 @@ pub(crate) async fn take(
     declared: Option<u64>,
     reader: impl AsyncRead + Unpin,
 ) -> Outcome {
-    match try_take(portal, account, actor, name, declared, reader).await {
-        Ok(key) => Outcome::Kept(key),
-        Err((status, refusal)) if refusal.key == Reason::Quota.to_string() => {
-            Outcome::Refused(status, with_quota(portal, account, refusal).await)
-        }
-        Err((status, refusal)) => Outcome::Refused(status, refusal),
-    }
-}
-
-/// The refusal with what the account keeps and may keep: whoever reads it knows how much has to go.
-async fn with_quota(portal: &Portal, account: i64, refusal: Refusal) -> Refusal {
-    let everywhere = portal.config.limits.quota_bytes;
-    let found = portal.db.run(move |connection| -> Result<_, DbError> {
-        Ok((store::kept_bytes(connection, account)?, store::quota_of(connection, account, everywhere)?))
-    });
-    match found.await {
-        Ok((used, quota)) => {
-            let values = json!({ "used": human::bytes(used), "quota": human::bytes(quota) });
-            Refusal { values, ..refusal }
-        }
-        Err(error) => {
-            tracing::error!(%error, "a quota cannot be read");
-            refusal
-        }
-    }
-}
-
-async fn try_take(
-    portal: &Portal,
-    account: i64,
-    actor: &Actor,
-    name: &str,
-    declared: Option<u64>,
-    reader: impl AsyncRead + Unpin,
-) -> Result<Key, (Status, Refusal)> {
-    let mut limits = portal.config.limits.clone();
-    let of_refused = |error: Refused| match error {
-        Refused::Because(reason) => of_reason(portal, reason),
-        Refused::Db(error) => ours(&error),
-        Refused::File(error) => ours(&error),
-    };
-    let (kept, quota) = {
-        let limits = limits.clone();
-        let asked = portal.db.run(move |connection| -> Result<_, Refused> {
-            Ok((store::room(connection, account, &limits)?, store::quota_of(connection, account, limits.quota_bytes)?))
-        });
-        asked.await.map_err(of_refused)?
-    };
-    // The account's own, where it has one.
-    limits.quota_bytes = quota;
-    let upload = portal.under_way.begin(account, kept, &limits).map_err(|reason| of_reason(portal, reason))?;
-    let receiving = ReceiveLimits::from(&limits);
-    let of_upload = |error: UploadError| match error.reason() {
-        Some(reason) => of_reason(portal, reason),
-        None => ours(&error),
-    };
-    if let Some(length) = declared {
-        receiving.check_declared(&portal.folders, length).map_err(of_upload)?;
-    }
-    let received = receive(&portal.folders, reader, receiving, upload).await.map_err(of_upload)?;
-    let inspection = portal.looks.inspect(received.path().to_owned()).await.map_err(|error| of_look(&error))?;
-    let (folders, actor, name, now) = (portal.folders.clone(), actor.clone(), name.to_owned(), portal.now());
-    let kept = portal.db.run(move |connection| {
-        let new = NewUpload { name: &name, inspection: &inspection };
-        store::keep(connection, &folders, received, &new, &limits, &actor, now)
-    });
-    kept.await.map_err(of_refused)
-}
-
-fn ours(error: &dyn std::fmt::Display) -> (Status, Refusal) {
-    tracing::error!(%error, "an upload failed");
-    (Status::InternalServerError, Refusal::new("upload-error.ours"))
-}
-
-/// A reason with the limits that its message names.
-fn of_reason(portal: &Portal, reason: Reason) -> (Status, Refusal) {
-    let limits = &portal.config.limits;
-    let status = match reason {
-        Reason::UploadTooLarge => Status::PayloadTooLarge,
-        Reason::TooManyUploads => Status::TooManyRequests,
-        Reason::UploadSlow | Reason::UploadTooLong => Status::RequestTimeout,
-        Reason::DiskFull => Status::InsufficientStorage,
-        _ => Status::UnprocessableEntity,
-    };
-    let values = json!({
-        "limit": human::bytes(limits.upload_bytes),
-        "seconds": limits.upload_idle_seconds, "n": limits.entries,
-    });
-    (status, Refusal { key: reason.to_string(), values })
-}
-
-fn of_look(error: &LookError) -> (Status, Refusal) {
-    let (key, said) = match error {
-        LookError::Capture(FailedWhy::Empty, said) => ("upload-error.empty", said),
-        LookError::Capture(FailedWhy::NotACapture, said) => ("upload-error.not-a-capture", said),
-        LookError::Capture(_, said) => ("upload-error.unreadable", said),
-        LookError::Died(said) => ("upload-error.died", said),
-        LookError::Ours(said) => return ours(said),
-    };
-    (Status::UnprocessableEntity, Refusal { key: key.to_owned(), values: json!({ "words": said }) })
+    portal.intake.take(account, actor, name, declared, reader).await
 }
 
 /// Reads on for a while, so that the answer is heard. Says whether that was all.

@@ -1,8 +1,9 @@
-//! Where files live: five folders in the data folder, for the portal's eyes only.
+//! Where files live: six folders in the data folder, for the portal's eyes only.
 //!
 //! | folder | what is in it |
 //! |---|---|
 //! | `incoming` | uploads under way; nothing in it outlives a restart |
+//! | `partial` | `KEY`, what has come of the upload with that key, which can be gone on with |
 //! | `captures` | what is kept, each content once, under its SHA-256 |
 //! | `work` | what workers are writing; nothing in it outlives a restart |
 //! | `results` | `KEY.sqlite`, the result of the entry with that key |
@@ -10,7 +11,7 @@
 //!
 //! A path is made from a [`Key`] or a [`Sha256Hex`] and from nothing else, and both hold hexadecimal digits only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -118,6 +119,7 @@ impl Sha256Hex {
 #[derive(Clone, Debug)]
 pub struct Folders {
     incoming: PathBuf,
+    partial: PathBuf,
     captures: PathBuf,
     work: PathBuf,
     results: PathBuf,
@@ -139,6 +141,7 @@ impl Folders {
         };
         Ok(Self {
             incoming: make("incoming")?,
+            partial: make("partial")?,
             captures: make("captures")?,
             work: make("work")?,
             results: make("results")?,
@@ -182,6 +185,31 @@ impl Folders {
         new_file(&self.incoming)
     }
 
+    /// Where the bytes of an upload are that can be gone on with.
+    pub(super) fn partial(&self, key: &Key) -> PathBuf {
+        self.partial.join(key.as_str())
+    }
+
+    /// A new, empty, private file for an upload that can be gone on with: it is there after a power cut.
+    pub(super) fn new_partial_file(&self) -> Result<(Key, PathBuf), FileError> {
+        let (_, path) = new_file(&self.partial)?;
+        sync_folder(&self.partial)?;
+        let key = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let key = key.ok_or_else(|| FileError::at("named", &path)(io::ErrorKind::InvalidData.into()))?;
+        Ok((key, path))
+    }
+
+    /// The same as [`Folders::place`], but the source stays where it is until somebody removes it: where the portal ends
+    /// before the database knows of the new place, nothing is lost.
+    pub(super) fn place_beside(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        remove_file(to)?;
+        // There are disks on which a file has one name only.
+        fs::hard_link(from, to)
+            .or_else(|_| fs::rename(from, to))
+            .map_err(FileError::at("moved into its place", from))?;
+        sync_folder(to.parent().unwrap_or(to))
+    }
+
     /// Puts a whole file into its place for good: it is there after a power cut. The source must be in the data folder,
     /// and its content must have reached the disk (`sync_all`).
     ///
@@ -189,8 +217,7 @@ impl Folders {
     /// Where it cannot be moved.
     pub fn place(&self, from: &Path, to: &Path) -> Result<(), FileError> {
         fs::rename(from, to).map_err(FileError::at("moved into its place", from))?;
-        let folder = to.parent().unwrap_or(to);
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("brought to disk", folder))
+        sync_folder(to.parent().unwrap_or(to))
     }
 
     /// Removes an entry's result and what SQLite put beside it; that there is none is fine.
@@ -268,6 +295,7 @@ impl Folders {
             }
         }
         self.sweep_indexes(connection, &mut swept)?;
+        self.sweep_partial(connection, &mut swept)?;
         Ok(swept)
     }
 
@@ -289,6 +317,33 @@ impl Folders {
         let counted: Vec<String> = counted.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         for key in counted.iter().filter(|key| !key.parse().is_ok_and(|key: Key| there.contains(&key))) {
             connection.execute("UPDATE entries SET index_bytes = NULL WHERE key = ?1", [key])?;
+        }
+        Ok(())
+    }
+
+    /// Uploads that can be gone on with: files that none of them has, and those whose file is gone or lost its end.
+    fn sweep_partial(&self, connection: &Connection, swept: &mut Swept) -> Result<(), Refused> {
+        let mut open = connection.prepare("SELECT key, kept FROM uploads WHERE state = 'open'")?;
+        let mut open: BTreeMap<String, i64> =
+            open.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        for name in names(&self.partial)? {
+            let name = name?;
+            match name.to_str().map(str::parse::<Key>) {
+                Some(Ok(key)) => {
+                    let there = fs::metadata(self.partial(&key)).map_or(0, |there| there.len());
+                    match open.remove(key.as_str()) {
+                        Some(kept) if u64::try_from(kept).is_ok_and(|kept| there >= kept) => continue,
+                        Some(_) => connection.execute("DELETE FROM uploads WHERE key = ?1", [key.as_str()])?,
+                        None => 0,
+                    };
+                    remove_file(&self.partial(&key))?;
+                    swept.partial += 1;
+                }
+                _ => swept.foreign.push(self.partial.join(name)),
+            }
+        }
+        for key in open.keys() {
+            swept.partial += connection.execute("DELETE FROM uploads WHERE key = ?1", [key])?;
         }
         Ok(())
     }
@@ -346,6 +401,8 @@ pub struct Swept {
     pub results: usize,
     /// Indexes that no entry counts.
     pub indexes: usize,
+    /// Uploads that can be gone on with, of which the file or the row is gone.
+    pub partial: usize,
     /// Keys of entries that failed because their capture or their result is gone.
     pub failed: Vec<String>,
     /// Captures whose file is gone or of another length.
@@ -377,6 +434,11 @@ fn new_file(folder: &Path) -> Result<(File, PathBuf), FileError> {
     Ok((file.map_err(FileError::at("made", &path))?, path))
 }
 
+/// Brings the names in a folder to the disk.
+fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::at("brought to disk", folder))
+}
+
 /// Removes a file; that there is none is fine.
 pub(super) fn remove_file(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
@@ -405,7 +467,7 @@ mod tests {
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
         Folders::make(data.path()).unwrap();
-        for name in ["incoming", "captures", "work", "results", "indexes"] {
+        for name in ["incoming", "partial", "captures", "work", "results", "indexes"] {
             let mode = fs::metadata(data.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o700, "{name}");
         }

@@ -20,9 +20,9 @@ use crate::accounts::Reason;
 use crate::config::Limits;
 
 /// Bytes that are read before they are written.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 /// Bytes after which the free space of the disk is looked at again.
-const LOOK_AGAIN: u64 = 8 << 20;
+pub(super) const LOOK_AGAIN: u64 = 8 << 20;
 
 /// What an upload is held to.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ impl UploadError {
         })
     }
 
-    fn of_file(error: io::Error) -> Self {
+    pub(super) fn of_file(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
             _ => Self::Io(error),
@@ -158,17 +158,30 @@ impl Received {
     pub fn account(&self) -> i64 {
         self.upload.account()
     }
+
+    /// A file that came in by pieces. Whoever holds the upload removes it, and not this value.
+    pub(super) fn of_pieces(path: PathBuf, bytes: u64, sha256: Sha256Hex, upload: Upload) -> Self {
+        Self { file: Scrap { path, stays: true }, bytes, sha256, upload }
+    }
+
+    /// Whether the file stays when this value goes.
+    pub(super) fn stays(&self) -> bool {
+        self.file.stays
+    }
 }
 
 /// A file that is deleted when it is dropped. That it is gone already, because it was moved into its place, is fine.
 #[derive(Debug)]
 pub(super) struct Scrap {
     pub(super) path: PathBuf,
+    stays: bool,
 }
 
 impl Drop for Scrap {
     fn drop(&mut self) {
-        if let Err(error) = remove_file(&self.path) {
+        if !self.stays
+            && let Err(error) = remove_file(&self.path)
+        {
             tracing::warn!(%error, "an upload stays behind until the next start");
         }
     }
@@ -219,12 +232,37 @@ pub async fn receive(
     Ok(Received { file, bytes, sha256, upload })
 }
 
-async fn joined<T>(task: JoinHandle<Result<T, UploadError>>) -> Result<T, UploadError> {
+/// The SHA-256 of all of `reader`, of which nothing is kept.
+///
+/// # Errors
+/// Where it is too large, too slow or cut off.
+pub(crate) async fn digest(
+    mut reader: impl AsyncRead + Unpin,
+    limits: ReceiveLimits,
+) -> Result<Sha256Hex, UploadError> {
+    let now = Instant::now();
+    let end = now.checked_add(limits.whole).unwrap_or_else(|| now + Duration::from_secs(366 * 24 * 3600));
+    let (mut hasher, mut bytes, mut piece) = (Sha256::new(), 0, Vec::with_capacity(PIECE));
+    loop {
+        let ended = fill(&mut reader, &mut piece, limits.idle, end).await?;
+        bytes += piece.len() as u64;
+        if bytes > limits.bytes {
+            return Err(UploadError::TooLarge { limit: limits.bytes });
+        }
+        hasher.update(&piece);
+        piece.clear();
+        if ended {
+            return Ok(Sha256Hex::of(&hasher.finalize().into()));
+        }
+    }
+}
+
+pub(super) async fn joined<T>(task: JoinHandle<Result<T, UploadError>>) -> Result<T, UploadError> {
     task.await.unwrap_or_else(|error| Err(UploadError::Io(io::Error::other(error))))
 }
 
 /// Reads until the piece is full; says whether that was all.
-async fn fill(
+pub(super) async fn fill(
     reader: &mut (impl AsyncRead + Unpin),
     piece: &mut Vec<u8>,
     idle: Duration,
@@ -260,7 +298,7 @@ struct Sink {
 impl Sink {
     fn open(folders: Folders, free_disk_bytes: u64) -> Result<(Self, Scrap), UploadError> {
         let (file, path) = folders.new_incoming_file()?;
-        let scrap = Scrap { path };
+        let scrap = Scrap { path, stays: false };
         let sink = Self { folders, file, hasher: Sha256::new(), free_disk_bytes, unseen: 0 };
         sink.look()?;
         Ok((sink, scrap))

@@ -57,7 +57,8 @@ pub fn quota_of(connection: &Connection, account: i64, everywhere: u64) -> Resul
     Ok(own.and_then(|own| u64::try_from(own).ok()).unwrap_or(everywhere))
 }
 
-/// The sum of the sizes of an account's captures, each content counted once, and of its results and indexes.
+/// The sum of the sizes of an account's captures, each content counted once, of its results and indexes, and of what
+/// is to come of uploads that can be gone on with.
 ///
 /// # Errors
 /// Where the database fails.
@@ -67,7 +68,8 @@ pub fn kept_bytes(connection: &Connection, account: i64) -> Result<u64, DbError>
             "SELECT coalesce((SELECT sum(bytes) FROM captures
                     WHERE sha256 IN (SELECT sha256 FROM entries WHERE account_id = ?1 AND capture_gone_at IS NULL)), 0)
                 + coalesce((SELECT sum(coalesce(result_bytes, 0) + coalesce(index_bytes, 0)) FROM entries
-                    WHERE account_id = ?1), 0)",
+                    WHERE account_id = ?1), 0)
+                + coalesce((SELECT sum(length) FROM uploads WHERE account_id = ?1 AND state = 'open'), 0)",
         )?
         .query_row([account], |row| row.get(0))?;
     Ok(u64::try_from(sum).unwrap_or(0))
@@ -96,7 +98,25 @@ pub fn keep(
     actor: &Actor,
     now: i64,
 ) -> Result<Key, Refused> {
-    place_and_write(connection, folders, &received, new, limits, actor, now).inspect_err(|_| {
+    keep_and(connection, folders, received, new, limits, actor, now, |_, _| Ok(()))
+}
+
+/// The same, and in the same transaction, before anything is counted, what `first` does for the entry with this key.
+///
+/// # Errors
+/// As [`keep`], and what `first` says.
+#[allow(clippy::too_many_arguments, reason = "what `keep` takes, and one thing more")]
+pub(super) fn keep_and(
+    connection: &mut Connection,
+    folders: &Folders,
+    received: Received,
+    new: &NewUpload<'_>,
+    limits: &Limits,
+    actor: &Actor,
+    now: i64,
+    first: impl FnOnce(&Connection, &Key) -> Result<(), Refused>,
+) -> Result<Key, Refused> {
+    place_and_write(connection, folders, &received, new, limits, actor, now, first).inspect_err(|_| {
         // The file may be in its place already.
         if let Err(error) = remove_unnamed(connection, folders, received.sha256()) {
             tracing::warn!(%error, "a capture without an entry stays behind until the next start");
@@ -104,6 +124,7 @@ pub fn keep(
     })
 }
 
+#[allow(clippy::too_many_arguments, reason = "what `keep` takes, and one thing more")]
 fn place_and_write(
     connection: &mut Connection,
     folders: &Folders,
@@ -112,6 +133,7 @@ fn place_and_write(
     limits: &Limits,
     actor: &Actor,
     now: i64,
+    first: impl FnOnce(&Connection, &Key) -> Result<(), Refused>,
 ) -> Result<Key, Refused> {
     let (account, sha256) = (received.account(), received.sha256());
     let inspection = serde_json::to_string(&bounded(new.inspection))
@@ -126,6 +148,7 @@ fn place_and_write(
     if !is_let_in {
         return Err(Reason::NotAllowed.into());
     }
+    first(&transaction, &key)?;
     one_more_entry(&transaction, account, limits.entries)?;
     let is_known = transaction
         .prepare_cached("SELECT 1 FROM entries WHERE account_id = ?1 AND sha256 = ?2 AND capture_gone_at IS NULL")?
@@ -138,8 +161,10 @@ fn place_and_write(
     // A file of the right name and length that has a row is the same capture. One without is put in place again.
     let is_there = is_kept(&transaction, sha256)?
         && std::fs::metadata(&place).is_ok_and(|there| there.is_file() && there.len() == received.bytes());
-    if !is_there {
-        folders.place(received.path(), &place)?;
+    match (is_there, received.stays()) {
+        (true, _) => {}
+        (false, true) => folders.place_beside(received.path(), &place)?,
+        (false, false) => folders.place(received.path(), &place)?,
     }
     transaction.execute(
         "INSERT OR IGNORE INTO captures (sha256, bytes, stored_at) VALUES (?1, ?2, ?3)",

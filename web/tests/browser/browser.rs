@@ -1,6 +1,6 @@
 //! A browser, and what one does with it. Every step looks at the console and at the page.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ pub(crate) struct Browser {
     site: String,
     /// Error statuses that the next steps may meet.
     expected: RefCell<Vec<u16>>,
+    /// Whether the portal may be away.
+    may_be_lost: Cell<bool>,
     runs_script: bool,
     _profile: TempDir,
 }
@@ -97,6 +99,7 @@ impl Browser {
             driver: RefCell::new(Some(session)),
             site: site.address.clone(),
             expected: RefCell::default(),
+            may_be_lost: Cell::default(),
             runs_script,
             _profile: profile,
         };
@@ -309,6 +312,11 @@ impl Browser {
         self.expected.borrow_mut().push(status);
     }
 
+    /// From here on the portal may be away: the browser's own lines about it are no trouble.
+    pub(crate) fn expect_loss(&self) {
+        self.may_be_lost.set(true);
+    }
+
     /// All expected statuses were met.
     pub(crate) fn met_all(&self) {
         self.look();
@@ -337,6 +345,13 @@ impl Browser {
 
     fn judge(&self, entry: &BrowserLogEntry) {
         let text = &entry.message;
+        // Of an upload that broke off, the portal hears a moment later than its browser.
+        if self.may_be_lost.get()
+            && (text.contains("net::ERR_")
+                || [423, 409].iter().any(|status| text.contains(&format!("a status of {status} "))))
+        {
+            return;
+        }
         let mut expected = self.expected.borrow_mut();
         let met = expected.iter().position(|status| {
             text.contains(&format!("Failed to load resource: the server responded with a status of {status} "))

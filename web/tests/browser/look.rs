@@ -14,7 +14,7 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 12] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/account/second-factor", "第二验证因素"),
@@ -25,6 +25,7 @@ const PAGES: [(&str, &str); 11] = [
     ("/retention", "数据保留"),
     ("/audit", "审计日志"),
     ("/triage?state=all", "研判"),
+    ("/webhooks", "Webhook 通知"),
     ("/marks", "标记"),
 ];
 

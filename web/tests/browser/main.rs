@@ -86,6 +86,8 @@ fn main() -> ExitCode {
         uploads::a_file_that_is_too_large_is_said_so_before_it_is_sent
         uploads::what_is_no_capture_is_said_so
         uploads::a_damaged_capture_is_analysed_as_far_as_it_goes
+        uploads::a_long_file_goes_on_when_the_portal_comes_back_and_when_the_page_does
+        uploads::every_capture_of_a_folder_arrives
         without_script::upload_wait_and_result
         without_script::a_file_that_is_too_large_gets_a_page
     };

@@ -1,12 +1,16 @@
 //! Dropped, several, refused and damaged files.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::browser::Browser;
-use crate::captures::{Files, PNG, example};
+use crate::browser::{Browser, until};
+use crate::captures::{Files, PNG, example, long};
 use crate::chromedriver::Chromedriver;
 use crate::site::Site;
 
@@ -98,4 +102,63 @@ pub(crate) fn a_damaged_capture_is_analysed_as_far_as_it_goes(driver: &Chromedri
     assert!(sentence.contains("this covers only what could be read."), "{sentence}");
     let unseen = browser.text("section[aria-labelledby=h-unseen] ul");
     assert!(unseen.contains("The capture is damaged"), "{unseen}");
+}
+
+/// How long anything may take that must come.
+const SOON: Duration = Duration::from_secs(60);
+
+pub(crate) fn a_long_file_goes_on_when_the_portal_comes_back_and_when_the_page_does(driver: &Chromedriver) {
+    let mut site = Site::start();
+    let road = Arc::new(AtomicU64::new(0));
+    site.slow_down(Arc::clone(&road));
+    let browser = Browser::logged_in(driver, &site);
+    let short = std::fs::metadata(example("first-run.pcap")).unwrap().len();
+    let bytes = long(u32::try_from((24 << 20) / short).unwrap());
+    let files = Files::new();
+    let file = files.write("long.pcap", &bytes);
+    let bar =
+        || browser.script("return document.querySelector('#uploads progress').value", Vec::new()).as_f64().unwrap();
+    road.store(10, Ordering::Relaxed);
+    browser.choose("#captures", &[&file]);
+    // Nothing is looked at before it stands still: on a busy machine it would be over meanwhile.
+    until("it is in the middle", SOON, || (browser.has("#uploads progress") && bar() > 30.0).then_some(()));
+    browser.expect_loss();
+    site.kill();
+    browser.wait_for("the loss is said", || browser.text("#uploads span").contains("goes on by itself"));
+    site.again();
+    until("it goes on", SOON, || (browser.text("#uploads span").is_empty() && bar() > 60.0).then_some(()));
+    // What comes after a pause, too.
+    let press = "document.querySelector('#uploads button').click()";
+    browser.script(press, Vec::new());
+    assert!(browser.text("#uploads span").starts_with("Paused."));
+    // What is on the road still arrives.
+    road.store(0, Ordering::Relaxed);
+    // The page is loaded anew, and the same file chosen again.
+    browser.open("/");
+    let listed = browser.text("#unfinished li");
+    assert!(listed.contains("long.pcap") && listed.contains("came"), "{listed}");
+    browser.choose("#captures", &[&file]);
+    browser.wait_for("the confirmation is there", || browser.has("#pipeline"));
+    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(browser.text(".facts").contains(&sha256), "every byte arrived, and in order");
+    browser.open("/");
+    assert!(!browser.has("#unfinished"), "nothing is left of it");
+    assert_eq!(browser.texts("tbody tr").len(), 1);
+}
+
+pub(crate) fn every_capture_of_a_folder_arrives(driver: &Chromedriver) {
+    let site = Site::start();
+    let browser = Browser::logged_in(driver, &site);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("deeper")).unwrap();
+    std::fs::copy(example("ssh-greeting.pcap"), folder.path().join("one.pcap")).unwrap();
+    std::fs::copy(example("benign-odd.pcap"), folder.path().join("deeper/two.pcap")).unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "no capture").unwrap();
+    browser.expect_status(422);
+    browser.choose("#folder", &[folder.path()]);
+    browser.wait_for("both are there", || browser.texts("#uploads li.ready a").len() == 2);
+    browser.wait_for("the third is refused", || browser.has("#uploads li.failed"));
+    assert!(browser.text("#uploads li.failed span").starts_with("It is no capture."));
+    assert!(browser.texts("#uploads strong").iter().any(|name| name.ends_with("deeper/two.pcap")));
+    browser.met_all();
 }

@@ -16,6 +16,12 @@ enum Body {
     /// The form with files.
     Files,
     Json(&'static str),
+    /// The headers of a new upload that can be gone on with.
+    Begin,
+    /// A byte of one.
+    Piece,
+    /// Nothing, with the headers of the protocol.
+    Tus,
     /// A capture as it is.
     Capture,
 }
@@ -94,6 +100,23 @@ const TABLE: &[Row] = &[
     get("/?<wanted..>", "/", VIEWER),
     post("/language", "/language", &[("language", "en"), ("next", "/")], [303; 5]),
     row(Method::Post, "/uploads", "/uploads", Body::Files, [303, 403, 303, 303, 303]),
+    row(Method::Post, "/uploads/resumable", "/uploads/resumable", Body::Begin, [303, 403, 201, 201, 201]),
+    get("/uploads/resumable/<key>", "/uploads/resumable/{upload}", READ_TO_CHANGE),
+    row(
+        Method::Patch,
+        "/uploads/resumable/<key>",
+        "/uploads/resumable/{upload}",
+        Body::Piece,
+        [303, 403, 404, 404, 204],
+    ),
+    row(
+        Method::Delete,
+        "/uploads/resumable/<key>",
+        "/uploads/resumable/{upload}",
+        Body::Tus,
+        [303, 403, 404, 404, 204],
+    ),
+    post("/uploads/resumable/<key>/delete", "/uploads/resumable/{spare upload}/delete", &[], CHANGE),
     get("/entries/<key>?<done>", "/entries/{done}", READ),
     get("/entries/<key>?<done>", "/entries/{unconfirmed}", READ),
     get("/entries/<key>?<done>", "/entries/{queued}", READ),
@@ -235,6 +258,8 @@ const TABLE: &[Row] = &[
     post("/people/<id>/second-factor/take", "/people/999999/second-factor/take", &[], [303, 403, 403, 422, 403]),
     get("/audit?<before>", "/audit", ADMINISTRATOR),
     get("/audit/export", "/audit/export", ADMINISTRATOR),
+    get("/webhooks?<done>", "/webhooks", ADMINISTRATOR),
+    post("/webhooks/<name>/test", "/webhooks/none/test", &[], [303, 403, 403, 404, 403]),
     get("/api/v1/openapi.json", "/api/v1/openapi.json", ALL),
     get("/api/v1/me", "/api/v1/me", API),
     get("/api/v1/pipelines", "/api/v1/pipelines", API),
@@ -277,6 +302,24 @@ const TABLE: &[Row] = &[
         API_CHANGE,
     ),
     row(Method::Post, "/api/v1/entries/<key>/again", "/api/v1/entries/{done}/again", Body::Nothing, API_CHANGE),
+    row(Method::Options, "/api/v1/uploads", "/api/v1/uploads", Body::Nothing, [401, 403, 204, 204, 204]),
+    row(Method::Post, "/api/v1/uploads?<options..>", "/api/v1/uploads", Body::Begin, [401, 403, 201, 201, 201]),
+    get("/api/v1/uploads", "/api/v1/uploads", [401, 403, 200, 200, 200]),
+    get("/api/v1/uploads/<key>", "/api/v1/uploads/{upload of the program}", [401, 403, 404, 404, 200]),
+    row(
+        Method::Patch,
+        "/api/v1/uploads/<key>",
+        "/api/v1/uploads/{upload of the program}",
+        Body::Piece,
+        [401, 403, 404, 404, 204],
+    ),
+    row(
+        Method::Delete,
+        "/api/v1/uploads/<key>",
+        "/api/v1/uploads/{upload of the program}",
+        Body::Tus,
+        [401, 403, 404, 404, 204],
+    ),
     get("/api/v1/entries/<key>/result?<offset>", "/api/v1/entries/{done}/result", API_READ),
     get("/api/v1/entries/<key>/alerts?<offset>", "/api/v1/entries/{done}/alerts", API_READ),
     get("/api/v1/entries/<key>/flows?<wanted..>", "/api/v1/entries/{done}/flows?verdict=malicious", API_READ),
@@ -323,6 +366,16 @@ impl Row {
             }
             Body::Json(text) => ask(Some("application/json"), text.as_bytes()),
             Body::Capture => ask(None, &capture("ssh-greeting.pcap")),
+            Body::Begin | Body::Piece | Body::Tus => {
+                let (kind, body): (_, &[u8]) = match self.body {
+                    Body::Piece => (Some("application/offset+octet-stream"), b"x"),
+                    _ => (None, b""),
+                };
+                let mut all = vec![("Tus-Resumable", "1.0.0"), ("X-Form-Token", csrf)];
+                all.extend([("Upload-Length", "10"), ("Upload-Offset", "0")]);
+                all.extend(headers);
+                person.ask(self.method, &path, kind, body, &all)
+            }
         }
     }
 }
@@ -411,6 +464,12 @@ impl Owned {
         let comment = |which| site.number(&format!("SELECT {which}(id) FROM comments")).to_string();
         all.extend([("comment", comment("min")), ("spare comment", comment("max")), ("item", item)]);
         all.insert("mark", site.number("SELECT id FROM marks").to_string());
+        for name in ["upload", "spare upload", "upload of the program"] {
+            let csrf = me.get("/").csrf();
+            let headers = [("Tus-Resumable", "1.0.0"), ("X-Form-Token", &csrf), ("Upload-Length", "10")];
+            let got = me.ask(Method::Post, "/uploads/resumable", None, b"", &headers).is(201);
+            all.insert(name, got.location().rsplit('/').next().unwrap().to_owned());
+        }
         all.extend([("done", done), ("flow", flow)]);
         Self(all)
     }
@@ -572,7 +631,7 @@ fn a_token_that_reads_changes_nothing_whoever_has_it() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 4 * 7);
+    assert_eq!(tried, 4 * 11);
     // Nor does a session, which every browser sends by itself.
     for row in TABLE.iter().filter(|row| row.is_api() && row.statuses[0] == 401) {
         row.ask(&site.session_of(owner), Some(&owned), "", &[]).is(401);
@@ -634,7 +693,7 @@ fn every_change_needs_the_form_token_of_this_visitor_and_a_page_of_ours() {
             Body::Form(fields) => me.post_raw(&row.path(None), &form("", fields).replace("csrf=", "x="), &[]),
             _ => {
                 let body = String::from_utf8_lossy(&multipart("", &[("x.pcap", b"x")])).replace("\"csrf\"", "\"x\"");
-                me.ask(row.method, row.path, Some(MULTIPART), body.as_bytes(), &[])
+                me.ask(row.method, &row.path(None), Some(MULTIPART), body.as_bytes(), &[])
             }
         };
         assert_eq!(unsigned.status, 403, "{}: no token", row.path);

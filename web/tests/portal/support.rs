@@ -69,6 +69,7 @@ impl Drop for Site {
         self.portal().runner.end();
         self.portal().readers.end();
         self.portal().sweeper.end();
+        self.portal().webhooks.end();
     }
 }
 

@@ -279,6 +279,13 @@ fn odd_forms_are_refused_quickly_and_keep_nothing() {
     nothing_is_kept(&site);
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     post_form(&me, MULTIPART, &good).is(303);
+    // A field in which nothing was chosen is none, wherever it stands.
+    let mut files = vec![("", b"".as_slice())];
+    files.extend([("many.pcap", b"x".as_slice()); 20]);
+    files.push(("", b""));
+    let got = me.upload(&files).is(200).lacks("Only the first");
+    assert_eq!(got.body.matches("<strong>many.pcap</strong>").count(), 20);
+    me.upload(&[("", b"")]).is(422).says("No file was chosen");
 }
 
 #[test]

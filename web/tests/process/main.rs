@@ -9,6 +9,7 @@
 //! | [`hostile`] | analyses that misbehave |
 //! | [`dropped_in`] | pipelines with parts of one's own |
 //! | [`uploads`] | slow, broken, lying, and many uploads |
+//! | [`resumable`] | uploads that are gone on with |
 //! | [`queue`] | turns and limits |
 //! | [`operations`] | figures, the access log, whether it is well |
 //! | [`backup`] | backups under load, put back; checks |
@@ -27,5 +28,6 @@ mod operations;
 mod packages;
 mod portal;
 mod queue;
+mod resumable;
 mod upgrade;
 mod uploads;

@@ -1,0 +1,29 @@
+//! What is forgotten after a while: uploads that nobody goes on with, idempotency keys, messages of webhooks.
+
+use std::time::Duration;
+
+use rocket::tokio;
+
+use crate::accounts::Refused;
+use crate::api::once;
+use crate::uploads::{Intake, resumable};
+use crate::webhooks;
+
+/// How often it is looked for.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Does all of it, again and again, for as long as the portal runs.
+pub async fn run(intake: Intake) {
+    loop {
+        let (this, now) = (intake.clone(), intake.clock.now());
+        let done = intake.db.run(move |connection| -> Result<(), Refused> {
+            resumable::forget(connection, &this.folders, &this.writing, now)?;
+            once::forget(connection, now.saturating_sub(this.config.limits.idempotency_seconds))?;
+            Ok(webhooks::forget(connection, &this.config)?)
+        });
+        if let Err(error) = done.await {
+            tracing::error!(%error, "what is old cannot be forgotten");
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
