@@ -68,6 +68,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) libraries: Vec<PathBuf>,
     /// Folders of libraries, and others that are read.
     pub(crate) folders: Vec<PathBuf>,
+    /// Folders that are listed and read, without a library in them.
+    pub(crate) listed: Vec<PathBuf>,
     /// The file that is written.
     pub(crate) write: Option<&'a Path>,
     /// Folders in which files are made, written and removed.
@@ -183,7 +185,7 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
         | AccessFs::RemoveDir;
     let all = read
         .map(|path| (path, AccessFs::ReadFile.into()))
-        .chain(needs.folders.iter().map(|path| (path.as_path(), list)))
+        .chain(needs.folders.iter().chain(&needs.listed).map(|path| (path.as_path(), list)))
         .chain(needs.write.map(|path| (path, write)))
         .chain(needs.make.iter().map(|path| (path.as_path(), make)));
     for (path, access) in all {

@@ -89,7 +89,14 @@ pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
     let (mut folders, read): (Vec<PathBuf>, Vec<PathBuf>) =
         reach.read.iter().cloned().partition(|path: &PathBuf| path.is_dir());
     folders.extend(reach.library_folders.iter().cloned());
-    let needs = Needs { read, libraries: reach.libraries.clone(), folders, write: None, make: reach.write.clone() };
+    let needs = Needs {
+        read,
+        libraries: reach.libraries.clone(),
+        folders,
+        listed: Vec::new(),
+        write: None,
+        make: reach.write.clone(),
+    };
     if !reach.opens_again {
         return sandbox::confine_to(&needs, &CALLS).map_err(why);
     }
