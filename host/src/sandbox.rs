@@ -134,8 +134,9 @@ pub(crate) fn close_to_others() -> Result<(), SandboxError> {
     prctl::set_no_new_privs().map_err(process("privileges"))
 }
 
-/// Gives up everything that `needs` does not name. Only this thread and those it starts are held to it.
-pub(crate) fn confine(needs: &Needs<'_>) -> Result<(), SandboxError> {
+/// Gives up everything that `needs` does not name, and says by which version of Landlock. Only this thread and those it
+/// starts are held to it.
+pub(crate) fn confine(needs: &Needs<'_>) -> Result<i32, SandboxError> {
     confine_to(needs, &ANALYSIS)
 }
 
@@ -143,21 +144,21 @@ pub(crate) fn confine(needs: &Needs<'_>) -> Result<(), SandboxError> {
 /// its end, so that whoever waits for it learns of it.
 pub(crate) fn confine_trial(library: &Path) -> Result<(), SandboxError> {
     let libraries = vec![library.to_owned()];
-    confine_to(&Needs { libraries, ..Needs::default() }, &Calls { ending: WRITING, ..ANALYSIS })
+    confine_to(&Needs { libraries, ..Needs::default() }, &Calls { ending: WRITING, ..ANALYSIS }).map(drop)
 }
 
 /// The same for other needs, and other calls.
-pub(crate) fn confine_to(needs: &Needs<'_>, calls: &Calls<'_>) -> Result<(), SandboxError> {
+pub(crate) fn confine_to(needs: &Needs<'_>, calls: &Calls<'_>) -> Result<i32, SandboxError> {
     // Both are tried, whatever becomes of the first.
     let files = confine_files(needs);
     let calls = confine_calls(calls).map_err(|error| SandboxError::Calls(error.to_string()));
-    files.and(calls)
+    files.and_then(|version| calls.map(|()| version))
 }
 
 /// Where a library's own libraries are, and how the loader finds them.
 const SYSTEM: [&str; 6] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"];
 
-fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
+fn confine_files(needs: &Needs<'_>) -> Result<i32, SandboxError> {
     let failed = |error: landlock::RulesetError| SandboxError::Files(error.to_string());
     // Files are what it is for, and the first version of Landlock knows them; what later ones add is taken where it is.
     let newest = ABI::V6;
@@ -199,7 +200,7 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
         (RulesetStatus::NotEnforced, _) | (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => {
             Err(SandboxError::Files("the kernel has no Landlock, or it is switched off".into()))
         }
-        _ => Ok(()),
+        (_, LandlockStatus::Available { effective_abi, kernel_abi }) => Ok(kernel_abi.unwrap_or(effective_abi as i32)),
     }
 }
 

@@ -456,7 +456,7 @@ fn describes_every_plugin() {
     assert_eq!(ids, config.plugin.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>());
     let whole = Pipeline::new(config, &mut Registry::with_builtins().unwrap()).unwrap();
     assert_eq!((pipeline.refused, pipeline.model.as_deref()), (None, Some(whole.card().unwrap().name.as_str())));
-    assert_eq!((pipeline.columns, pipeline.confined), (whole.schema().width() as u64, true));
+    assert_eq!((pipeline.columns, pipeline.landlock.is_some()), (whole.schema().width() as u64, true));
     assert_eq!(plugins.iter().map(|plugin| plugin.column_count).sum::<u64>(), pipeline.columns);
     let tls = &plugins[0];
     assert_eq!((tls.plugin.as_str(), tls.state.as_str(), &tls.library), ("protocol/tls", "started", &None));
@@ -844,7 +844,7 @@ const ALERT: &str = r#"{"alert":{"flow_id":1,"verdict":"malicious","score":0.5,"
 const PROGRESS: &str =
     r#"{"progress":{"stage":"reading","bytes":1,"total_bytes":null,"packets":1,"flows":1,"alerts":1}}"#;
 
-const DESCRIBED: &str = r#"{"described":{"refused":null,"model":"m","columns":1,"plugins":0,"confined":true}}"#;
+const DESCRIBED: &str = r#"{"described":{"refused":null,"model":"m","columns":1,"plugins":0,"landlock":6}}"#;
 
 /// A plugin as an honest worker tells it.
 fn plugin_line(change: impl FnOnce(&mut PluginDescription)) -> String {

@@ -4,18 +4,19 @@
 //! underscores between a table and its key: `VEILWATCH_WEB_LIMITS__UPLOAD_BYTES=1000000`. A key that nobody knows is an
 //! error in either: a limit that is misspelt is a limit that is not there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 /// What every variable of ours begins with.
 pub const ENVIRONMENT_PREFIX: &str = "VEILWATCH_WEB_";
 
 /// The whole configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The folder of the database, the secret and all captures.
@@ -42,8 +43,53 @@ pub struct Config {
     pub worker: Worker,
     /// How packets are looked at.
     pub browse: Browse,
+    /// What administrators may make here: pipelines, entries of tables.
+    pub framework: Framework,
     /// The pipelines that can be chosen, beside the one in the box.
     pub pipeline: Vec<PipelineChoice>,
+    /// Where values come from that are no defaults.
+    #[serde(skip)]
+    pub sources: Sources,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The program.
+    Default,
+    /// The configuration's file.
+    File,
+    /// A variable of the environment.
+    Environment,
+}
+
+/// Where values come from that are no defaults, by their keys such as `limits.entries`.
+#[derive(Clone, Default)]
+pub struct Sources(BTreeMap<String, Source>);
+
+impl Sources {
+    /// Where the value of this key comes from; a key inside of a list comes from where the list does.
+    pub fn of(&self, key: &str) -> Source {
+        let parts = key.match_indices('.').map(|(at, _)| &key[..at]).chain([key]);
+        parts.filter_map(|key| self.0.get(key)).next_back().copied().unwrap_or(Source::Default)
+    }
+
+    fn note(&mut self, prefix: &str, table: &toml::Table, source: Source) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match value {
+                toml::Value::Table(inner) => self.note(&key, inner, source),
+                _ => drop(self.0.insert(key, source)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Sources {
+    /// What a configuration says does not hang on where it says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sources(…)")
+    }
 }
 
 impl Default for Config {
@@ -61,7 +107,9 @@ impl Default for Config {
             invitations: Invitations::default(),
             worker: Worker::default(),
             browse: Browse::default(),
+            framework: Framework::default(),
             pipeline: Vec::new(),
+            sources: Sources::default(),
         }
     }
 }
@@ -71,6 +119,12 @@ impl Default for Config {
 #[serde(transparent)]
 pub struct SecretText(pub String);
 
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("…")
+    }
+}
+
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretText(…)")
@@ -78,7 +132,7 @@ impl fmt::Debug for SecretText {
 }
 
 /// HTTPS by the portal itself.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The certificate chain, PEM.
@@ -88,7 +142,7 @@ pub struct Tls {
 }
 
 /// A proxy that people reach the portal through.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Proxy {
     /// The proxy speaks HTTPS with the visitors: cookies are then marked `Secure`.
@@ -99,7 +153,7 @@ pub struct Proxy {
 }
 
 /// How much of everything.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of one uploaded capture.
@@ -172,7 +226,7 @@ impl Default for Limits {
 }
 
 /// How long a log-in lasts.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sessions {
     /// Seconds without a request after which a session ends.
@@ -188,7 +242,7 @@ impl Default for Sessions {
 }
 
 /// How often a log-in may fail.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Login {
     /// Failures of one account in a window.
@@ -208,7 +262,7 @@ impl Default for Login {
 }
 
 /// How long an invitation can be used.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Invitations {
     /// Hours after which it ends.
@@ -222,7 +276,7 @@ impl Default for Invitations {
 }
 
 /// How analyses are run and held down.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Worker {
     /// Analyses that run at the same time.
@@ -268,7 +322,7 @@ impl Default for Worker {
 }
 
 /// How packets are looked at, and what holds those processes down that read them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Browse {
     /// Captures that are open at the same time.
@@ -307,8 +361,49 @@ impl Default for Browse {
     }
 }
 
+/// What administrators may make here: pipelines, entries of tables.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Framework {
+    /// The folder of the models that their pipelines may name, and the registry of `registry:NAME`; none but those in the
+    /// box where it is not set.
+    pub models: Option<PathBuf>,
+    /// The folder of the libraries that they may name; none where it is not set. Its libraries run as programs do.
+    pub plugins: Option<PathBuf>,
+    /// Bytes of one library, or of all files of a model.
+    pub part_bytes: u64,
+    /// Bytes of a pipeline's text.
+    pub pipeline_bytes: u64,
+    /// Pipelines, retired ones included.
+    pub pipelines: u32,
+    /// Versions of one.
+    pub versions: u32,
+    /// Seconds that loading one may take before it is saved.
+    pub check_seconds: u64,
+    /// Entries that are added to tables.
+    pub table_entries: u32,
+    /// Analyses, the last ones, of which it is counted how often plugins failed.
+    pub counted_analyses: u32,
+}
+
+impl Default for Framework {
+    fn default() -> Self {
+        Self {
+            models: None,
+            plugins: None,
+            part_bytes: 256 << 20,
+            pipeline_bytes: 64 << 10,
+            pipelines: 100,
+            versions: 500,
+            check_seconds: 60,
+            table_entries: 1000,
+            counted_analyses: 100,
+        }
+    }
+}
+
 /// A pipeline that can be chosen for an analysis.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineChoice {
     /// What it is called in forms: letters, digits and hyphens.
@@ -384,14 +479,17 @@ impl Config {
             table = toml::from_str(&text).map_err(wrong)?;
         }
         let of_file = table.clone();
+        let mut sources = Sources::default();
+        sources.note("", &of_file, Source::File);
         let mut used = Vec::new();
         for (name, value) in variables {
             if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 overlay(&mut table, key, &value)?;
+                sources.0.insert(key.to_ascii_lowercase().replace("__", "."), Source::Environment);
                 used.push((key.to_owned(), value));
             }
         }
-        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
+        let mut config: Self = table.try_into().map_err(|error: toml::de::Error| {
             // The values may be secret, so only the message is passed on, never the text around it.
             let alone = |(key, value): &&(String, String)| {
                 let mut table = of_file.clone();
@@ -400,6 +498,7 @@ impl Config {
             let culprit = used.iter().find(alone).map(|(key, _)| format!("{ENVIRONMENT_PREFIX}{key}: "));
             ConfigError::Environment(format!("{}{}", culprit.unwrap_or_default(), error.message()))
         })?;
+        config.sources = sources;
         config.check()?;
         Ok(config)
     }
@@ -418,7 +517,8 @@ impl Config {
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::Data);
         }
-        let positive: [(&'static str, i64); 41] = [
+        let framework = &self.framework;
+        let positive: [(&'static str, i64); 48] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -460,6 +560,13 @@ impl Config {
             ("browse.packets", whole(browse.packets)),
             ("browse.index_bytes", whole(browse.index_bytes)),
             ("browse.unpacked_bytes", whole(browse.unpacked_bytes)),
+            ("framework.part_bytes", whole(framework.part_bytes)),
+            ("framework.pipeline_bytes", whole(framework.pipeline_bytes)),
+            ("framework.pipelines", framework.pipelines.into()),
+            ("framework.versions", framework.versions.into()),
+            ("framework.check_seconds", whole(framework.check_seconds)),
+            ("framework.table_entries", framework.table_entries.into()),
+            ("framework.counted_analyses", framework.counted_analyses.into()),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;
@@ -567,6 +674,18 @@ mod tests {
         .unwrap();
         assert_eq!((config.limits.upload_bytes, config.address.port()), (7, 1));
         assert_eq!(config.data, PathBuf::from("/var/x"));
+    }
+
+    #[test]
+    fn every_value_has_a_source() {
+        let text = "[limits]\nentries = 7\nwaiting = 3\n[[pipeline]]\nname = 'a'\nfile = 'b'\n";
+        let sources = load(text, &[("VEILWATCH_WEB_LIMITS__WAITING", "5")]).unwrap().sources;
+        let of = |key| sources.of(key);
+        assert_eq!([of("limits.entries"), of("limits.waiting")], [Source::File, Source::Environment]);
+        assert_eq!([of("limits.upload_bytes"), of("limits")], [Source::Default; 2]);
+        assert_eq!(of("pipeline.0.name"), Source::File);
+        let told = serde_json::to_string(&load("secret = 'open sesame'", &[]).unwrap()).unwrap();
+        assert!(!told.contains("sesame") && told.contains("\"entries\":10000"), "{told}");
     }
 
     #[test]

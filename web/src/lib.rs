@@ -19,6 +19,9 @@
 //! | [`portal`] | what every request works with |
 //! | [`visitor`] | who asks: the guards in front of every page |
 //! | [`forms`] | forms that change something |
+//! | [`pipelines`] | pipelines that administrators write, and what pipelines hold |
+//! | [`tables`] | entries of protocol tables that they add |
+//! | [`recent`] | what the log said last |
 //! | [`pages`] | the pages |
 //! | [`api`] | what programs talk to |
 //! | [`headers`] | what every answer tells the browser, and the log the operator |
@@ -35,9 +38,12 @@ pub mod headers;
 pub mod jobs;
 pub mod packets;
 pub mod pages;
+pub mod pipelines;
 pub mod portal;
+pub mod recent;
 pub mod results;
 pub mod secret;
+pub mod tables;
 pub mod uploads;
 pub mod visitor;
 

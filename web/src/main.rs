@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use veilwatch_web::clock::SystemClock;
 use veilwatch_web::config::{Config, ENVIRONMENT_PREFIX};
 
@@ -59,7 +61,8 @@ fn asked(mut arguments: impl Iterator<Item = OsString>) -> Result<Asked, String>
 
 async fn serve(file: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).finish();
+    log.with(veilwatch_web::recent::Recent).init();
     // Names that are no text are none of ours.
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let variables = variables.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX));

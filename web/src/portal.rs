@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rocket::http::CookieJar;
 use rocket::http::{Cookie, SameSite};
@@ -20,7 +21,10 @@ use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
+use crate::pipelines::described::Descriptions;
+use crate::pipelines::{self, Names};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
+use crate::tables::Shelves;
 use crate::uploads::folders::FileError;
 use crate::uploads::{Folders, UnderWay};
 
@@ -71,7 +75,7 @@ pub enum StartError {
 pub enum PipelineError {
     /// Not a name that goes into forms and addresses.
     #[error(
-        "the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and not `{DEFAULT_PIPELINE}`"
+        "the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and neither `{DEFAULT_PIPELINE}` nor `new`"
     )]
     Name(String),
     /// Its file is wrong.
@@ -82,6 +86,9 @@ pub enum PipelineError {
         /// What is wrong.
         error: veilwatch::config::ConfigError,
     },
+    /// One was made in the portal.
+    #[error("the pipeline name {0:?} is taken by one that was made in the portal: choose another name")]
+    Made(String),
     /// A worker cannot load it.
     #[error("the pipeline `{name}` cannot be used: {words}")]
     Unusable {
@@ -118,6 +125,16 @@ pub struct Portal {
     pub looks: Looks,
     /// Readers of packets.
     pub readers: Readers,
+    /// What runs here, for pages that make something out of it.
+    pub bench: Bench,
+    /// The names of the pipelines that were made here.
+    pub made: Names,
+    /// What workers said of pipelines.
+    pub descriptions: Descriptions,
+    /// Protocol tables, with what was added.
+    pub shelves: Shelves,
+    /// When the portal began.
+    pub started: Instant,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -147,6 +164,10 @@ impl Portal {
         make_private_folder(&config)?;
         let lock = lock(&config)?;
         warn_of_root();
+        for folder in [&mut config.framework.models, &mut config.framework.plugins].into_iter().flatten() {
+            let whole = std::path::absolute(&*folder);
+            *folder = whole.map_err(|source| StartError::Folder { path: folder.clone(), source })?;
+        }
         check_pipelines(&mut config)?;
         let secret = match &config.secret {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
@@ -169,12 +190,25 @@ impl Portal {
             folders: folders.clone(),
             program,
         };
-        check::load_pipelines(&bench)?;
+        let (made, shelves, descriptions) = (Names::default(), Shelves::default(), Descriptions::default());
+        db.run_blocking(|connection| made.renew(connection))?;
+        let taken = |name: &String| config.pipeline.iter().any(|choice| choice.name.eq_ignore_ascii_case(name));
+        let known = db.run_blocking(|connection| pipelines::store::list(connection))?;
+        if let Some(twice) = known.into_iter().map(|made| made.name).find(taken) {
+            return Err(PipelineError::Made(twice).into());
+        }
+        db.run_blocking(|connection| shelves.renew(connection, &folders))?;
+        check::load_pipelines(&bench, &descriptions)?;
         let portal = Self {
             _lock: lock,
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
             readers: Readers::new(bench.clone()),
-            looks: Looks::new(bench),
+            looks: Looks::new(bench.clone()),
+            bench,
+            made,
+            descriptions,
+            shelves,
+            started: Instant::now(),
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),
             streams: AtOnce::new(config.limits.streams_at_once),
@@ -195,7 +229,7 @@ impl Portal {
     /// The names of the pipelines that can be chosen, the one in the box first.
     pub fn pipelines(&self) -> Vec<String> {
         let own = self.config.pipeline.iter().map(|choice| choice.name.clone());
-        std::iter::once(DEFAULT_PIPELINE.to_owned()).chain(own).collect()
+        std::iter::once(DEFAULT_PIPELINE.to_owned()).chain(own).chain(self.made.now()).collect()
     }
 
     /// Now, in seconds since 1970.
@@ -249,8 +283,7 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
     let mut names = vec![DEFAULT_PIPELINE.to_owned()];
     for choice in &mut config.pipeline {
         let name = choice.name.clone();
-        let fits = (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if !fits || names.contains(&name) {
+        if !pipelines::store::is_name(&name) || name == "new" || names.contains(&name) {
             return Err(PipelineError::Name(name));
         }
         // Workers have another working folder.

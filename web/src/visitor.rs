@@ -176,6 +176,13 @@ guard! {
     Administrator, Role::Administrator
 }
 
+impl<'r> From<Administrator<'r>> for Analyst<'r> {
+    /// Whoever may do more may do this.
+    fn from(administrator: Administrator<'r>) -> Self {
+        Self { account: administrator.account, session: administrator.session, visitor: administrator.visitor }
+    }
+}
+
 impl<'r> From<Analyst<'r>> for Viewer<'r> {
     /// Whoever may do more may do this.
     fn from(analyst: Analyst<'r>) -> Self {

@@ -21,7 +21,7 @@ const WORDS: usize = 400;
 const REASON: usize = 2000;
 
 /// Loads the pipeline and tells of its plugins. One that cannot be used is described as far as it goes.
-pub(super) fn describe(config: &Config, is_confined: bool, events: &Events) -> Result<PipelineDescription, Failed> {
+pub(super) fn describe(config: &Config, landlock: Option<i32>, events: &Events) -> Result<PipelineDescription, Failed> {
     let registry = || Registry::with_builtins().map_err(|error| failed(FailedWhy::Pipeline, error));
     let mut used = registry()?;
     let (pipeline, refused) = match Pipeline::new(config.clone(), &mut used) {
@@ -44,7 +44,7 @@ pub(super) fn describe(config: &Config, is_confined: bool, events: &Events) -> R
         model: pipeline.as_ref().and_then(Pipeline::card).map(|card| name(&card.name)),
         columns: pipeline.as_ref().map_or(0, |pipeline| pipeline.schema().width() as u64),
         plugins: reports.len().min(PLUGINS) as u64,
-        confined: is_confined,
+        landlock,
     })
 }
 

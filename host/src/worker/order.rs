@@ -290,8 +290,9 @@ pub struct PipelineDescription {
     pub columns: u64,
     /// Plugins that were told.
     pub plugins: u64,
-    /// Whether files, calls and the network were out of reach while it was loaded.
-    pub confined: bool,
+    /// The version of Landlock by which files and the network were out of reach while it was loaded, as seccomp had calls;
+    /// none where the worker was not confined.
+    pub landlock: Option<i32>,
 }
 
 /// Why a worker cannot do it.

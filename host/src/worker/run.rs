@@ -68,7 +68,7 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
         .and_then(|filter| filter.map_or(Ok(()), |mut filter| filter.compile_all()))
         .map_err(|error| failed(FailedWhy::Pipeline, error))?;
     let confined = sandbox::confine(&needs(&order, &config));
-    let is_confined = confined.is_ok();
+    let landlock = confined.as_ref().ok().copied();
     if let Err(error) = confined {
         if !order.limits.without_sandbox {
             return Err(failed(FailedWhy::Sandbox, error));
@@ -81,7 +81,7 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     let watched = Watched::default();
     watched.telling(events, || {
         if order.task == Task::Describe {
-            return describe::describe(&config, is_confined, events).map(Event::Described);
+            return describe::describe(&config, landlock, events).map(Event::Described);
         }
         carry_out(&order, config, open, events, &watched, &stop)
     })

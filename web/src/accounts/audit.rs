@@ -63,11 +63,21 @@ pub enum Action {
     ReportTaken,
     /// Flows, packets or marks were exported.
     Exported,
+    /// A version of a pipeline was saved.
+    PipelineSaved,
+    /// A pipeline is offered no longer.
+    PipelineRetired,
+    /// A pipeline is offered again.
+    PipelineRestored,
+    /// An entry of a table was added or corrected.
+    TableSaved,
+    /// An added entry of a table was removed.
+    TableRemoved,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -93,6 +103,11 @@ impl Action {
         Self::CategoryChanged,
         Self::ReportTaken,
         Self::Exported,
+        Self::PipelineSaved,
+        Self::PipelineRetired,
+        Self::PipelineRestored,
+        Self::TableSaved,
+        Self::TableRemoved,
     ];
 
     /// Its name in the log and in the messages.
@@ -123,6 +138,11 @@ impl Action {
             Self::CategoryChanged => "category-changed",
             Self::ReportTaken => "report-taken",
             Self::Exported => "exported",
+            Self::PipelineSaved => "pipeline-saved",
+            Self::PipelineRetired => "pipeline-retired",
+            Self::PipelineRestored => "pipeline-restored",
+            Self::TableSaved => "table-saved",
+            Self::TableRemoved => "table-removed",
         }
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn failed_page(
 ) -> Result<Page, Failure> {
     let mut data = json!({
         "why": format!("failure.{why}"), "do": format!("failure.{why}-do"), "words": entry.words,
-        "size": human::bytes(entry.bytes), "pipeline": entry.pipeline, "created_at": readable(entry.created_at),
+        "size": human::bytes(entry.bytes), "pipeline": entry.pipeline_shown(), "created_at": readable(entry.created_at),
     });
     actions(me, entry, categories, &mut data);
     Ok(Page::new(portal, me, "failed", data)?)
@@ -97,6 +97,8 @@ pub(super) fn actions(me: &Viewer<'_>, entry: &Entry, categories: &[Category], d
     let more = json!({
         "key": entry.key.as_str(), "name": entry.name, "note": entry.note,
         "can_change": me.account.role >= Role::Analyst,
+        // Again it would be analysed by another version.
+        "newer": entry.newest_version.filter(|newest| entry.pipeline_version.is_some_and(|used| used < *newest)),
         "categories": home::choices(categories, entry.category_id, false),
     });
     if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {

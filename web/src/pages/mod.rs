@@ -18,11 +18,16 @@
 //! | [`packets`] | packets of a capture, one of them in full, and streams |
 //! | [`downloads`] | what can be saved of a result |
 //! | [`marks`] | what people said of flows, as labels |
+//! | [`framework`] | where analysts find what analyses are made of |
+//! | [`pipelines`] | pipelines: read, written, compared, rolled back |
+//! | [`plugins`] | the plugins of a pipeline |
+//! | [`tables`] | protocol tables and what is added to them |
 //! | [`administration`] | where administrators find what is theirs |
 //! | [`categories`] | what entries are sorted into, for administrators |
 //! | [`account`] | one's own password, sessions and API tokens |
 //! | [`people`] | everybody's accounts, for administrators |
 //! | [`audit`] | the audit log, for administrators |
+//! | [`system`] | how the portal does, for administrators |
 
 pub mod account;
 pub mod administration;
@@ -33,6 +38,7 @@ pub mod downloads;
 pub mod entry;
 pub mod errors;
 pub mod flows;
+pub mod framework;
 pub mod home;
 pub mod invitation;
 pub mod language;
@@ -40,9 +46,13 @@ pub mod login;
 pub mod marks;
 pub mod packets;
 pub mod people;
+pub mod pipelines;
+pub mod plugins;
 pub mod render;
 pub mod result;
 pub mod setup;
+pub mod system;
+pub mod tables;
 pub mod uploads;
 pub mod waiting;
 
@@ -92,7 +102,21 @@ pub fn routes() -> Vec<Route> {
         marks::show,
         marks::captures,
         marks::flows,
+        framework::show,
+        pipelines::list,
+        pipelines::show,
+        pipelines::begin,
+        pipelines::create,
+        pipelines::save,
+        pipelines::back,
+        pipelines::retire,
+        pipelines::restore,
+        plugins::show,
+        tables::show,
+        tables::save,
+        tables::remove,
         administration::show,
+        system::show,
         categories::show,
         categories::add,
         categories::rename,

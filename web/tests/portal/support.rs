@@ -11,6 +11,8 @@ use rocket::http::uri::Host;
 use rocket::http::{ContentType, Cookie, Header, Method};
 use rocket::local::blocking::{Client, LocalRequest};
 use tempfile::TempDir;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use veilwatch_web::accounts::people::{self, NewAccount};
 use veilwatch_web::accounts::tokens::{self, NewToken, Scope};
 use veilwatch_web::accounts::{Account, Actor, Refused, Role, invitations, sessions};
@@ -80,7 +82,7 @@ impl Site {
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         LOGGING.call_once(|| {
             let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| LogWriter);
-            log.with_ansi(false).init();
+            log.with_ansi(false).finish().with(veilwatch_web::recent::Recent).init();
         });
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config { data: folder.path().join("data"), ..Config::default() };
