@@ -14,6 +14,7 @@
 //! | [`analysis`] | from the upload to the result, and what is done with it |
 //! | [`packets`] | packets, their bytes and streams |
 //! | [`own_parts`] | a pipeline with dropped-in parts |
+//! | [`framework`] | a pipeline and an entry of a table, written here |
 //! | [`uploads`] | dropped, several, refused and damaged files |
 //! | [`without_script`] | the same with a browser that runs no script |
 //! | [`look`] | languages, narrow screens, dark mode, and the pictures of the documents |
@@ -26,6 +27,7 @@ mod axe;
 mod browser;
 mod captures;
 mod chromedriver;
+mod framework;
 mod look;
 mod own_parts;
 mod packets;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         packets::the_keyboard_goes_from_the_list_to_bytes_and_streams
         packets::links_and_forms_are_enough
         own_parts::each_kind_is_seen_on_the_pages
+        framework::a_pipeline_is_mended_saved_and_used_and_a_port_gets_a_name
         uploads::dropped_files_arrive
         uploads::several_files_get_a_link_each
         uploads::a_file_that_is_too_large_is_said_so_before_it_is_sent

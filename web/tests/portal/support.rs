@@ -309,6 +309,16 @@ impl Got {
         self
     }
 
+    /// What a person reads in it: without escapes.
+    #[track_caller]
+    pub(crate) fn reads(self, words: &str) -> Self {
+        let escapes =
+            [("&#x60;", "`"), ("&#x3D;", "="), ("&#x27;", "'"), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">")];
+        let plain = escapes.iter().fold(self.body.clone(), |text, (from, to)| text.replace(from, to));
+        assert!(plain.replace("&amp;", "&").contains(words), "{words:?} is missing in {}", self.body);
+        self
+    }
+
     #[track_caller]
     pub(crate) fn says(self, words: &str) -> Self {
         assert!(self.body.contains(words), "{words:?} is missing in {}", self.body);
