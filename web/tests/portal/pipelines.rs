@@ -132,7 +132,7 @@ fn versions_are_saved_compared_and_rolled_back_and_entries_say_which_they_used()
     anna.get(&entry).is(200).says("mine@1").lacks("newer version");
     ada.post("/pipelines/mine", "/pipelines/mine/restore", &[]).is(303);
     assert_eq!(site.portal().pipelines(), ["default", "mine"]);
-    let audit = site.rows("SELECT action, subject FROM audit WHERE action LIKE 'pipeline-%' ORDER BY id").join("\n");
+    let audit = site.text("SELECT group_concat(action || ' ' || subject) FROM audit WHERE action LIKE 'pipeline-%'");
     for said in ["mine@1", "mine@2", "mine@3", "pipeline-retired", "pipeline-restored"] {
         assert!(audit.contains(said), "{said}: {audit}");
     }

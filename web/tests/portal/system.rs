@@ -42,6 +42,8 @@ fn what_went_wrong_last_is_told_without_the_words_of_others() {
     let id = site.number("SELECT id FROM entries");
     site.until("the log says so", || {
         let page = bea.get("/system").is(200);
-        page.body.contains(&format!("an analysis failed entry&#x3D;{id} why&#x3D;&quot;missing&quot;")).then_some(())
+        page.body
+            .contains(&format!("an analysis failed entry&#x3D;{id} why&#x3D;&quot;capture-missing&quot;"))
+            .then_some(())
     });
 }

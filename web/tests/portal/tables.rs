@@ -67,7 +67,7 @@ fn an_added_entry_is_seen_in_packets_and_in_the_next_analysis() {
     let id = site.number("SELECT id FROM table_entries WHERE key = '443'");
     bea.post("/framework", &format!("/tables/{id}/remove"), &[]).is(303);
     anna.get("/tables?table=tcp&search=443").is(200).says("<td>https</td>").lacks("our-portal");
-    let audit = site.rows("SELECT action, subject FROM audit WHERE action LIKE 'table-%'").join("\n");
+    let audit = site.text("SELECT group_concat(action || ' ' || subject) FROM audit WHERE action LIKE 'table-%'");
     assert!(
         audit.contains("tcp 443") && audit.contains("warn our-old-server") && audit.contains("table-removed"),
         "{audit}"
