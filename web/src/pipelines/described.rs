@@ -18,7 +18,10 @@ pub struct Described {
 
 /// The descriptions by the pipeline's name and version; copies share them.
 #[derive(Clone, Debug, Default)]
-pub struct Descriptions(Arc<Mutex<BTreeMap<String, (Option<i64>, Arc<Described>)>>>);
+pub struct Descriptions(Arc<Mutex<BTreeMap<String, Of>>>);
+
+/// A version and what was said of it.
+type Of = (Option<i64>, Arc<Described>);
 
 impl Descriptions {
     /// What was said of this version.

@@ -21,6 +21,35 @@ fn every_plugin_is_told_with_its_settings_and_columns() {
     anna.get_with("/plugins", &[("Accept-Language", "zh")]).is(200).says("协议模板").says("在受限进程中加载");
 }
 
+/// The plugin that misbehaves: cargo builds it beside this test, because the tests depend on it.
+fn hostile() -> std::path::PathBuf {
+    let path = std::env::current_exe().unwrap().parent().unwrap().join("libveilwatch_test_hostile.so");
+    assert!(path.is_file(), "{} was not built", path.display());
+    path
+}
+
+#[test]
+fn a_plugin_that_panics_in_an_analysis_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(hostile(), folder.path().join("own.so")).unwrap();
+    let site = Site::with(|config| config.framework.plugins = Some(folder.path().to_owned()));
+    let ada = site.session_of(&site.add("ada", Role::Administrator));
+    let text = format!(
+        "{}\n[[plugin]]\nid = \"own\"\npath = \"own.so\"\nrequired = false\n[plugin.settings]\ndoes = \"panic\"\n",
+        veilwatch::config::EXAMPLE.replace("\nerrors = 100 ", "\nerrors = 1 ")
+    );
+    let fields = [("name", "mine"), ("text", &*text), ("words", ""), ("do", "save")];
+    ada.post("/framework", "/pipelines", &fields).is(303);
+    let page = ada.get("/plugins?pipeline=mine").is(200).says("library own.so").says("the last 0 analyses");
+    page.says("<code>does</code>").lacks("Failed or unused in");
+    let key = ada.keep("first.pcap", &crate::support::capture("first-run.pcap"));
+    let entry = format!("/entries/{key}");
+    let fields = [("pipeline", "mine"), ("packets", ""), ("category", ""), ("note", "")];
+    ada.post(&entry, &format!("{entry}/confirm"), &fields).is(303);
+    assert_eq!(site.ended(&key), "done");
+    ada.get("/plugins?pipeline=mine").is(200).says("Failed or unused in 1 analyses, on 1 records; switched off in 1.");
+}
+
 #[test]
 fn failures_are_counted_of_ones_own_analyses_and_of_all_for_administrators() {
     let site = Site::with_ada();
