@@ -308,11 +308,58 @@ pub enum ConfigError {
         file: String,
         /// Line of the mistake, from 1.
         line: usize,
+        /// Its character in that line, from 1.
+        column: usize,
         /// What is wrong.
         message: String,
         /// The nearest known key.
         hint: Option<String>,
     },
+}
+
+/// Line and character of a place in a text, both from 1.
+pub fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let before = &text[..at];
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
+}
+
+/// A setting of a plugin in the box, as the pipelines in the box write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownSetting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default, in TOML.
+    pub value: &'static str,
+    /// What it is for, in English; empty where nobody says.
+    pub words: &'static str,
+}
+
+/// The settings of a plugin (`kind/name`) that a pipeline in the box writes down: each with its default there.
+pub fn settings_in_the_box(plugin: &str) -> Vec<KnownSetting> {
+    let told = |text: &'static str| {
+        let (mut is_it, mut in_settings, mut found) = (false, false, Vec::new());
+        for line in text.lines().map(str::trim) {
+            if line.starts_with('[') {
+                in_settings = line == "[plugin.settings]";
+                is_it &= in_settings;
+            } else if let Some((name, rest)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
+                let (value, words) = rest.split_once(" # ").unwrap_or((rest, ""));
+                let (name, value) = (name.trim(), value.trim());
+                if in_settings && is_it {
+                    found.push(KnownSetting { name, value, words: words.trim() });
+                } else if name == "use" {
+                    is_it = value.trim_matches('"') == plugin;
+                }
+            }
+        }
+        found
+    };
+    IN_THE_BOX.iter().map(|(_, text)| told(text)).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 impl Config {
@@ -363,7 +410,8 @@ impl Config {
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
         let invalid = |at: usize, message: String, hint: Option<String>| ConfigError::Invalid {
             file: file.to_owned(),
-            line: text[..at.min(text.len())].matches('\n').count() + 1,
+            line: line_and_column(text, at).0,
+            column: line_and_column(text, at).1,
             message,
             hint,
         };
@@ -515,6 +563,32 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_has_a_line_and_a_column() {
+        assert_eq!(line_and_column("ab\ncd", 0), (1, 1));
+        assert_eq!(line_and_column("ab\ncd", 4), (2, 2));
+        assert_eq!(line_and_column("é\né=", 4), (2, 1), "in the middle of a character");
+        assert_eq!(line_and_column("é\né=", 99), (2, 3));
+        let error = Config::parse("model = \"default\"\n[flows]\n  tcp_idle = 5\n", "x").unwrap_err();
+        let ConfigError::Invalid { line, column, .. } = error else { panic!("{error}") };
+        assert_eq!((line, column), (3, 3));
+    }
+
+    #[test]
+    fn settings_in_the_box_are_those_of_the_files() {
+        let tls = settings_in_the_box("protocol/tls");
+        let sni = tls.iter().find(|setting| setting.name == "sni_bytes").unwrap();
+        assert_eq!((sni.value, sni.words), ("255", "bytes kept of a server name"));
+        assert!(settings_in_the_box("feature/splt").iter().all(|setting| !setting.words.is_empty()));
+        assert!(settings_in_the_box("feature/nobody").is_empty());
+        // All that the default pipeline sets, and no more.
+        for entry in Config::builtin().unwrap().plugin {
+            let known = settings_in_the_box(entry.plugin.as_deref().unwrap());
+            assert_eq!(known.len(), entry.settings.len(), "{}", entry.id);
+            assert!(known.iter().all(|setting| entry.settings.contains_key(setting.name)), "{}", entry.id);
+        }
+    }
 
     /// Values in the example are the defaults; the plugins' own tests hold their settings to theirs.
     #[test]

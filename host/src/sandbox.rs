@@ -68,6 +68,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) libraries: Vec<PathBuf>,
     /// Folders of libraries, and others that are read.
     pub(crate) folders: Vec<PathBuf>,
+    /// Folders that are listed and read, without a library in them.
+    pub(crate) listed: Vec<PathBuf>,
     /// The file that is written.
     pub(crate) write: Option<&'a Path>,
     /// Folders in which files are made, written and removed.
@@ -132,8 +134,9 @@ pub(crate) fn close_to_others() -> Result<(), SandboxError> {
     prctl::set_no_new_privs().map_err(process("privileges"))
 }
 
-/// Gives up everything that `needs` does not name. Only this thread and those it starts are held to it.
-pub(crate) fn confine(needs: &Needs<'_>) -> Result<(), SandboxError> {
+/// Gives up everything that `needs` does not name, and says by which version of Landlock. Only this thread and those it
+/// starts are held to it.
+pub(crate) fn confine(needs: &Needs<'_>) -> Result<i32, SandboxError> {
     confine_to(needs, &ANALYSIS)
 }
 
@@ -141,21 +144,21 @@ pub(crate) fn confine(needs: &Needs<'_>) -> Result<(), SandboxError> {
 /// its end, so that whoever waits for it learns of it.
 pub(crate) fn confine_trial(library: &Path) -> Result<(), SandboxError> {
     let libraries = vec![library.to_owned()];
-    confine_to(&Needs { libraries, ..Needs::default() }, &Calls { ending: WRITING, ..ANALYSIS })
+    confine_to(&Needs { libraries, ..Needs::default() }, &Calls { ending: WRITING, ..ANALYSIS }).map(drop)
 }
 
 /// The same for other needs, and other calls.
-pub(crate) fn confine_to(needs: &Needs<'_>, calls: &Calls<'_>) -> Result<(), SandboxError> {
+pub(crate) fn confine_to(needs: &Needs<'_>, calls: &Calls<'_>) -> Result<i32, SandboxError> {
     // Both are tried, whatever becomes of the first.
     let files = confine_files(needs);
     let calls = confine_calls(calls).map_err(|error| SandboxError::Calls(error.to_string()));
-    files.and(calls)
+    files.and_then(|version| calls.map(|()| version))
 }
 
 /// Where a library's own libraries are, and how the loader finds them.
 const SYSTEM: [&str; 6] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"];
 
-fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
+fn confine_files(needs: &Needs<'_>) -> Result<i32, SandboxError> {
     let failed = |error: landlock::RulesetError| SandboxError::Files(error.to_string());
     // Files are what it is for, and the first version of Landlock knows them; what later ones add is taken where it is.
     let newest = ABI::V6;
@@ -183,7 +186,7 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
         | AccessFs::RemoveDir;
     let all = read
         .map(|path| (path, AccessFs::ReadFile.into()))
-        .chain(needs.folders.iter().map(|path| (path.as_path(), list)))
+        .chain(needs.folders.iter().chain(&needs.listed).map(|path| (path.as_path(), list)))
         .chain(needs.write.map(|path| (path, write)))
         .chain(needs.make.iter().map(|path| (path.as_path(), make)));
     for (path, access) in all {
@@ -197,7 +200,7 @@ fn confine_files(needs: &Needs<'_>) -> Result<(), SandboxError> {
         (RulesetStatus::NotEnforced, _) | (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => {
             Err(SandboxError::Files("the kernel has no Landlock, or it is switched off".into()))
         }
-        _ => Ok(()),
+        (_, LandlockStatus::Available { effective_abi, kernel_abi }) => Ok(kernel_abi.unwrap_or(effective_abi as i32)),
     }
 }
 

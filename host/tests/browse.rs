@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         a_damaged_capture_and_one_that_is_too_long_say_so
         what_is_no_capture_is_said_so
         it_is_confined
+        tables_of_ones_own_name_ports
         a_child_that_was_killed_is_told_as_such
         what_is_no_question_ends_the_child
         liars_are_not_believed
@@ -78,6 +79,7 @@ impl Bench {
 
     fn order(&self, capture: &Path) -> BrowseOrder {
         BrowseOrder {
+            tables: None,
             capture: capture.to_owned(),
             identity: "this one".to_owned(),
             kept: None,
@@ -413,6 +415,22 @@ fn what_is_no_capture_is_said_so() {
             other => panic!("{}: {other:?}", path.display()),
         }
     }
+}
+
+fn tables_of_ones_own_name_ports() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path("added")).unwrap();
+    std::fs::write(bench.path("added/added.toml"), "[tcp]\n443 = \"our-portal\"\n").unwrap();
+    let capture = example("first-run.pcap");
+    let tree = |order: &BrowseOrder| {
+        let mut reader = start(order);
+        let found = found(&mut reader, &rows(1, 1, "tcp.dstport == 443"));
+        format!("{:?}", packet(&mut reader, found.rows[0].number))
+    };
+    let order = bench.order(&capture);
+    assert!(!tree(&order).contains("our-portal"));
+    let with = tree(&BrowseOrder { tables: Some(bench.path("added")), ..order });
+    assert!(with.contains("our-portal"), "{with}");
 }
 
 fn it_is_confined() {

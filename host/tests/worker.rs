@@ -23,11 +23,11 @@ use veilwatch::config::Config;
 use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, Summary, run};
 use veilwatch::model::{ModelRegistry, ModelSettings};
 use veilwatch::output::{JsonSink, Selection};
-use veilwatch::plugins::Registry;
+use veilwatch::plugins::{Part, Registry};
 use veilwatch::source::Source;
 use veilwatch::worker::{
-    CutFlow, Event, Failed, FailedWhy, LINE_BYTES, Order, ResultSink, Supervised, Task, Unpacking, WorkerEnd,
-    WorkerLimits, cut, supervise,
+    CutFlow, Event, Failed, FailedWhy, LINE_BYTES, Order, PLUGINS, PipelineDescription, PluginDescription, ResultSink,
+    Supervised, Task, Unpacking, WorkerEnd, WorkerLimits, cut, supervise,
 };
 
 fn main() -> ExitCode {
@@ -48,6 +48,9 @@ fn main() -> ExitCode {
         analyses_with_the_champion_of_a_registry
         a_pipeline_that_cannot_be_used_is_said_so
         a_library_out_of_reach_is_said_so
+        describes_every_plugin
+        describes_what_cannot_be_used_as_far_as_it_goes
+        tables_of_ones_own_are_read
         cuts_a_flow_out
         a_cut_that_does_not_fit_says_so
         stops_in_the_middle_with_what_there_is
@@ -128,7 +131,7 @@ impl Bench {
 
     fn order(&self, capture: &Path, task: Task) -> Order {
         let (unpacking, limits) = (Unpacking::default(), WorkerLimits::default());
-        Order { capture: capture.to_owned(), task, pipeline: None, unpacking, limits }
+        Order { capture: capture.to_owned(), task, pipeline: None, tables: None, unpacking, limits }
     }
 
     fn inspect(&self, capture: &Path, packets: u64) -> Order {
@@ -428,6 +431,80 @@ fn a_library_out_of_reach_is_said_so() {
     assert!(matches!(go(&order), Ok(Event::Analysed(_))));
     std::fs::remove_file(folder.join("mine.so")).unwrap();
     assert_eq!(failure(&order).why, FailedWhy::Pipeline);
+}
+
+/// What is told of a pipeline, and of it as a whole.
+fn described(order: &Order) -> (Vec<PluginDescription>, PipelineDescription) {
+    let mut plugins = Vec::new();
+    let end = with(order, WALL, &mut |event| {
+        if let Event::Plugin(plugin) = event {
+            plugins.push((**plugin).clone());
+        }
+    });
+    match end {
+        Ok(Event::Described(pipeline)) => (plugins, pipeline),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn describes_every_plugin() {
+    let bench = Bench::new();
+    let order = bench.order(Path::new("/dev/null"), Task::Describe);
+    let (plugins, pipeline) = described(&order);
+    let config = Config::builtin().unwrap();
+    let ids: Vec<&str> = plugins.iter().map(|plugin| plugin.id.as_str()).collect();
+    assert_eq!(ids, config.plugin.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>());
+    let whole = Pipeline::new(config, &mut Registry::with_builtins().unwrap()).unwrap();
+    assert_eq!((pipeline.refused, pipeline.model.as_deref()), (None, Some(whole.card().unwrap().name.as_str())));
+    assert_eq!((pipeline.columns, pipeline.landlock.is_some()), (whole.schema().width() as u64, true));
+    assert_eq!(plugins.iter().map(|plugin| plugin.column_count).sum::<u64>(), pipeline.columns);
+    let tls = &plugins[0];
+    assert_eq!((tls.plugin.as_str(), tls.state.as_str(), &tls.library), ("protocol/tls", "started", &None));
+    assert!(tls.fields.iter().any(|field| field.name == "sni" || !field.words.is_empty()), "{tls:?}");
+    let value = |name: &str| tls.settings.iter().find(|setting| setting.name == name).unwrap().value.clone();
+    assert_eq!(value("sni_bytes").as_deref(), Some("255"));
+
+    // A library, beside what is in the box.
+    let library = bench.hostile("nothing", "");
+    let (plugins, pipeline) = described(&Order { task: Task::Describe, ..library });
+    let own = plugins.last().unwrap();
+    assert_eq!((own.id.as_str(), own.library.as_deref()), ("hostile", Some("libveilwatch_test_hostile.so")));
+    assert_eq!((own.state.as_str(), pipeline.refused), ("started", None));
+}
+
+fn describes_what_cannot_be_used_as_far_as_it_goes() {
+    let bench = Bench::new();
+    let text = format!("{}\n[[plugin]]\nid = \"own\"\npath = \"gone.so\"\n", veilwatch::config::EXAMPLE);
+    let pipeline = Some(bench.file("pipeline.toml", text.as_bytes()));
+    let (plugins, whole) = described(&Order { pipeline, ..bench.order(Path::new("/dev/null"), Task::Describe) });
+    let own = plugins.last().unwrap();
+    assert_eq!((own.id.as_str(), own.state.as_str(), own.required), ("own", "disabled", true));
+    assert!(own.reason.as_ref().is_some_and(|reason| reason.contains("gone.so")), "{own:?}");
+    assert!(whole.refused.is_some_and(|words| words.contains("plugin `own`")));
+    assert!(plugins[..plugins.len() - 1].iter().all(|plugin| plugin.state == "started"), "{plugins:#?}");
+    // What kills the process is told by how it died.
+    let hangs = Order { task: Task::Describe, ..bench.hostile("abort", "") };
+    assert!(go(&hangs).is_ok(), "it does no harm before it gets a flow");
+}
+
+fn tables_of_ones_own_are_read() {
+    let bench = Bench::new();
+    for folder in ["mine", "added"] {
+        std::fs::create_dir(bench.path(folder)).unwrap();
+    }
+    let write = |path: &str, text: &str| std::fs::write(bench.path(path), text).unwrap();
+    write("mine/own.toml", "[tcp]\n443 = \"by-pipeline\"\n8443 = \"by-pipeline\"\n");
+    write("added/added.toml", "[tcp]\n443 = \"added\"\n");
+    let text =
+        veilwatch::config::EXAMPLE.replace("folders = []              # such as [\"tables\"]", "folders = [\"mine\"]");
+    assert_ne!(text, veilwatch::config::EXAMPLE);
+    let pipeline = Some(bench.file("pipeline.toml", text.as_bytes()));
+    let order = Order { pipeline, tables: Some(bench.path("added")), ..bench.analyse(&example("first-run.pcap")) };
+    assert!(matches!(go(&order), Ok(Event::Analysed(_))));
+    write("added/added.toml", "[tcp]\n443 = 5\n");
+    let failed = failure(&order);
+    assert_eq!(failed.why, FailedWhy::Pipeline);
+    assert!(failed.words.contains("added.toml:2"), "it was read: {}", failed.words);
 }
 
 fn wanted(flow: &Seen) -> CutFlow {
@@ -767,6 +844,15 @@ const ALERT: &str = r#"{"alert":{"flow_id":1,"verdict":"malicious","score":0.5,"
 const PROGRESS: &str =
     r#"{"progress":{"stage":"reading","bytes":1,"total_bytes":null,"packets":1,"flows":1,"alerts":1}}"#;
 
+const DESCRIBED: &str = r#"{"described":{"refused":null,"model":"m","columns":1,"plugins":0,"landlock":6}}"#;
+
+/// A plugin as an honest worker tells it.
+fn plugin_line(change: impl FnOnce(&mut PluginDescription)) -> String {
+    let mut plugin = PluginDescription { id: "tls".into(), state: "started".into(), ..PluginDescription::default() };
+    change(&mut plugin);
+    serde_json::to_string(&Event::Plugin(Box::new(plugin))).unwrap()
+}
+
 /// A worker that somebody has taken over.
 fn lie(how: &str) -> ExitCode {
     let say = |line: &str| std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -775,6 +861,24 @@ fn lie(how: &str) -> ExitCode {
         "twice" => [INSPECTED, INSPECTED].map(say).into_iter().collect(),
         "after" => [INSPECTED, PROGRESS].map(say).into_iter().collect(),
         "other" => say(CUT),
+        "described" => {
+            say(&plugin_line(|_| {}));
+            say(&DESCRIBED.replace("\"plugins\":0", "\"plugins\":1"));
+        }
+        "miscounts" => {
+            say(&plugin_line(|_| {}));
+            say(DESCRIBED);
+        }
+        "plugin" => say(&plugin_line(|_| {})),
+        "plugins" => (0..=PLUGINS).for_each(|_| say(&plugin_line(|_| {}))),
+        "steers" => say(&plugin_line(|plugin| plugin.summary = "\u{202e}x".into())),
+        "state" => say(&plugin_line(|plugin| plugin.state = "<b>".into())),
+        "long" => say(&plugin_line(|plugin| plugin.version = "9".repeat(10_000))),
+        "unsaid" => say(&plugin_line(|plugin| plugin.state = "disabled".into())),
+        "columns" => say(&plugin_line(|plugin| {
+            plugin.columns.push(Part { name: "a".into(), unit: String::new(), words: String::new() });
+        })),
+        "refused" => say(&DESCRIBED.replace("\"refused\":null", "\"refused\":\"a\\nb\"")),
         "alert" => say(ALERT),
         "alerts" => (0..=100).for_each(|_| say(ALERT)),
         "verdict" => say(&ALERT.replace("malicious", "<b>")),
@@ -810,7 +914,9 @@ fn ask_a_liar(how: &str, order: &Order) -> Result<Event, WorkerEnd> {
 fn what_makes_no_sense_is_not_believed() {
     let bench = Bench::new();
     let (inspect, analyse) = (bench.inspect(Path::new("/x"), 1), bench.analyse(Path::new("/x")));
+    let describe = bench.order(Path::new("/x"), Task::Describe);
     assert!(matches!(ask_a_liar("truth", &inspect), Ok(Event::Inspected(_))));
+    assert!(matches!(ask_a_liar("described", &describe), Ok(Event::Described(_))));
     for (how, order) in [
         ("twice", &inspect),
         ("after", &inspect),
@@ -821,6 +927,17 @@ fn what_makes_no_sense_is_not_believed() {
         ("verdict", &analyse),
         ("score", &analyse),
         ("flood", &inspect),
+        ("plugin", &inspect),
+        ("described", &inspect),
+        ("truth", &describe),
+        ("miscounts", &describe),
+        ("plugins", &describe),
+        ("steers", &describe),
+        ("state", &describe),
+        ("long", &describe),
+        ("unsaid", &describe),
+        ("columns", &describe),
+        ("refused", &describe),
     ] {
         let end = ask_a_liar(how, order);
         assert!(matches!(end, Err(WorkerEnd::Babble { .. })), "{how}: {end:?}");

@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::accounts::Role;
@@ -20,7 +20,7 @@ use crate::provider::fetch::is_safe;
 pub const ENVIRONMENT_PREFIX: &str = "VEILWATCH_WEB_";
 
 /// The whole configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The folder of the database, the secret and all captures.
@@ -57,8 +57,6 @@ pub struct Config {
     pub log: Log,
     /// Figures for Prometheus.
     pub metrics: Metrics,
-    /// The pipelines that can be chosen, beside the one in the box.
-    pub pipeline: Vec<PipelineChoice>,
     /// How folders are watched.
     pub watching: Watching,
     /// Folders from which captures are taken.
@@ -68,6 +66,53 @@ pub struct Config {
     /// Who is told when an analysis is done. Set here and by nobody else: whoever could name an address could have the
     /// portal ask for pages of the network that it stands in.
     pub webhook: Vec<Webhook>,
+    /// What administrators may make here: pipelines, entries of tables.
+    pub framework: Framework,
+    /// The pipelines that can be chosen, beside the one in the box.
+    pub pipeline: Vec<PipelineChoice>,
+    /// Where values come from that are no defaults.
+    #[serde(skip)]
+    pub sources: Sources,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The program.
+    Default,
+    /// The configuration's file.
+    File,
+    /// A variable of the environment.
+    Environment,
+}
+
+/// Where values come from that are no defaults, by their keys such as `limits.entries`.
+#[derive(Clone, Default)]
+pub struct Sources(BTreeMap<String, Source>);
+
+impl Sources {
+    /// Where the value of this key comes from; a key inside of a list comes from where the list does.
+    pub fn of(&self, key: &str) -> Source {
+        let parts = key.match_indices('.').map(|(at, _)| &key[..at]).chain([key]);
+        parts.filter_map(|key| self.0.get(key)).next_back().copied().unwrap_or(Source::Default)
+    }
+
+    fn note(&mut self, prefix: &str, table: &toml::Table, source: Source) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match value {
+                toml::Value::Table(inner) => self.note(&key, inner, source),
+                _ => drop(self.0.insert(key, source)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Sources {
+    /// What a configuration says does not hang on where it says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sources(…)")
+    }
 }
 
 impl Default for Config {
@@ -90,11 +135,13 @@ impl Default for Config {
             retention: Retention::default(),
             log: Log::default(),
             metrics: Metrics::default(),
-            pipeline: Vec::new(),
             watching: Watching::default(),
             watch: Vec::new(),
             webhooks: WebhookLimits::default(),
             webhook: Vec::new(),
+            framework: Framework::default(),
+            pipeline: Vec::new(),
+            sources: Sources::default(),
         }
     }
 }
@@ -104,6 +151,12 @@ impl Default for Config {
 #[serde(transparent)]
 pub struct SecretText(pub String);
 
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("…")
+    }
+}
+
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretText(…)")
@@ -111,7 +164,7 @@ impl fmt::Debug for SecretText {
 }
 
 /// HTTPS by the portal itself.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The certificate chain, PEM.
@@ -121,7 +174,7 @@ pub struct Tls {
 }
 
 /// A proxy that people reach the portal through.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Proxy {
     /// The proxy speaks HTTPS with the visitors: cookies are then marked `Secure`.
@@ -132,7 +185,7 @@ pub struct Proxy {
 }
 
 /// How much of everything.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of one uploaded capture.
@@ -220,7 +273,7 @@ impl Default for Limits {
 }
 
 /// How much people may make of findings.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Triage {
     /// Conversations of one entry that come into the queue, the worst first; the rest is counted.
@@ -251,7 +304,7 @@ impl Default for Triage {
 }
 
 /// How long a log-in lasts.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sessions {
     /// Seconds without a request after which a session ends.
@@ -267,7 +320,7 @@ impl Default for Sessions {
 }
 
 /// How often a log-in may fail.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Login {
     /// Failures of one account in a window.
@@ -287,7 +340,7 @@ pub struct Login {
 }
 
 /// Who must have a second factor; everybody may.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecondFactor {
     /// Nobody must.
@@ -314,7 +367,7 @@ impl Default for Login {
 }
 
 /// The provider that people may sign in by (OpenID Connect).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Oidc {
     /// The provider's address, exactly as it writes it.
@@ -367,7 +420,7 @@ impl Default for Oidc {
 }
 
 /// How the role of a new account follows from what the provider says.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Roles {
     /// The claim: a text or a list of texts.
@@ -377,7 +430,7 @@ pub struct Roles {
 }
 
 /// How long an invitation can be used.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Invitations {
     /// Hours after which it ends.
@@ -391,7 +444,7 @@ impl Default for Invitations {
 }
 
 /// How analyses are run and held down.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Worker {
     /// Analyses that run at the same time.
@@ -437,7 +490,7 @@ impl Default for Worker {
 }
 
 /// How packets are looked at, and what holds those processes down that read them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Browse {
     /// Captures that are open at the same time.
@@ -477,7 +530,7 @@ impl Default for Browse {
 }
 
 /// How long things are kept. Days count from the end of an analysis, or from the upload where there was none; 0 is for ever.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// Days after which a capture is deleted, and its result stays.
@@ -529,7 +582,7 @@ impl Retention {
 }
 
 /// What is written down of requests.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// The access log: a file, or `-` for standard output. Without it requests are lines of the portal's own log.
@@ -547,15 +600,56 @@ impl Default for Log {
 }
 
 /// Figures for Prometheus.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
     /// Where they are served; without it they are not.
     pub address: Option<SocketAddr>,
 }
 
+/// What administrators may make here: pipelines, entries of tables.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Framework {
+    /// The folder of the models that their pipelines may name, and the registry of `registry:NAME`; none but those in the
+    /// box where it is not set.
+    pub models: Option<PathBuf>,
+    /// The folder of the libraries that they may name; none where it is not set. Its libraries run as programs do.
+    pub plugins: Option<PathBuf>,
+    /// Bytes of one library, or of all files of a model.
+    pub part_bytes: u64,
+    /// Bytes of a pipeline's text.
+    pub pipeline_bytes: u64,
+    /// Pipelines, retired ones included.
+    pub pipelines: u32,
+    /// Versions of one.
+    pub versions: u32,
+    /// Seconds that loading one may take before it is saved.
+    pub check_seconds: u64,
+    /// Entries that are added to tables.
+    pub table_entries: u32,
+    /// Analyses, the last ones, of which it is counted how often plugins failed.
+    pub counted_analyses: u32,
+}
+
+impl Default for Framework {
+    fn default() -> Self {
+        Self {
+            models: None,
+            plugins: None,
+            part_bytes: 256 << 20,
+            pipeline_bytes: 64 << 10,
+            pipelines: 100,
+            versions: 500,
+            check_seconds: 60,
+            table_entries: 1000,
+            counted_analyses: 100,
+        }
+    }
+}
+
 /// A pipeline that can be chosen for an analysis.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineChoice {
     /// What it is called in forms: letters, digits and hyphens.
@@ -565,7 +659,7 @@ pub struct PipelineChoice {
 }
 
 /// How folders are watched.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Watching {
     /// Seconds between two looks into each folder.
@@ -585,7 +679,7 @@ impl Default for Watching {
 }
 
 /// A folder from which captures are taken.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Watch {
     /// The folder.
@@ -620,7 +714,7 @@ fn default_pipeline() -> String {
 }
 
 /// What becomes of a file that was taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
     /// It is deleted: the portal has it.
@@ -631,7 +725,7 @@ pub enum Keep {
 }
 
 /// How webhooks are held down.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookLimits {
     /// Seconds that one try may take.
@@ -662,7 +756,7 @@ impl Default for WebhookLimits {
 }
 
 /// Somebody who is told when an analysis is done.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// What it is called: letters, digits and hyphens.
@@ -692,7 +786,7 @@ impl Default for Webhook {
 }
 
 /// What a webhook can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
     /// An analysis has a result.
@@ -788,14 +882,17 @@ impl Config {
             table = toml::from_str(&text).map_err(wrong)?;
         }
         let of_file = table.clone();
+        let mut sources = Sources::default();
+        sources.note("", &of_file, Source::File);
         let mut used = Vec::new();
         for (name, value) in variables {
             if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 overlay(&mut table, key, &value)?;
+                sources.0.insert(key.to_ascii_lowercase().replace("__", "."), Source::Environment);
                 used.push((key.to_owned(), value));
             }
         }
-        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
+        let mut config: Self = table.try_into().map_err(|error: toml::de::Error| {
             // The values may be secret, so only the message is passed on, never the text around it.
             let alone = |(key, value): &&(String, String)| {
                 let mut table = of_file.clone();
@@ -804,6 +901,7 @@ impl Config {
             let culprit = used.iter().find(alone).map(|(key, _)| format!("{ENVIRONMENT_PREFIX}{key}: "));
             ConfigError::Environment(format!("{}{}", culprit.unwrap_or_default(), error.message()))
         })?;
+        config.sources = sources;
         config.check()?;
         Ok(config)
     }
@@ -825,7 +923,8 @@ impl Config {
         if let Some(oidc) = &self.oidc {
             oidc.check()?;
         }
-        let positive: [(&'static str, i64); 68] = [
+        let framework = &self.framework;
+        let positive: [(&'static str, i64); 75] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -894,6 +993,13 @@ impl Config {
             ("webhooks.longest_wait_seconds", self.webhooks.longest_wait_seconds),
             ("webhooks.waiting", self.webhooks.waiting.into()),
             ("webhooks.kept", self.webhooks.kept.into()),
+            ("framework.part_bytes", whole(framework.part_bytes)),
+            ("framework.pipeline_bytes", whole(framework.pipeline_bytes)),
+            ("framework.pipelines", framework.pipelines.into()),
+            ("framework.versions", framework.versions.into()),
+            ("framework.check_seconds", whole(framework.check_seconds)),
+            ("framework.table_entries", framework.table_entries.into()),
+            ("framework.counted_analyses", framework.counted_analyses.into()),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;
@@ -1032,6 +1138,18 @@ mod tests {
         .unwrap();
         assert_eq!((config.limits.upload_bytes, config.address.port()), (7, 1));
         assert_eq!(config.data, PathBuf::from("/var/x"));
+    }
+
+    #[test]
+    fn every_value_has_a_source() {
+        let text = "[limits]\nentries = 7\nwaiting = 3\n[[pipeline]]\nname = 'a'\nfile = 'b'\n";
+        let sources = load(text, &[("VEILWATCH_WEB_LIMITS__WAITING", "5")]).unwrap().sources;
+        let of = |key| sources.of(key);
+        assert_eq!([of("limits.entries"), of("limits.waiting")], [Source::File, Source::Environment]);
+        assert_eq!([of("limits.upload_bytes"), of("limits")], [Source::Default; 2]);
+        assert_eq!(of("pipeline.0.name"), Source::File);
+        let told = serde_json::to_string(&load("secret = 'open sesame'", &[]).unwrap()).unwrap();
+        assert!(!told.contains("sesame") && told.contains("\"entries\":10000"), "{told}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rocket::form::{Form, FromForm};
 use rocket::http::{RawStr, Status};
 use rocket::request::FromRequest;
 
+use crate::config::{Framework, Limits};
 use crate::pages::errors::Detail;
 use crate::portal::Portal;
 use crate::secret::same;
@@ -17,6 +18,10 @@ use crate::visitor::Visitor;
 /// A form of ours that was posted by the visitor it was made for.
 #[derive(Debug)]
 pub struct Posted<T>(pub T);
+
+/// The same, of a form that holds a long text.
+#[derive(Debug)]
+pub struct PostedText<T>(pub T);
 
 /// A request that the browser says comes from a page of ours. For what is too large to be a [`Posted`] form; the form
 /// token has to be checked all the same.
@@ -76,29 +81,57 @@ where
     type Error = ();
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, Self> {
-        let visitor = match <&Visitor>::from_request(request).await {
-            rocket::request::Outcome::Success(visitor) => visitor,
-            _ => return Outcome::Error((Status::InternalServerError, ())),
+        read(request, data, |limits, _| limits.form_bytes).await.map(Self)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r, T> FromData<'r> for PostedText<T>
+where
+    T: for<'f> FromForm<'f> + Send + 'static,
+{
+    type Error = ();
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, Self> {
+        // A byte takes three in such a form; a line's end six.
+        let most = |limits: &Limits, framework: &Framework| {
+            framework.pipeline_bytes.saturating_mul(6).saturating_add(limits.form_bytes)
         };
-        let Some(portal) = request.rocket().state::<Portal>() else {
-            return Outcome::Error((Status::InternalServerError, ()));
-        };
-        if !request.content_type().is_some_and(|kind| kind.is_form()) {
-            return Outcome::Error((Status::UnsupportedMediaType, ()));
-        }
-        let text = match data.open(portal.config.limits.form_bytes.bytes()).into_string().await {
-            Ok(text) if text.is_complete() => text.into_inner(),
-            Ok(_) => return Outcome::Error((Status::PayloadTooLarge, ())),
-            Err(_) => return Outcome::Error((Status::UnprocessableEntity, ())),
-        };
-        if !is_ours(request, visitor, &text) {
-            request.local_cache(|| Detail(Some("error.form-token")));
-            return Outcome::Error((Status::Forbidden, ()));
-        }
-        match Form::<T>::parse_encoded(RawStr::new(&text)) {
-            Ok(form) => Outcome::Success(Self(form)),
-            Err(_) => Outcome::Error((Status::UnprocessableEntity, ())),
-        }
+        read(request, data, most).await.map(Self)
+    }
+}
+
+/// Reads a form of as many bytes at most as the operator allows.
+async fn read<'r, T>(
+    request: &'r Request<'_>,
+    data: Data<'r>,
+    most: impl Fn(&Limits, &Framework) -> u64 + Send,
+) -> Outcome<'r, T, ()>
+where
+    T: for<'f> FromForm<'f> + Send + 'static,
+{
+    let visitor = match <&Visitor>::from_request(request).await {
+        rocket::request::Outcome::Success(visitor) => visitor,
+        _ => return Outcome::Error((Status::InternalServerError, ())),
+    };
+    let Some(portal) = request.rocket().state::<Portal>() else {
+        return Outcome::Error((Status::InternalServerError, ()));
+    };
+    if !request.content_type().is_some_and(|kind| kind.is_form()) {
+        return Outcome::Error((Status::UnsupportedMediaType, ()));
+    }
+    let text = match data.open(most(&portal.config.limits, &portal.config.framework).bytes()).into_string().await {
+        Ok(text) if text.is_complete() => text.into_inner(),
+        Ok(_) => return Outcome::Error((Status::PayloadTooLarge, ())),
+        Err(_) => return Outcome::Error((Status::UnprocessableEntity, ())),
+    };
+    if !is_ours(request, visitor, &text) {
+        request.local_cache(|| Detail(Some("error.form-token")));
+        return Outcome::Error((Status::Forbidden, ()));
+    }
+    match Form::<T>::parse_encoded(RawStr::new(&text)) {
+        Ok(form) => Outcome::Success(form),
+        Err(_) => Outcome::Error((Status::UnprocessableEntity, ())),
     }
 }
 

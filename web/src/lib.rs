@@ -27,6 +27,9 @@
 //! | [`watch`] | folders from which captures are taken |
 //! | [`webhooks`] | who is told when an analysis is done |
 //! | [`chores`] | what is forgotten after a while |
+//! | [`pipelines`] | pipelines that administrators write, and what pipelines hold |
+//! | [`tables`] | entries of protocol tables that they add |
+//! | [`recent`] | what the log said last |
 //! | [`pages`] | the pages |
 //! | [`api`] | what programs talk to |
 //! | [`headers`] | what every answer tells the browser |
@@ -47,11 +50,14 @@ pub mod jobs;
 pub mod operations;
 pub mod packets;
 pub mod pages;
+pub mod pipelines;
 pub mod portal;
 pub mod provider;
+pub mod recent;
 pub mod results;
 pub mod retention;
 pub mod secret;
+pub mod tables;
 pub mod triage;
 pub mod tus;
 pub mod uploads;

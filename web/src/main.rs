@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use indicatif::HumanBytes;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use veilwatch_web::backup::{self, Findings, Progress};
 use veilwatch_web::clock::{Clock, SystemClock, readable};
 use veilwatch_web::config::{Config, ConfigError, ENVIRONMENT_PREFIX};
@@ -94,7 +96,7 @@ fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 async fn serve(file: Option<&Path>) -> Outcome {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.fmt_fields(WithRequest::default()).init();
+    log.fmt_fields(WithRequest::default()).finish().with(veilwatch_web::recent::Recent).init();
     let config = load(file)?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let address = config.address;

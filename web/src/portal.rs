@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rocket::http::CookieJar;
 use rocket::http::{Cookie, SameSite};
@@ -24,10 +25,13 @@ use crate::jobs::{Bench, check, queue};
 use crate::operations::{AccessLog, Figures, metrics};
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
+use crate::pipelines::described::Descriptions;
+use crate::pipelines::{self, Names};
 use crate::provider::{Provider, ProviderError};
 use crate::retention::Sweeper;
 use crate::retention::erase::Eraser;
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
+use crate::tables::Shelves;
 use crate::uploads::folders::FileError;
 use crate::uploads::resumable::Writing;
 use crate::uploads::{Folders, Intake, UnderWay};
@@ -106,7 +110,7 @@ pub enum StartError {
 pub enum PipelineError {
     /// Not a name that goes into forms and addresses.
     #[error(
-        "the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and not `{DEFAULT_PIPELINE}`"
+        "the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and neither `{DEFAULT_PIPELINE}` nor `new`"
     )]
     Name(String),
     /// Its file is wrong.
@@ -117,6 +121,9 @@ pub enum PipelineError {
         /// What is wrong.
         error: veilwatch::config::ConfigError,
     },
+    /// One was made in the portal.
+    #[error("the pipeline name {0:?} is taken by one that was made in the portal: choose another name")]
+    Made(String),
     /// A worker cannot load it.
     #[error("the pipeline `{name}` cannot be used: {words}")]
     Unusable {
@@ -163,6 +170,16 @@ pub struct Portal {
     pub sweeper: Sweeper,
     /// Idempotency keys whose first request is under way.
     pub once: Once,
+    /// What runs here, for pages that make something out of it.
+    pub bench: Bench,
+    /// The names of the pipelines that were made here.
+    pub made: Names,
+    /// What workers said of pipelines.
+    pub descriptions: Descriptions,
+    /// Protocol tables, with what was added.
+    pub shelves: Shelves,
+    /// When the portal began.
+    pub started: Instant,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -201,6 +218,10 @@ impl Portal {
             return Err(StartError::HalfRestored(config.data));
         }
         warn_of_root();
+        for folder in [&mut config.framework.models, &mut config.framework.plugins].into_iter().flatten() {
+            let whole = std::path::absolute(&*folder);
+            *folder = whole.map_err(|source| StartError::Folder { path: folder.clone(), source })?;
+        }
         check_pipelines(&mut config)?;
         check_watches(&mut config)?;
         let secret = match &config.secret {
@@ -225,7 +246,15 @@ impl Portal {
             program,
             figures: Arc::default(),
         };
-        check::load_pipelines(&bench)?;
+        let (made, shelves, descriptions) = (Names::default(), Shelves::default(), Descriptions::default());
+        db.run_blocking(|connection| made.renew(connection))?;
+        let taken = |name: &String| config.pipeline.iter().any(|choice| choice.name.eq_ignore_ascii_case(name));
+        let known = db.run_blocking(|connection| pipelines::store::list(connection))?;
+        if let Some(twice) = known.into_iter().map(|made| made.name).find(taken) {
+            return Err(PipelineError::Made(twice).into());
+        }
+        db.run_blocking(|connection| shelves.renew(connection, &folders))?;
+        check::load_pipelines(&bench, &descriptions)?;
         let (runner, readers) = (Runner::start(&bench).map_err(StartError::Threads)?, Readers::new(bench.clone()));
         let eraser = Eraser::new(db.clone(), folders.clone(), runner.board.clone(), readers.clone());
         let sweeper = Sweeper::start(eraser, config.retention.clone(), Arc::clone(&clock));
@@ -249,7 +278,7 @@ impl Portal {
             metrics::start(source, address).map_err(|source| StartError::Metrics { address, source })
         });
         let metrics = metrics.transpose()?;
-        let looks = Looks::new(bench);
+        let looks = Looks::new(bench.clone());
         let intake = Intake {
             config: Arc::new(config.clone()),
             db: db.clone(),
@@ -259,6 +288,7 @@ impl Portal {
             looks: looks.clone(),
             runner: runner.clone(),
             writing: Writing::default(),
+            made: made.clone(),
         };
         let webhooks = Webhooks::start(&config, &db, &clock).map_err(StartError::Told)?;
         let portal = Self {
@@ -270,6 +300,11 @@ impl Portal {
             sweeper: sweeper.map_err(StartError::Threads)?,
             looks,
             once: Once::default(),
+            bench,
+            made,
+            descriptions,
+            shelves,
+            started: Instant::now(),
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),
             streams: AtOnce::new(config.limits.streams_at_once),
@@ -363,8 +398,7 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
     let mut names = vec![DEFAULT_PIPELINE.to_owned()];
     for choice in &mut config.pipeline {
         let name = choice.name.clone();
-        let fits = (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if !fits || names.contains(&name) {
+        if !pipelines::store::is_name(&name) || name == "new" || names.contains(&name) {
             return Err(PipelineError::Name(name));
         }
         // Workers have another working folder.

@@ -220,6 +220,13 @@ impl<'r> From<Viewer<'r>> for LoggedIn<'r> {
     }
 }
 
+impl<'r> From<Administrator<'r>> for Analyst<'r> {
+    /// Whoever may do more may do this.
+    fn from(administrator: Administrator<'r>) -> Self {
+        Self { account: administrator.account, session: administrator.session, visitor: administrator.visitor }
+    }
+}
+
 impl<'r> From<Analyst<'r>> for Viewer<'r> {
     /// Whoever may do more may do this.
     fn from(analyst: Analyst<'r>) -> Self {

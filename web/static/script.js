@@ -10,6 +10,39 @@
   if (browsed) browse(browsed);
   const triage = document.getElementById("triage");
   if (triage) work(triage);
+  const code = document.querySelector("textarea.code");
+  if (code) numbered(code);
+
+  // A long text: numbers of its lines, and links of its mistakes that lead to them.
+  function numbered(text) {
+    const numbers = document.createElement("pre");
+    numbers.className = "numbers code";
+    numbers.setAttribute("aria-hidden", "true");
+    const count = () => {
+      const lines = text.value.split("\n").length;
+      numbers.textContent = Array.from({ length: lines }, (_, at) => at + 1).join("\n");
+      numbers.scrollTop = text.scrollTop;
+    };
+    text.before(numbers);
+    numbers.style.height = text.offsetHeight + "px";
+    new ResizeObserver(() => { numbers.style.height = text.offsetHeight + "px"; }).observe(text);
+    text.addEventListener("input", count);
+    text.addEventListener("scroll", () => { numbers.scrollTop = text.scrollTop; });
+    count();
+    for (const link of document.querySelectorAll("#mistakes a[data-line]")) {
+      link.addEventListener("click", (event) => {
+        event.preventDefault();
+        const lines = text.value.split("\n");
+        const line = Number(link.dataset.line) - 1;
+        const before = lines.slice(0, line).reduce((all, one) => all + one.length + 1, 0);
+        // Columns are counted in characters, of which some are two for a browser.
+        const column = Array.from(lines[line] || "").slice(0, Number(link.dataset.column) - 1).join("").length;
+        text.focus();
+        text.setSelectionRange(before + column, before + (lines[line] || "").length);
+        text.scrollTop = (line - 3) * (text.scrollHeight / lines.length);
+      });
+    }
+  }
 
   // Uploads: two at a time, with a bar each. Small files take one request; longer ones go on after they were broken off.
   function uploads(form, list) {

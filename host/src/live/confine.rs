@@ -89,13 +89,20 @@ pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
     let (mut folders, read): (Vec<PathBuf>, Vec<PathBuf>) =
         reach.read.iter().cloned().partition(|path: &PathBuf| path.is_dir());
     folders.extend(reach.library_folders.iter().cloned());
-    let needs = Needs { read, libraries: reach.libraries.clone(), folders, write: None, make: reach.write.clone() };
+    let needs = Needs {
+        read,
+        libraries: reach.libraries.clone(),
+        folders,
+        listed: Vec::new(),
+        write: None,
+        make: reach.write.clone(),
+    };
     if !reach.opens_again {
-        return sandbox::confine_to(&needs, &CALLS).map_err(why);
+        return sandbox::confine_to(&needs, &CALLS).map(drop).map_err(why);
     }
     let useful = [CALLS.useful, AGAIN].concat();
     let families = &[libc::AF_PACKET, libc::AF_NETLINK];
-    sandbox::confine_to(&needs, &Calls { useful: &useful, families, ..CALLS }).map_err(why)
+    sandbox::confine_to(&needs, &Calls { useful: &useful, families, ..CALLS }).map(drop).map_err(why)
 }
 
 /// Capabilities go, all but those it cannot be without: root without any may neither write into the folders of others nor read

@@ -13,6 +13,7 @@
 //! | `library` | it is loaded: the one place with `unsafe` |
 //! | `registry` | its plugins are known by kind and name |
 //! | `guarded`, `meter` | their panics are caught, their calls timed |
+//! | `parts` | what they add to a pipeline, and their settings |
 
 mod child;
 mod conform;
@@ -21,6 +22,7 @@ mod error;
 mod guarded;
 mod library;
 mod meter;
+mod parts;
 mod probe;
 mod registry;
 mod remember;
@@ -30,6 +32,7 @@ mod verify;
 pub use conform::{CheckOptions, CheckOutcome, Checked, check_library, check_linked};
 pub use error::LibraryError;
 pub use meter::{OnOverdue, Overdue};
+pub use parts::{Part, Parts, setting_names};
 pub use probe::probe_main;
 pub use registry::{Origin, Probing, Registry, RegistryError};
 pub use report::{PluginReport, PluginState};

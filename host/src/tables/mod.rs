@@ -7,6 +7,7 @@
 mod error;
 mod load;
 mod read;
+mod rows;
 
 pub use error::{TableError, TableErrors};
 pub use load::{FileReport, Loader, load};
@@ -14,6 +15,7 @@ pub use read::{
     FILES_ENTRIES, FLOATING_SIGNATURES, ID_BYTES, LIST_ITEMS, NAME_BYTES, NUMBER_ENTRIES, PURPOSE_ENTRIES,
     WARN_ENTRIES, WORDS_BYTES,
 };
+pub use rows::{Entry, Row, number, of_number, rows};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

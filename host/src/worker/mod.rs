@@ -11,6 +11,7 @@
 //! | `events` | the child's line to its parent |
 //! | `inspect` | what a capture is, from its first packets |
 //! | `analyse` | a pipeline over a capture |
+//! | `describe` | what became of the plugins of a pipeline |
 //! | `cut` | the packets of one flow as a capture of their own |
 //! | [`browse`] | a child that stays, and answers what is asked of a capture |
 //! | `supervise` | the parent: starts a child, listens, and says how it ended |
@@ -18,6 +19,7 @@
 mod analyse;
 pub mod browse;
 mod cut;
+mod describe;
 mod events;
 mod inspect;
 mod order;
@@ -25,6 +27,7 @@ mod run;
 mod supervise;
 
 pub use cut::{Cut, CutError, cut};
+pub use describe::{PARTS, PLUGINS};
 pub use events::MAX_ALERTS;
 pub use order::*;
 pub use run::{OpenResult, ResultSink, main};

@@ -5,6 +5,7 @@
 //! output. A worker that read a hostile capture may say anything: the parent believes none of it further than it can
 //! check.
 
+use crate::plugins::Part;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -18,6 +19,9 @@ pub struct Order {
     pub task: Task,
     /// The pipeline's configuration; the one in the box where there is none.
     pub pipeline: Option<PathBuf>,
+    /// A folder of tables over those of the pipeline; none where there are no more.
+    #[serde(default)]
+    pub tables: Option<PathBuf>,
     /// Bounds on unpacking, however generous the pipeline is.
     #[serde(default)]
     pub unpacking: Unpacking,
@@ -59,6 +63,8 @@ pub enum Task {
         /// Where the result goes: an empty file that is there already. No other file can be written or made.
         result: PathBuf,
     },
+    /// Load the pipeline and say what became of each of its plugins. The capture is not looked at.
+    Describe,
     /// Write the packets of one flow as a capture of its own.
     Cut {
         /// The flow.
@@ -131,6 +137,10 @@ pub enum Event {
         /// Whether all of the flow's packets fitted.
         complete: bool,
     },
+    /// One plugin of the pipeline, on the way to the end of [`Task::Describe`].
+    Plugin(Box<PluginDescription>),
+    /// Every plugin was told: the end of [`Task::Describe`].
+    Described(PipelineDescription),
     /// It cannot be done, and why.
     Failed(Failed),
 }
@@ -225,6 +235,64 @@ pub struct Analysed {
     pub partial: bool,
     /// Whether not one packet could be looked into because of its link type.
     pub blind: bool,
+}
+
+/// One `[[plugin]]` entry, or what a folder brought beside. All texts are bounded and on one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginDescription {
+    /// The instance; for what a folder brought, the library's file name.
+    pub id: String,
+    /// `kind/name`; empty where nobody knows.
+    pub plugin: String,
+    /// Its version.
+    pub version: String,
+    /// The contract that it was built against.
+    pub contract: String,
+    /// What it says of itself.
+    pub summary: String,
+    /// The file name of its library; none where it is in the box.
+    pub library: Option<String>,
+    /// How far it came: a word of [`PluginState`](crate::plugins::PluginState).
+    pub state: String,
+    /// Why it is not used.
+    pub reason: Option<String>,
+    /// Whether there is no run without it.
+    pub required: bool,
+    /// Its settings, as far as it names them.
+    pub settings: Vec<SettingDescription>,
+    /// Columns of an extractor that the pipeline uses, the first [`PARTS`](super::PARTS) of them at most.
+    pub columns: Vec<Part>,
+    /// How many there are.
+    pub column_count: u64,
+    /// Fields of a template, as many of them.
+    pub fields: Vec<Part>,
+    /// How many there are.
+    pub field_count: u64,
+}
+
+/// One setting of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingDescription {
+    /// Its name.
+    pub name: String,
+    /// What this pipeline sets, in TOML; none where it does not.
+    pub value: Option<String>,
+}
+
+/// A pipeline as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineDescription {
+    /// Why it cannot be used; none where it can be.
+    pub refused: Option<String>,
+    /// The name of its model; none without one.
+    pub model: Option<String>,
+    /// Columns of a row.
+    pub columns: u64,
+    /// Plugins that were told.
+    pub plugins: u64,
+    /// The version of Landlock by which files and the network were out of reach while it was loaded, as seccomp had calls;
+    /// none where the worker was not confined.
+    pub landlock: Option<i32>,
 }
 
 /// Why a worker cannot do it.

@@ -3,7 +3,7 @@
 use super::browse::BrowseOrder;
 use super::events::{Events, Watched, failed};
 use super::order::{Event, Failed, FailedWhy, Order, Stage, Task};
-use super::{LINE_BYTES, analyse, browse, cut, inspect};
+use super::{LINE_BYTES, analyse, browse, cut, describe, inspect};
 use crate::config::{Config, ShadowSettings};
 use crate::engine::{Pipeline, Sink, Summary};
 use crate::filter::Filter;
@@ -59,6 +59,7 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     let (input, most) = (&mut config.input, order.unpacking);
     input.unpacked_bytes = input.unpacked_bytes.min(most.bytes);
     input.expansion_ratio = input.expansion_ratio.min(most.ratio);
+    config.tables.folders.extend(order.tables.clone());
     // No page tells of a challenger, and nobody should wait for it.
     config.shadow = ShadowSettings::default();
     // Later it could neither load libpcap nor look up the names of ports; what is compiled here is found again.
@@ -66,7 +67,9 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     filter
         .and_then(|filter| filter.map_or(Ok(()), |mut filter| filter.compile_all()))
         .map_err(|error| failed(FailedWhy::Pipeline, error))?;
-    if let Err(error) = sandbox::confine(&needs(&order, &config)) {
+    let confined = sandbox::confine(&needs(&order, &config));
+    let landlock = confined.as_ref().ok().copied();
+    if let Err(error) = confined {
         if !order.limits.without_sandbox {
             return Err(failed(FailedWhy::Sandbox, error));
         }
@@ -76,7 +79,12 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     let stop = Arc::new(AtomicBool::new(false));
     listen(Arc::clone(&stop))?;
     let watched = Watched::default();
-    watched.telling(events, || carry_out(&order, config, open, events, &watched, &stop))
+    watched.telling(events, || {
+        if order.task == Task::Describe {
+            return describe::describe(&config, landlock, events).map(Event::Described);
+        }
+        carry_out(&order, config, open, events, &watched, &stop)
+    })
 }
 
 fn carry_out(
@@ -98,6 +106,8 @@ fn carry_out(
             let task = analyse::Analysis { packets: *packets, workers: *workers, result, open };
             task.run(source, config, events, watched, stop).map(Event::Analysed)
         }
+        // It needs no capture, and never comes here.
+        Task::Describe => Err(failed(FailedWhy::Order, "there is no capture to describe")),
         Task::Cut { flow, result, bytes } => {
             watched.stage(Stage::Reading);
             cut::write(source, flow, result, *bytes, stop, &watched.progress)
@@ -127,15 +137,15 @@ fn order() -> Result<First, Failed> {
         Err(_) => First::Order(serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))?),
     };
     let paths = match &order {
-        First::Order(Order { capture, task, pipeline, .. }) => {
+        First::Order(Order { capture, task, pipeline, tables, .. }) => {
             let result = match task {
-                Task::Inspect { .. } => None,
+                Task::Inspect { .. } | Task::Describe => None,
                 Task::Analyse { result, .. } | Task::Cut { result, .. } => Some(result),
             };
-            [Some(capture), result, pipeline.as_ref(), None]
+            [Some(capture), result, pipeline.as_ref(), tables.as_ref(), None]
         }
-        First::Browse(BrowseOrder { capture, kept, index, unpacked, .. }) => {
-            [Some(capture), kept.as_ref(), Some(index), Some(unpacked)]
+        First::Browse(BrowseOrder { capture, kept, index, unpacked, tables, .. }) => {
+            [Some(capture), kept.as_ref(), Some(index), Some(unpacked), tables.as_ref()]
         }
     };
     for path in paths.into_iter().flatten() {
@@ -150,17 +160,19 @@ fn order() -> Result<First, Failed> {
 fn needs<'a>(order: &'a Order, config: &'a Config) -> sandbox::Needs<'a> {
     let (analyses, write) = match &order.task {
         Task::Inspect { .. } => (false, None),
+        Task::Describe => (true, None),
         Task::Analyse { result, .. } => (true, Some(result.as_path())),
         Task::Cut { result, .. } => (false, Some(result.as_path())),
     };
     let mut read = vec![order.capture.clone()];
-    let (mut libraries, mut folders) = (Vec::new(), Vec::new());
+    let (mut libraries, mut folders, mut listed) = (Vec::new(), Vec::new(), Vec::new());
     if analyses {
         folders.clone_from(&config.plugins.folders);
         libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
         read.extend(config.models.needed(&config.model));
+        listed.clone_from(&config.tables.folders);
     }
-    sandbox::Needs { read, libraries, folders, write, make: Vec::new() }
+    sandbox::Needs { read, libraries, folders, listed, write, make: Vec::new() }
 }
 
 /// Goes on reading standard input: `stop` asks for the end, and its own end is the parent's.

@@ -4,7 +4,7 @@
 //! does not say, the kernel does: how it died.
 
 use super::order::{Event, Failed, Order, Task, WorkerLimits};
-use super::{LINE_BYTES, MAX_ALERTS};
+use super::{LINE_BYTES, MAX_ALERTS, PLUGINS};
 use crate::output::plain;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -131,8 +131,15 @@ pub fn supervise(what: Supervised<'_>, on_event: &mut dyn FnMut(&Event)) -> Resu
     }
     let mut process = Process::start(what.program)?;
     let ears = process.listen(line)?;
-    let mut watch =
-        Watch { what, deadline: deadline(what.wall), told_to_stop: false, gone: false, alerts: 0, last: None };
+    let mut watch = Watch {
+        what,
+        deadline: deadline(what.wall),
+        told_to_stop: false,
+        gone: false,
+        alerts: 0,
+        plugins: 0,
+        last: None,
+    };
     let outcome = watch.follow(&process, &ears, on_event);
     // Whatever it did, it does no more, and neither does what it may have started.
     let (status, cpu_seconds) = process.end()?;
@@ -351,6 +358,7 @@ struct Watch<'a> {
     /// Whether it has ended, and only what it said before is still to come.
     gone: bool,
     alerts: u64,
+    plugins: u64,
     /// The final event.
     last: Option<Event>,
 }
@@ -423,12 +431,25 @@ impl Watch<'_> {
                     return babble("an alert that makes no sense");
                 }
             }
+            Event::Plugin(plugin) => {
+                self.plugins += 1;
+                if *task != Task::Describe || self.plugins > PLUGINS as u64 {
+                    return babble("a plugin that nobody asked for");
+                }
+                if !plugin.is_sound() {
+                    return babble("a plugin that makes no sense");
+                }
+            }
+            Event::Described(described) if !described.is_sound(self.plugins) => {
+                return babble("a pipeline that makes no sense");
+            }
             last => {
                 let answers = matches!(
                     (last, task),
                     (Event::Inspected(_), Task::Inspect { .. })
                         | (Event::Analysed(_), Task::Analyse { .. })
                         | (Event::Cut { .. }, Task::Cut { .. })
+                        | (Event::Described(_), Task::Describe)
                         | (Event::Failed(_), _)
                 );
                 if !answers {

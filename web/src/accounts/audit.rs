@@ -115,11 +115,21 @@ pub enum Action {
     AccountDeleted,
     /// The entries of an account that was deleted are gone.
     AccountEmptied,
+    /// A version of a pipeline was saved.
+    PipelineSaved,
+    /// A pipeline is offered no longer.
+    PipelineRetired,
+    /// A pipeline is offered again.
+    PipelineRestored,
+    /// An entry of a table was added or corrected.
+    TableSaved,
+    /// An added entry of a table was removed.
+    TableRemoved,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 56] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -171,6 +181,11 @@ impl Action {
         Self::ClockAccepted,
         Self::AccountDeleted,
         Self::AccountEmptied,
+        Self::PipelineSaved,
+        Self::PipelineRetired,
+        Self::PipelineRestored,
+        Self::TableSaved,
+        Self::TableRemoved,
     ];
 
     /// Its name in the log and in the messages.
@@ -227,6 +242,11 @@ impl Action {
             Self::ClockAccepted => "clock-accepted",
             Self::AccountDeleted => "account-deleted",
             Self::AccountEmptied => "account-emptied",
+            Self::PipelineSaved => "pipeline-saved",
+            Self::PipelineRetired => "pipeline-retired",
+            Self::PipelineRestored => "pipeline-restored",
+            Self::TableSaved => "table-saved",
+            Self::TableRemoved => "table-removed",
         }
     }
 }

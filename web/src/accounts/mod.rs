@@ -264,6 +264,33 @@ pub enum Reason {
     /// As many categories as there may be.
     #[error("reason.too-many-categories")]
     TooManyCategories,
+    /// Not a name of a pipeline.
+    #[error("reason.pipeline-name")]
+    PipelineName,
+    /// There is a pipeline of that name.
+    #[error("reason.pipeline-taken")]
+    PipelineTaken,
+    /// Not a line that says what changed.
+    #[error("reason.pipeline-words")]
+    PipelineWords,
+    /// Somebody else saved a version meanwhile.
+    #[error("reason.pipeline-stale")]
+    PipelineStale,
+    /// The text is that of the newest version.
+    #[error("reason.pipeline-same")]
+    PipelineSame,
+    /// As many pipelines, or versions of one, as there may be.
+    #[error("reason.too-many-pipelines")]
+    TooManyPipelines,
+    /// A field of a table's entry is too long or steers.
+    #[error("reason.table-entry")]
+    TableEntry,
+    /// There is an added entry with that key.
+    #[error("reason.table-taken")]
+    TableTaken,
+    /// As many added entries as there may be.
+    #[error("reason.too-many-table-entries")]
+    TooManyTableEntries,
     /// A mark without a reason that says something.
     #[error("reason.mark")]
     Mark,

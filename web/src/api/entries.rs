@@ -62,6 +62,8 @@ pub struct EntryView {
     inspection: Value,
     /// The pipeline that was chosen.
     pipeline: Option<String>,
+    /// Its version, where it was made in the portal.
+    pipeline_version: Option<i64>,
     /// Packets after which the analysis stops.
     packet_limit: Option<u64>,
     /// When it was done or failed, in seconds since 1970.
@@ -116,6 +118,7 @@ fn view(portal: &Portal, entry: Entry) -> EntryView {
         state: entry.state,
         inspection: json!(entry.inspection),
         pipeline: entry.pipeline,
+        pipeline_version: entry.pipeline_version,
         packet_limit: entry.packet_limit,
         ended_at: entry.ended_at,
         analysed: entry.analysed.filter(|_| verdict.is_some()).map(|analysed| json!(analysed)),

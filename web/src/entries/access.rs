@@ -83,7 +83,9 @@ pub(super) const VISIBLE: &str = "(e.account_id = :me OR e.team_id IN (SELECT m.
 
 /// What [`super::read`] reads of [`FROM`].
 pub(super) const COLUMNS: &str = "e.*, c.bytes, k.name AS category, o.display_name AS owner, t.name AS team_name,
-    t.retired AS team_retired, me.id AS asker, me.role AS asker_role, m.standing";
+    t.retired AS team_retired, me.id AS asker, me.role AS asker_role, m.standing,
+    (SELECT max(v.version) FROM pipelines p JOIN pipeline_versions v ON v.pipeline_id = p.id
+        WHERE p.name = e.pipeline AND p.retired = 0) AS newest_version";
 
 /// What whoever asks may do with the entry of this row.
 pub(super) fn may(row: &Row<'_>) -> Result<May, DbError> {

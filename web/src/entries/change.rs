@@ -10,6 +10,7 @@ use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, shown_text_of};
 use crate::config::Limits;
 use crate::database::DbError;
+use crate::pipelines;
 use crate::uploads::store::one_more_entry;
 use crate::uploads::{Key, Sha256Hex};
 
@@ -107,10 +108,11 @@ pub fn confirm(
     if waiting >= bounds.waiting {
         return Err(Reason::Waiting.into());
     }
+    let version = pipelines::store::newest(&transaction, &choices.pipeline)?;
     transaction.execute(
         "UPDATE entries SET state = 'queued', pipeline = ?2, packet_limit = ?3, note = ?4, category_id = ?5,
-            confirmed_at = ?6 WHERE id = ?1",
-        params![entry.id, choices.pipeline, packets, note, choices.category, now],
+            confirmed_at = ?6, pipeline_version = ?7 WHERE id = ?1",
+        params![entry.id, choices.pipeline, packets, note, choices.category, now, version],
     )?;
     if let Some(team) = choices.team {
         if entry.may < May::Own {

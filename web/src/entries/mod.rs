@@ -190,6 +190,10 @@ pub struct Entry {
     pub state: State,
     /// The name of the pipeline that was chosen.
     pub pipeline: Option<String>,
+    /// Its version, where it was made here.
+    pub pipeline_version: Option<i64>,
+    /// The newest version of it that can be chosen now.
+    pub newest_version: Option<i64>,
     /// Packets after which the analysis stops.
     pub packet_limit: Option<u64>,
     /// When it was confirmed.
@@ -213,6 +217,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The pipeline as it is shown: with its version, where it has one.
+    pub fn pipeline_shown(&self) -> Option<String> {
+        let name = self.pipeline.as_ref()?;
+        Some(self.pipeline_version.map_or_else(|| name.clone(), |version| format!("{name}@{version}")))
+    }
+
     /// The worst that was found; none before it is done.
     pub fn finding(&self) -> Option<Finding> {
         let analysed = self.analysed.as_ref().filter(|_| self.state == State::Done)?;
@@ -271,6 +281,8 @@ fn read(row: &Row<'_>) -> Result<Entry, DbError> {
         inspection: serde_json::from_str(&inspection).map_err(|_| foreign("inspection"))?,
         state: state.parse().map_err(|_| foreign("state"))?,
         pipeline: row.get("pipeline")?,
+        pipeline_version: row.get("pipeline_version")?,
+        newest_version: row.get("newest_version")?,
         packet_limit: number("packet_limit")?,
         confirmed_at: row.get("confirmed_at")?,
         started_at: row.get("started_at")?,

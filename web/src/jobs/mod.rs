@@ -6,7 +6,7 @@
 //! | [`live`] | how far running analyses have come, for whoever looks on |
 //! | [`runner`] | the threads that start workers and look after them |
 //! | [`tasks`] | the short looks into a capture that somebody waits for |
-//! | [`check`] | whether the pipelines can be used, before anybody chooses one |
+//! | [`check`] | what a pipeline holds and whether it can be used, before anybody chooses it |
 
 pub mod check;
 pub mod live;
@@ -21,7 +21,7 @@ use veilwatch::worker::{Order, Task, Unpacking, WorkerLimits};
 
 use crate::accounts::steers;
 use crate::clock::Clock;
-use crate::config::{Config, DEFAULT_PIPELINE};
+use crate::config::Config;
 use crate::database::Db;
 use crate::operations::Figures;
 use crate::uploads::Folders;
@@ -52,15 +52,6 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// The configuration of a pipeline by its name; `None` outside for a name that nobody configured, inside for the
-    /// pipeline in the box.
-    pub(crate) fn pipeline(&self, name: &str) -> Option<Option<PathBuf>> {
-        if name == DEFAULT_PIPELINE {
-            return Some(None);
-        }
-        self.config.pipeline.iter().find(|choice| choice.name == name).map(|choice| Some(choice.file.clone()))
-    }
-
     /// Whether the disk has room for more than what is to stay free.
     pub(crate) fn has_room(&self) -> bool {
         let free = self.folders.free_bytes();
@@ -75,6 +66,7 @@ impl Bench {
             capture,
             task,
             pipeline,
+            tables: Some(self.folders.tables().to_owned()),
             unpacking: Unpacking { bytes: limits.unpacked_bytes, ratio: limits.expansion_ratio },
             limits: WorkerLimits {
                 memory_bytes: worker.memory_bytes,

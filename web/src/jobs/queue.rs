@@ -37,6 +37,8 @@ pub struct Job {
     pub sha256: Sha256Hex,
     /// The name of the pipeline.
     pub pipeline: String,
+    /// Its version, where it was made here.
+    pub pipeline_version: Option<i64>,
     /// Stop after so many packets.
     pub packet_limit: Option<u64>,
 }
@@ -168,7 +170,7 @@ pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<
     };
     let job = transaction
         .prepare_cached(
-            "SELECT id, key, sha256, pipeline, packet_limit FROM entries
+            "SELECT id, key, sha256, pipeline, packet_limit, pipeline_version FROM entries
              WHERE state = 'queued' AND account_id = ?1 ORDER BY confirmed_at, id LIMIT 1",
         )?
         .query_and_then([account], read)?
@@ -194,6 +196,7 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
         sha256: sha256.parse().map_err(|_| DbError::Foreign(format!("the hash {sha256:?}")))?,
         pipeline: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
         packet_limit: row.get::<_, Option<i64>>(4)?.and_then(|limit| u64::try_from(limit).ok()),
+        pipeline_version: row.get(5)?,
     })
 }
 

@@ -17,6 +17,7 @@ use super::tasks::Temporary;
 use super::{Bench, clean};
 use crate::database::DbError;
 use crate::operations::Figures;
+use crate::pipelines::{self, troubles};
 use crate::results::{ResultError, ResultFile};
 use crate::triage::collect::{self, Found};
 use crate::uploads::Key;
@@ -167,7 +168,10 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
     if !capture.is_file() {
         return Err(Outcome::Failed(Why::Missing, None));
     }
-    let Some(pipeline) = bench.pipeline(&job.pipeline) else {
+    let unusable = |words: String| Outcome::Failed(Why::Pipeline, Some(words));
+    let chosen = pipelines::choose(bench, &job.pipeline, job.pipeline_version).map_err(unusable)?;
+    // Its text is there for as long as this is held.
+    let Some(chosen) = chosen else {
         let words = format!("there is no pipeline `{}` any more", job.pipeline);
         return Err(Outcome::Failed(Why::Pipeline, Some(words)));
     };
@@ -181,7 +185,7 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
         workers: bench.config.worker.threads.max(1),
         result: result.path().to_owned(),
     };
-    let order = bench.order(capture, task, pipeline);
+    let order = bench.order(capture, task, chosen.file());
     let ended = supervise(
         Supervised {
             program: &bench.program,
@@ -193,7 +197,14 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
         &mut |event| running.note(event),
     );
     match ended {
-        Ok(Event::Analysed(analysed)) => keep(bench, job, result.path()).map(|bytes| Done { analysed, bytes }),
+        Ok(Event::Analysed(analysed)) => {
+            let (bytes, troubles) = keep(bench, job, result.path())?;
+            // Counts for a page: without them the result is as good.
+            if let Err(error) = bench.db.run_blocking(|c| troubles::note(c, job.entry, &troubles)) {
+                tracing::warn!(entry = job.entry, %error, "failures of plugins cannot be noted");
+            }
+            Ok(Done { analysed, bytes })
+        }
         Ok(_) => Err(Outcome::Crashed(Why::Worker, "the worker spoke of something else".to_owned())),
         Err(end) => Err(outcome_of(&end)),
     }
@@ -205,14 +216,14 @@ fn unwritten(error: &dyn std::fmt::Display) -> Outcome {
     Outcome::Failed(Why::Output, None)
 }
 
-/// Checks what the worker wrote and puts it where results are; says how large it is.
-fn keep(bench: &Bench, job: &Job, result: &Path) -> Result<u64, Outcome> {
+/// Checks what the worker wrote and puts it where results are; says how large it is, and which plugins failed.
+fn keep(bench: &Bench, job: &Job, result: &Path) -> Result<(u64, Vec<troubles::Trouble>), Outcome> {
     // A result that is not one of ours was written by a worker that a capture or a plugin has taken over. All that the
     // result's page will ask for is asked here first.
     let checked = ResultFile::open(result, CHECK_MILLISECONDS).and_then(|file| {
         Ok((file.summary()?, file.histograms()?, file.host_count()?, file.hosts(1, 0)?, file.alerts(1, 0)?))
     });
-    checked.map_err(|error| {
+    let (summary, ..) = checked.map_err(|error| {
         tracing::error!(entry = job.entry, %error, "a worker left what is no result");
         Outcome::Crashed(Why::Output, "what the worker left is no result".to_owned())
     })?;
@@ -220,7 +231,7 @@ fn keep(bench: &Bench, job: &Job, result: &Path) -> Result<u64, Outcome> {
     file.sync_all().map_err(|error| unwritten(&error))?;
     let bytes = file.metadata().map_err(|error| unwritten(&error))?.len();
     bench.folders.place(result, &bench.folders.result(&job.key)).map_err(|error| unwritten(&error))?;
-    Ok(bytes)
+    Ok((bytes, troubles::of(&summary)))
 }
 
 fn outcome_of(end: &WorkerEnd) -> Outcome {

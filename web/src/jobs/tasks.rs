@@ -11,8 +11,10 @@ use rocket::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use rocket::tokio::task;
 use veilwatch::worker::{CutFlow, Event, FailedWhy, Inspection, Supervised, Task, WorkerEnd, supervise};
 
-use super::{Bench, clean};
-use crate::uploads::Sha256Hex;
+use super::{Bench, check, clean};
+use crate::entries::Entry;
+use crate::pipelines::described::Described;
+use crate::pipelines::{self, Chosen};
 
 /// Looks of each kind that are taken at the same time; others wait. Whoever cuts out flows keeps nobody from uploading.
 const AT_ONCE: usize = 2;
@@ -23,6 +25,7 @@ pub struct Looks {
     bench: Bench,
     inspecting: Arc<Semaphore>,
     cutting: Arc<Semaphore>,
+    loading: Arc<Semaphore>,
     ended: Arc<AtomicBool>,
 }
 
@@ -41,7 +44,7 @@ impl Looks {
     /// Looks through this bench.
     pub fn new(bench: Bench) -> Self {
         let places = || Arc::new(Semaphore::new(AT_ONCE));
-        Self { bench, inspecting: places(), cutting: places(), ended: Arc::default() }
+        Self { bench, inspecting: places(), cutting: places(), loading: places(), ended: Arc::default() }
     }
 
     /// Ends all looks: the portal ends.
@@ -67,7 +70,7 @@ impl Looks {
     ///
     /// # Errors
     /// Where they cannot be cut out.
-    pub async fn cut(&self, sha256: &Sha256Hex, pipeline: &str, flow: CutFlow) -> Result<(Temporary, bool), LookError> {
+    pub async fn cut(&self, entry: &Entry, flow: CutFlow) -> Result<(Temporary, bool), LookError> {
         let turn = turn(&self.cutting).await?;
         if !self.bench.has_room() {
             return Err(LookError::Ours("the disk is full".to_owned()));
@@ -76,12 +79,33 @@ impl Looks {
         let result = Temporary(path);
         let task = Task::Cut { flow, result: result.0.clone(), bytes: self.bench.config.limits.cut_bytes };
         // Its limits on what is read, not its plugins.
-        let pipeline = self.bench.pipeline(pipeline).flatten();
-        let capture = self.bench.folders.capture(sha256);
-        match self.look(turn, capture, task, pipeline, self.bench.config.worker.cut_seconds).await? {
+        let (bench, name, version) = (self.bench.clone(), entry.pipeline.clone(), entry.pipeline_version);
+        let chosen = move || pipelines::choose(&bench, name.as_deref().unwrap_or_default(), version);
+        let chosen = task::spawn_blocking(chosen).await.map_err(|error| LookError::Ours(error.to_string()))?;
+        let chosen = chosen.ok().flatten().unwrap_or_default();
+        let capture = self.bench.folders.capture(&entry.sha256);
+        match self.look(turn, capture, task, chosen.file(), self.bench.config.worker.cut_seconds).await? {
             Event::Cut { complete, .. } => Ok((result, complete)),
             _ => Err(LookError::Died("the worker spoke of something else".to_owned())),
         }
+    }
+
+    /// Loads a pipeline and says what became of its plugins.
+    ///
+    /// # Errors
+    /// Why no worker could say it: a library may have killed it.
+    pub async fn describe(&self, chosen: Chosen) -> Result<Described, LookError> {
+        let turn = turn(&self.loading).await?;
+        let (bench, ended) = (self.bench.clone(), Arc::clone(&self.ended));
+        let described = task::spawn_blocking(move || {
+            let _turn = turn;
+            check::describe(&bench, chosen.file(), &ended)
+        });
+        described.await.map_err(|error| LookError::Ours(error.to_string()))?.map_err(|end| match end {
+            WorkerEnd::Start(error) => LookError::Ours(error.to_string()),
+            WorkerEnd::Failed(failed) => LookError::Died(clean(&failed.words)),
+            end => LookError::Died(clean(&end.to_string())),
+        })
     }
 
     /// Looks; `turn` is held until the worker has ended, even where whoever waits has gone.

@@ -196,6 +196,11 @@ impl Readers {
         }
     }
 
+    /// Ends all readers, so that the next ones read tables anew. One that is busy ends with its answer.
+    pub fn renew(&self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Ends all readers: the portal ends.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);

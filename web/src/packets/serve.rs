@@ -108,6 +108,7 @@ fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary) -> B
         kept: kept.is_file().then_some(kept),
         index: index.path().to_owned(),
         unpacked: unpacked.path().to_owned(),
+        tables: Some(bench.folders.tables().to_owned()),
         packets: browse.packets,
         index_bytes: browse.index_bytes,
         unpacking: Unpacking { bytes: unpacked_bytes, ratio: limits.expansion_ratio },

@@ -267,7 +267,7 @@ pub async fn packets(
     }
     let place = place(portal, &entry)?;
     let detail = flows::find(portal, &entry, flow).await?;
-    let cut = portal.looks.cut(&entry.sha256, entry.pipeline.as_deref().unwrap_or_default(), detail.flow.cut()).await;
+    let cut = portal.looks.cut(&entry, detail.flow.cut()).await;
     let (temporary, complete) = match cut {
         Ok(cut) => cut,
         Err(LookError::Ours(words)) => {

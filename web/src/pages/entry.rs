@@ -93,7 +93,7 @@ pub(super) async fn failed_page(
 ) -> Result<Page, Failure> {
     let mut data = json!({
         "why": format!("failure.{why}"), "do": format!("failure.{why}-do"), "words": entry.words,
-        "size": human::bytes(entry.bytes), "pipeline": entry.pipeline, "created_at": readable(entry.created_at),
+        "size": human::bytes(entry.bytes), "pipeline": entry.pipeline_shown(), "created_at": readable(entry.created_at),
     });
     actions(portal, entry, categories, &mut data).await?;
     Ok(Page::new(portal, me, "failed", data)?)
@@ -108,6 +108,8 @@ pub(super) async fn actions(
 ) -> Result<(), Failure> {
     let more = json!({
         "key": entry.key.as_str(), "name": entry.name, "note": entry.note,
+        // Again it would be analysed by another version.
+        "newer": entry.newest_version.filter(|newest| entry.pipeline_version.is_some_and(|used| used < *newest)),
         "categories": home::choices(categories, entry.category_id, false),
     });
     extend(data, more);

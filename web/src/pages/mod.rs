@@ -24,6 +24,10 @@
 //! | [`downloads`] | what can be saved of a result |
 //! | [`triage`] | what to look at next, decided and talked about |
 //! | [`marks`] | what people said of flows, as labels |
+//! | [`framework`] | where analysts find what analyses are made of |
+//! | [`pipelines`] | pipelines: read, written, compared, rolled back |
+//! | [`plugins`] | the plugins of a pipeline |
+//! | [`tables`] | protocol tables and what is added to them |
 //! | [`administration`] | where administrators find what is theirs |
 //! | [`categories`] | what entries are sorted into, for administrators |
 //! | [`account`] | one's own password, sessions and API tokens |
@@ -32,6 +36,7 @@
 //! | [`retention`] | how long things are kept, for administrators |
 //! | [`audit`] | the audit log, for administrators |
 //! | [`webhooks`] | who is told of what, for administrators |
+//! | [`system`] | how the portal does, for administrators |
 
 pub mod account;
 pub mod administration;
@@ -43,6 +48,7 @@ pub mod downloads;
 pub mod entry;
 pub mod errors;
 pub mod flows;
+pub mod framework;
 pub mod home;
 pub mod invitation;
 pub mod language;
@@ -50,6 +56,8 @@ pub mod login;
 pub mod marks;
 pub mod packets;
 pub mod people;
+pub mod pipelines;
+pub mod plugins;
 pub mod provider;
 pub mod render;
 pub mod result;
@@ -58,6 +66,8 @@ pub mod retention;
 pub mod second_factor;
 pub mod setup;
 pub mod sharing;
+pub mod system;
+pub mod tables;
 pub mod teams;
 pub mod triage;
 pub mod uploads;
@@ -146,7 +156,21 @@ pub fn routes() -> Vec<Route> {
         marks::withdraw,
         marks::captures,
         marks::flows,
+        framework::show,
+        pipelines::list,
+        pipelines::show,
+        pipelines::begin,
+        pipelines::create,
+        pipelines::save,
+        pipelines::back,
+        pipelines::retire,
+        pipelines::restore,
+        plugins::show,
+        tables::show,
+        tables::save,
+        tables::remove,
         administration::show,
+        system::show,
         categories::show,
         categories::add,
         categories::rename,

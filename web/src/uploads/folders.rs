@@ -8,6 +8,7 @@
 //! | `work` | what workers are writing; nothing in it outlives a restart |
 //! | `results` | `KEY.sqlite`, the result of the entry with that key |
 //! | `indexes` | `KEY`, where the packets of that entry's capture lie; one that is gone is made again |
+//! | `tables` | entries of protocol tables that administrators added |
 //!
 //! A path is made from a [`Key`] or a [`Sha256Hex`] and from nothing else, and both hold hexadecimal digits only.
 
@@ -124,6 +125,7 @@ pub struct Folders {
     work: PathBuf,
     results: PathBuf,
     indexes: PathBuf,
+    tables: PathBuf,
 }
 
 impl Folders {
@@ -146,12 +148,18 @@ impl Folders {
             work: make("work")?,
             results: make("results")?,
             indexes: make("indexes")?,
+            tables: make("tables")?,
         })
     }
 
     /// Where a kept capture is.
     pub fn capture(&self, sha256: &Sha256Hex) -> PathBuf {
         self.captures.join(sha256.as_str())
+    }
+
+    /// The folder of the tables that were added.
+    pub fn tables(&self) -> &Path {
+        &self.tables
     }
 
     /// Where an entry's result is.

@@ -21,6 +21,7 @@ use crate::database::{Db, DbError};
 use crate::entries::{self, Bounds, Choices};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::{LookError, Looks};
+use crate::pipelines::Names;
 use crate::results::human;
 
 /// What became of one file.
@@ -66,6 +67,8 @@ pub struct Intake {
     pub runner: Runner,
     /// Uploads that somebody is going on with just now.
     pub writing: Writing,
+    /// The names of the pipelines that were made here.
+    pub made: Names,
 }
 
 impl Intake {
@@ -192,7 +195,7 @@ impl Intake {
     /// The names of the pipelines that can be chosen, the one in the box first.
     pub fn pipelines(&self) -> Vec<String> {
         let own = self.config.pipeline.iter().map(|choice| choice.name.clone());
-        std::iter::once(DEFAULT_PIPELINE.to_owned()).chain(own).collect()
+        std::iter::once(DEFAULT_PIPELINE.to_owned()).chain(own).chain(self.made.now()).collect()
     }
 
     /// What to say where the database, a file or a rule refuses.

@@ -14,7 +14,7 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 18] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/account/second-factor", "第二验证因素"),
@@ -27,6 +27,12 @@ const PAGES: [(&str, &str); 12] = [
     ("/triage?state=all", "研判"),
     ("/webhooks", "Webhook 通知"),
     ("/marks", "标记"),
+    ("/framework", "框架"),
+    ("/pipelines", "流水线"),
+    ("/pipelines/new", "新建流水线"),
+    ("/plugins", "插件"),
+    ("/tables", "协议表"),
+    ("/system", "系统"),
 ];
 
 pub(crate) fn every_page_fits(driver: &Chromedriver) {

@@ -16,6 +16,7 @@
 //! | [`own_parts`] | a pipeline with dropped-in parts |
 //! | [`teams`] | shared with others, and taken back |
 //! | [`triage`] | the queue, by keyboard and by forms alone |
+//! | [`framework`] | a pipeline and an entry of a table, written here |
 //! | [`uploads`] | dropped, several, refused and damaged files |
 //! | [`without_script`] | the same with a browser that runs no script |
 //! | [`sign_in`] | the second factor, and signing in by a provider |
@@ -29,6 +30,7 @@ mod axe;
 mod browser;
 mod captures;
 mod chromedriver;
+mod framework;
 mod look;
 mod own_parts;
 mod packets;
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         triage::links_and_forms_are_enough
         own_parts::each_kind_is_seen_on_the_pages
         teams::what_is_shared_is_seen_until_it_is_taken_back
+        framework::a_pipeline_is_mended_saved_and_used_and_a_port_gets_a_name
         uploads::dropped_files_arrive
         uploads::several_files_get_a_link_each
         uploads::a_file_that_is_too_large_is_said_so_before_it_is_sent

@@ -76,6 +76,9 @@ const NO_TEAM: [u16; 5] = [303, 403, 403, 404, 403];
 const PERSON: &[(&str, &str)] =
     &[("token", "wrong"), ("name", "x"), ("display_name", "x"), ("password", "x"), ("again", "x")];
 
+/// A text that is wrong: nothing has to be loaded for it.
+const PIPELINE: &[(&str, &str)] = &[("name", "mine"), ("text", "model = 5"), ("words", ""), ("do", "save")];
+
 const TABLE: &[Row] = &[
     get("/style.css", "/style.css", ALL),
     get("/favicon.svg", "/favicon.svg", ALL),
@@ -191,7 +194,27 @@ const TABLE: &[Row] = &[
     get("/marks", "/marks", ANALYST),
     get("/marks/captures.csv", "/marks/captures.csv", ANALYST),
     get("/marks/flows.csv", "/marks/flows.csv", ANALYST),
+    get("/framework", "/framework", ANALYST),
+    get("/pipelines", "/pipelines", ANALYST),
+    get("/pipelines/<name>?<wanted..>", "/pipelines/default", ANALYST),
+    get("/pipelines/<name>?<wanted..>", "/pipelines/nobodys", [303, 403, 404, 404, 404]),
+    get("/pipelines/new?<from>", "/pipelines/new", ADMINISTRATOR),
+    post("/pipelines", "/pipelines", PIPELINE, [303, 403, 403, 422, 403]),
+    post("/pipelines/<name>", "/pipelines/nobodys", PIPELINE, [303, 403, 403, 404, 403]),
+    post(
+        "/pipelines/<name>/back",
+        "/pipelines/nobodys/back",
+        &[("version", "1"), ("base", "1")],
+        [303, 403, 403, 404, 403],
+    ),
+    post("/pipelines/<name>/retire", "/pipelines/nobodys/retire", &[], [303, 403, 403, 404, 403]),
+    post("/pipelines/<name>/restore", "/pipelines/nobodys/restore", &[], [303, 403, 403, 404, 403]),
+    get("/plugins?<pipeline>", "/plugins", ANALYST),
+    get("/tables?<wanted..>", "/tables?table=tcp&search=443", ANALYST),
+    post("/tables", "/tables", &[("table", "tcp"), ("key", "x"), ("name", "x")], [303, 403, 403, 422, 403]),
+    post("/tables/<id>/remove", "/tables/999999/remove", &[], [303, 403, 403, 404, 403]),
     get("/administration", "/administration", ADMINISTRATOR),
+    get("/system", "/system", ADMINISTRATOR),
     get("/categories?<done>", "/categories", ADMINISTRATOR),
     post("/categories", "/categories", &[("name", "Drill")], [303, 403, 403, 303, 403]),
     post("/categories/<id>/rename", "/categories/999999/rename", &[("name", "x")], [303, 403, 403, 422, 403]),

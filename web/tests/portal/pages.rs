@@ -84,9 +84,21 @@ fn pages_load_nothing_from_elsewhere_and_run_nothing_inline() {
     let site = Site::new();
     let ada = site.session_of(&site.add("ada", Role::Administrator));
     let stranger = site.stranger();
-    let pages = ["/", "/account", "/people", "/audit", "/categories", "/triage", "/marks", "/nowhere"]
-        .map(|path| ada.get(path));
-    for page in pages.into_iter().chain([stranger.get("/login"), stranger.get("/invitation")]) {
+    let pages = [
+        "/",
+        "/account",
+        "/people",
+        "/audit",
+        "/categories",
+        "/triage",
+        "/marks",
+        "/nowhere",
+        "/framework",
+        "/pipelines",
+        "/pipelines/new",
+    ];
+    let pages = pages.into_iter().chain(["/tables", "/plugins", "/system"]).map(|path| ada.get(path));
+    for page in pages.chain([stranger.get("/login"), stranger.get("/invitation")]) {
         let policy = page.header("Content-Security-Policy").unwrap();
         assert!(policy.contains("connect-src 'self'") && policy.contains("script-src 'self'"), "{policy}");
         let body = without_our_script(&page.body);

@@ -11,6 +11,8 @@ use rocket::http::uri::Host;
 use rocket::http::{ContentType, Cookie, Header, Method};
 use rocket::local::blocking::{Client, LocalRequest};
 use tempfile::TempDir;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use veilwatch_web::accounts::people::{self, NewAccount};
 use veilwatch_web::accounts::tokens::{self, NewToken, Scope};
 use veilwatch_web::accounts::{Account, Actor, Refused, Role, invitations, sessions};
@@ -82,7 +84,7 @@ impl Site {
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         LOGGING.call_once(|| {
             let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| LogWriter);
-            log.with_ansi(false).init();
+            log.with_ansi(false).finish().with(veilwatch_web::recent::Recent).init();
         });
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config { data: folder.path().join("data"), ..Config::default() };
@@ -319,6 +321,16 @@ impl Got {
     #[track_caller]
     pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.body);
+        self
+    }
+
+    /// What a person reads in it: without escapes.
+    #[track_caller]
+    pub(crate) fn reads(self, words: &str) -> Self {
+        let escapes =
+            [("&#x60;", "`"), ("&#x3D;", "="), ("&#x27;", "'"), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">")];
+        let plain = escapes.iter().fold(self.body.clone(), |text, (from, to)| text.replace(from, to));
+        assert!(plain.replace("&amp;", "&").contains(words), "{words:?} is missing in {}", self.body);
         self
     }
 

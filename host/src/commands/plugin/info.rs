@@ -7,9 +7,8 @@ use std::process::ExitCode;
 use veilwatch::config::Config;
 use veilwatch::hash::sha256_hex;
 use veilwatch::output::plain;
-use veilwatch::plugins::{Origin, Registry, RegistryError};
-use veilwatch_core::plugin::{Declaration, Instance, Settings};
-use veilwatch_core::record::FieldKind;
+use veilwatch::plugins::{Origin, Part, Parts, Registry, setting_names};
+use veilwatch_core::plugin::Declaration;
 
 /// Arguments of `veilwatch plugin info`.
 #[derive(Debug, clap::Args)]
@@ -23,58 +22,6 @@ pub(crate) struct Args {
     /// How to write it; by default a text on a terminal and JSON Lines elsewhere.
     #[arg(long, value_enum)]
     format: Option<Format>,
-}
-
-/// What a plugin adds to a pipeline.
-#[derive(Debug, Default)]
-pub(super) struct Parts {
-    pub(super) columns: Vec<Part>,
-    pub(super) fields: Vec<Part>,
-}
-
-/// A column or a field.
-#[derive(Debug, Serialize)]
-pub(super) struct Part {
-    name: String,
-    /// The unit of a column, what a field holds.
-    unit: String,
-    words: String,
-}
-
-impl Parts {
-    /// Asks an instance that is made for it.
-    pub(super) fn of(registry: &Registry, plugin: &str, settings: &str) -> Result<Self, RegistryError> {
-        Ok(match registry.create(plugin, Settings::new(settings))? {
-            Instance::Feature(extractor) => {
-                let columns = extractor.columns().into_iter();
-                let part = |column: veilwatch_core::feature::Column| Part {
-                    name: plain(&column.name),
-                    unit: plain(&column.unit),
-                    words: plain(&column.words),
-                };
-                Self { columns: columns.map(part).collect(), ..Self::default() }
-            }
-            Instance::Protocol(template) => {
-                let fields = template.fields().into_iter();
-                let part = |field: veilwatch_core::record::FieldSpec| Part {
-                    name: plain(&field.name),
-                    unit: holds(field.kind).to_owned(),
-                    words: plain(&field.words),
-                };
-                Self { fields: fields.map(part).collect(), ..Self::default() }
-            }
-            Instance::Classifier(_) => Self::default(),
-        })
-    }
-}
-
-fn holds(kind: FieldKind) -> &'static str {
-    match kind {
-        FieldKind::U64 => "number",
-        FieldKind::F64 => "fraction",
-        FieldKind::Bytes => "bytes",
-        FieldKind::U16List => "list of numbers",
-    }
 }
 
 /// What is told of one plugin.
@@ -132,7 +79,7 @@ fn info(
         Origin::Builtin => None,
         Origin::Library(path) => Some(sha256_hex(&std::fs::read(path)?)),
     };
-    let settings = settings_of(registry, &path);
+    let settings = setting_names(registry, &path);
     let (parts, refused) = match Parts::of(registry, &path, &args.settings) {
         Ok(parts) => (parts, None),
         Err(error) => (Parts::default(), Some(plain(&error.to_string()))),
@@ -157,17 +104,6 @@ fn info(
         fields: parts.fields,
         refused,
     })
-}
-
-/// The names of a plugin's settings: serde lists them when it refuses one that is not among them.
-fn settings_of(registry: &Registry, path: &str) -> Vec<String> {
-    const NOBODYS: &str = "no_plugin_has_this_setting";
-    let Err(error) = registry.create(path, Settings::new(&format!("{NOBODYS} = 0"))) else { return Vec::new() };
-    let message = error.to_string();
-    let Some((_, names)) = message.split_once(&format!("unknown field `{NOBODYS}`, expected ")) else {
-        return Vec::new();
-    };
-    names.split('`').skip(1).step_by(2).map(plain).collect()
 }
 
 /// A block to paste into a pipeline.

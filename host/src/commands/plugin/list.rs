@@ -1,4 +1,3 @@
-use super::info::Parts;
 use super::show::{self, Format};
 use anyhow::Result;
 use serde::Serialize;
@@ -7,7 +6,7 @@ use std::process::ExitCode;
 use veilwatch::config::{Config, PluginEntry};
 use veilwatch::engine::Pipeline;
 use veilwatch::output::plain;
-use veilwatch::plugins::{PluginState, Registry};
+use veilwatch::plugins::{Parts, PluginState, Registry};
 
 /// Arguments of `veilwatch plugin list`.
 #[derive(Debug, clap::Args)]

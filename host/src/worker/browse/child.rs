@@ -28,8 +28,10 @@ pub(in crate::worker) fn run(order: BrowseOrder, events: &Events) -> Result<Even
     input.unpacked_bytes = input.unpacked_bytes.min(most.bytes);
     input.expansion_ratio = input.expansion_ratio.min(most.ratio);
     let limits = input.clone();
-    // Nothing else can be opened, and nothing made.
-    if let Err(error) = sandbox::confine(&Needs::default()) {
+    config.tables.folders.extend(order.tables.clone());
+    // But for tables nothing else can be opened, and nothing made.
+    let listed = config.tables.folders.clone();
+    if let Err(error) = sandbox::confine(&Needs { listed, ..Needs::default() }) {
         if !order.limits.without_sandbox {
             return Err(failed(FailedWhy::Sandbox, error));
         }

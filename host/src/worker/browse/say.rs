@@ -18,6 +18,9 @@ pub struct BrowseOrder {
     pub index: PathBuf,
     /// Another one, for what a compressed capture unpacks to.
     pub unpacked: PathBuf,
+    /// A folder of tables over those in the box; none where there are no more.
+    #[serde(default)]
+    pub tables: Option<PathBuf>,
     /// Packets that are indexed.
     pub packets: u64,
     /// Bytes of an index; a larger one is not written.
