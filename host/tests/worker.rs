@@ -128,7 +128,7 @@ impl Bench {
 
     fn order(&self, capture: &Path, task: Task) -> Order {
         let (unpacking, limits) = (Unpacking::default(), WorkerLimits::default());
-        Order { capture: capture.to_owned(), task, pipeline: None, unpacking, limits }
+        Order { capture: capture.to_owned(), task, pipeline: None, model: None, shadow: None, unpacking, limits }
     }
 
     fn inspect(&self, capture: &Path, packets: u64) -> Order {

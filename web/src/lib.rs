@@ -13,6 +13,8 @@
 //! | [`at_once`] | how much one account may have going on |
 //! | [`uploads`] | bytes come in and are kept |
 //! | [`entries`] | what people uploaded, and what became of it |
+//! | [`models`] | models: what each says of itself, and which one judges |
+//! | [`training`] | models learnt from labelled data and marks |
 //! | [`jobs`] | analyses: the queue and the workers |
 //! | [`results`] | what an analysis leaves, and what is shown of it |
 //! | [`packets`] | packets of a capture, as confined children read them |
@@ -33,11 +35,13 @@ pub mod entries;
 pub mod forms;
 pub mod headers;
 pub mod jobs;
+pub mod models;
 pub mod packets;
 pub mod pages;
 pub mod portal;
 pub mod results;
 pub mod secret;
+pub mod training;
 pub mod uploads;
 pub mod visitor;
 
@@ -79,6 +83,7 @@ pub fn build(
     };
     let (portal, token) = Portal::open(config, clock, program)?;
     let (runner, looks, readers) = (portal.runner.clone(), portal.looks.clone(), portal.readers.clone());
+    let trainer = portal.trainer.clone();
     let rocket = rocket::custom(server)
         .manage(portal)
         // Ours says more than Rocket's.
@@ -90,6 +95,7 @@ pub fn build(
                 runner.end();
                 looks.end();
                 readers.end();
+                trainer.end();
             })
         }))
         .mount("/", pages::routes())

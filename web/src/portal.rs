@@ -18,8 +18,10 @@ use crate::database::{Db, DbError};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
+use crate::models::Shelf;
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
+use crate::training::{self, Trainer};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
 use crate::uploads::folders::FileError;
 use crate::uploads::{Folders, UnderWay};
@@ -60,6 +62,9 @@ pub enum StartError {
     /// A pipeline that can be chosen.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    /// The registry, or the labelled data.
+    #[error("{0}")]
+    Models(String),
     /// The threads of the analyses.
     #[error("the threads of the analyses cannot be started: {0}")]
     Threads(std::io::Error),
@@ -118,6 +123,10 @@ pub struct Portal {
     pub looks: Looks,
     /// Readers of packets.
     pub readers: Readers,
+    /// Models.
+    pub shelf: Shelf,
+    /// Trains models.
+    pub trainer: Trainer,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -148,6 +157,7 @@ impl Portal {
         let lock = lock(&config)?;
         warn_of_root();
         check_pipelines(&mut config)?;
+        check_models(&mut config)?;
         let secret = match &config.secret {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
             None => Secret::from_file(&config.data.join("secret"))?,
@@ -161,6 +171,7 @@ impl Portal {
         let now = clock.now();
         let swept = db.run_blocking(|connection| folders.sweep(connection, now))?;
         let again = db.run_blocking(|connection| queue::restart(connection, now))?;
+        training::restart(&db, &config.data, now)?;
         tracing::info!(?swept, again, "what the last run left is in order");
         let bench = Bench {
             config: config.clone(),
@@ -174,6 +185,8 @@ impl Portal {
             _lock: lock,
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
             readers: Readers::new(bench.clone()),
+            trainer: Trainer::start(&bench).map_err(StartError::Threads)?,
+            shelf: Shelf::new(bench.clone()),
             looks: Looks::new(bench),
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),
@@ -260,6 +273,26 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
         veilwatch::config::Config::load(&choice.file)
             .map_err(|error| PipelineError::Config { name: name.clone(), error })?;
         names.push(name);
+    }
+    Ok(())
+}
+
+/// What is wrong with the registry and the labelled data is said at the start, too.
+fn check_models(config: &mut Config) -> Result<(), StartError> {
+    // Workers have another working folder.
+    for (key, folder) in [("models.registry", &mut config.models.registry), ("training.data", &mut config.training.data)] {
+        if let Some(path) = folder {
+            let failed = |words: String| StartError::Models(format!("{key} = {}: {words}", path.display()));
+            let absolute = std::path::absolute(&*path).map_err(|error| failed(error.to_string()))?;
+            if key == "training.data" && !absolute.is_dir() {
+                return Err(failed("there is no such folder".to_owned()));
+            }
+            *folder = Some(absolute);
+        }
+    }
+    for key in &config.models.trusted_keys {
+        veilwatch::model::PublicKey::parse(key)
+            .map_err(|error| StartError::Models(format!("models.trusted_keys: {error}")))?;
     }
     Ok(())
 }

@@ -6,6 +6,8 @@
   if (upload) uploads(upload, document.getElementById("uploads"));
   const wait = document.getElementById("wait");
   if (wait && window.EventSource) watch(wait);
+  const learning = document.getElementById("learning");
+  if (learning && window.EventSource) learn(learning);
   const browsed = document.getElementById("browse");
   if (browsed) browse(browsed);
 
@@ -132,6 +134,21 @@
       }
     });
     // Where the server says no for good (the log-in has ended, say), the page itself says why.
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);
+    });
+    events.addEventListener("end", () => { events.close(); window.location.reload(); });
+  }
+
+  // A training: events from the server, what came of it when it is over.
+  function learn(page) {
+    const events = new EventSource(page.dataset.events);
+    events.addEventListener("learning", (event) => {
+      const now = JSON.parse(event.data);
+      const stage = document.getElementById("stage");
+      if (stage.textContent !== now.words) stage.textContent = now.words;
+      document.getElementById("bar").value = now.percent;
+    });
     events.addEventListener("error", () => {
       if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);
     });

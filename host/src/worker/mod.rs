@@ -11,6 +11,7 @@
 //! | `events` | the child's line to its parent |
 //! | `inspect` | what a capture is, from its first packets |
 //! | `analyse` | a pipeline over a capture |
+//! | `train` | a model from labelled data and marks |
 //! | `cut` | the packets of one flow as a capture of their own |
 //! | [`browse`] | a child that stays, and answers what is asked of a capture |
 //! | `supervise` | the parent: starts a child, listens, and says how it ended |
@@ -23,11 +24,13 @@ mod inspect;
 mod order;
 mod run;
 mod supervise;
+mod train;
 
 pub use cut::{Cut, CutError, cut};
 pub use events::MAX_ALERTS;
 pub use order::*;
 pub use run::{OpenResult, ResultSink, main};
+pub use train::{Changed, Said, ToldConflict, ToldFigure, TrainReport, UnpackError, unpack};
 pub use supervise::{Supervised, WorkerEnd, supervise};
 
 /// Bytes of a line of the protocol, either way.

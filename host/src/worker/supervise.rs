@@ -413,6 +413,11 @@ impl Watch<'_> {
         let task = &self.what.order.task;
         match &event {
             Event::Progress(_) => {}
+            Event::Learning(progress) => {
+                if !matches!(task, Task::Train(_)) || progress.done > progress.of {
+                    return babble("a training that nobody asked for");
+                }
+            }
             Event::Alert(alert) => {
                 self.alerts += 1;
                 let known = matches!(alert.verdict.as_str(), "malicious" | "suspicious");
@@ -429,6 +434,7 @@ impl Watch<'_> {
                     (Event::Inspected(_), Task::Inspect { .. })
                         | (Event::Analysed(_), Task::Analyse { .. })
                         | (Event::Cut { .. }, Task::Cut { .. })
+                        | (Event::Learnt(_), Task::Train(_))
                         | (Event::Failed(_), _)
                 );
                 if !answers {

@@ -63,11 +63,21 @@ pub enum Action {
     ReportTaken,
     /// Flows, packets or marks were exported.
     Exported,
+    /// A model was made the champion of its name.
+    Promoted,
+    /// A former champion was made the champion again.
+    RolledBack,
+    /// A model was set beside those of pipelines, or taken away.
+    Shadowed,
+    /// A training was asked for.
+    TrainingBegun,
+    /// A training was stopped.
+    TrainingStopped,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -93,6 +103,11 @@ impl Action {
         Self::CategoryChanged,
         Self::ReportTaken,
         Self::Exported,
+        Self::Promoted,
+        Self::RolledBack,
+        Self::Shadowed,
+        Self::TrainingBegun,
+        Self::TrainingStopped,
     ];
 
     /// Its name in the log and in the messages.
@@ -123,6 +138,11 @@ impl Action {
             Self::CategoryChanged => "category-changed",
             Self::ReportTaken => "report-taken",
             Self::Exported => "exported",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled-back",
+            Self::Shadowed => "shadowed",
+            Self::TrainingBegun => "training-begun",
+            Self::TrainingStopped => "training-stopped",
         }
     }
 }

@@ -7,9 +7,11 @@
 //! |---|---|
 //! | [`entries`] | captures come in, and what becomes of them |
 //! | [`results`] | what was found |
+//! | [`models`] | models, and trainings |
 //! | [`openapi`] | the description of it all, made from the code |
 
 pub mod entries;
+pub mod models;
 pub mod openapi;
 pub mod results;
 
@@ -44,6 +46,11 @@ pub fn routes() -> Vec<Route> {
         results::alerts,
         results::flows,
         results::json_lines,
+        models::list,
+        models::show,
+        models::promote,
+        models::train,
+        models::training,
     ]
 }
 
@@ -81,6 +88,11 @@ impl<'r> FromRequest<'r> for Caller {
 }
 
 impl Caller {
+    /// Whether they may do what administrators do: by their role and their token's scope.
+    pub(crate) fn administers(&self) -> bool {
+        self.scope == Scope::Write && self.account.role == Role::Administrator
+    }
+
     /// How the audit log names them.
     pub fn actor(&self, request: &Address) -> Actor {
         Actor { name: Some(self.account.name.clone()), address: request.0.clone() }

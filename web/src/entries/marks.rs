@@ -17,6 +17,7 @@ use super::{Entry, State, owned};
 use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, shown_text_of};
 use crate::database::DbError;
+use crate::uploads::Sha256Hex;
 
 /// The fewest characters of a mark's reason.
 pub const MIN_REASON: usize = 3;
@@ -245,6 +246,66 @@ pub fn export(connection: &mut Connection, account: i64, actor: &Actor, now: i64
     audit::record(&transaction, actor, Action::Exported, Some("marks"), now)?;
     transaction.commit()?;
     Ok(labels)
+}
+
+/// A capture of an account with flows that are marked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkedCapture {
+    /// The capture.
+    pub sha256: Sha256Hex,
+    /// What the newest of its entries calls its file: any text.
+    pub name: String,
+    /// Flows of it that are marked.
+    pub flows: u64,
+}
+
+/// The captures of an account with marks, the newest first; at most so many.
+///
+/// # Errors
+/// Where the database fails.
+pub fn marked_captures(connection: &Connection, account: i64, most: u32) -> Result<Vec<MarkedCapture>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.sha256, max(e.id) AS newest, e.name,
+            count(DISTINCT m.first_ns || ' ' || m.client || ' ' || m.client_port || ' ' || m.server || ' ' || m.server_port)
+            FROM marks m JOIN entries e ON e.id = m.entry_id WHERE e.account_id = ?1
+            GROUP BY e.sha256 ORDER BY newest DESC LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![account, most])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (sha256, flows): (String, i64) = (row.get(0)?, row.get(3)?);
+        found.push(MarkedCapture {
+            sha256: sha256.parse().map_err(|_| DbError::Foreign(format!("the hash {sha256:?}")))?,
+            name: row.get(2)?,
+            flows: u64::try_from(flows).unwrap_or_default(),
+        });
+    }
+    Ok(found)
+}
+
+/// The newest entry of each capture of an account with marks, by the capture's hash: its key, and what its file was called.
+///
+/// # Errors
+/// Where the database fails.
+pub fn captures_of(connection: &Connection, account: i64) -> Result<BTreeMap<String, (String, String)>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.sha256, e.key, e.name, max(e.id) FROM marks m JOIN entries e ON e.id = m.entry_id
+            WHERE e.account_id = ?1 AND e.state = 'done' GROUP BY e.sha256",
+    )?;
+    let rows = statement.query_map([account], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The marks of some of an account's captures as labels, and how many there are.
+///
+/// # Errors
+/// Where the database fails.
+pub fn labels_of(connection: &Connection, account: i64, captures: &[Sha256Hex]) -> Result<(Labels, u64), DbError> {
+    let mut all = marked(connection, account)?;
+    all.retain(|sha256, _| captures.iter().any(|capture| capture.as_str() == sha256));
+    let count = all.values().map(|capture| capture.flows.len() as u64).sum();
+    let labels = written(&all).map_err(|error| DbError::Foreign(format!("marks that are no table ({error})")))?;
+    Ok((labels, count))
 }
 
 /// What tells two flows of a capture apart in every result of it.

@@ -66,12 +66,14 @@ impl Bench {
     }
 
     /// An order within the operator's limits.
-    fn order(&self, capture: PathBuf, task: Task, pipeline: Option<PathBuf>) -> Order {
+    pub(crate) fn order(&self, capture: PathBuf, task: Task, pipeline: Option<PathBuf>) -> Order {
         let (worker, limits) = (&self.config.worker, &self.config.limits);
         Order {
             capture,
             task,
             pipeline,
+            model: None,
+            shadow: None,
             unpacking: Unpacking { bytes: limits.unpacked_bytes, ratio: limits.expansion_ratio },
             limits: WorkerLimits {
                 memory_bytes: worker.memory_bytes,

@@ -16,6 +16,7 @@ use super::queue::{self, Done, Job, Turns, Why};
 use super::tasks::Temporary;
 use super::{Bench, clean};
 use crate::database::DbError;
+use crate::models::{Shelf, shadow};
 use crate::results::ResultFile;
 
 /// How long a thread without work sleeps before it looks by itself.
@@ -173,7 +174,14 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
         workers: bench.config.worker.threads.max(1),
         result: result.path().to_owned(),
     };
-    let order = bench.order(capture, task, pipeline);
+    let mut order = bench.order(capture, task, pipeline);
+    let shelf = Shelf::new(bench.clone());
+    let judged_by = shelf.of_pipeline(&job.pipeline);
+    order.shadow = beside(bench, &job.pipeline);
+    order.model = judged_by.as_ref().and_then(|one| match &order.shadow {
+        Some(_) => one.beside(shelf.settings()),
+        None => one.choice.clone(),
+    });
     let ended = supervise(
         Supervised {
             program: &bench.program,
@@ -185,9 +193,33 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
         &mut |event| running.note(event),
     );
     match ended {
-        Ok(Event::Analysed(analysed)) => keep(bench, job, result.path()).map(|bytes| Done { analysed, bytes }),
+        Ok(Event::Analysed(analysed)) => {
+            let bytes = keep(bench, job, result.path())?;
+            if let Some(challenger) = &order.shadow {
+                compared(bench, job, judged_by.as_ref().map_or("", |one| one.model.as_str()), challenger);
+            }
+            Ok(Done { analysed, bytes })
+        }
         Ok(_) => Err(Outcome::Crashed(Why::Worker, "the worker spoke of something else".to_owned())),
         Err(end) => Err(outcome_of(&end)),
+    }
+}
+
+/// The challenger of a pipeline. It decides nothing, so that no analysis waits for what is wrong with it.
+fn beside(bench: &Bench, pipeline: &str) -> Option<String> {
+    let asked = bench.db.run_blocking(|connection| shadow::of(connection, pipeline));
+    asked.inspect_err(|error| tracing::error!(%error, "which challenger there is cannot be read")).ok().flatten()
+}
+
+/// Notes what a challenger came to.
+fn compared(bench: &Bench, job: &Job, champion: &str, challenger: &str) {
+    let line = ResultFile::open(&bench.folders.result(&job.key), CHECK_MILLISECONDS).and_then(|file| file.summary());
+    let noted = line.map_err(|error| error.to_string()).and_then(|summary| {
+        let note = |c: &mut rusqlite::Connection| shadow::note(c, job.entry, champion, challenger, &summary.line);
+        bench.db.run_blocking(note).map_err(|error| error.to_string())
+    });
+    if let Err(error) = noted {
+        tracing::error!(entry = job.entry, error, "what a challenger came to is lost");
     }
 }
 
@@ -224,7 +256,7 @@ fn outcome_of(end: &WorkerEnd) -> Outcome {
                 FailedWhy::Plugin => Why::Plugin,
                 FailedWhy::Output => Why::Output,
                 FailedWhy::Sandbox => Why::Sandbox,
-                FailedWhy::Order => Why::Worker,
+                FailedWhy::Order | FailedWhy::Labels => Why::Worker,
             };
             return Outcome::Failed(why, Some(failed.words.clone()));
         }

@@ -18,6 +18,8 @@
 //! | [`packets`] | packets of a capture, one of them in full, and streams |
 //! | [`downloads`] | what can be saved of a result |
 //! | [`marks`] | what people said of flows, as labels |
+//! | [`models`] | models, their cards, and which one judges |
+//! | [`training`] | models learnt from labelled data and marks |
 //! | [`administration`] | where administrators find what is theirs |
 //! | [`categories`] | what entries are sorted into, for administrators |
 //! | [`account`] | one's own password, sessions and API tokens |
@@ -38,11 +40,13 @@ pub mod invitation;
 pub mod language;
 pub mod login;
 pub mod marks;
+pub mod models;
 pub mod packets;
 pub mod people;
 pub mod render;
 pub mod result;
 pub mod setup;
+pub mod training;
 pub mod uploads;
 pub mod waiting;
 
@@ -92,6 +96,19 @@ pub fn routes() -> Vec<Route> {
         marks::show,
         marks::captures,
         marks::flows,
+        models::list,
+        models::show,
+        models::picture,
+        models::ask_promote,
+        models::promote,
+        models::ask_roll_back,
+        models::roll_back,
+        models::set_shadow,
+        training::list,
+        training::begin,
+        training::show,
+        training::events,
+        training::stop,
         administration::show,
         categories::show,
         categories::add,

@@ -128,7 +128,7 @@ impl Number {
 }
 
 /// A message with its values; its key where there is none, which a test would find.
-pub(super) fn said(messages: &Messages, key: &str, value: impl Fn(&str) -> Option<String>) -> String {
+pub(crate) fn said(messages: &Messages, key: &str, value: impl Fn(&str) -> Option<String>) -> String {
     messages.get(key).map_or_else(|| key.to_owned(), |message| fill(message, value))
 }
 
