@@ -279,23 +279,45 @@ mod tests {
         assert!(thinned(&[]).is_empty());
     }
 
-    #[test]
-    fn what_ships_can_be_read_and_is_of_its_model() {
-        let model = crate::model::Model::builtin().unwrap();
-        let digest = model.evaluation.unwrap();
-        assert!(digest.is_of(&model.card) && digest.classifiers.len() > 7 && digest.audit_passed == Some(true));
-        assert_eq!(Digest::parse(&digest.to_bytes().unwrap()), Some(digest));
+    fn digest() -> Digest {
+        let figure = Figure { value: 0.5, low: 0.4, high: 0.6 };
+        let named = NamedFigure { name: "average precision".into(), figure };
+        Digest {
+            format: Digest::FORMAT,
+            made_by: "0".into(),
+            quick: true,
+            data_sha256: "a".repeat(64),
+            schema_sha256: "b".repeat(64),
+            classifier: "classifier/x".into(),
+            folds: 2,
+            pairs: Some([1, 2, 3]),
+            figures: vec![named.clone()],
+            withheld: Vec::new(),
+            audit_passed: Some(true),
+            checks: vec![CheckDigest {
+                id: "single_label".into(),
+                ending: "passed".into(),
+                question: "?".into(),
+                found: "!".into(),
+            }],
+            protocols: vec![named],
+            classifiers: Vec::new(),
+            baseline: vec![BaselineDigest { figure: "recall".into(), ours: figure, baseline: 0.5 }],
+            roc: vec![(0.0, 0.0), (1.0, 1.0)],
+            precision_recall: vec![(0.5, 1.0)],
+            reliability: vec![(0.5, 0.5, 2)],
+        }
     }
 
     #[test]
     fn impossible_numbers_are_refused() {
-        let digest = crate::model::Model::builtin().unwrap().evaluation.unwrap();
+        let digest = digest();
+        assert_eq!(Digest::parse(&digest.to_bytes().unwrap()).as_ref(), Some(&digest));
         let parsed = |change: &dyn Fn(&mut Digest)| {
             let mut other = digest.clone();
             change(&mut other);
             Digest::parse(&other.to_bytes().unwrap()).is_some()
         };
-        assert!(parsed(&|_| {}));
         assert!(!parsed(&|digest| digest.roc.push((0.5, 1.5))));
         assert!(!parsed(&|digest| digest.reliability.push((-0.1, 0.5, 1))));
         assert!(!parsed(&|digest| digest.baseline[0].baseline = 7.0));

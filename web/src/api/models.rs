@@ -27,7 +27,7 @@ pub struct ModelView {
     champion: bool,
     /// The pipelines that are judged by it.
     pipelines: Vec<String>,
-    /// Who vouches for it: `box`, `nobody`, `trusted`, `stranger`; nothing where it cannot be used.
+    /// Who vouches for it: `box`, `none`, `trusted`, `not trusted`; nothing where it cannot be used.
     signature: Option<&'static str>,
     /// `kind/name` of its classifier.
     classifier: Option<String>,

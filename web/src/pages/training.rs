@@ -195,7 +195,7 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Reply {
     let asked = &training.asked;
     let sources: Vec<&str> = asked.sources.iter().map(|name| if name.is_empty() { "." } else { name }).collect();
     let data = json!({
-        "key": training.key.as_str(), "state": format!("training.state-{}", training.state), "is_over": training.is_over(),
+        "title": "training.one", "key": training.key.as_str(), "state": format!("training.state-{}", training.state), "is_over": training.is_over(),
         "is_queued": is_queued, "ahead": ahead, "percent": live["percent"], "words": live["words"],
         "refresh": (!training.is_over()).then_some(REFRESH), "stopping": training.stop_asked,
         "by": training.by, "at": readable(training.created_at), "ended": training.ended_at.map(readable),

@@ -14,7 +14,7 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 10] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/administration", "管理"),
@@ -22,6 +22,9 @@ const PAGES: [(&str, &str); 7] = [
     ("/categories", "类别"),
     ("/audit", "审计日志"),
     ("/marks", "标记"),
+    ("/models", "模型"),
+    ("/models/default", "模型详情"),
+    ("/training", "训练"),
 ];
 
 pub(crate) fn every_page_fits(driver: &Chromedriver) {

@@ -13,6 +13,7 @@
 //! | [`accounts`] | first run, log-in, log-out, by mouse and by keyboard |
 //! | [`analysis`] | from the upload to the result, and what is done with it |
 //! | [`packets`] | packets, their bytes and streams |
+//! | [`models`] | a model is trained, compared, promoted and rolled back |
 //! | [`own_parts`] | a pipeline with dropped-in parts |
 //! | [`uploads`] | dropped, several, refused and damaged files |
 //! | [`without_script`] | the same with a browser that runs no script |
@@ -27,6 +28,7 @@ mod browser;
 mod captures;
 mod chromedriver;
 mod look;
+mod models;
 mod own_parts;
 mod packets;
 mod site;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         accounts::the_keyboard_is_enough
         packets::the_keyboard_goes_from_the_list_to_bytes_and_streams
         packets::links_and_forms_are_enough
+        models::trained_compared_promoted_and_rolled_back
         own_parts::each_kind_is_seen_on_the_pages
         uploads::dropped_files_arrive
         uploads::several_files_get_a_link_each

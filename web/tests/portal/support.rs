@@ -68,6 +68,7 @@ impl Drop for Site {
         // The threads of the analyses, and their workers, end with the test.
         self.portal().runner.end();
         self.portal().readers.end();
+        self.portal().trainer.end();
     }
 }
 

@@ -1,0 +1,47 @@
+//! A model is trained, compared, promoted and rolled back.
+
+#[path = "../support_models.rs"]
+mod quick;
+
+use crate::browser::Browser;
+use crate::chromedriver::Chromedriver;
+use crate::site::Site;
+
+pub(crate) fn trained_compared_promoted_and_rolled_back(driver: &Chromedriver) {
+    let site = Site::start_prepared(|folder| {
+        let file = quick::quick_pipeline(folder);
+        format!(
+            "[models]\nregistry = {:?}\nuse_champions = true\n[training]\ndata = {:?}\n[[pipeline]]\nname = \"quick\"\nfile = {file:?}\n",
+            folder.join("registry"),
+            quick::examples(),
+        )
+    });
+    let browser = Browser::logged_in(driver, &site);
+    for version in ["quick@1", "quick@2"] {
+        browser.open("/training");
+        browser.script("document.getElementById('pipeline').value = 'quick'", Vec::new());
+        browser.click("input[value=labels]");
+        browser.fill("#seed", &version[6..]);
+        browser.click("main form.card button");
+        // The page waits by itself, and shows what came of it.
+        browser.wait_for("it is trained", || browser.has("#h-versus"));
+        browser.look();
+        assert!(browser.text(".verdict").contains(version), "{}", browser.text(".verdict"));
+        browser.click(".verdict a");
+        assert!(browser.has("#h-card") && browser.has(".pictures img"), "card and curves are there");
+        browser.look();
+        browser.click("a[href$='/promote']");
+        browser.look();
+        if browser.has("input[name=even_if_worse]") {
+            browser.click("input[name=even_if_worse]");
+        }
+        browser.click("button.danger");
+        browser.wait_for("it is the champion", || browser.has(".notice.good"));
+    }
+    browser.click("a[href$='/roll-back']");
+    assert!(browser.text("main").contains("quick@2, champion now"), "{}", browser.text("main"));
+    browser.look();
+    browser.click("button.danger");
+    browser.wait_for("the first one is back", || browser.path().starts_with("/models/quick@1"));
+    assert!(browser.text("main").contains("Champion"), "{}", browser.text("main"));
+}
