@@ -843,9 +843,7 @@ fn what_a_training_leaves_is_not_believed() {
         let into = tempfile::tempdir_in(folder.path()).unwrap();
         unpack(&path, into.path()).map(|_| std::fs::read_dir(into.path()).unwrap().count())
     };
-    let head = |report: &serde_json::Value, files: serde_json::Value| {
-        serde_json::json!({"format": 1, "report": report, "files": files})
-    };
+    let head = |report: &serde_json::Value, files: serde_json::Value| serde_json::json!({"format": 1, "report": report, "files": files});
     assert_eq!(left(head(&report, serde_json::json!([["card.json", 2]])), b"{}").unwrap(), 1);
     for files in [
         serde_json::json!([["../card.json", 2]]),
@@ -862,8 +860,11 @@ fn what_a_training_leaves_is_not_believed() {
         ("alone", serde_json::json!("a\nb")),
         ("said", serde_json::json!(vec!["x"; 51])),
         ("more", serde_json::json!(1)),
-        ("changed", serde_json::json!([{"sha256": "../x", "packet": 1, "malicious": true, "by": "", "before":
-            {"verdict": "benign", "score": 0.1}, "after": {"verdict": "benign", "score": 0.1}, "held_out": null}])),
+        (
+            "changed",
+            serde_json::json!([{"sha256": "../x", "packet": 1, "malicious": true, "by": "", "before":
+            {"verdict": "benign", "score": 0.1}, "after": {"verdict": "benign", "score": 0.1}, "held_out": null}]),
+        ),
     ] {
         let mut report = report.clone();
         report[key] = value;

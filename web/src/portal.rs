@@ -21,8 +21,8 @@ use crate::jobs::{Bench, check, queue};
 use crate::models::Shelf;
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
-use crate::training::{self, Trainer};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
+use crate::training::{self, Trainer};
 use crate::uploads::folders::FileError;
 use crate::uploads::{Folders, UnderWay};
 
@@ -280,7 +280,9 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
 /// What is wrong with the registry and the labelled data is said at the start, too.
 fn check_models(config: &mut Config) -> Result<(), StartError> {
     // Workers have another working folder.
-    for (key, folder) in [("models.registry", &mut config.models.registry), ("training.data", &mut config.training.data)] {
+    for (key, folder) in
+        [("models.registry", &mut config.models.registry), ("training.data", &mut config.training.data)]
+    {
         if let Some(path) = folder {
             let failed = |words: String| StartError::Models(format!("{key} = {}: {words}", path.display()));
             let absolute = std::path::absolute(&*path).map_err(|error| failed(error.to_string()))?;

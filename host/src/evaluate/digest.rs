@@ -126,7 +126,8 @@ impl Digest {
         let named = |name: &str, figure: Figure| NamedFigure { name: name.to_owned(), figure };
         let report = judgement.report.as_ref().filter(|_| judgement.headline.is_some());
         let figures = report.iter().flat_map(|report| report.figures());
-        let both = |report: &super::ProtocolReport| Some(report.figures(Level::Pair, Negatives::Both)?.average_precision);
+        let both =
+            |report: &super::ProtocolReport| Some(report.figures(Level::Pair, Negatives::Both)?.average_precision);
         let protocols = judgement.protocols.iter().filter(|_| judgement.headline.is_some());
         let checks = judgement.audit.iter().flat_map(|audit| &audit.checks);
         let curves = judgement.curves.as_ref();

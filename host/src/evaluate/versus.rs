@@ -1,6 +1,6 @@
 //! Two ways to learn side by side: each is learnt anew on the same folds, so that neither was taught what it is judged by.
 
-use crate::learn::{Dataset, FeedbackRecipe, Folds, LearnError, MarkedRows, Recipe, validate};
+use crate::learn::{Dataset, Folds, LearnError, MarkedRows, Recipe, validate};
 use crate::model::Report;
 use crate::plugins::Registry;
 
@@ -42,7 +42,7 @@ pub fn versus(
         Some(champion) => {
             let without = Dataset {
                 marked: MarkedRows::default(),
-                recipe: Recipe { feedback: None::<FeedbackRecipe>, ..data.recipe.clone() },
+                recipe: Recipe { feedback: None, ..data.recipe.clone() },
                 ..data.clone()
             };
             let each = |fold: usize, _: &validate::Fitted<'_>| say(folds.count + fold + 1, of);

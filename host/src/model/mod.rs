@@ -18,8 +18,8 @@ mod store;
 
 pub use card::{AlarmRate, Card, ColumnProfile, Figure, Report, Training};
 pub use compare::{Compared, Standing, compare, compare_reports, same_protocol};
-pub(crate) use rarity::{by_rarity, term_columns};
 pub use promote::{Candidate, PromoteError, Promoted, promote};
+pub(crate) use rarity::{by_rarity, term_columns};
 pub use registry::{Champion, Edit, ModelRegistry, RegistryError, Staged, VersionName};
 pub use settings::ModelSettings;
 pub use signature::{KeyError, PrivateKey, PublicKey, Signature, Signer, Trust};

@@ -1,6 +1,6 @@
-use super::{Model, ModelError};
 use super::registry::{ModelRegistry, VersionName};
 use super::signature::{PublicKey, Trust};
+use super::{Model, ModelError};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

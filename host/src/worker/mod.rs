@@ -30,8 +30,8 @@ pub use cut::{Cut, CutError, cut};
 pub use events::MAX_ALERTS;
 pub use order::*;
 pub use run::{OpenResult, ResultSink, main};
-pub use train::{Changed, Said, ToldConflict, ToldFigure, TrainReport, UnpackError, unpack};
 pub use supervise::{Supervised, WorkerEnd, supervise};
+pub use train::{Changed, Said, ToldConflict, ToldFigure, TrainReport, UnpackError, unpack};
 
 /// Bytes of a line of the protocol, either way.
 pub const LINE_BYTES: usize = 64 << 10;

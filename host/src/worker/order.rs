@@ -5,9 +5,9 @@
 //! output. A worker that read a hostile capture may say anything: the parent believes none of it further than it can
 //! check.
 
-use serde::{Deserialize, Serialize};
 use crate::learn::OnConflict;
 use crate::model::ModelSettings;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// What a worker is to do.

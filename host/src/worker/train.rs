@@ -301,16 +301,18 @@ fn gather(
         origins.push(Origin::Marked(task.captures.clone()));
     }
     let loading = Loading::default();
-    let options = LoadOptions { workers: usize::from(task.workers.clamp(1, 64)), feedback: marks, ..LoadOptions::default() };
-    let mut data = reading(&loading, watched, || learn::load_from(&origins, pipeline, &options, &loading))
-        .map_err(unlearnt)?;
+    let options =
+        LoadOptions { workers: usize::from(task.workers.clamp(1, 64)), feedback: marks, ..LoadOptions::default() };
+    let mut data =
+        reading(&loading, watched, || learn::load_from(&origins, pipeline, &options, &loading)).map_err(unlearnt)?;
     let mut cleaned: Option<String> = (!data.captures.is_empty()).then(String::new);
     for path in &tables {
         let table = learn::read_table(path, pipeline).map_err(unlearnt)?;
         let by = table.recipe.background_sha256.clone();
         let name = || text(&path.file_name().unwrap_or_default().to_string_lossy());
         if *cleaned.get_or_insert_with(|| by.clone()) != by {
-            let words = "its rows were not cleaned by the same table of background traffic as the others, or not at all";
+            let words =
+                "its rows were not cleaned by the same table of background traffic as the others, or not at all";
             return Err(failed(FailedWhy::Labels, format!("{}: {words}", name())));
         }
         if let Some(capture) = data.shared(&table) {
@@ -412,7 +414,8 @@ fn beside(
     report.figures = match &both.champion {
         Some(champion) => compare_reports(champion, &both.challenger).into_iter().map(Into::into).collect(),
         None => {
-            let alone = |(figure, other): (&str, _)| ToldFigure { figure: figure.into(), one: None, other, standing: None };
+            let alone =
+                |(figure, other): (&str, _)| ToldFigure { figure: figure.into(), one: None, other, standing: None };
             both.challenger.figures().map(alone).collect()
         }
     };
@@ -440,7 +443,8 @@ fn beside(
         let Some(facts) = data.rows.get(*row).filter(|_| report.changed.len() < TOLD) else { continue };
         let card = &challenger.card;
         let raw = both.held_out.get(*row).copied().filter(|raw| !raw.is_nan());
-        let held_out = raw.map(|raw| card.calibration.score(raw)).map(|score| said((Some(score), card.thresholds.verdict(score))));
+        let held_out =
+            raw.map(|raw| card.calibration.score(raw)).map(|score| said((Some(score), card.thresholds.verdict(score))));
         report.changed.push(Changed {
             sha256: data.captures.get(facts.capture).map(|capture| capture.sha256.clone()).unwrap_or_default(),
             packet: facts.packet,
@@ -456,7 +460,8 @@ fn beside(
 
 /// Writes the file that is there already.
 fn write(path: &Path, report: TrainReport, model: Option<&Model>) -> Result<(), Failed> {
-    let unwritten = |error: &dyn std::fmt::Display| failed(FailedWhy::Output, format!("the model cannot be written: {error}"));
+    let unwritten =
+        |error: &dyn std::fmt::Display| failed(FailedWhy::Output, format!("the model cannot be written: {error}"));
     let files = model.map(Model::to_files).transpose().map_err(|error| unwritten(&error))?.unwrap_or_default();
     let lengths = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.len() as u64)).collect();
     let head = Head { format: FORMAT, report, files: lengths };

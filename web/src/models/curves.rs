@@ -52,12 +52,7 @@ impl CurveKind {
 ///
 /// # Errors
 /// Where the drawing library fails.
-pub fn curve(
-    kind: CurveKind,
-    digest: &Digest,
-    messages: &Messages,
-    ink: Ink,
-) -> Result<Option<Picture>, PictureError> {
+pub fn curve(kind: CurveKind, digest: &Digest, messages: &Messages, ink: Ink) -> Result<Option<Picture>, PictureError> {
     let word = |key: &str| said(messages, &format!("curve.{key}"), |_| None);
     let points: Vec<(f64, f64)> = match kind {
         CurveKind::Roc => digest.roc.clone(),

@@ -50,7 +50,10 @@ impl From<ModelError> for ShelfError {
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::Registry(
-                RegistryError::Unknown { .. } | RegistryError::NoVersion { .. } | RegistryError::Name(_) | RegistryError::None,
+                RegistryError::Unknown { .. }
+                | RegistryError::NoVersion { .. }
+                | RegistryError::Name(_)
+                | RegistryError::None,
             ) => Self::NotThere,
             error => Self::Refused(clean(&error.to_string())),
         }

@@ -83,7 +83,8 @@ pub fn note(connection: &Connection, entry: i64, champion: &str, challenger: &st
     let told: Option<Value> = serde_json::from_str::<Value>(line).ok().and_then(|line| line.get("shadow").cloned());
     // A challenger that could not be used is not there, and neither is a line of it.
     let Some(told) = told.filter(Value::is_object) else { return Ok(()) };
-    let count = |name: &str| i64::try_from(told.get(name).and_then(Value::as_u64).unwrap_or_default()).unwrap_or(i64::MAX);
+    let count =
+        |name: &str| i64::try_from(told.get(name).and_then(Value::as_u64).unwrap_or_default()).unwrap_or(i64::MAX);
     connection.execute(
         "INSERT OR REPLACE INTO shadow_runs (entry_id, challenger, champion, flows, same_verdict, champion_alerts,
             challenger_alerts, both_alert, failed)

@@ -5,7 +5,9 @@ use rocket::tokio::task;
 use rocket::{FromForm, State, get, post};
 use serde_json::{Value, json};
 use veilwatch::evaluate::Digest;
-use veilwatch::model::{AlarmRate, Card, Compared, Figure, Model, ModelSettings, Signer, Standing, compare, same_protocol};
+use veilwatch::model::{
+    AlarmRate, Card, Compared, Figure, Model, ModelSettings, Signer, Standing, compare, same_protocol,
+};
 
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::Role;
@@ -16,8 +18,8 @@ use crate::models::curves::{CurveKind, curve};
 use crate::models::shadow::{self, Tally};
 use crate::models::{Id, Listed, Shelf, ShelfError, shown_name};
 use crate::portal::Portal;
-use crate::results::human::{grouped, percent};
 use crate::results::Ink;
+use crate::results::human::{grouped, percent};
 use crate::visitor::{Administrator, Analyst};
 
 /// What was done just before, for a line at the top. Other words are ignored.
@@ -214,10 +216,7 @@ fn card(card: &Card, portal: &Portal, language: super::Language) -> Result<Value
         ("fact-weights", text(&card.weights_sha256)),
         ("fact-memory", card.memory_sha256.as_deref().map(text).unwrap_or_default()),
         ("fact-novelty", card.novelty_limit.map(|limit| limit.to_string()).unwrap_or_default()),
-        (
-            "fact-calibration",
-            format!("slope {:.4}, offset {:.4}", card.calibration.slope, card.calibration.offset),
-        ),
+        ("fact-calibration", format!("slope {:.4}, offset {:.4}", card.calibration.slope, card.calibration.offset)),
         ("fact-suspicious", format!("{:.4}", card.thresholds.suspicious)),
         ("fact-malicious", format!("{:.4}", card.thresholds.malicious)),
         ("fact-budget", card.false_alert_budget.to_string()),
@@ -231,13 +230,16 @@ fn card(card: &Card, portal: &Portal, language: super::Language) -> Result<Value
         .figures()
         .map(|(name, value)| json!({ "name": name, "value": figure(value).unwrap_or_else(|| "–".to_owned()) }))
         .collect();
-    let rates = card.alarm_rates.iter().map(|AlarmRate { rate, score }| {
-        json!({ "rate": short(rate * 1e5), "score": format!("{score:.4}") })
-    });
+    let rates = card
+        .alarm_rates
+        .iter()
+        .map(|AlarmRate { rate, score }| json!({ "rate": short(rate * 1e5), "score": format!("{score:.4}") }));
     let value = |value: Option<f32>| value.map_or_else(|| "–".to_owned(), |value| format!("{value}"));
-    let columns = card.columns.iter().take(COLUMNS).map(|column| {
-        json!([text(&column.name), value(column.p5), value(column.p50), value(column.p95)])
-    });
+    let columns = card
+        .columns
+        .iter()
+        .take(COLUMNS)
+        .map(|column| json!([text(&column.name), value(column.p5), value(column.p50), value(column.p95)]));
     Ok(json!({
         "facts": facts, "figures": figures, "rates": rates.collect::<Vec<_>>(),
         "columns": columns.collect::<Vec<_>>(), "column_count": count(card.columns.len()),
@@ -283,9 +285,10 @@ fn evaluation(digest: &Digest, card: &Card, portal: &Portal, language: super::La
             "rows": rows,
         }));
     }
-    let baseline = digest.baseline.iter().map(|row| {
-        json!([text(&row.figure), figure(Some(row.ours)), format!("{:.3}", row.baseline)])
-    });
+    let baseline = digest
+        .baseline
+        .iter()
+        .map(|row| json!([text(&row.figure), figure(Some(row.ours)), format!("{:.3}", row.baseline)]));
     Ok(json!({
         "is_of": digest.is_of(card), "quick": digest.quick, "made_by": text(&digest.made_by), "folds": digest.folds,
         "classifier": text(&digest.classifier),
@@ -339,7 +342,8 @@ async fn confirmation(
         let pipelines = shelf.served(&name).into_iter().map(|one| one.pipeline).collect();
         let kept = |version: u32| Id::Kept(name.clone(), version);
         // Going back, the former one is what will judge; else the one that was asked for.
-        let (next, now) = if is_back { (former.ok_or(ShelfError::NotThere)?, Some(version)) } else { (version, champion) };
+        let (next, now) =
+            if is_back { (former.ok_or(ShelfError::NotThere)?, Some(version)) } else { (version, champion) };
         let now = now.filter(|now| *now != next).map(kept);
         let other = now.and_then(|now| shelf.open(&now).ok().map(|(model, _)| (now, model.card)));
         Ok((kept(next), Pair { asked: shelf.open(&kept(next))?, other, pipelines }))
@@ -353,9 +357,9 @@ async fn confirmation(
         Some((_, card)) => compare(card, &model.card).into_iter().map(compared).collect(),
         None => Vec::new(),
     };
-    let worse = other.as_ref().is_some_and(|(_, card)| {
-        compare(card, &model.card).iter().any(|row| row.standing == Some(Standing::Worse))
-    });
+    let worse = other
+        .as_ref()
+        .is_some_and(|(_, card)| compare(card, &model.card).iter().any(|row| row.standing == Some(Standing::Worse)));
     let data = json!({
         "title": format!("models.{what}-title"), "what": what, "id": id.to_string(), "next": next.to_string(),
         "words": format!("models.{what}-words"), "do": format!("models.{what}-do"), "error": error,
@@ -371,8 +375,12 @@ async fn confirmation(
 
 /// One figure of two models.
 pub(super) fn compared(row: Compared) -> Value {
-    json!([row.figure, figure(row.one).unwrap_or_else(|| "–".into()), figure(row.other).unwrap_or_else(|| "–".into()),
-        standing(row.standing)])
+    json!([
+        row.figure,
+        figure(row.one).unwrap_or_else(|| "–".into()),
+        figure(row.other).unwrap_or_else(|| "–".into()),
+        standing(row.standing)
+    ])
 }
 
 /// The message that says how the second stands to the first.

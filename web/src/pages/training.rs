@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use veilwatch::learn::{MARK_WEIGHTS, OnConflict};
 use veilwatch::worker::{LearnProgress, LearnStage, Said, TrainReport};
 
+use super::Language;
 use super::login::Nothing;
 use super::models::{figure, standing};
 use super::render::{Answer, Failure, Page, Reply, told};
-use super::Language;
 use crate::accounts::{Account, Actor, Reason, Refused, Role};
 use crate::clock::readable;
 use crate::database::DbError;
@@ -31,6 +31,8 @@ use crate::visitor::Analyst;
 
 /// Trainings of the list.
 const LISTED: u32 = 50;
+/// Things of the folder that one training learns from: its order is one line.
+const SOURCES: usize = 50;
 /// Time between two events.
 const PAUSE: Duration = Duration::from_millis(300);
 /// How long one stream lasts; the browser then asks for the next.
@@ -125,7 +127,7 @@ pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: 
     let there = there.map_err(|error| DbError::Broken(error.to_string()))?;
     let mut sources = wanted.source;
     sources.dedup();
-    if sources.is_empty() || !sources.iter().all(|name| there.contains(name)) {
+    if sources.is_empty() || sources.len() > SOURCES || !sources.iter().all(|name| there.contains(name)) {
         return Err(Reason::TrainingData.into());
     }
     if wanted.capture.len() > portal.config.training.captures as usize {
@@ -155,16 +157,7 @@ pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: 
             std::fs::write(&path, text).map_err(failed(&path))?;
         }
         let captures = if marks == 0 { Vec::new() } else { captures };
-        let new = NewTraining {
-            pipeline: wanted.pipeline,
-            model,
-            sources,
-            captures,
-            marks,
-            weight,
-            on_conflict,
-            seed,
-        };
+        let new = NewTraining { pipeline: wanted.pipeline, model, sources, captures, marks, weight, on_conflict, seed };
         let made = store::create(connection, account, &own, &new, &limits, &actor, now);
         if made.is_err() {
             let _ = std::fs::remove_dir_all(&place);
@@ -243,9 +236,7 @@ async fn report_of(portal: &Portal, account: i64, report: &TrainReport, is_own: 
         let cell = |value| figure(value).unwrap_or_else(|| "–".to_owned());
         json!([shown_name(&row.figure), cell(row.one), cell(row.other), standing(row.standing)])
     });
-    let said = |said: &Said| {
-        json!({ "verdict": format!("verdict.{}", said.verdict), "class": said.verdict, "score": said.score.map(score) })
-    };
+    let said = |said: &Said| json!({ "verdict": format!("verdict.{}", said.verdict), "class": said.verdict, "score": said.score.map(score) });
     let changed = report.changed.iter().filter_map(|one| {
         let (key, name) = own.get(&one.sha256)?;
         Some(json!({
@@ -328,7 +319,14 @@ pub async fn events<'r>(
 
 impl Wanted {
     /// What a program asks for.
-    pub(crate) fn new(pipeline: String, sources: Vec<String>, captures: Vec<String>, weight: f64, conflict: String, seed: u32) -> Self {
+    pub(crate) fn new(
+        pipeline: String,
+        sources: Vec<String>,
+        captures: Vec<String>,
+        weight: f64,
+        conflict: String,
+        seed: u32,
+    ) -> Self {
         let (weight, seed) = (weight.to_string(), seed.to_string());
         Self { pipeline, source: sources, capture: captures, weight, conflict, seed }
     }

@@ -144,7 +144,12 @@ impl Trainer {
         self.set(None);
     }
 
-    fn train(&self, bench: &Bench, training: &Training, kill: &AtomicBool) -> Result<(Option<u32>, TrainReport), Outcome> {
+    fn train(
+        &self,
+        bench: &Bench,
+        training: &Training,
+        kill: &AtomicBool,
+    ) -> Result<(Option<u32>, TrainReport), Outcome> {
         let unwritten = |error: &dyn std::fmt::Display| {
             tracing::error!(training = training.id, %error, "a training cannot keep its files");
             Outcome::Failed(Why::Output, None)
@@ -242,7 +247,8 @@ fn order(bench: &Bench, training: &Training, result: &Path) -> Result<veilwatch:
     let data = bench.config.training.data.clone();
     let data = data.ok_or(Outcome::Failed(Why::Labels, Some("no folder of labelled data is configured".to_owned())))?;
     let marks = folder(&bench.config.data, &training.key).join("marks");
-    let captures: Vec<PathBuf> = asked.captures.iter().map(|sha256: &Sha256Hex| bench.folders.capture(sha256)).collect();
+    let captures: Vec<PathBuf> =
+        asked.captures.iter().map(|sha256: &Sha256Hex| bench.folders.capture(sha256)).collect();
     let task = TrainTask {
         sources: asked.sources.clone(),
         marks: (asked.marks > 0).then_some(marks),

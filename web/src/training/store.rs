@@ -36,8 +36,7 @@ pub enum State {
 
 impl State {
     /// All states.
-    pub const ALL: [Self; 6] =
-        [Self::Queued, Self::Running, Self::Done, Self::Conflicts, Self::Failed, Self::Stopped];
+    pub const ALL: [Self; 6] = [Self::Queued, Self::Running, Self::Done, Self::Conflicts, Self::Failed, Self::Stopped];
 
     /// Its name in the database, in messages and in the API.
     pub fn name(self) -> &'static str {

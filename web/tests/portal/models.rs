@@ -105,13 +105,17 @@ fn a_model_is_trained_compared_promoted_and_rolled_back() {
     card.says("gaussian-bayes").says("The figures are withheld").lacks("ROC curve");
     olga.get("/models/quick@1/pictures/roc.svg").is(404);
     judged(&folder.path().join("registry/quick/1/evaluation.json"));
-    let card = olga.get("/models/quick@1").is(200).says("ROC curve").says("alt=\"Recall over the share of false alarms");
+    let card =
+        olga.get("/models/quick@1").is(200).says("ROC curve").says("alt=\"Recall over the share of false alarms");
     card.says("<td>random-forest</td><td>0.500 [0.400 – 0.600]</td>").says("&lt;b&gt;").lacks("<b>");
     olga.get("/models/quick@1/pictures/calibration.svg?dark=true").is(200).says("<svg role=\"img\"").says("#e4eaea");
 
     // Analysts ask for trainings; administrators say what judges.
     olga.get("/models/quick@1/promote").is(403);
-    ada.get("/models/quick@1/promote").is(200).says("There is no other champion").says("Judged by the champion of that name: quick.");
+    ada.get("/models/quick@1/promote")
+        .is(200)
+        .says("There is no other champion")
+        .says("Judged by the champion of that name: quick.");
     ada.post("/models/quick@1/promote", "/models/quick@1/promote", &[]).is(303);
     assert_eq!(site.text("SELECT subject FROM audit WHERE action = 'promoted'"), "quick@1");
     olga.get("/models").is(200).says("tag benign\">Champion").says("judges: quick");
@@ -133,7 +137,11 @@ fn a_model_is_trained_compared_promoted_and_rolled_back() {
     ada.post("/models/quick@2", "/models/quick@2/shadow", &[("on", "true")]).is(303);
     let entry = analysed(&olga, "malicious-beacon-tls13.pcap");
     olga.get(&entry).is(200).says("quick · quick@1 (");
-    olga.get("/models/quick@2").is(200).says("It scores beside the model of: quick.").says("Other verdict").says("<td>quick@1</td><td>1</td>");
+    olga.get("/models/quick@2")
+        .is(200)
+        .says("It scores beside the model of: quick.")
+        .says("Other verdict")
+        .says("<td>quick@1</td><td>1</td>");
     ada.post("/models/quick@2", "/models/quick@2/shadow", &[("on", "false")]).is(303);
     olga.get("/models/quick@2").is(200).lacks("It scores beside the model of");
 
