@@ -384,7 +384,7 @@ mod tests {
         let mut place = Place::new();
         let ada = place.account("ada");
         let limits = Limits { waiting: 2, kept: 1, ..Limits::default() };
-        let mut ask = |connection: &mut Connection| {
+        let ask = |connection: &mut Connection| {
             let key = Key::random().unwrap();
             create(connection, ada, &key, &new(), &limits, &actor(), NOW).map(|()| key)
         };
@@ -413,7 +413,7 @@ mod tests {
         // What is over is forgotten, but for the newest.
         let three = ask(&mut place.connection).unwrap();
         let left: Vec<Key> = list(&place.connection, Some(ada), 9).unwrap().into_iter().map(|it| it.key).collect();
-        assert_eq!(left, [three.clone()]);
+        assert_eq!(left, std::slice::from_ref(&three));
         assert_eq!(ask_stop(&mut place.connection, Some(ada), three.as_str(), &actor(), NOW).unwrap(), None);
         assert_eq!(find(&place.connection, None, three.as_str()).unwrap().unwrap().state, State::Stopped);
         assert!(ask_stop(&mut place.connection, Some(ada), three.as_str(), &actor(), NOW).is_err());
