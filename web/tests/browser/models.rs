@@ -1,6 +1,6 @@
 //! A model is trained, compared, promoted and rolled back.
 
-#[path = "../support_models.rs"]
+#[path = "../common/quick.rs"]
 mod quick;
 
 use crate::browser::Browser;

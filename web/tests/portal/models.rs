@@ -1,6 +1,6 @@
 //! Models: looked at, trained, compared, promoted, rolled back, and set beside each other.
 
-#[path = "../support_models.rs"]
+#[path = "../common/quick.rs"]
 mod quick;
 
 use rocket::http::Method;
