@@ -17,11 +17,12 @@ pub(crate) fn trained_compared_promoted_and_rolled_back(driver: &Chromedriver) {
         )
     });
     let browser = Browser::logged_in(driver, &site);
-    for version in ["quick@1", "quick@2"] {
+    // With other seeds a fold of so few captures may have nothing benign to learn from.
+    for (version, seed) in [("quick@1", "1"), ("quick@2", "4")] {
         browser.open("/training");
         browser.script("document.getElementById('pipeline').value = 'quick'", Vec::new());
         browser.click("input[value=labels]");
-        browser.fill("#seed", &version[6..]);
+        browser.fill("#seed", seed);
         browser.click("main form.card button");
         // The page waits by itself, and shows what came of it.
         browser.wait_for("it is trained", || browser.has("#h-versus"));

@@ -123,7 +123,7 @@ fn a_model_is_trained_compared_promoted_and_rolled_back() {
     olga.get(&entry).is(200).says("quick · quick@1 (");
 
     // Another one, of the same data without the mark.
-    trained(&olga, None, "2", "done");
+    trained(&olga, None, "4", "done");
     ada.get("/models/quick@2/promote").is(200).says("quick@1, champion now").says("recall at FPR 1e-3");
     ada.post("/models/quick@2/promote", "/models/quick@2/promote", &[("even_if_worse", "true")]).is(303);
     ada.get("/models/quick@2").is(200).says("Go back to the former champion");
