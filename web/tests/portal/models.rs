@@ -98,7 +98,8 @@ fn a_model_is_trained_compared_promoted_and_rolled_back() {
     let told = olga.get(&page).is(200).says("Champion and challenger").lacks("http-equiv");
     assert!(told.body.contains("quick@1"), "{}", told.body);
     // Its files are gone, and nobody promoted it.
-    assert_eq!(std::fs::read_dir(site.folder.path().join("data/training")).unwrap().count(), 0);
+    let left = site.folder.path().join("data/training");
+    site.until("its files are gone", || (std::fs::read_dir(&left).unwrap().count() == 0).then_some(()));
     olga.get("/models").is(200).says("quick@1").lacks("tag benign\">Champion");
     let card = olga.get("/models/quick@1").is(200).says("It learnt from what people marked: 1 flows.");
     // Of so few captures nothing is quoted, and no curve drawn.
