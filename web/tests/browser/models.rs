@@ -21,7 +21,7 @@ pub(crate) fn trained_compared_promoted_and_rolled_back(driver: &Chromedriver) {
     for (version, seed) in [("quick@1", "1"), ("quick@2", "4")] {
         browser.open("/training");
         browser.script("document.getElementById('pipeline').value = 'quick'", Vec::new());
-        browser.click("input[value=labels]");
+        browser.script("document.querySelector('input[value=labels]').checked = true", Vec::new());
         browser.fill("#seed", seed);
         browser.click("main form.card button");
         // The page waits by itself, and shows what came of it.
@@ -34,7 +34,7 @@ pub(crate) fn trained_compared_promoted_and_rolled_back(driver: &Chromedriver) {
         browser.click("a[href$='/promote']");
         browser.look();
         if browser.has("input[name=even_if_worse]") {
-            browser.click("input[name=even_if_worse]");
+            browser.script("document.querySelector('input[name=even_if_worse]').checked = true", Vec::new());
         }
         browser.click("button.danger");
         browser.wait_for("it is the champion", || browser.has(".notice.good"));
