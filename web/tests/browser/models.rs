@@ -29,7 +29,7 @@ pub(crate) fn trained_compared_promoted_and_rolled_back(driver: &Chromedriver) {
         browser.look();
         assert!(browser.text(".verdict").contains(version), "{}", browser.text(".verdict"));
         browser.click(".verdict a");
-        assert!(browser.has("#h-card") && browser.has(".pictures img"), "card and curves are there");
+        assert!(browser.has("#h-card") && browser.has("#h-evaluation"), "the card and how it was judged are there");
         browser.look();
         browser.click("a[href$='/promote']");
         browser.look();
