@@ -21,13 +21,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use veilwatch::config::Config;
 use veilwatch::engine::{Detection, Pipeline, Progress, RunOptions, Sink, Summary, run};
-use veilwatch::model::{ModelRegistry, ModelSettings};
+use veilwatch::learn::OnConflict;
+use veilwatch::model::{Model, ModelRegistry, ModelSettings};
 use veilwatch::output::{JsonSink, Selection};
 use veilwatch::plugins::{Part, Registry};
 use veilwatch::source::Source;
 use veilwatch::worker::{
-    CutFlow, Event, Failed, FailedWhy, LINE_BYTES, Order, PLUGINS, PipelineDescription, PluginDescription, ResultSink,
-    Supervised, Task, Unpacking, WorkerEnd, WorkerLimits, cut, supervise,
+    CutFlow, Event, Failed, FailedWhy, LINE_BYTES, Learnt, Order, PLUGINS, PipelineDescription, PluginDescription,
+    ResultSink, Supervised, Task, TrainReport, TrainTask, Unpacking, WorkerEnd, WorkerLimits, cut, supervise, unpack,
 };
 
 fn main() -> ExitCode {
@@ -51,6 +52,12 @@ fn main() -> ExitCode {
         describes_every_plugin
         describes_what_cannot_be_used_as_far_as_it_goes
         tables_of_ones_own_are_read
+        trains_and_compares_with_the_champion
+        marks_that_contradict_labels_train_nothing
+        a_training_reads_and_writes_nothing_else
+        a_training_meets_its_limits
+        what_a_training_leaves_is_not_believed
+        a_challenger_that_cannot_be_used_costs_nothing
         cuts_a_flow_out
         a_cut_that_does_not_fit_says_so
         stops_in_the_middle_with_what_there_is
@@ -131,7 +138,8 @@ impl Bench {
 
     fn order(&self, capture: &Path, task: Task) -> Order {
         let (unpacking, limits) = (Unpacking::default(), WorkerLimits::default());
-        Order { capture: capture.to_owned(), task, pipeline: None, tables: None, unpacking, limits }
+        let capture = capture.to_owned();
+        Order { capture, task, pipeline: None, tables: None, model: None, shadow: None, unpacking, limits }
     }
 
     fn inspect(&self, capture: &Path, packets: u64) -> Order {
@@ -771,6 +779,189 @@ fn no_other_file_can_be_touched() {
     }
     assert_eq!(std::fs::read_to_string(&other).unwrap(), SECRET);
     assert!(!bench.path("fresh").exists());
+}
+
+/// A pipeline with the quickest classifier, which learns from the examples.
+fn quick(bench: &Bench) -> PathBuf {
+    let (before, _) = veilwatch::config::EXAMPLE.split_once("[[plugin]]\nid = \"ensemble\"").unwrap();
+    let text = format!("{before}[[plugin]]\nid = \"quick\"\nuse = \"classifier/gaussian-bayes\"\n");
+    bench.file("quick.toml", text.replacen("model = \"default\"", "model = \"champion\"", 1).as_bytes())
+}
+
+fn training(bench: &Bench, change: impl FnOnce(&mut TrainTask)) -> Order {
+    let mut task = TrainTask {
+        sources: vec!["labels".into()],
+        marks: None,
+        captures: Vec::new(),
+        on_conflict: OnConflict::Refuse,
+        weight: 1.0,
+        name: "mine".into(),
+        seed: 1,
+        workers: 2,
+        result: bench.result(),
+    };
+    change(&mut task);
+    let examples = example("first-run.pcap").parent().unwrap().parent().unwrap().canonicalize().unwrap();
+    Order { pipeline: Some(quick(bench)), ..bench.order(&examples, Task::Train(task)) }
+}
+
+/// Marks of the first flow of the examples' labels.
+fn marks(bench: &Bench, label: &str) -> PathBuf {
+    let folder = bench.path("marks");
+    std::fs::create_dir(&folder).unwrap();
+    let labels = std::fs::read_to_string(example("../labels/flows.csv")).unwrap();
+    let cells: Vec<&str> = labels.lines().nth(1).unwrap().split(',').collect();
+    let flows = format!(
+        "path,time,client,client_port,server,server_port,label,words,by,at\n{},{label},looked,olga,2026-01-01T00:00:00Z\n",
+        cells[..6].join(",")
+    );
+    std::fs::write(folder.join("flows.csv"), flows).unwrap();
+    folder
+}
+
+fn trains_and_compares_with_the_champion() {
+    let bench = Bench::new();
+    let mut stages = Vec::new();
+    let mut hear = |event: &Event| {
+        if let Event::Learning(progress) = event {
+            stages.push(progress.stage);
+        }
+    };
+    // The first one has nobody to compare with.
+    let order = training(&bench, |_| {});
+    assert_eq!(with(&order, WALL, &mut hear).unwrap(), Event::Learnt(Learnt { trained: true }));
+    assert!(!stages.is_empty());
+    let champion = bench.path("champion");
+    std::fs::create_dir(&champion).unwrap();
+    let (report, has_model) = unpack(&bench.result(), &champion).unwrap();
+    assert!(has_model && report.alone.is_some(), "{report:?}");
+    let model = Model::open(champion.to_str().unwrap()).unwrap();
+    assert!(model.evaluation.is_some_and(|digest| digest.is_of(&model.card)), "{:?}", report.not_judged);
+    // The second one learns from a capture that nobody labelled, and is held against the first.
+    std::fs::write(bench.result(), "").unwrap();
+    let capture = example("first-run.pcap");
+    let order = training(&bench, |task| task.captures = vec![capture]);
+    go(&order).unwrap();
+    let next = bench.path("next");
+    std::fs::create_dir(&next).unwrap();
+    let (report, _) = unpack(&bench.result(), &next).unwrap();
+    assert!(report.alone.is_none() && report.folds > 1 && report.flows[3] > 0, "{report:?}");
+    assert!(report.figures.iter().any(|row| row.one.is_some() && row.other.is_some()), "{report:?}");
+    // A folder that has something is not written into.
+    assert!(unpack(&bench.result(), &next).is_err());
+}
+
+fn marks_that_contradict_labels_train_nothing() {
+    let bench = Bench::new();
+    let folder = marks(&bench, "benign");
+    let order = training(&bench, |task| task.marks = Some(folder));
+    assert_eq!(go(&order).unwrap(), Event::Learnt(Learnt { trained: false }));
+    let into = bench.path("into");
+    std::fs::create_dir(&into).unwrap();
+    let (report, has_model) = unpack(&bench.result(), &into).unwrap();
+    assert!(!has_model && report.conflict_count == 1 && report.conflicts[0].words == "looked", "{report:?}");
+    assert_eq!(std::fs::read_dir(&into).unwrap().count(), 0);
+    std::fs::write(bench.result(), "").unwrap();
+    std::fs::remove_dir_all(bench.path("marks")).unwrap();
+    let folder = marks(&bench, "benign");
+    let order = training(&bench, |task| (task.marks, task.on_conflict) = (Some(folder), OnConflict::Label));
+    assert_eq!(go(&order).unwrap(), Event::Learnt(Learnt { trained: true }));
+}
+
+fn a_training_reads_and_writes_nothing_else() {
+    let bench = Bench::new();
+    // A name leads nowhere but into the folder, and a link in it to nothing that was not allowed.
+    for source in ["../host", "/etc", "labels/../../host"] {
+        let order = training(&bench, |task| task.sources = vec![source.into()]);
+        assert_eq!(failure(&order).why, FailedWhy::Order, "{source}");
+    }
+    let data = bench.path("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(bench.path("outside.csv"), "# veilwatch-features-2 x\n").unwrap();
+    std::os::unix::fs::symlink(bench.path("outside.csv"), data.join("rows.csv")).unwrap();
+    let order = Order { capture: data, ..training(&bench, |task| task.sources = vec!["rows.csv".into()]) };
+    let failed = failure(&order);
+    assert!(failed.why == FailedWhy::Labels && failed.words.contains("ermission denied"), "{failed:?}");
+    // The plugin that attacks is loaded in a training's confinement, too; it does so when it makes a row.
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let (other, fresh) = (text(bench.path("other")), text(bench.path("fresh")));
+    for (does, file) in [("open-file", "/etc/passwd"), ("change-file", &other), ("make-file", &fresh)] {
+        let pipeline = bench.hostile(does, file).pipeline;
+        let order = Order { pipeline, ..training(&bench, |_| {}) };
+        let failed = failure(&order);
+        assert!(!failed.words.contains("it was possible"), "{does} {file}: {}", failed.words);
+    }
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), SECRET);
+    assert!(!bench.path("fresh").exists());
+    let order = Order { pipeline: bench.hostile("socket", "").pipeline, ..training(&bench, |_| {}) };
+    assert!(matches!(go(&order).unwrap_err(), WorkerEnd::Forbidden), "a socket is its end");
+}
+
+fn a_training_meets_its_limits() {
+    let bench = Bench::new();
+    let order = training(&bench, |_| {});
+    let limits = WorkerLimits { file_bytes: 1000, ..order.limits };
+    let end = go(&Order { limits, ..order.clone() }).unwrap_err();
+    assert!(matches!(end, WorkerEnd::FileSize { bytes: 1000 }), "{end:?}");
+    std::fs::write(bench.result(), "").unwrap();
+    let end = with(&order, Duration::ZERO, &mut |_| {}).unwrap_err();
+    assert!(matches!(end, WorkerEnd::WallTime { .. }), "{end:?}");
+    let kill = AtomicBool::new(true);
+    let program = std::env::current_exe().unwrap();
+    let what = Supervised { program: &program, order: &order, wall: WALL, stop: &AtomicBool::new(false), kill: &kill };
+    assert!(matches!(supervise(what, &mut |_| {}).unwrap_err(), WorkerEnd::Killed));
+}
+
+fn what_a_training_leaves_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = serde_json::to_value(TrainReport::default()).unwrap();
+    let left = |head: serde_json::Value, rest: &[u8]| {
+        let path = folder.path().join("left");
+        std::fs::write(&path, [head.to_string().as_bytes(), b"\n", rest].concat()).unwrap();
+        let into = tempfile::tempdir_in(folder.path()).unwrap();
+        unpack(&path, into.path()).map(|_| std::fs::read_dir(into.path()).unwrap().count())
+    };
+    let head = |report: &serde_json::Value, files: serde_json::Value| serde_json::json!({"format": 1, "report": report, "files": files});
+    assert_eq!(left(head(&report, serde_json::json!([["card.json", 2]])), b"{}").unwrap(), 1);
+    for files in [
+        serde_json::json!([["../card.json", 2]]),
+        serde_json::json!([["card.sig", 2]]),
+        serde_json::json!([["card.json", 3]]),
+        serde_json::json!([["card.json", 1]]),
+        serde_json::json!([["card.json", 1], ["card.json", 1]]),
+        serde_json::json!([["card.json", u64::MAX], ["weights.bin", 3]]),
+    ] {
+        assert!(left(head(&report, files.clone()), b"{}").is_err(), "{files}");
+    }
+    for (key, value) in [
+        ("alone", serde_json::json!("x".repeat(301))),
+        ("alone", serde_json::json!("a\nb")),
+        ("said", serde_json::json!(vec!["x"; 51])),
+        ("more", serde_json::json!(1)),
+        (
+            "changed",
+            serde_json::json!([{"sha256": "../x", "packet": 1, "malicious": true, "by": "", "before":
+            {"verdict": "benign", "score": 0.1}, "after": {"verdict": "benign", "score": 0.1}, "held_out": null}]),
+        ),
+    ] {
+        let mut report = report.clone();
+        report[key] = value;
+        assert!(left(head(&report, serde_json::json!([])), b"").is_err(), "{key}");
+    }
+    assert!(left(serde_json::json!({"format": 2, "report": report, "files": []}), b"").is_err());
+}
+
+fn a_challenger_that_cannot_be_used_costs_nothing() {
+    let bench = Bench::new();
+    let order = bench.analyse(&example("first-run.pcap"));
+    let plain = go(&order).unwrap();
+    std::fs::write(bench.result(), "").unwrap();
+    let shadow = Some(bench.path("nowhere").display().to_string());
+    assert_eq!(go(&Order { shadow, ..order.clone() }).unwrap(), plain);
+    assert!(!std::fs::read_to_string(bench.result()).unwrap().contains("\"shadow\""));
+    std::fs::write(bench.result(), "").unwrap();
+    assert_eq!(go(&Order { shadow: Some("default".into()), ..order }).unwrap(), plain);
+    assert!(std::fs::read_to_string(bench.result()).unwrap().contains("\"shadow\""));
 }
 
 fn nobody_gets_a_signal() {

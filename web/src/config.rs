@@ -68,6 +68,10 @@ pub struct Config {
     pub webhook: Vec<Webhook>,
     /// What administrators may make here: pipelines, entries of tables.
     pub framework: Framework,
+    /// Models of one's own.
+    pub models: Models,
+    /// How models are trained from pages.
+    pub training: Training,
     /// The pipelines that can be chosen, beside the one in the box.
     pub pipeline: Vec<PipelineChoice>,
     /// Where values come from that are no defaults.
@@ -140,6 +144,8 @@ impl Default for Config {
             webhooks: WebhookLimits::default(),
             webhook: Vec::new(),
             framework: Framework::default(),
+            models: Models::default(),
+            training: Training::default(),
             pipeline: Vec::new(),
             sources: Sources::default(),
         }
@@ -648,6 +654,60 @@ impl Default for Framework {
     }
 }
 
+/// Models of one's own, in versions.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// The registry's folder; without one there are the models in the box.
+    pub registry: Option<PathBuf>,
+    /// Public keys whose signature counts, as `veilwatch model keygen` prints them.
+    pub trusted_keys: Vec<String>,
+    /// Promote only what is signed by one of them.
+    pub require_signature: bool,
+    /// A pipeline is judged by the registry's champion of the pipeline's name, once there is one.
+    pub use_champions: bool,
+}
+
+/// How models are trained from pages, and what holds those processes down.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Training {
+    /// The folder of labelled data: folders with captures.csv, and tables; without one nothing is trained.
+    pub data: Option<PathBuf>,
+    /// Bytes of memory of one training, as address space.
+    pub memory_bytes: u64,
+    /// Seconds of processor time of one training.
+    pub cpu_seconds: u64,
+    /// Seconds after which a training is ended.
+    pub wall_seconds: u64,
+    /// Bytes of a trained model with its report.
+    pub result_bytes: u64,
+    /// Captures that one training reads at the same time.
+    pub threads: u16,
+    /// Trainings that wait at the same time, of all accounts.
+    pub waiting: u32,
+    /// Captures whose marks one training learns from.
+    pub captures: u32,
+    /// Trainings that are kept of one account; the oldest are forgotten.
+    pub kept: u32,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            data: None,
+            memory_bytes: 3 << 30,
+            cpu_seconds: 4 * 3600,
+            wall_seconds: 4 * 3600,
+            result_bytes: 512 << 20,
+            threads: 2,
+            waiting: 10,
+            captures: 200,
+            kept: 100,
+        }
+    }
+}
+
 /// A pipeline that can be chosen for an analysis.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -923,8 +983,8 @@ impl Config {
         if let Some(oidc) = &self.oidc {
             oidc.check()?;
         }
-        let framework = &self.framework;
-        let positive: [(&'static str, i64); 75] = [
+        let (framework, training) = (&self.framework, &self.training);
+        let positive: [(&'static str, i64); 83] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -1000,6 +1060,14 @@ impl Config {
             ("framework.check_seconds", whole(framework.check_seconds)),
             ("framework.table_entries", framework.table_entries.into()),
             ("framework.counted_analyses", framework.counted_analyses.into()),
+            ("training.memory_bytes", whole(training.memory_bytes)),
+            ("training.cpu_seconds", whole(training.cpu_seconds)),
+            ("training.wall_seconds", whole(training.wall_seconds)),
+            ("training.result_bytes", whole(training.result_bytes)),
+            ("training.threads", training.threads.into()),
+            ("training.waiting", training.waiting.into()),
+            ("training.captures", training.captures.into()),
+            ("training.kept", training.kept.into()),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;
@@ -1024,6 +1092,12 @@ impl Config {
                 browse.memory_bytes,
                 256 << 20,
                 "no reader would start: it must be 268435456 or more",
+            ),
+            (
+                "training.memory_bytes",
+                training.memory_bytes,
+                256 << 20,
+                "no training would start: it must be 268435456 or more",
             ),
             ("worker.open_files", worker.open_files, 16, "no worker would start: it must be 16 or more"),
         ] {

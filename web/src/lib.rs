@@ -14,6 +14,8 @@
 //! | [`at_once`] | how much one account may have going on |
 //! | [`uploads`] | bytes come in and are kept |
 //! | [`entries`] | what people uploaded, and what became of it |
+//! | [`models`] | models: what each says of itself, and which one judges |
+//! | [`training`] | models learnt from labelled data and marks |
 //! | [`jobs`] | analyses: the queue and the workers |
 //! | [`results`] | what an analysis leaves, and what is shown of it |
 //! | [`retention`] | how long things are kept, and how they go |
@@ -47,6 +49,7 @@ pub mod entries;
 pub mod forms;
 pub mod headers;
 pub mod jobs;
+pub mod models;
 pub mod operations;
 pub mod packets;
 pub mod pages;
@@ -58,6 +61,7 @@ pub mod results;
 pub mod retention;
 pub mod secret;
 pub mod tables;
+pub mod training;
 pub mod triage;
 pub mod tus;
 pub mod uploads;
@@ -109,6 +113,7 @@ pub fn build(
     let sweeper = portal.sweeper.clone();
     let (intake, webhooks) = (portal.intake.clone(), portal.webhooks.clone());
     let templates = Arc::clone(&portal.templates);
+    let trainer = portal.trainer.clone();
     let rocket = rocket::custom(server)
         .manage(portal)
         // Ours says more than Rocket's.
@@ -134,6 +139,7 @@ pub fn build(
                 readers.end();
                 sweeper.end();
                 webhooks.end();
+                trainer.end();
             })
         }))
         .mount("/", pages::routes())

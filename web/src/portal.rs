@@ -22,6 +22,7 @@ use crate::database::{self, Db, DbError};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
+use crate::models::Shelf;
 use crate::operations::{AccessLog, Figures, metrics};
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
@@ -32,6 +33,7 @@ use crate::retention::Sweeper;
 use crate::retention::erase::Eraser;
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
 use crate::tables::Shelves;
+use crate::training::{self, Trainer};
 use crate::uploads::folders::FileError;
 use crate::uploads::resumable::Writing;
 use crate::uploads::{Folders, Intake, UnderWay};
@@ -99,6 +101,9 @@ pub enum StartError {
     /// A folder that is to be watched, or a webhook.
     #[error("{0}")]
     Told(String),
+    /// The registry, or the labelled data.
+    #[error("{0}")]
+    Models(String),
     /// The threads of the analyses, and of the sweep.
     #[error("the threads of the portal cannot be started: {0}")]
     Threads(std::io::Error),
@@ -180,6 +185,10 @@ pub struct Portal {
     pub shelves: Shelves,
     /// When the portal began.
     pub started: Instant,
+    /// Models.
+    pub shelf: Shelf,
+    /// Trains models.
+    pub trainer: Trainer,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -224,6 +233,7 @@ impl Portal {
         }
         check_pipelines(&mut config)?;
         check_watches(&mut config)?;
+        check_models(&mut config)?;
         let secret = match &config.secret {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
             None => Secret::from_file(&config.data.join("secret"))?,
@@ -237,6 +247,7 @@ impl Portal {
         let now = clock.now();
         let swept = db.run_blocking(|connection| folders.sweep(connection, now))?;
         let again = db.run_blocking(|connection| queue::restart(connection, now))?;
+        training::restart(&db, &config.data, now)?;
         tracing::info!(?swept, again, "what the last run left is in order");
         let bench = Bench {
             config: config.clone(),
@@ -300,6 +311,8 @@ impl Portal {
             sweeper: sweeper.map_err(StartError::Threads)?,
             looks,
             once: Once::default(),
+            trainer: Trainer::start(&bench).map_err(StartError::Threads)?,
+            shelf: Shelf::new(bench.clone()),
             bench,
             made,
             descriptions,
@@ -424,6 +437,28 @@ fn check_watches(config: &mut Config) -> Result<(), StartError> {
         if !is_known {
             return Err(StartError::Told(format!("[[watch]] names the pipeline `{}`, which is none", watch.pipeline)));
         }
+    }
+    Ok(())
+}
+
+/// What is wrong with the registry and the labelled data is said at the start, too.
+fn check_models(config: &mut Config) -> Result<(), StartError> {
+    // Workers have another working folder.
+    for (key, folder) in
+        [("models.registry", &mut config.models.registry), ("training.data", &mut config.training.data)]
+    {
+        if let Some(path) = folder {
+            let failed = |words: String| StartError::Models(format!("{key} = {}: {words}", path.display()));
+            let absolute = std::path::absolute(&*path).map_err(|error| failed(error.to_string()))?;
+            if key == "training.data" && !absolute.is_dir() {
+                return Err(failed("there is no such folder".to_owned()));
+            }
+            *folder = Some(absolute);
+        }
+    }
+    for key in &config.models.trusted_keys {
+        veilwatch::model::PublicKey::parse(key)
+            .map_err(|error| StartError::Models(format!("models.trusted_keys: {error}")))?;
     }
     Ok(())
 }

@@ -6,6 +6,8 @@
   if (upload) uploads(upload, document.getElementById("uploads"));
   const wait = document.getElementById("wait");
   if (wait && window.EventSource) watch(wait);
+  const learning = document.getElementById("learning");
+  if (learning && window.EventSource) learn(learning);
   const browsed = document.getElementById("browse");
   if (browsed) browse(browsed);
   const triage = document.getElementById("triage");
@@ -398,6 +400,19 @@
       if (box && pressed.form && pressed.form.id === "bulk" && !page.querySelector("#rows input:checked")) box.checked = true;
       pressed.click();
     });
+  // A training: events from the server, what came of it when it is over.
+  function learn(page) {
+    const events = new EventSource(page.dataset.events);
+    events.addEventListener("learning", (event) => {
+      const now = JSON.parse(event.data);
+      const stage = document.getElementById("stage");
+      if (stage.textContent !== now.words) stage.textContent = now.words;
+      document.getElementById("bar").value = now.percent;
+    });
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);
+    });
+    events.addEventListener("end", () => { events.close(); window.location.reload(); });
   }
 
   // Packets: keys move about, the fields light their bytes, and the filter offers names. All of it is links beside that.

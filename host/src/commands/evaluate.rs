@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use veilwatch::engine::Pipeline;
-use veilwatch::evaluate::{self, Altered, Bench, FeatureSet, Leak, Plan, Steps};
+use veilwatch::evaluate::{self, Altered, Bench, Digest, FeatureSet, Leak, Plan, Steps};
 use veilwatch::learn::{self, Alteration, Altering, Dataset, LearnError, Loading, Origin, Recipe};
 use veilwatch::output::plain;
 
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// classifiers, by its own protocol.
     #[arg(long, num_args = 2, value_names = ["GOOD", "BAD"], conflicts_with_all = [
         "data", "config", "pair_weight", "positive_share", "negatives", "heuristic", "augment", "search", "quick", "table",
-        "html", "plant",
+        "html", "digest", "plant",
     ])]
     import: Vec<PathBuf>,
     /// Pipeline to judge instead of the default one.
@@ -53,6 +53,10 @@ pub(crate) struct Args {
     /// Write the report as one HTML file too.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the evaluation in short too, as JSON: `evaluation.json` in a model's folder is what the portal shows of it. The
+    /// table of classifiers is in it, even the quick way.
+    #[arg(long, value_name = "FILE")]
+    digest: Option<PathBuf>,
     /// Plant a leak that the audit has to find: `address`, `capture` or `label`.
     #[arg(long, hide = true, value_name = "LEAK", value_parser = leak, conflicts_with = "augment")]
     plant: Option<Leak>,
@@ -73,10 +77,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let recipe = args.recipe.recipe(classifier.0)?;
     // Before the work, which takes long.
     let page = args.html.as_deref().map(Page::create).transpose()?;
+    let digest = args.digest.as_deref().map(Page::create).transpose()?;
     let mut data = load(folder, &pipeline, &recipe, args.seed)?;
     let mut columns: Vec<String> = pipeline.schema().columns().iter().map(|column| column.name.to_string()).collect();
     columns.extend(args.plant.map(|leak| leak.plant(&mut data)));
-    let plan = Plan { seed: args.seed, quick: args.quick, table_only: args.table, planted: args.plant.is_some() };
+    let plan = Plan {
+        seed: args.seed,
+        quick: args.quick,
+        table_only: args.table,
+        own_table: args.digest.is_some(),
+        planted: args.plant.is_some(),
+    };
     let sets = if plan.sets() { sets(folder, &pipeline, &recipe, args.seed)? } else { Vec::new() };
     let altered = if plan.robustness() { altered(folder, args.seed, &pipeline)? } else { Vec::new() };
     let stem = args.config.as_deref().and_then(Path::file_stem);
@@ -105,12 +116,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     drop(out);
     if let Some(page) = page {
-        page.write(&evaluate::report::html(&judgement)?)?;
+        page.write(evaluate::report::html(&judgement)?.as_bytes())?;
+    }
+    if let Some(digest) = digest {
+        digest.write(&Digest::of(&judgement).to_bytes()?)?;
     }
     Ok(ExitCode::from(if judgement.passed() { 0 } else { AUDIT_FAILED }))
 }
 
-/// The report as a page.
+/// A file that the report goes into.
 struct Page<'a> {
     path: &'a Path,
     file: File,
@@ -123,8 +137,8 @@ impl<'a> Page<'a> {
         Ok(Self { path, file })
     }
 
-    fn write(mut self, html: &str) -> Result<()> {
-        self.file.write_all(html.as_bytes()).with_context(|| format!("{}: cannot be written", self.path.display()))?;
+    fn write(mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).with_context(|| format!("{}: cannot be written", self.path.display()))?;
         say(&format!("wrote {}", plain(&self.path.display().to_string())));
         Ok(())
     }

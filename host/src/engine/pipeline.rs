@@ -889,6 +889,25 @@ impl Pipeline {
         Judged { score, verdict: Some(verdict), novelty }
     }
 
+    /// Score and verdict of rows of features, one after the other, as its model gives them.
+    ///
+    /// # Errors
+    /// Where the classifier fails, or there is no model.
+    pub(crate) fn judge_rows(&self, rows: &[f32]) -> Result<Vec<(Option<f64>, Verdict)>, PluginError> {
+        let (Some(slot), Some(card)) = (&self.classifier, &self.card) else {
+            return Err(PluginError::data("there is no model"));
+        };
+        let width = self.schema.width();
+        let mut raw = vec![f64::NAN; rows.len().checked_div(width).unwrap_or(0)];
+        slot.plugin.predict(&Rows::new(rows, width), &mut raw)?;
+        let of = |(raw, row): (&f64, &[f32])| {
+            let Judgement { score, verdict, .. } =
+                Judgement::of(card, self.memory.as_deref(), self.config.detection.unknown, *raw, row);
+            (score, verdict)
+        };
+        Ok(raw.iter().zip(rows.chunks_exact(width.max(1))).map(of).collect())
+    }
+
     /// Why a flow got its score. It takes much longer than the score did: who asks bounds how often.
     ///
     /// # Errors

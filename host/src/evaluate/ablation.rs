@@ -20,6 +20,10 @@ pub struct Short {
     pub recall_at_1e3: Option<Figure>,
     /// F1 of the malicious by pair, at the threshold with the best F1 on the other folds.
     pub malicious_f1: Option<Figure>,
+    /// Precision of the malicious there.
+    pub malicious_precision: Option<Figure>,
+    /// Recall of the malicious there.
+    pub malicious_recall: Option<Figure>,
     /// F1 weighted by class, there.
     pub weighted_f1: Option<Figure>,
     /// Precision weighted by class, there.
@@ -39,6 +43,8 @@ impl Short {
             average_precision: figures.map(|figures| figures.average_precision),
             recall_at_1e3: figures.and_then(|figures| figures.recall_at(1e-3)),
             malicious_f1: figures.map(|figures| figures.malicious_f1),
+            malicious_precision: figures.map(|figures| figures.malicious_precision),
+            malicious_recall: figures.map(|figures| figures.malicious_recall),
             weighted_f1: figures.map(|figures| figures.weighted_f1),
             weighted_precision: figures.map(|figures| figures.weighted_precision),
             seconds,

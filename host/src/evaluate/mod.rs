@@ -10,6 +10,7 @@ pub mod audit;
 mod baseline;
 mod bootstrap;
 mod curves;
+mod digest;
 pub mod figures;
 mod protocols;
 pub mod report;
@@ -19,18 +20,21 @@ mod table;
 mod tests;
 mod transfer;
 mod units;
+mod versus;
 mod worst;
 
 pub use ablation::Short;
 pub use audit::{Audit, Check, Ending, Leak};
 pub use baseline::Against;
 pub use curves::Curves;
+pub use digest::{BaselineDigest, CheckDigest, ClassifierDigest, Digest, NamedFigure};
 pub use figures::Figures;
 pub use protocols::{AgainstReport, LevelReport, ProtocolReport};
 pub use robustness::{Altered, Robustness};
 pub use table::FeatureSet;
 pub use transfer::{FoldKept, Kept, Transfer};
 pub use units::{Level, Negatives};
+pub use versus::{Versus, versus};
 pub use worst::{Mistake, Push, Worst};
 
 use crate::learn::{Dataset, Folds, Grid, LearnError, Protocol, Recipe, Row, Truth, validate};
@@ -49,6 +53,8 @@ pub struct Plan {
     pub quick: bool,
     /// The table of classifiers and nothing else.
     pub table_only: bool,
+    /// The table of classifiers on the pipeline's own features, even the quick way.
+    pub own_table: bool,
     /// A leak was planted: only the data themselves have its column, so that nothing else is judged beside them.
     pub planted: bool,
 }
@@ -56,12 +62,12 @@ pub struct Plan {
 impl Plan {
     /// Whether the table of classifiers is made.
     pub fn table(&self) -> bool {
-        self.table_only || !self.quick
+        self.table_only || self.own_table || !self.quick
     }
 
     /// Whether other sets of features are judged too.
     pub fn sets(&self) -> bool {
-        self.table() && !self.planted
+        (self.table_only || !self.quick) && !self.planted
     }
 
     /// Whether altered captures are tested.

@@ -31,7 +31,7 @@ fn judged(plan: Plan, leak: Option<Leak>) -> Judgement {
     judge(&bench, &mut Steps::new(&mut |_, _, _| ())).unwrap()
 }
 
-const QUICK: Plan = Plan { seed: 1, quick: true, table_only: false, planted: false };
+const QUICK: Plan = Plan { seed: 1, quick: true, table_only: false, own_table: false, planted: false };
 
 /// A quick one that tests share, because it takes its time.
 fn quick() -> &'static Judgement {

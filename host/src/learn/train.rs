@@ -113,7 +113,7 @@ fn fit_all(
         report: evaluation.report.clone(),
         columns: profiles(schema, data),
     };
-    Ok(Trained { model: Model { card, weights, memory: Some(Arc::new(memory)) }, evaluation })
+    Ok(Trained { model: Model { card, weights, memory: Some(Arc::new(memory)), evaluation: None }, evaluation })
 }
 
 /// What each column looks like in benign rows.

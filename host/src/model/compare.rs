@@ -1,10 +1,10 @@
 //! Two cards side by side: which figures differ by more than chance would make them.
 
 use super::{Card, Figure, Report};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a figure of one model stands to that of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// Its whole interval is better than the other's.
@@ -56,8 +56,13 @@ impl Report {
 
 /// All figures of two cards. What is told is of the second, seen from the first.
 pub fn compare(one: &Card, other: &Card) -> Vec<Compared> {
+    compare_reports(&one.report, &other.report)
+}
+
+/// The same of reports that stand in no card.
+pub fn compare_reports(one: &Report, other: &Report) -> Vec<Compared> {
     let compared = |(figure, of, more): &Row| {
-        let [one, other] = [of(&one.report), of(&other.report)];
+        let [one, other] = [of(one), of(other)];
         Compared { figure, one, other, standing: one.zip(other).map(|(one, other)| standing(one, other, *more)) }
     };
     FIGURES.iter().map(compared).collect()

@@ -9,6 +9,7 @@ mod card;
 mod compare;
 pub mod drift;
 pub mod memory;
+mod promote;
 mod rarity;
 mod registry;
 mod settings;
@@ -16,7 +17,8 @@ mod signature;
 mod store;
 
 pub use card::{AlarmRate, Card, ColumnProfile, Figure, Report, Training};
-pub use compare::{Compared, Standing, compare, same_protocol};
+pub use compare::{Compared, Standing, compare, compare_reports, same_protocol};
+pub use promote::{Candidate, PromoteError, Promoted, promote};
 pub(crate) use rarity::{by_rarity, term_columns};
 pub use registry::{Champion, Edit, ModelRegistry, RegistryError, Staged, VersionName};
 pub use settings::ModelSettings;

@@ -205,6 +205,11 @@ impl ModelRegistry {
         Ok(Self { folder: settings.folder.clone(), trust: settings.trust() })
     }
 
+    /// Whose word counts in it.
+    pub(super) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// Where all versions of a model are.
     pub fn folder_of(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -257,18 +262,27 @@ impl ModelRegistry {
         }
     }
 
+    /// Which version the champion is; it must be the one that was promoted.
+    pub fn champion(&self, name: &str) -> Result<VersionName, ModelError> {
+        let (champion, _) = self.found_champion(name)?;
+        Ok(VersionName { name: name.to_owned(), version: Some(champion.version) })
+    }
+
+    /// The champion and its folder.
+    fn found_champion(&self, name: &str) -> Result<(Champion, PathBuf), ModelError> {
+        let Some(champion) = self.champions(name)?.pop() else {
+            let (folder, name) = (self.folder.clone(), name.to_owned());
+            let is_known = self.folder_of(&name).is_dir();
+            return Err(if is_known { RegistryError::NoChampion { folder, name } } else { self.unknown(name) }.into());
+        };
+        let place = self.champions_place(name, &champion)?;
+        Ok((champion, place))
+    }
+
     /// The folder of a version, or of the champion: that one must be the one that was promoted.
     pub fn place(&self, asked: &VersionName) -> Result<PathBuf, ModelError> {
         let Some(version) = asked.version else {
-            let champions = self.champions(&asked.name)?;
-            let Some(champion) = champions.last() else {
-                let (folder, name) = (self.folder.clone(), asked.name.clone());
-                let is_known = self.folder_of(&name).is_dir();
-                return Err(
-                    if is_known { RegistryError::NoChampion { folder, name } } else { self.unknown(name) }.into()
-                );
-            };
-            return self.champions_place(&asked.name, champion);
+            return Ok(self.found_champion(&asked.name)?.1);
         };
         let place = self.folder_of_version(&asked.name, version);
         if place.is_dir() {
@@ -338,6 +352,13 @@ pub struct Staged {
     pub signer: Signer,
     folder: PathBuf,
     kept: bool,
+}
+
+impl Staged {
+    /// Where the copy lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
 }
 
 impl Drop for Staged {

@@ -1,6 +1,6 @@
-use super::Model;
 use super::registry::{ModelRegistry, VersionName};
 use super::signature::{PublicKey, Trust};
+use super::{Model, ModelError};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -29,6 +29,21 @@ impl ModelSettings {
     pub fn trust(&self) -> Trust {
         let keys = self.trusted_keys.iter().filter_map(|key| PublicKey::parse(key).ok()).collect();
         Trust { keys, required: self.require_signature }
+    }
+
+    /// The name of a certain version for one that leads to whichever is the champion, which must be the one that was promoted;
+    /// other names stay what they are. Whoever begins something knows by it what they began with.
+    ///
+    /// # Errors
+    /// Where there is no champion of that name, or its card has changed.
+    pub fn pinned(&self, name: &str) -> Result<String, ModelError> {
+        let Some(asked) = name.strip_prefix(Self::REGISTRY) else { return Ok(name.to_owned()) };
+        let asked: VersionName = asked.parse()?;
+        if asked.version.is_some() {
+            return Ok(name.to_owned());
+        }
+        let champion = ModelRegistry::open(self)?.champion(&asked.name)?;
+        Ok(format!("{}{champion}", Self::REGISTRY))
     }
 
     /// What a process must be able to read to open a model of this name; nothing for one in the box.

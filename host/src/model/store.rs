@@ -2,6 +2,7 @@ use super::memory::Memory;
 use super::registry::{ModelRegistry, RegistryError};
 use super::signature::{PrivateKey, PublicKey, SIGNATURE_LIMIT, Signature, Signer, Trust};
 use super::{Card, ModelSettings};
+use crate::evaluate::Digest;
 use crate::hash::sha256_hex;
 use crate::plugins::brief;
 use nix::fcntl::OFlag;
@@ -21,6 +22,8 @@ pub struct Model {
     pub weights: Vec<u8>,
     /// What it remembers of its training, where its card names it.
     pub memory: Option<Arc<Memory>>,
+    /// How it was judged, where somebody laid that beside it and it can be read. The card's signature does not vouch for it.
+    pub evaluation: Option<Arc<Digest>>,
 }
 
 /// Why a model cannot be used.
@@ -216,14 +219,17 @@ pub(super) fn files(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, Model
     if remembers {
         files.push(("memory.bin", read("memory.bin", MEMORY_LIMIT)?));
     }
+    if let Some(evaluation) = if_there(read(Digest::FILE, Digest::BYTES))? {
+        files.push((Digest::FILE, evaluation));
+    }
     if let Some(signature) = if_there(read("card.sig", SIGNATURE_LIMIT))? {
         files.push(("card.sig", signature));
     }
     Ok(files)
 }
 
-/// A model in the box: its name, card and weights, and what it remembers, where its card names that.
-type Boxed = (&'static str, &'static [u8], &'static [u8], Option<&'static [u8]>);
+/// A model in the box: its name, card and weights, and what it remembers, where its card names that; and how it was judged.
+type Boxed = (&'static str, &'static [u8], &'static [u8], Option<&'static [u8]>, Option<&'static [u8]>);
 
 /// The models in the box.
 const IN_THE_BOX: [Boxed; 3] = [
@@ -232,18 +238,21 @@ const IN_THE_BOX: [Boxed; 3] = [
         include_bytes!("../../../models/default/card.json"),
         include_bytes!("../../../models/default/weights.bin"),
         Some(include_bytes!("../../../models/default/memory.bin")),
+        None,
     ),
     (
         "full",
         include_bytes!("../../../models/full/card.json"),
         include_bytes!("../../../models/full/weights.bin"),
         Some(include_bytes!("../../../models/full/memory.bin")),
+        None,
     ),
     (
         "blind",
         include_bytes!("../../../models/blind/card.json"),
         include_bytes!("../../../models/blind/weights.bin"),
         Some(include_bytes!("../../../models/blind/memory.bin")),
+        None,
     ),
 ];
 
@@ -277,11 +286,24 @@ impl Model {
         Self::open_signed(&place.display().to_string(), &settings.trust())
     }
 
+    /// What a model says of itself, without a look at its weights: for whoever lists many. `name` is one in the box or a folder.
+    pub fn glance(name: &str, trust: &Trust) -> Result<(Card, Signer), ModelError> {
+        if let Some((_, card, ..)) = IN_THE_BOX.iter().find(|(known, ..)| *known == name) {
+            return Ok((Card::parse(name, card)?, Signer::Box));
+        }
+        let card = card_bytes(Path::new(name))?;
+        let signature = if_there(read(&Path::new(name).join("card.sig"), SIGNATURE_LIMIT))?;
+        let signer = trust.check(name, &card, signature.as_deref())?;
+        Ok((Card::parse(name, &card)?, signer))
+    }
+
     /// One in the box by its name, or a folder, and who vouches for it.
     pub fn open_signed(name: &str, trust: &Trust) -> Result<(Self, Signer), ModelError> {
-        if let Some((_, card, weights, memory)) = IN_THE_BOX.iter().find(|(known, ..)| *known == name) {
+        if let Some((_, card, weights, memory, evaluation)) = IN_THE_BOX.iter().find(|(known, ..)| *known == name) {
             let memory = || Ok(memory.unwrap_or_default().to_vec());
-            return Ok((Self::from_parts(name, card, weights.to_vec(), memory)?, Signer::Box));
+            let model = Self::from_parts(name, card, weights.to_vec(), memory)?;
+            let evaluation = evaluation.and_then(Digest::parse).map(Arc::new);
+            return Ok((Self { evaluation, ..model }, Signer::Box));
         }
         let folder = Path::new(name);
         let card = card_bytes(folder)?;
@@ -289,7 +311,11 @@ impl Model {
         let signer = trust.check(name, &card, signature.as_deref())?;
         let weights = read(&folder.join("weights.bin"), WEIGHTS_LIMIT)?;
         let memory = || read(&folder.join("memory.bin"), MEMORY_LIMIT);
-        Ok((Self::from_parts(name, &card, weights, memory)?, signer))
+        let model = Self::from_parts(name, &card, weights, memory)?;
+        // Verdicts do not hang on it: one that cannot be read is none.
+        let evaluation = read(&folder.join(Digest::FILE), Digest::BYTES).ok();
+        let evaluation = evaluation.as_deref().and_then(Digest::parse).map(Arc::new);
+        Ok((Self { evaluation, ..model }, signer))
     }
 
     /// The memory is asked for where the card names one.
@@ -307,7 +333,7 @@ impl Model {
             Some(sha256) => Some(remembered(name, sha256, card.columns.len(), &memory()?)?),
             None => None,
         };
-        Ok(Self { card, weights, memory })
+        Ok(Self { card, weights, memory, evaluation: None })
     }
 
     /// Signs the card of a model in a folder, which must be whole, and writes the signature beside it, in one step.
@@ -329,22 +355,33 @@ impl Model {
         Ok(signature)
     }
 
-    /// Writes all of it into a folder, which is made where it is missing. A signature of what was there goes away.
+    /// Its files with their bytes, those that it has.
+    ///
+    /// # Errors
+    /// Where a number in its card is none.
+    pub fn to_files(&self) -> Result<Vec<(&'static str, Vec<u8>)>, ModelError> {
+        let failed = |error| ModelError::Card { name: self.card.name.clone(), error };
+        let mut card = serde_json::to_vec_pretty(&self.card).map_err(failed)?;
+        card.push(b'\n');
+        let mut files = vec![("weights.bin", self.weights.clone()), ("card.json", card)];
+        files.extend(self.memory.as_ref().map(|memory| ("memory.bin", memory.to_bytes())));
+        if let Some(evaluation) = &self.evaluation {
+            files.push((Digest::FILE, evaluation.to_bytes().map_err(failed)?));
+        }
+        Ok(files)
+    }
+
+    /// Writes all of it into a folder, which is made where it is missing. A signature or an evaluation of what was there goes
+    /// away.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |error| ModelError::File { path, error }
         };
         std::fs::create_dir_all(folder).map_err(failed(folder))?;
-        let mut card = serde_json::to_string_pretty(&self.card)
-            .map_err(|error| ModelError::Card { name: self.card.name.clone(), error })?;
-        card.push('\n');
-        let memory = self.memory.as_ref().map(|memory| memory.to_bytes());
-        let files = [
-            ("weights.bin", Some(self.weights.as_slice())),
-            ("memory.bin", memory.as_deref()),
-            ("card.json", Some(card.as_bytes())),
-        ];
+        let files = self.to_files()?;
+        let files = ["weights.bin", "memory.bin", Digest::FILE, "card.json"]
+            .map(|name| (name, files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| bytes.as_slice())));
         for (name, bytes) in files {
             let path = folder.join(name);
             match bytes {

@@ -1,8 +1,8 @@
 use super::events::{Events, MAX_ALERTS, Watched, alert, failed};
 use super::order::{Analysed, Event, Failed, FailedWhy, Stage};
 use super::run::{OpenResult, ResultSink, unreadable, without_packets};
-use crate::config::Config;
-use crate::engine::{self, Detection, Pipeline, RunError, RunOptions, Sink};
+use crate::config::{Config, ShadowSettings};
+use crate::engine::{self, Detection, Pipeline, PipelineError, RunError, RunOptions, Sink};
 use crate::plugins::Registry;
 use crate::source::{Source, SourceStatus};
 use std::path::Path;
@@ -29,7 +29,15 @@ impl Analysis<'_> {
         stop: &AtomicBool,
     ) -> Result<Analysed, Failed> {
         let mut registry = Registry::with_builtins().map_err(|error| failed(FailedWhy::Pipeline, error))?;
-        let pipeline = Pipeline::new(config, &mut registry).map_err(|error| failed(FailedWhy::Pipeline, error))?;
+        let pipeline = match Pipeline::new(config.clone(), &mut registry) {
+            // It decides nothing, so that nothing hangs on it.
+            Err(PipelineError::Shadow { .. }) => {
+                registry = Registry::with_builtins().map_err(|error| failed(FailedWhy::Pipeline, error))?;
+                Pipeline::new(Config { shadow: ShadowSettings::default(), ..config }, &mut registry)
+            }
+            outcome => outcome,
+        };
+        let pipeline = pipeline.map_err(|error| failed(FailedWhy::Pipeline, error))?;
         let unwritten =
             |error: std::io::Error| failed(FailedWhy::Output, format!("the result cannot be written: {error}"));
         let mut result = (self.open)(self.result, &pipeline).map_err(unwritten)?;

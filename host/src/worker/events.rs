@@ -1,4 +1,4 @@
-use super::order::{Event, Failed, FailedWhy, Stage, WorkerProgress};
+use super::order::{Event, Failed, FailedWhy, LearnProgress, LearnStage, Stage, WorkerProgress};
 use super::{LINE_BYTES, WorkerAlert};
 use crate::engine::{Detection, Progress};
 use crate::output::bounded;
@@ -88,6 +88,8 @@ pub(super) struct Watched {
     stage: AtomicU8,
     /// Bytes of the file and one more; 0 where they are not known.
     total: AtomicU64,
+    /// How far a training has come, where that is what is done.
+    learning: Mutex<Option<LearnProgress>>,
 }
 
 impl Watched {
@@ -104,7 +106,16 @@ impl Watched {
         self.stage.store(number, Ordering::Relaxed);
     }
 
+    pub(super) fn learning(&self, stage: LearnStage, done: u64, of: u64) {
+        if let Ok(mut learning) = self.learning.lock() {
+            *learning = Some(LearnProgress { stage, done, of });
+        }
+    }
+
     fn now(&self) -> Event {
+        if let Some(learning) = self.learning.lock().ok().and_then(|learning| *learning) {
+            return Event::Learning(learning);
+        }
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Event::Progress(WorkerProgress {
             stage: match self.stage.load(Ordering::Relaxed) {

@@ -12,6 +12,7 @@
 //! | `inspect` | what a capture is, from its first packets |
 //! | `analyse` | a pipeline over a capture |
 //! | `describe` | what became of the plugins of a pipeline |
+//! | `train` | a model from labelled data and marks |
 //! | `cut` | the packets of one flow as a capture of their own |
 //! | [`browse`] | a child that stays, and answers what is asked of a capture |
 //! | `supervise` | the parent: starts a child, listens, and says how it ended |
@@ -25,6 +26,7 @@ mod inspect;
 mod order;
 mod run;
 mod supervise;
+mod train;
 
 pub use cut::{Cut, CutError, cut};
 pub use describe::{PARTS, PLUGINS};
@@ -32,6 +34,7 @@ pub use events::MAX_ALERTS;
 pub use order::*;
 pub use run::{OpenResult, ResultSink, main};
 pub use supervise::{Supervised, WorkerEnd, supervise};
+pub use train::{Changed, Said, ToldConflict, ToldFigure, TrainReport, UnpackError, unpack};
 
 /// Bytes of a line of the protocol, either way.
 pub const LINE_BYTES: usize = 64 << 10;

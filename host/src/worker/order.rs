@@ -5,6 +5,8 @@
 //! output. A worker that read a hostile capture may say anything: the parent believes none of it further than it can
 //! check.
 
+use crate::learn::OnConflict;
+use crate::model::ModelSettings;
 use crate::plugins::Part;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// The capture; nothing else of the data folder can be read.
+    /// The capture; nothing else of the data folder can be read. Of [`Task::Train`] the folder of labelled data.
     pub capture: PathBuf,
     /// What to do with it.
     pub task: Task,
@@ -22,11 +24,29 @@ pub struct Order {
     /// A folder of tables over those of the pipeline; none where there are no more.
     #[serde(default)]
     pub tables: Option<PathBuf>,
+    /// The model instead of the one that the configuration names, and where it is looked for.
+    #[serde(default)]
+    pub model: Option<ModelChoice>,
+    /// A second model that scores beside the first and decides nothing; where it cannot be used, the analysis goes on
+    /// without it. It is looked for where the first one is.
+    #[serde(default)]
+    pub shadow: Option<String>,
     /// Bounds on unpacking, however generous the pipeline is.
     #[serde(default)]
     pub unpacking: Unpacking,
     /// Bounds that the kernel holds the worker to.
     pub limits: WorkerLimits,
+}
+
+/// A model for a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelChoice {
+    /// As a configuration names it: in the box, `registry:NAME`, `registry:NAME@VERSION`, or a folder. Of [`Task::Train`] the
+    /// champion to compare with, or nothing.
+    pub name: String,
+    /// The registry, and whose signature counts.
+    pub models: ModelSettings,
 }
 
 /// How far a compressed capture may unpack; the pipeline's own bounds hold as well.
@@ -74,6 +94,33 @@ pub enum Task {
         /// Bytes after which writing stops.
         bytes: u64,
     },
+    /// Train a model from labelled data and marks, and compare it with the champion.
+    Train(TrainTask),
+}
+
+/// What a model is learnt from, and where it goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainTask {
+    /// What of the folder is learnt from: folders with captures.csv, and tables of rows, by their names in it; the folder
+    /// itself where the name is empty.
+    pub sources: Vec<String>,
+    /// A folder with marks as the portal exports them.
+    pub marks: Option<PathBuf>,
+    /// The captures that the marks are of.
+    pub captures: Vec<PathBuf>,
+    /// What to do where a mark contradicts a strong label.
+    pub on_conflict: OnConflict,
+    /// What a mark weighs, in flows.
+    pub weight: f64,
+    /// What the model is called in its card.
+    pub name: String,
+    /// Seed of whatever is random.
+    pub seed: u64,
+    /// Captures that are read at the same time.
+    pub workers: u16,
+    /// Where the model and what came of it go: an empty file that is there already.
+    pub result: PathBuf,
 }
 
 /// Which packets to cut out: those of a five-tuple, in either direction, from one packet number on up to a time.
@@ -141,6 +188,10 @@ pub enum Event {
     Plugin(Box<PluginDescription>),
     /// Every plugin was told: the end of [`Task::Describe`].
     Described(PipelineDescription),
+    /// How far a training has come.
+    Learning(LearnProgress),
+    /// The model is written, or why there is none: the end of [`Task::Train`].
+    Learnt(Learnt),
     /// It cannot be done, and why.
     Failed(Failed),
 }
@@ -155,6 +206,40 @@ pub enum Stage {
     Reading,
     /// Finishing the result.
     Writing,
+}
+
+/// What a training is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LearnStage {
+    /// Reading captures.
+    Reading,
+    /// Learning, fold by fold.
+    Learning,
+    /// Evaluation and audit.
+    Judging,
+    /// The champion beside the challenger.
+    Comparing,
+    /// Writing the model.
+    Writing,
+}
+
+/// How far a training has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearnProgress {
+    /// What it is busy with.
+    pub stage: LearnStage,
+    /// How much of that is done.
+    pub done: u64,
+    /// Of how much.
+    pub of: u64,
+}
+
+/// What a training came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learnt {
+    /// Whether there is a model; there is none where marks contradict labels and nobody said who is right.
+    pub trained: bool,
 }
 
 /// How far a worker has come.
@@ -316,6 +401,8 @@ pub enum FailedWhy {
     Unreadable,
     /// The pipeline's configuration, its plugins or its model cannot be used.
     Pipeline,
+    /// The labelled data, or the marks, cannot be learnt from.
+    Labels,
     /// A plugin failed in the middle.
     Plugin,
     /// The result cannot be written.

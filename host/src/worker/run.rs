@@ -3,14 +3,14 @@
 use super::browse::BrowseOrder;
 use super::events::{Events, Watched, failed};
 use super::order::{Event, Failed, FailedWhy, Order, Stage, Task};
-use super::{LINE_BYTES, analyse, browse, cut, describe, inspect};
+use super::{LINE_BYTES, analyse, browse, cut, describe, inspect, train};
 use crate::config::{Config, ShadowSettings};
 use crate::engine::{Pipeline, Sink, Summary};
 use crate::filter::Filter;
 use crate::sandbox;
 use crate::source::{Source, SourceError};
 use std::io::{BufRead, Read};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,8 +60,16 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     input.unpacked_bytes = input.unpacked_bytes.min(most.bytes);
     input.expansion_ratio = input.expansion_ratio.min(most.ratio);
     config.tables.folders.extend(order.tables.clone());
-    // No page tells of a challenger, and nobody should wait for it.
-    config.shadow = ShadowSettings::default();
+    if let Some(choice) = &order.model {
+        config.model.clone_from(&choice.name);
+        config.models.clone_from(&choice.models);
+    }
+    // Whoever began with a champion goes on with it, and the result says which one it was.
+    if matches!(order.task, Task::Analyse { .. }) {
+        config.model = config.models.pinned(&config.model).map_err(|error| failed(FailedWhy::Pipeline, error))?;
+    }
+    // That of the configuration rests: whoever asks for an analysis says whether there is a challenger.
+    config.shadow = ShadowSettings { model: order.shadow.clone().unwrap_or_default(), all: false };
     // Later it could neither load libpcap nor look up the names of ports; what is compiled here is found again.
     let filter = Filter::new(&config.input.filter);
     filter
@@ -95,6 +103,9 @@ fn carry_out(
     watched: &Watched,
     stop: &AtomicBool,
 ) -> Result<Event, Failed> {
+    if let Task::Train(task) = &order.task {
+        return train::train(&order.capture, task, config, watched).map(Event::Learnt);
+    }
     let source = Source::open_as(&order.capture, NAME, &config.input).map_err(|error| unreadable(&error))?;
     watched.total(source.status().total_bytes);
     match &order.task {
@@ -112,6 +123,7 @@ fn carry_out(
             watched.stage(Stage::Reading);
             cut::write(source, flow, result, *bytes, stop, &watched.progress)
         }
+        Task::Train(_) => Err(failed(FailedWhy::Order, "a training reads no single capture")),
     }
 }
 
@@ -136,16 +148,24 @@ fn order() -> Result<First, Failed> {
         Ok(order) => First::Browse(order),
         Err(_) => First::Order(serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))?),
     };
-    let paths = match &order {
+    let paths: Vec<Option<&PathBuf>> = match &order {
         First::Order(Order { capture, task, pipeline, tables, .. }) => {
-            let result = match task {
-                Task::Inspect { .. } | Task::Describe => None,
-                Task::Analyse { result, .. } | Task::Cut { result, .. } => Some(result),
+            let (result, also) = match task {
+                Task::Inspect { .. } | Task::Describe => (None, &[][..]),
+                Task::Analyse { result, .. } | Task::Cut { result, .. } => (Some(result), &[][..]),
+                Task::Train(train) => {
+                    if let Some(name) = train.sources.iter().find(|name| !is_within(name)) {
+                        return Err(wrong(format!("{name} is no name in a folder")));
+                    }
+                    (Some(&train.result), train.captures.as_slice())
+                }
             };
-            [Some(capture), result, pipeline.as_ref(), tables.as_ref(), None]
+            let marks = if let Task::Train(train) = task { train.marks.as_ref() } else { None };
+            let named = [Some(capture), result, pipeline.as_ref(), tables.as_ref(), marks];
+            named.into_iter().chain(also.iter().map(Some)).collect()
         }
         First::Browse(BrowseOrder { capture, kept, index, unpacked, tables, .. }) => {
-            [Some(capture), kept.as_ref(), Some(index), Some(unpacked), tables.as_ref()]
+            vec![Some(capture), kept.as_ref(), Some(index), Some(unpacked), tables.as_ref()]
         }
     };
     for path in paths.into_iter().flatten() {
@@ -156,11 +176,17 @@ fn order() -> Result<First, Failed> {
     Ok(order)
 }
 
+/// Whether a name leads into a folder, or to the folder itself, and nowhere else.
+fn is_within(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 /// Which files the order needs.
 fn needs<'a>(order: &'a Order, config: &'a Config) -> sandbox::Needs<'a> {
     let (analyses, write) = match &order.task {
         Task::Inspect { .. } => (false, None),
         Task::Describe => (true, None),
+        Task::Train(task) => (true, Some(task.result.as_path())),
         Task::Analyse { result, .. } => (true, Some(result.as_path())),
         Task::Cut { result, .. } => (false, Some(result.as_path())),
     };
@@ -169,8 +195,12 @@ fn needs<'a>(order: &'a Order, config: &'a Config) -> sandbox::Needs<'a> {
     if analyses {
         folders.clone_from(&config.plugins.folders);
         libraries.extend(config.plugin.iter().filter_map(|entry| entry.path.clone()));
-        read.extend(config.models.needed(&config.model));
         listed.clone_from(&config.tables.folders);
+        let models = [&config.model, &config.shadow.model].into_iter().filter(|model| !model.is_empty());
+        read.extend(models.filter_map(|model| config.models.needed(model)));
+    }
+    if let Task::Train(task) = &order.task {
+        read.extend(task.marks.iter().chain(&task.captures).cloned());
     }
     sandbox::Needs { read, libraries, folders, listed, write, make: Vec::new() }
 }

@@ -421,6 +421,11 @@ impl Watch<'_> {
         let task = &self.what.order.task;
         match &event {
             Event::Progress(_) => {}
+            Event::Learning(progress) => {
+                if !matches!(task, Task::Train(_)) || progress.done > progress.of {
+                    return babble("a training that nobody asked for");
+                }
+            }
             Event::Alert(alert) => {
                 self.alerts += 1;
                 let known = matches!(alert.verdict.as_str(), "malicious" | "suspicious");
@@ -450,6 +455,7 @@ impl Watch<'_> {
                         | (Event::Analysed(_), Task::Analyse { .. })
                         | (Event::Cut { .. }, Task::Cut { .. })
                         | (Event::Described(_), Task::Describe)
+                        | (Event::Learnt(_), Task::Train(_))
                         | (Event::Failed(_), _)
                 );
                 if !answers {

@@ -125,11 +125,21 @@ pub enum Action {
     TableSaved,
     /// An added entry of a table was removed.
     TableRemoved,
+    /// A model was made the champion of its name.
+    Promoted,
+    /// A former champion was made the champion again.
+    RolledBack,
+    /// A model was set beside those of pipelines, or taken away.
+    Shadowed,
+    /// A training was asked for.
+    TrainingBegun,
+    /// A training was stopped.
+    TrainingStopped,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 61] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -186,6 +196,11 @@ impl Action {
         Self::PipelineRestored,
         Self::TableSaved,
         Self::TableRemoved,
+        Self::Promoted,
+        Self::RolledBack,
+        Self::Shadowed,
+        Self::TrainingBegun,
+        Self::TrainingStopped,
     ];
 
     /// Its name in the log and in the messages.
@@ -247,6 +262,11 @@ impl Action {
             Self::PipelineRestored => "pipeline-restored",
             Self::TableSaved => "table-saved",
             Self::TableRemoved => "table-removed",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled-back",
+            Self::Shadowed => "shadowed",
+            Self::TrainingBegun => "training-begun",
+            Self::TrainingStopped => "training-stopped",
         }
     }
 }

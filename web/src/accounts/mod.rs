@@ -327,6 +327,18 @@ pub enum Reason {
     /// More than one export may hold.
     #[error("reason.export-too-large")]
     ExportTooLarge,
+    /// There is no such labelled data to learn from.
+    #[error("reason.training-data")]
+    TrainingData,
+    /// As many trainings wait as may wait.
+    #[error("reason.training-waiting")]
+    TrainingWaiting,
+    /// There is no registry that a model could go into.
+    #[error("reason.no-registry")]
+    NoRegistry,
+    /// More captures with marks than one training learns from.
+    #[error("reason.training-captures")]
+    TrainingCaptures,
     /// The password is not good enough.
     #[error(transparent)]
     Password(#[from] password::PasswordFault),

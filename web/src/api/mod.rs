@@ -10,9 +10,11 @@
 //! | [`once`] | requests that are sent again and make nothing twice |
 //! | [`results`] | what was found |
 //! | [`triage`] | what to look at next |
+//! | [`models`] | models, and trainings |
 //! | [`openapi`] | the description of it all, made from the code |
 
 pub mod entries;
+pub mod models;
 pub mod once;
 pub mod openapi;
 pub mod results;
@@ -62,6 +64,11 @@ pub fn routes() -> Vec<Route> {
         triage::show,
         triage::decide,
         triage::decided,
+        models::list,
+        models::show,
+        models::promote,
+        models::train,
+        models::training,
     ]
 }
 
@@ -102,6 +109,11 @@ impl<'r> FromRequest<'r> for Caller {
 }
 
 impl Caller {
+    /// Whether they may do what administrators do: by their role and their token's scope.
+    pub(crate) fn administers(&self) -> bool {
+        self.scope == Scope::Write && self.account.role == Role::Administrator
+    }
+
     /// How the audit log names them.
     pub fn actor(&self, request: &Address) -> Actor {
         Actor { name: Some(self.account.name.clone()), address: request.0.clone() }

@@ -60,13 +60,15 @@ impl Bench {
     }
 
     /// An order within the operator's limits.
-    fn order(&self, capture: PathBuf, task: Task, pipeline: Option<PathBuf>) -> Order {
+    pub(crate) fn order(&self, capture: PathBuf, task: Task, pipeline: Option<PathBuf>) -> Order {
         let (worker, limits) = (&self.config.worker, &self.config.limits);
         Order {
             capture,
             task,
             pipeline,
             tables: Some(self.folders.tables().to_owned()),
+            model: None,
+            shadow: None,
             unpacking: Unpacking { bytes: limits.unpacked_bytes, ratio: limits.expansion_ratio },
             limits: WorkerLimits {
                 memory_bytes: worker.memory_bytes,

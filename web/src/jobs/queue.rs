@@ -65,6 +65,8 @@ pub enum Why {
     Capture,
     /// Pipeline, plugins or model cannot be used.
     Pipeline,
+    /// Labelled data or marks cannot be learnt from: only of trainings.
+    Labels,
     /// A plugin failed in the middle.
     Plugin,
     /// The sandbox cannot be set up.
@@ -83,7 +85,7 @@ pub enum Why {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Crashed,
         Self::Restarts,
         Self::Memory,
@@ -93,6 +95,7 @@ impl Why {
         Self::Forbidden,
         Self::Capture,
         Self::Pipeline,
+        Self::Labels,
         Self::Plugin,
         Self::Sandbox,
         Self::Output,
@@ -114,6 +117,7 @@ impl Why {
             Self::Forbidden => "forbidden",
             Self::Capture => "capture",
             Self::Pipeline => "pipeline",
+            Self::Labels => "labels",
             Self::Plugin => "plugin",
             Self::Sandbox => "sandbox",
             Self::Output => "output",

@@ -16,6 +16,7 @@ use super::queue::{self, Done, Job, Turns, Why};
 use super::tasks::Temporary;
 use super::{Bench, clean};
 use crate::database::DbError;
+use crate::models::{Shelf, shadow};
 use crate::operations::Figures;
 use crate::pipelines::{self, troubles};
 use crate::results::{ResultError, ResultFile};
@@ -185,7 +186,16 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
         workers: bench.config.worker.threads.max(1),
         result: result.path().to_owned(),
     };
-    let order = bench.order(capture, task, chosen.file());
+    let mut order = bench.order(capture, task, chosen.file());
+    let shelf = Shelf::new(bench.clone());
+    // What was written here names its model itself.
+    let is_configured = job.pipeline_version.is_none();
+    let judged_by = is_configured.then(|| shelf.of_pipeline(&job.pipeline)).flatten();
+    order.shadow = is_configured.then(|| beside(bench, &job.pipeline)).flatten();
+    order.model = judged_by.as_ref().and_then(|one| match &order.shadow {
+        Some(_) => one.beside(shelf.settings()),
+        None => one.choice.clone(),
+    });
     let ended = supervise(
         Supervised {
             program: &bench.program,
@@ -203,10 +213,31 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
             if let Err(error) = bench.db.run_blocking(|c| troubles::note(c, job.entry, &troubles)) {
                 tracing::warn!(entry = job.entry, %error, "failures of plugins cannot be noted");
             }
+            if let Some(challenger) = &order.shadow {
+                compared(bench, job, judged_by.as_ref().map_or("", |one| one.model.as_str()), challenger);
+            }
             Ok(Done { analysed, bytes })
         }
         Ok(_) => Err(Outcome::Crashed(Why::Worker, "the worker spoke of something else".to_owned())),
         Err(end) => Err(outcome_of(&end)),
+    }
+}
+
+/// The challenger of a pipeline. It decides nothing, so that no analysis waits for what is wrong with it.
+fn beside(bench: &Bench, pipeline: &str) -> Option<String> {
+    let asked = bench.db.run_blocking(|connection| shadow::of(connection, pipeline));
+    asked.inspect_err(|error| tracing::error!(%error, "which challenger there is cannot be read")).ok().flatten()
+}
+
+/// Notes what a challenger came to.
+fn compared(bench: &Bench, job: &Job, champion: &str, challenger: &str) {
+    let line = ResultFile::open(&bench.folders.result(&job.key), CHECK_MILLISECONDS).and_then(|file| file.summary());
+    let noted = line.map_err(|error| error.to_string()).and_then(|summary| {
+        let note = |c: &mut rusqlite::Connection| shadow::note(c, job.entry, champion, challenger, &summary.line);
+        bench.db.run_blocking(note).map_err(|error| error.to_string())
+    });
+    if let Err(error) = noted {
+        tracing::error!(entry = job.entry, error, "what a challenger came to is lost");
     }
 }
 
@@ -243,7 +274,7 @@ fn outcome_of(end: &WorkerEnd) -> Outcome {
                 FailedWhy::Plugin => Why::Plugin,
                 FailedWhy::Output => Why::Output,
                 FailedWhy::Sandbox => Why::Sandbox,
-                FailedWhy::Order => Why::Worker,
+                FailedWhy::Order | FailedWhy::Labels => Why::Worker,
             };
             return Outcome::Failed(why, Some(failed.words.clone()));
         }

@@ -99,7 +99,7 @@ impl Looks {
         let (bench, ended) = (self.bench.clone(), Arc::clone(&self.ended));
         let described = task::spawn_blocking(move || {
             let _turn = turn;
-            check::describe(&bench, chosen.file(), &ended)
+            check::describe(&bench, &chosen, &ended)
         });
         described.await.map_err(|error| LookError::Ours(error.to_string()))?.map_err(|end| match end {
             WorkerEnd::Start(error) => LookError::Ours(error.to_string()),

@@ -8,7 +8,7 @@ use crate::portal::Portal;
 use crate::visitor::Analyst;
 
 /// The pages, by their address; the messages `<name>.title` and `framework.<name>` say what they are for.
-const PAGES: [&str; 3] = ["pipelines", "plugins", "tables"];
+const PAGES: [&str; 5] = ["pipelines", "plugins", "models", "training", "tables"];
 
 /// The list.
 #[get("/framework")]

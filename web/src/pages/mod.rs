@@ -28,6 +28,8 @@
 //! | [`pipelines`] | pipelines: read, written, compared, rolled back |
 //! | [`plugins`] | the plugins of a pipeline |
 //! | [`tables`] | protocol tables and what is added to them |
+//! | [`models`] | models, their cards, and which one judges |
+//! | [`training`] | models learnt from labelled data and marks |
 //! | [`administration`] | where administrators find what is theirs |
 //! | [`categories`] | what entries are sorted into, for administrators |
 //! | [`account`] | one's own password, sessions and API tokens |
@@ -54,6 +56,7 @@ pub mod invitation;
 pub mod language;
 pub mod login;
 pub mod marks;
+pub mod models;
 pub mod packets;
 pub mod people;
 pub mod pipelines;
@@ -69,6 +72,7 @@ pub mod sharing;
 pub mod system;
 pub mod tables;
 pub mod teams;
+pub mod training;
 pub mod triage;
 pub mod uploads;
 pub mod waiting;
@@ -169,6 +173,19 @@ pub fn routes() -> Vec<Route> {
         tables::show,
         tables::save,
         tables::remove,
+        models::list,
+        models::show,
+        models::picture,
+        models::ask_promote,
+        models::promote,
+        models::ask_roll_back,
+        models::roll_back,
+        models::set_shadow,
+        training::list,
+        training::begin,
+        training::show,
+        training::events,
+        training::stop,
         administration::show,
         system::show,
         categories::show,

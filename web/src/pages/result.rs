@@ -145,7 +145,7 @@ pub(super) async fn page(
         "title": "outcome.title", "done": done, "class": verdict.tone.name(), "sentence": verdict.text(messages),
         "beside": beside(&summary, messages),
         "size": human::bytes(entry.bytes), "category": entry.category, "pipeline": entry.pipeline_shown(),
-        "model": summary.pipeline.model.as_ref().map(|model| model.name.clone()),
+        "model": summary.pipeline.model.as_ref().map(|model| model.shown_with_hash()),
         "first": span.map(|(first, _)| human::time(first)), "last": span.map(|(_, last)| human::time(last)),
         "span": span.map(|(first, last)| human::duration(last.saturating_sub(first) as f64)),
         "packets": human::grouped(summary.packets), "flows": human::grouped(summary.flows),

@@ -20,10 +20,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::Connection;
 
-use crate::config::DEFAULT_PIPELINE;
+use veilwatch::worker::ModelChoice;
+
+use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::DbError;
 use crate::jobs::Bench;
 use crate::jobs::tasks::Temporary;
+use crate::models::Shelf;
 
 /// The names of the pipelines that were made here and can be chosen; copies share them.
 #[derive(Clone, Debug, Default)]
@@ -52,12 +55,19 @@ pub struct Chosen {
     file: Option<PathBuf>,
     /// The text of a pipeline that was made here, as long as this is held.
     _text: Option<Temporary>,
+    /// The champion that judges in the place of the model that the configuration names.
+    model: Option<ModelChoice>,
 }
 
 impl Chosen {
     /// The file of its configuration; none for the one in the box.
     pub fn file(&self) -> Option<PathBuf> {
         self.file.clone()
+    }
+
+    /// The model in the place of the one that the configuration names, where there is one.
+    pub fn model(&self) -> Option<ModelChoice> {
+        self.model.clone()
     }
 }
 
@@ -69,7 +79,16 @@ pub fn written(bench: &Bench, text: &str) -> Result<Chosen, String> {
     let (mut file, path) = bench.folders.new_work_file().map_err(|error| error.to_string())?;
     let held = Temporary::new(path.clone());
     file.write_all(text.as_bytes()).map_err(|error| error.to_string())?;
-    Ok(Chosen { file: Some(path), _text: Some(held) })
+    Ok(Chosen { file: Some(path), _text: Some(held), model: None })
+}
+
+/// The configuration of a pipeline by its name; none outside for a name that the operator did not give, inside for the
+/// pipeline in the box.
+pub fn configured(config: &Config, name: &str) -> Option<Option<PathBuf>> {
+    if name == DEFAULT_PIPELINE {
+        return Some(None);
+    }
+    config.pipeline.iter().find(|choice| choice.name == name).map(|choice| Some(choice.file.clone()))
 }
 
 /// The pipeline of this name, and this version where it was made here; none where there is no such pipeline any more. It
@@ -79,11 +98,8 @@ pub fn written(bench: &Bench, text: &str) -> Result<Chosen, String> {
 /// Why it cannot be used, for people.
 pub fn choose(bench: &Bench, name: &str, version: Option<i64>) -> Result<Option<Chosen>, String> {
     let Some(version) = version else {
-        if name == DEFAULT_PIPELINE {
-            return Ok(Some(Chosen::default()));
-        }
-        let choice = bench.config.pipeline.iter().find(|choice| choice.name == name);
-        return Ok(choice.map(|choice| Chosen { file: Some(choice.file.clone()), _text: None }));
+        let model = || Shelf::new(bench.clone()).of_pipeline(name).and_then(|judged| judged.choice);
+        return Ok(configured(&bench.config, name).map(|file| Chosen { file, _text: None, model: model() }));
     };
     let found = bench.db.run_blocking(|connection| store::version(connection, name, version));
     let Some(found) = found.map_err(|error| error.to_string())? else { return Ok(None) };

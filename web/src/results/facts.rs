@@ -157,6 +157,9 @@ pub struct PipelineFacts {
 pub struct ModelFacts {
     /// Its name.
     pub name: String,
+    /// As the pipeline named it, with its version in a registry; empty in results of before this was told, and for a folder.
+    #[serde(default)]
+    pub asked: String,
     /// Version of Veilwatch that trained it.
     pub made_by: String,
     /// `kind/name` of its classifier.
@@ -182,6 +185,22 @@ pub struct ModelFacts {
     pub false_positives: Option<f64>,
 }
 
+impl ModelFacts {
+    /// Its name, and its version in a registry.
+    pub fn shown(&self) -> String {
+        match self.asked.strip_prefix(veilwatch::model::ModelSettings::REGISTRY) {
+            Some(asked) => asked.to_owned(),
+            None => self.name.clone(),
+        }
+    }
+
+    /// The same with the beginning of its hash: what two models of one name are told apart by.
+    pub fn shown_with_hash(&self) -> String {
+        let hash: String = self.weights_sha256.chars().take(12).collect();
+        format!("{} ({hash})", self.shown())
+    }
+}
+
 impl PipelineFacts {
     /// What there is to say of a pipeline.
     pub fn of(pipeline: &Pipeline) -> Self {
@@ -199,6 +218,11 @@ impl PipelineFacts {
             schema_sha256: pipeline.schema().hash().to_owned(),
             model: pipeline.card().map(|card| ModelFacts {
                 name: card.name.clone(),
+                // Where a folder lies is the operator's business.
+                asked: Some(&pipeline.config().model)
+                    .filter(|asked| !veilwatch::model::ModelSettings::is_folder(asked))
+                    .cloned()
+                    .unwrap_or_default(),
                 made_by: card.made_by.clone(),
                 classifier: card.classifier.clone(),
                 weights_sha256: card.weights_sha256.clone(),

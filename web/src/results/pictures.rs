@@ -112,8 +112,8 @@ pub struct Picture {
 #[error("a picture cannot be drawn: {0}")]
 pub struct PictureError(String);
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), PictureError>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Drawn = Result<(), PictureError>;
 
 /// Draws a picture.
 ///
@@ -141,14 +141,19 @@ pub fn picture(
         area.present().map_err(failed)?;
         drop(area);
     }
-    Ok(finished(words.get(kind.name()), sketch, &svg, ink))
+    Ok(of_sketch(words.get(kind.name()), sketch, &svg, ink))
 }
 
 /// The picture of a sketch.
-fn finished(title: String, sketch: Sketch, svg: &str, ink: Ink) -> Picture {
-    let begin = format!("<svg role=\"img\" aria-label=\"{}\" ", escaped(&sketch.alternative));
-    let svg = svg.replacen("<svg ", &begin, 1).replace(INK_CODE, ink.code());
+fn of_sketch(title: String, sketch: Sketch, svg: &str, ink: Ink) -> Picture {
+    let svg = finished(svg, &escaped(&sketch.alternative), ink);
     Picture { title, svg, alternative: sketch.alternative, columns: sketch.columns, rows: sketch.rows }
+}
+
+/// The whole document: with its words, which are escaped, and its colour of text.
+pub(crate) fn finished(svg: &str, alternative: &str, ink: Ink) -> String {
+    let begin = format!("<svg role=\"img\" aria-label=\"{alternative}\" ");
+    svg.replacen("<svg ", &begin, 1).replace(INK_CODE, ink.code())
 }
 
 /// What a picture says beside its lines.
@@ -174,11 +179,11 @@ impl Words<'_> {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> PictureError {
+pub(crate) fn failed(error: impl std::fmt::Display) -> PictureError {
     PictureError(error.to_string())
 }
 
-fn area(svg: &mut String, height: i32) -> Area<'_> {
+pub(crate) fn area(svg: &mut String, height: i32) -> Area<'_> {
     let size = (WIDTH.unsigned_abs(), height.unsigned_abs());
     SVGBackend::with_string(svg, size).into_drawing_area()
 }
@@ -195,7 +200,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Text for an attribute.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     plain(text)
         .chars()
         .filter(|c| !matches!(c, '\u{fffe}' | '\u{ffff}'))
@@ -209,7 +214,7 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-fn label(area: &Area<'_>, text: &str, at: (i32, i32), side: HPos) -> Drawn {
+pub(crate) fn label(area: &Area<'_>, text: &str, at: (i32, i32), side: HPos) -> Drawn {
     let style = TextStyle::from(("sans-serif", 15).into_font()).color(&INK).pos(Pos::new(side, VPos::Center));
     area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
 }
@@ -218,7 +223,7 @@ fn bar(area: &Area<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> D
     area.draw(&Rectangle::new([from, to], colour.filled())).map_err(failed)
 }
 
-fn line(area: &Area<'_>, from: (i32, i32), to: (i32, i32), strength: f64) -> Drawn {
+pub(crate) fn line(area: &Area<'_>, from: (i32, i32), to: (i32, i32), strength: f64) -> Drawn {
     area.draw(&PathElement::new(vec![from, to], INK.mix(strength))).map_err(failed)
 }
 

@@ -208,7 +208,7 @@ fn pipeline(summary: &ResultSummary) -> Value {
     let pipeline = &summary.pipeline;
     let model = pipeline.model.as_ref().map(|model| {
         json!({
-            "name": model.name, "classifier": model.classifier, "made_by": model.made_by,
+            "name": model.shown(), "classifier": model.classifier, "made_by": model.made_by,
             "weights": model.weights_sha256, "malicious": format!("{:.4}", model.malicious),
             "suspicious": format!("{:.4}", model.suspicious), "captures": grouped(model.captures),
             "benign_flows": grouped(model.benign_flows), "malicious_flows": grouped(model.malicious_flows),

@@ -14,7 +14,7 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 18] = [
+const PAGES: [(&str, &str); 21] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/account/second-factor", "第二验证因素"),
@@ -33,6 +33,9 @@ const PAGES: [(&str, &str); 18] = [
     ("/plugins", "插件"),
     ("/tables", "协议表"),
     ("/system", "系统"),
+    ("/models", "模型"),
+    ("/models/default", "模型详情"),
+    ("/training", "训练"),
 ];
 
 pub(crate) fn every_page_fits(driver: &Chromedriver) {

@@ -13,6 +13,7 @@
 //! | [`accounts`] | first run, log-in, log-out, by mouse and by keyboard |
 //! | [`analysis`] | from the upload to the result, and what is done with it |
 //! | [`packets`] | packets, their bytes and streams |
+//! | [`models`] | a model is trained, compared, promoted and rolled back |
 //! | [`own_parts`] | a pipeline with dropped-in parts |
 //! | [`teams`] | shared with others, and taken back |
 //! | [`triage`] | the queue, by keyboard and by forms alone |
@@ -32,6 +33,7 @@ mod captures;
 mod chromedriver;
 mod framework;
 mod look;
+mod models;
 mod own_parts;
 mod packets;
 mod sign_in;
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         packets::links_and_forms_are_enough
         triage::the_keyboard_works_through_the_queue
         triage::links_and_forms_are_enough
+        models::trained_compared_promoted_and_rolled_back
         own_parts::each_kind_is_seen_on_the_pages
         teams::what_is_shared_is_seen_until_it_is_taken_back
         framework::a_pipeline_is_mended_saved_and_used_and_a_port_gets_a_name

@@ -213,6 +213,26 @@ const TABLE: &[Row] = &[
     get("/tables?<wanted..>", "/tables?table=tcp&search=443", ANALYST),
     post("/tables", "/tables", &[("table", "tcp"), ("key", "x"), ("name", "x")], [303, 403, 403, 422, 403]),
     post("/tables/<id>/remove", "/tables/999999/remove", &[], [303, 403, 403, 404, 403]),
+    get("/models?<done>", "/models", ANALYST),
+    get("/models/<id>?<done>", "/models/default", ANALYST),
+    // No evaluation ships with those in the box.
+    get("/models/<id>/pictures/<file>?<dark>", "/models/default/pictures/roc.svg", [303, 403, 404, 404, 404]),
+    // The models in the box are nobody's to promote.
+    get("/models/<id>/promote", "/models/default/promote", [303, 403, 403, 404, 403]),
+    post("/models/<id>/promote", "/models/office@1/promote", &[], [303, 403, 403, 404, 403]),
+    get("/models/<id>/roll-back", "/models/office@1/roll-back", [303, 403, 403, 404, 403]),
+    post("/models/<id>/roll-back", "/models/office@1/roll-back", &[], [303, 403, 403, 404, 403]),
+    post("/models/<id>/shadow", "/models/office@1/shadow", &[("on", "true")], [303, 403, 403, 404, 403]),
+    get("/training", "/training", ANALYST),
+    post(
+        "/training",
+        "/training",
+        &[("pipeline", "default"), ("source", "x"), ("weight", "1"), ("conflict", "refuse"), ("seed", "1")],
+        [303, 403, 422, 422, 422],
+    ),
+    get("/training/<key>", "/training/nowhere", [303, 403, 404, 404, 404]),
+    get("/training/<key>/events", "/training/nowhere/events", [303, 403, 404, 404, 404]),
+    post("/training/<key>/stop", "/training/nowhere/stop", &[], [303, 403, 404, 404, 404]),
     get("/administration", "/administration", ADMINISTRATOR),
     get("/system", "/system", ADMINISTRATOR),
     get("/categories?<done>", "/categories", ADMINISTRATOR),
@@ -295,6 +315,23 @@ const TABLE: &[Row] = &[
         Body::Capture,
         [401, 403, 201, 201, 201],
     ),
+    get("/api/v1/models", "/api/v1/models", [401, 403, 200, 200, 200]),
+    get("/api/v1/models/<id>", "/api/v1/models/default", [401, 403, 200, 200, 200]),
+    row(
+        Method::Post,
+        "/api/v1/models/<id>/promote",
+        "/api/v1/models/office@1/promote",
+        Body::Json("{}"),
+        [401, 403, 403, 404, 403],
+    ),
+    row(
+        Method::Post,
+        "/api/v1/trainings",
+        "/api/v1/trainings",
+        Body::Json("{\"sources\": [\"x\"]}"),
+        [401, 403, 422, 422, 422],
+    ),
+    get("/api/v1/trainings/<key>", "/api/v1/trainings/nowhere", [401, 403, 404, 404, 404]),
     get("/api/v1/entries/<key>", "/api/v1/entries/{done}", API_READ),
     row(
         Method::Patch,
@@ -654,7 +691,7 @@ fn a_token_that_reads_changes_nothing_whoever_has_it() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 4 * 11);
+    assert_eq!(tried, 4 * 13);
     // Nor does a session, which every browser sends by itself.
     for row in TABLE.iter().filter(|row| row.is_api() && row.statuses[0] == 401) {
         row.ask(&site.session_of(owner), Some(&owned), "", &[]).is(401);

@@ -6,6 +6,7 @@ mod access;
 mod api;
 mod entries;
 mod login;
+mod models;
 mod once;
 mod packets;
 mod pages;

@@ -72,6 +72,7 @@ impl Drop for Site {
         self.portal().readers.end();
         self.portal().sweeper.end();
         self.portal().webhooks.end();
+        self.portal().trainer.end();
     }
 }
 

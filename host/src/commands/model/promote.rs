@@ -1,4 +1,4 @@
-use super::{Common, figure, kept, shown};
+use super::{Common, kept, shown};
 use crate::commands::plugin::show;
 use crate::commands::say;
 use anyhow::{Context, Result, bail};
@@ -6,9 +6,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
 use veilwatch::engine::Pipeline;
-use veilwatch::model::{
-    Card, Model, ModelRegistry, ModelSettings, Standing, Trust, VersionName, compare, same_protocol,
-};
+use veilwatch::model::{Candidate, Model, ModelRegistry, ModelSettings, Promoted, Trust, VersionName, promote};
 
 /// Arguments of `veilwatch model promote`.
 #[derive(Debug, clap::Args)]
@@ -54,42 +52,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         _ => (called(args, folder, &trust)?, None),
     };
-    let mut fits = |model: &Model| -> Result<()> {
-        pipeline.use_model(model)?;
-        if !model.card.report.is_possible() {
-            bail!("model {name}: its card claims figures that cannot be; get it again from where it came");
-        }
-        Ok(())
-    };
-    let place = match version {
-        Some(version) => registry.place(&VersionName { name: name.clone(), version: Some(version) })?,
-        None => folder.to_owned(),
-    };
-    // Looked at before anything is made, so that what is no good leaves nothing behind.
-    let (model, _) = Model::open_signed(&place.display().to_string(), &trust)?;
-    fits(&model)?;
-    let edit = registry.edit(&name)?;
-    // One who does not care what was before may go on where nobody can say.
-    let champions = if args.even_if_worse { registry.champions_to_keep(&name) } else { registry.champions(&name) };
-    let former = champions?.last().map(|champion| champion.version);
-    let compared = |model: &Model| {
-        if args.even_if_worse { Ok(()) } else { no_worse(&registry, &name, former, &model.card) }
-    };
-    let version = match version {
-        Some(version) => {
-            compared(&model)?;
-            version
-        }
-        None => {
-            // And again: the folder may be another one by now, and the copy stays what it is.
-            let staged = edit.stage(folder)?;
-            fits(&staged.model)?;
-            compared(&staged.model)?;
-            edit.take_in(staged)?
-        }
-    };
-    edit.promote(version)?;
-    let former = former.filter(|former| *former != version);
+    let candidate = version.map_or(Candidate::Folder(folder), Candidate::Version);
+    let Promoted { version, former, incomparable } =
+        promote(&registry, &name, candidate, args.even_if_worse, |model, _| -> Result<()> {
+            Ok(pipeline.use_model(model)?)
+        })?;
+    if let Some(words) = incomparable {
+        say(&shown(&words));
+    }
     if show::for_people(args.common.format) {
         let was = former.map(|former| format!("; before, it was {name}@{former}")).unwrap_or_default();
         show::text(&format!("{name}@{version} is the champion of {name}{was}"))?;
@@ -110,33 +80,4 @@ fn called(args: &Args, folder: &Path, trust: &Trust) -> Result<String> {
         bail!("{}: versions are numbered by the registry; leave the number out", shown(&args.model));
     }
     Ok(name)
-}
-
-/// An error where a card is worse than the champion's by more than the intervals.
-fn no_worse(registry: &ModelRegistry, name: &str, former: Option<u32>, card: &Card) -> Result<()> {
-    let Some(former) = former else { return Ok(()) };
-    let champion = VersionName { name: name.to_owned(), version: Some(former) };
-    // One that cannot be read any more keeps nobody from taking its place.
-    let opened = registry.place(&champion).and_then(|place| Model::open(&place.display().to_string()));
-    let champions = match opened {
-        Ok(model) => model.card,
-        Err(error) => {
-            say(&format!("the champion {champion} cannot be compared with: {}", shown(&error.to_string())));
-            return Ok(());
-        }
-    };
-    let worse: Vec<String> = compare(&champions, card)
-        .into_iter()
-        .filter(|row| row.standing == Some(Standing::Worse))
-        .map(|row| format!("{} {} against {}", row.figure, figure(row.other), figure(row.one)))
-        .collect();
-    if worse.is_empty() {
-        return Ok(());
-    }
-    let other = if same_protocol(&champions, card) { "" } else { " (of other data, or split another way)" };
-    bail!(
-        "the model is worse than the champion {champion} by more than chance would make it{other}: {}; leave the champion, \
-         or give --even-if-worse",
-        worse.join("; ")
-    )
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use veilwatch::engine::Category;
 use veilwatch::output::harmless;
 
@@ -19,6 +19,7 @@ use crate::database::DbError;
 use crate::entries::Entry;
 use crate::entries::change::begin;
 use crate::entries::visible::seen_by;
+use crate::uploads::Sha256Hex;
 
 /// The columns of `captures.csv`.
 const CAPTURES: [&str; 5] = ["path", "kind", "family", "source", "sha256_original"];
@@ -82,6 +83,71 @@ pub fn export(connection: &mut Connection, account: i64, actor: &Actor, now: i64
     audit::record(&transaction, actor, Action::Exported, Some("marks"), now)?;
     transaction.commit()?;
     Ok(labels)
+}
+
+/// A capture with flows that are marked, of those that an account sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkedCapture {
+    /// The capture.
+    pub sha256: Sha256Hex,
+    /// What the newest of its entries calls its file: any text.
+    pub name: String,
+    /// Flows of it that are marked.
+    pub flows: u64,
+}
+
+/// The captures with marks that an account sees, the newest first; at most so many.
+///
+/// # Errors
+/// Where the database fails.
+pub fn marked_captures(connection: &Connection, account: i64, most: u32) -> Result<Vec<MarkedCapture>, DbError> {
+    let sql = format!(
+        "SELECT e.sha256, max(e.id) AS newest, e.name,
+            count(DISTINCT f.first_ns || ' ' || f.client || ' ' || f.client_port || ' ' || f.server || ' ' || f.server_port)
+            FROM marks m JOIN entries e ON e.id = m.entry_id JOIN marked f ON f.mark_id = m.id
+            WHERE {} AND m.withdrawn_at IS NULL GROUP BY e.sha256 ORDER BY newest DESC LIMIT ?2",
+        seen_by("?1")
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![account, most])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (sha256, flows): (String, i64) = (row.get(0)?, row.get(3)?);
+        found.push(MarkedCapture {
+            sha256: sha256.parse().map_err(|_| DbError::Foreign(format!("the hash {sha256:?}")))?,
+            name: row.get(2)?,
+            flows: u64::try_from(flows).unwrap_or_default(),
+        });
+    }
+    Ok(found)
+}
+
+/// The newest entry of each capture with marks that an account sees, by the capture's hash: its key, and what its file was
+/// called.
+///
+/// # Errors
+/// Where the database fails.
+pub fn captures_of(connection: &Connection, account: i64) -> Result<BTreeMap<String, (String, String)>, DbError> {
+    let sql = format!(
+        "SELECT e.sha256, e.key, e.name, max(e.id) FROM marks m JOIN entries e ON e.id = m.entry_id
+            WHERE {} AND e.state = 'done' AND m.withdrawn_at IS NULL GROUP BY e.sha256",
+        seen_by("?1")
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([account], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The marks of some captures that an account sees as labels, and how many flows they cover.
+///
+/// # Errors
+/// Where the database fails.
+pub fn labels_of(connection: &Connection, account: i64, captures: &[Sha256Hex]) -> Result<(Labels, u64), DbError> {
+    let mut all = marked(connection, account)?;
+    all.retain(|sha256, _| captures.iter().any(|capture| capture.as_str() == sha256));
+    let count = all.values().map(|capture| capture.flows.len() as u64).sum();
+    let labels = written(&all).map_err(|error| DbError::Foreign(format!("marks that are no table ({error})")))?;
+    Ok((labels, count))
 }
 
 /// What tells two flows of a capture apart in every result of it.

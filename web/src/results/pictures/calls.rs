@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ALERT, Area, Drawn, Frame, HPos, Ink, Picture, PictureError, REST, Sketch, WIDTH, Words, area, bar, failed,
-    finished, key, label, line,
+    ALERT, Area, Drawn, Frame, HPos, Ink, Picture, PictureError, REST, Sketch, WIDTH, Words, area, bar, failed, key,
+    label, line, of_sketch,
 };
 use crate::pages::language::Messages;
 use crate::results::conversation::{Call, Conversation, median};
@@ -59,7 +59,7 @@ pub fn calls(conversation: &Conversation, messages: &Messages, ink: Ink) -> Resu
     });
     let columns = ["time", "calls", "alerts", "gap", "sent"].map(|name| words.get(name)).to_vec();
     let sketch = Sketch { alternative, columns, rows: rows.collect() };
-    Ok(finished(words.get("calls-title"), sketch, &svg, ink))
+    Ok(of_sketch(words.get("calls-title"), sketch, &svg, ink))
 }
 
 fn is_alert(call: &Call) -> bool {

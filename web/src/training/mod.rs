@@ -1,0 +1,46 @@
+//! Models learnt from the operator's labelled data and from what people marked.
+//!
+//! | module | story |
+//! |---|---|
+//! | [`store`] | which trainings there are, and what became of each |
+//! | [`data`] | what there is to learn from |
+//! | [`runner`] | the thread that starts one after the other |
+//!
+//! Any analyst may ask for one: marks and captures are theirs alone, and what comes of it is a version in the registry that
+//! judges nothing. Only an administrator makes it the champion. A training runs in a confined child, one at a time. What it
+//! learns from is copied when it is asked for, so that a restart runs the same again.
+
+pub mod data;
+pub mod runner;
+pub mod store;
+
+use std::path::{Path, PathBuf};
+
+use crate::database::{Db, DbError};
+use crate::uploads::Key;
+
+pub use runner::Trainer;
+pub use store::{NewTraining, State, Training};
+
+/// Where the files of a training lie, as long as it is not over.
+pub fn folder(data: &Path, key: &Key) -> PathBuf {
+    data.join("training").join(key.as_str())
+}
+
+/// Puts back what was running when the portal ended, and removes what nobody will need.
+///
+/// # Errors
+/// Where the database fails.
+pub fn restart(db: &Db, data: &Path, now: i64) -> Result<(), DbError> {
+    db.run_blocking(|connection| store::restart(connection, now))?;
+    let wanted = db.run_blocking(|connection| store::waiting_keys(connection))?;
+    let Ok(there) = std::fs::read_dir(data.join("training")) else { return Ok(()) };
+    for entry in there.flatten() {
+        if !wanted.iter().any(|key| *key == *entry.file_name().to_string_lossy())
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, "the files of a training stay behind");
+        }
+    }
+    Ok(())
+}
