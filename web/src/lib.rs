@@ -15,6 +15,7 @@
 //! | [`entries`] | what people uploaded, and what became of it |
 //! | [`jobs`] | analyses: the queue and the workers |
 //! | [`results`] | what an analysis leaves, and what is shown of it |
+//! | [`live`] | sessions in which an administrator captures |
 //! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
 //! | [`visitor`] | who asks: the guards in front of every page |
@@ -33,6 +34,7 @@ pub mod entries;
 pub mod forms;
 pub mod headers;
 pub mod jobs;
+pub mod live;
 pub mod packets;
 pub mod pages;
 pub mod portal;
@@ -79,6 +81,7 @@ pub fn build(
     };
     let (portal, token) = Portal::open(config, clock, program)?;
     let (runner, looks, readers) = (portal.runner.clone(), portal.looks.clone(), portal.readers.clone());
+    let live = portal.live.clone();
     let rocket = rocket::custom(server)
         .manage(portal)
         // Ours says more than Rocket's.
@@ -89,6 +92,7 @@ pub fn build(
             Box::pin(async move {
                 runner.end();
                 looks.end();
+                live.end();
                 readers.end();
             })
         }))

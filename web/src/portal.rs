@@ -18,6 +18,7 @@ use crate::database::{Db, DbError};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
+use crate::live::Sessions;
 use crate::packets::Readers;
 use crate::pages::{PageError, Templates};
 use crate::secret::{self, Purpose, Secret, SecretError, random_token};
@@ -118,6 +119,8 @@ pub struct Portal {
     pub looks: Looks,
     /// Readers of packets.
     pub readers: Readers,
+    /// Live sessions.
+    pub live: Sessions,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -170,10 +173,12 @@ impl Portal {
             program,
         };
         check::load_pipelines(&bench)?;
+        let readers = Readers::new(bench.clone());
         let portal = Self {
             _lock: lock,
             runner: Runner::start(&bench).map_err(StartError::Threads)?,
-            readers: Readers::new(bench.clone()),
+            live: Sessions::new(bench.clone(), readers.clone()),
+            readers,
             looks: Looks::new(bench),
             results: AtOnce::new(config.limits.looks_at_once),
             downloads: AtOnce::new(config.limits.downloads_at_once),

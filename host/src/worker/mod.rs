@@ -13,6 +13,7 @@
 //! | `analyse` | a pipeline over a capture |
 //! | `cut` | the packets of one flow as a capture of their own |
 //! | [`browse`] | a child that stays, and answers what is asked of a capture |
+//! | [`live`] | a child that captures on an interface, and tells what comes |
 //! | `supervise` | the parent: starts a child, listens, and says how it ended |
 
 mod analyse;
@@ -20,6 +21,7 @@ pub mod browse;
 mod cut;
 mod events;
 mod inspect;
+pub mod live;
 mod order;
 mod run;
 mod supervise;

@@ -63,11 +63,19 @@ pub enum Action {
     ReportTaken,
     /// Flows, packets or marks were exported.
     Exported,
+    /// A live session was begun: on which interface, and with which filter.
+    LiveStarted,
+    /// A live session was told to end.
+    LiveStopped,
+    /// What a live session captured became an entry.
+    LiveSaved,
+    /// What a live session captured was thrown away.
+    LiveDiscarded,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -93,6 +101,10 @@ impl Action {
         Self::CategoryChanged,
         Self::ReportTaken,
         Self::Exported,
+        Self::LiveStarted,
+        Self::LiveStopped,
+        Self::LiveSaved,
+        Self::LiveDiscarded,
     ];
 
     /// Its name in the log and in the messages.
@@ -123,6 +135,10 @@ impl Action {
             Self::CategoryChanged => "category-changed",
             Self::ReportTaken => "report-taken",
             Self::Exported => "exported",
+            Self::LiveStarted => "live-started",
+            Self::LiveStopped => "live-stopped",
+            Self::LiveSaved => "live-saved",
+            Self::LiveDiscarded => "live-discarded",
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::portal::Portal;
 use crate::visitor::Administrator;
 
 /// The pages, by their address; the messages `<name>.title` and `administration.<name>` say what they are for.
-const PAGES: [&str; 3] = ["people", "categories", "audit"];
+const PAGES: [&str; 4] = ["people", "categories", "live", "audit"];
 
 /// The list.
 #[get("/administration")]

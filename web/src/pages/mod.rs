@@ -16,6 +16,7 @@
 //! | [`result`] | what was found |
 //! | [`flows`] | the table of flows, and one of them |
 //! | [`packets`] | packets of a capture, one of them in full, and streams |
+//! | [`live`] | interfaces, and one that is captured on |
 //! | [`downloads`] | what can be saved of a result |
 //! | [`marks`] | what people said of flows, as labels |
 //! | [`administration`] | where administrators find what is theirs |
@@ -36,6 +37,7 @@ pub mod flows;
 pub mod home;
 pub mod invitation;
 pub mod language;
+pub mod live;
 pub mod login;
 pub mod marks;
 pub mod packets;
@@ -85,6 +87,19 @@ pub fn routes() -> Vec<Route> {
         packets::list,
         packets::stream,
         packets::complete,
+        live::show,
+        live::begin,
+        live::session,
+        live::events,
+        live::stream,
+        live::complete,
+        live::pause,
+        live::go_on,
+        live::stop,
+        live::ask_discard,
+        live::discard,
+        live::save,
+        live::capture,
         downloads::report,
         downloads::json_lines,
         downloads::csv,

@@ -67,6 +67,7 @@ impl Drop for Site {
     fn drop(&mut self) {
         // The threads of the analyses, and their workers, end with the test.
         self.portal().runner.end();
+        self.portal().live.end();
         self.portal().readers.end();
     }
 }

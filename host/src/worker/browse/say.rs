@@ -18,6 +18,9 @@ pub struct BrowseOrder {
     pub index: PathBuf,
     /// Another one, for what a compressed capture unpacks to.
     pub unpacked: PathBuf,
+    /// Whether the capture still grows: one that this program writes as pcapng, whose beginning is there. No index of it is
+    /// kept.
+    pub follows: bool,
     /// Packets that are indexed.
     pub packets: u64,
     /// Bytes of an index; a larger one is not written.
@@ -135,6 +138,8 @@ pub enum ReadStage {
     Unpacking,
     /// An index of it is made.
     Indexing,
+    /// All of it is known that was written by now.
+    Following,
     /// All of it is known.
     Ready,
 }
