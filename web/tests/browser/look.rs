@@ -14,12 +14,14 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/administration", "管理"),
     ("/people", "人员"),
     ("/categories", "类别"),
+    // As it is where nobody may capture.
+    ("/live", "实时抓包"),
     ("/audit", "审计日志"),
     ("/marks", "标记"),
 ];
@@ -56,7 +58,7 @@ pub(crate) fn every_page_fits(driver: &Chromedriver) {
 }
 
 /// Opens a page wide and narrow, light and dark, in both languages. Every one of them is looked at.
-fn in_every_way(browser: &Browser, path: &str, title: &str, status: Option<u16>) {
+pub(crate) fn in_every_way(browser: &Browser, path: &str, title: &str, status: Option<u16>) {
     let open = |(width, height)| {
         browser.resize(width, height);
         if let Some(status) = status {

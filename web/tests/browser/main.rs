@@ -12,6 +12,7 @@
 //! | [`captures`] | the captures that are uploaded |
 //! | [`accounts`] | first run, log-in, log-out, by mouse and by keyboard |
 //! | [`analysis`] | from the upload to the result, and what is done with it |
+//! | [`live`] | a live session, from the interface to the result |
 //! | [`packets`] | packets, their bytes and streams |
 //! | [`own_parts`] | a pipeline with dropped-in parts |
 //! | [`uploads`] | dropped, several, refused and damaged files |
@@ -26,9 +27,12 @@ mod axe;
 mod browser;
 mod captures;
 mod chromedriver;
+mod live;
 mod look;
 mod own_parts;
 mod packets;
+#[path = "../common/room.rs"]
+mod room;
 mod site;
 mod uploads;
 mod without_script;
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         accounts::the_keyboard_is_enough
         packets::the_keyboard_goes_from_the_list_to_bytes_and_streams
         packets::links_and_forms_are_enough
+        live::a_session_from_the_interface_to_the_result
         own_parts::each_kind_is_seen_on_the_pages
         uploads::dropped_files_arrive
         uploads::several_files_get_a_link_each

@@ -5,10 +5,13 @@
 mod access;
 mod api;
 mod entries;
+mod live;
 mod login;
 mod packets;
 mod pages;
 mod people;
+#[path = "../common/room.rs"]
+mod room;
 mod security;
 mod support;
 mod uploads;
