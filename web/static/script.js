@@ -204,6 +204,7 @@
       const now = JSON.parse(event.data);
       for (const [name, text] of Object.entries(now.facts)) set("live-" + name, text);
       set("live-state", now.state);
+      if (now.found) set("found", now.found);
       if (now.words) {
         set("live-words", now.words);
         at("live-words").hidden = false;

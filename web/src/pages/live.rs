@@ -352,16 +352,20 @@ pub async fn events<'r>(
             change = fresh.last().map_or(change, |held| held.change);
             let alerts: Vec<Value> =
                 fresh.into_iter().filter_map(|held| alert(portal, language, &session, held).ok()).collect();
-            let (rows, skipped) = match wants_rows {
+            let came = match wants_rows {
                 true => packets::since(portal, &session, &filter, after).await.unwrap_or_default(),
-                false => Default::default(),
+                false => packets::News::default(),
             };
-            let last = rows.last().and_then(|row| row.get("number")?.as_str()?.parse().ok());
+            let last = came.rows.last().and_then(|row| row.get("number")?.as_str()?.parse().ok());
             after = last.unwrap_or(after);
             let state = state(portal, language, &seen).unwrap_or_default();
+            let found = came.found.and_then(|(found, all)| {
+                let values = json!({ "n": human::grouped(found), "all": human::grouped(all) });
+                portal.templates.message(language, "packets.found", &values).ok()
+            });
             let news = json!({
-                "facts": facts(&seen), "state": state, "alerts": alerts, "rows": rows, "skipped": skipped,
-                "words": seen.words.back(),
+                "facts": facts(&seen), "state": state, "alerts": alerts, "rows": came.rows, "skipped": came.is_cut,
+                "words": seen.words.back(), "found": found,
             });
             yield Event::json(&news).event("now");
             rocket::tokio::select! {

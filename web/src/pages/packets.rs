@@ -256,9 +256,19 @@ pub(super) async fn data(
     Ok(Ok(data))
 }
 
-/// The packets that came since one, the newest where there are too many: their lines, and whether some were left out. Nothing
-/// where nobody can say.
-pub(super) async fn since(portal: &Portal, session: &Session, filter: &str, after: u64) -> Option<(Vec<Value>, bool)> {
+/// Packets that came.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Their lines.
+    pub(super) rows: Vec<Value>,
+    /// Whether some were left out.
+    pub(super) is_cut: bool,
+    /// Packets that the filter found by now, and those that were looked at.
+    pub(super) found: Option<(u64, u64)>,
+}
+
+/// The packets that came since one, the newest where there are too many. Nothing where nobody can say.
+pub(super) async fn since(portal: &Portal, session: &Session, filter: &str, after: u64) -> Option<News> {
     let count = NEWS;
     let _place = portal.results.enter(session.account)?;
     let rows = async |from| {
@@ -276,7 +286,11 @@ pub(super) async fn since(portal: &Portal, session: &Session, filter: &str, afte
     }
     let encoded = if filter.is_empty() { String::new() } else { format!("&where={}", home::encoded(filter)) };
     let link = |row: &PacketRow| format!("/live/{}?at={}{encoded}", session.key, row.number);
-    Some((found.rows.iter().map(|row| line(row, &link(row), None)).collect(), is_cut))
+    Some(News {
+        rows: found.rows.iter().map(|row| line(row, &link(row), None)).collect(),
+        is_cut,
+        found: found.search.map(|search| (search.found, search.scanned)),
+    })
 }
 
 /// What is wrong with a filter, and the part of it that is.

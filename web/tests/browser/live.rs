@@ -69,8 +69,10 @@ pub(crate) fn a_session_from_the_interface_to_the_result(driver: &Chromedriver) 
     browser.click("form[action$='/stop'] button");
     browser.wait_for("it has ended", || browser.has("form[action$='/save']"));
     assert_eq!(browser.text("#live-state"), "It was stopped.");
-    in_every_way(&browser, &format!("{session}/discard"), "要丢弃吗？", None);
-    browser.open(&session);
+    browser.open(&format!("{session}/discard"));
+    assert_eq!(browser.text("h1"), "Throw it away?");
+    browser.click("main a.button");
+    browser.wait_for("it is kept", || browser.has("#save-name"));
     browser.fill("#save-name", "office.pcapng");
     browser.script("document.getElementById('save-pipeline').value = 'quick'", Vec::new());
     browser.click("form[action$='/save'] button");

@@ -1,6 +1,8 @@
 //! A network of its own, with a cable both ends of which are there: for portals that capture. Whoever is not root cannot have
 //! one.
 
+#![allow(dead_code, reason = "not every binary of tests has a use for all of it")]
+
 use std::fs::File;
 use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -78,7 +80,6 @@ impl Room {
     }
 
     /// Listens out here at this port, and connects whoever comes with the same port in there, for as long as the test runs.
-    #[allow(dead_code, reason = "only those with a browser have to come in from outside")]
     pub(crate) fn forward(&self, port: u16) {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let name = format!("/proc/{}/ns/net", self.holder.id());

@@ -217,13 +217,13 @@ fn sessions_are_bounded_thrown_away_and_end_by_themselves() {
 fn child_in_here() -> nix::unistd::Pid {
     let network = |path: PathBuf| std::fs::read_link(path.join("ns/net")).ok();
     let here = network("/proc/thread-self".into());
-    let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
     let worker = |path: &PathBuf| {
         let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
         // Those that read packets are no longer there, or have no rings.
         line.ends_with(b"veilwatch-web\0worker\0") && network(path.clone()) == here && has_ring(path)
     };
-    let path = all.filter(worker).next().unwrap();
+    let path = all.find(worker).unwrap();
     nix::unistd::Pid::from_raw(path.file_name().unwrap().to_str().unwrap().parse().unwrap())
 }
 

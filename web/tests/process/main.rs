@@ -9,6 +9,7 @@
 //! | [`hostile`] | analyses that misbehave |
 //! | [`dropped_in`] | pipelines with parts of one's own |
 //! | [`uploads`] | slow, broken, lying, and many uploads |
+//! | [`live`] | sessions that capture, and what a restart leaves of them |
 //! | [`queue`] | turns and limits |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
@@ -18,6 +19,9 @@ mod dropped_in;
 mod ending;
 mod hostile;
 mod http;
+mod live;
 mod portal;
 mod queue;
+#[path = "../common/room.rs"]
+mod room;
 mod uploads;
