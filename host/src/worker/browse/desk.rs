@@ -157,6 +157,7 @@ impl Desk {
                     }
                 }
             }
+            Stage::Following(_, true) => {}
             Stage::Following(follower, is_read) => {
                 let is_full = self.index.len() >= self.order.packets || self.index.flows().len() >= FLOWS;
                 match follower.more()? {
@@ -268,6 +269,9 @@ impl Desk {
 
     /// Answers, or nothing where more work would make a better answer. `last` is for those who wait no longer.
     pub(super) fn answer(&mut self, ask: &Ask, last: bool) -> io::Result<Option<Said>> {
+        if !last && matches!(self.stage, Stage::Following(_, false)) {
+            return Ok(None);
+        }
         match ask {
             Ask::Rows { from, count, flow: Some(packet), .. } => self.rows_of_flow(*packet, *from, *count, last),
             Ask::Rows { from, count, flow: None, filter, search } => self.rows(*from, *count, filter, *search, last),
