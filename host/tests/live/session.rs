@@ -392,7 +392,7 @@ fn lie(how: &str) -> ExitCode {
         "packet" => tell(LiveAlert { packets: vec![u64::MAX], ..alert }),
         "name" => tell(LiveAlert { name: "\u{202e}".to_owned(), ..alert }),
         "flood" => (0..500).for_each(|flow_id| tell(LiveAlert { flow_id, ..alert.clone() })),
-        _ => println!("{{"),
+        _ => drop(std::io::stdout().write_all(b"{\n")),
     }
     // Whoever lies does not go by itself.
     std::thread::sleep(LONG);
