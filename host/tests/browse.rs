@@ -83,6 +83,7 @@ impl Bench {
             capture: capture.to_owned(),
             identity: "this one".to_owned(),
             kept: None,
+            follows: false,
             index: self.path("index"),
             unpacked: self.path("unpacked"),
             packets: 1 << 20,

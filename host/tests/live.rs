@@ -7,12 +7,19 @@ mod common;
 #[path = "common/trials.rs"]
 #[macro_use]
 mod trials;
+#[path = "live/session.rs"]
+mod session;
 #[path = "common/terminal.rs"]
 mod terminal;
 
 use common::{example, root, veilwatch};
 use libtest_mimic::Arguments;
 use serde_json::Value;
+use session::{
+    a_session_counts_pauses_and_ends_when_told, a_session_has_no_right_left, a_session_is_held_to_its_bounds,
+    a_session_says_what_it_cannot_do, a_session_tells_alerts_and_its_file_is_followed,
+    a_session_that_lies_is_not_believed,
+};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -30,6 +37,9 @@ const INSIDE: &str = "VEILWATCH_TEST_INSIDE";
 const LONG: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("worker") {
+        return session::worker();
+    }
     let arguments = Arguments::from_args();
     if std::env::var_os(INSIDE).is_none() && !arguments.list {
         let tools = ["ip", "unshare", "nsenter", "openssl", "curl", "mount", "setpriv"];
@@ -73,6 +83,12 @@ fn main() -> ExitCode {
         what_is_tagged_passes_a_filter_as_in_a_file
         a_closed_terminal_is_the_end
         an_interface_is_looked_into
+        a_session_tells_alerts_and_its_file_is_followed
+        a_session_counts_pauses_and_ends_when_told
+        a_session_is_held_to_its_bounds
+        a_session_has_no_right_left
+        a_session_says_what_it_cannot_do
+        a_session_that_lies_is_not_believed
     };
     libtest_mimic::run(&arguments, tests).exit_code()
 }
@@ -91,6 +107,18 @@ fn sh(line: &str) -> String {
     let output = Command::new("sh").args(["-ec", line]).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A cable with both ends here, whose interfaces say nothing by themselves.
+fn cable_of_two() -> [String; 2] {
+    static CABLES: AtomicU32 = AtomicU32::new(0);
+    let number = CABLES.fetch_add(1, Ordering::Relaxed);
+    let ends = [format!("into{number}"), format!("out{number}")];
+    sh(&format!("ip link add {} type veth peer name {}", ends[0], ends[1]));
+    for end in &ends {
+        sh(&format!("ip link set {end} mtu 65535 addrgenmode none; ip link set {end} up"));
+    }
+    ends
 }
 
 /// A cable: one end here, the other in a namespace of its own, where a TLS server listens.
@@ -752,7 +780,11 @@ fn figures_for_prometheus() {
 
 /// What the kernel says of a process.
 fn status_of(child: &Child, key: &str) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    status_line(child.id(), key)
+}
+
+fn status_line(pid: u32, key: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     value.unwrap().trim().to_owned()
 }

@@ -72,6 +72,8 @@ pub struct Config {
     pub models: Models,
     /// How models are trained from pages.
     pub training: Training,
+    /// Who may capture, and how much.
+    pub live: Live,
     /// The pipelines that can be chosen, beside the one in the box.
     pub pipeline: Vec<PipelineChoice>,
     /// Where values come from that are no defaults.
@@ -146,6 +148,7 @@ impl Default for Config {
             framework: Framework::default(),
             models: Models::default(),
             training: Training::default(),
+            live: Live::default(),
             pipeline: Vec::new(),
             sources: Sources::default(),
         }
@@ -708,6 +711,51 @@ impl Default for Training {
     }
 }
 
+/// Whether administrators may capture on interfaces of this machine, and how much.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Live {
+    /// Whether they may at all. Whoever can see everybody's traffic is chosen by who runs the machine, and by nobody who can
+    /// log in: so it is not switched on by itself.
+    pub enabled: bool,
+    /// Interfaces that they may capture on; empty: all but those that lead back to this machine, where passwords and sessions
+    /// may pass in the clear, from a proxy to the portal say. One of those is captured on where it is named.
+    pub interfaces: Vec<String>,
+    /// Sessions at the same time, those among them that have ended and are not saved yet.
+    pub sessions: u16,
+    /// Bytes of what one captures.
+    pub bytes: u64,
+    /// Packets of one.
+    pub packets: u64,
+    /// Seconds that one takes.
+    pub seconds: u64,
+    /// Seconds without anybody who looks, after which one ends.
+    pub idle_seconds: u64,
+    /// Seconds after its end, after which one that was not saved is deleted.
+    pub keep_seconds: u64,
+    /// Alerts of one that are shown; more are counted.
+    pub alerts: u32,
+    /// Bytes of memory in which the kernel keeps packets whose turn comes late.
+    pub ring_bytes: u32,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            interfaces: Vec::new(),
+            sessions: 2,
+            bytes: 1 << 30,
+            packets: 10_000_000,
+            seconds: 4 * 3600,
+            idle_seconds: 900,
+            keep_seconds: 3600,
+            alerts: 500,
+            ring_bytes: 64 << 20,
+        }
+    }
+}
+
 /// A pipeline that can be chosen for an analysis.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -976,7 +1024,7 @@ impl Config {
             return Err(ConfigError::Plain(self.address));
         }
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let (limits, worker, browse) = (&self.limits, &self.worker, &self.browse);
+        let (limits, worker, browse, live) = (&self.limits, &self.worker, &self.browse, &self.live);
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::Data);
         }
@@ -984,7 +1032,7 @@ impl Config {
             oidc.check()?;
         }
         let (framework, training) = (&self.framework, &self.training);
-        let positive: [(&'static str, i64); 83] = [
+        let positive: [(&'static str, i64); 91] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -1068,6 +1116,14 @@ impl Config {
             ("training.waiting", training.waiting.into()),
             ("training.captures", training.captures.into()),
             ("training.kept", training.kept.into()),
+            ("live.sessions", live.sessions.into()),
+            ("live.bytes", whole(live.bytes)),
+            ("live.packets", whole(live.packets)),
+            ("live.seconds", whole(live.seconds)),
+            ("live.idle_seconds", whole(live.idle_seconds)),
+            ("live.keep_seconds", whole(live.keep_seconds)),
+            ("live.alerts", live.alerts.into()),
+            ("live.ring_bytes", live.ring_bytes.into()),
         ];
         // Far more than anybody means, and far less than what sums of times could overflow at.
         const HUNDRED_YEARS: i64 = 100 * 366 * 24 * 3600;

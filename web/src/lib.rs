@@ -20,6 +20,7 @@
 //! | [`results`] | what an analysis leaves, and what is shown of it |
 //! | [`retention`] | how long things are kept, and how they go |
 //! | [`triage`] | what people make of findings: who looks at what next |
+//! | [`live`] | sessions in which an administrator captures |
 //! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
 //! | [`provider`] | signing in by a provider |
@@ -49,6 +50,7 @@ pub mod entries;
 pub mod forms;
 pub mod headers;
 pub mod jobs;
+pub mod live;
 pub mod models;
 pub mod operations;
 pub mod packets;
@@ -114,6 +116,7 @@ pub fn build(
     let (intake, webhooks) = (portal.intake.clone(), portal.webhooks.clone());
     let templates = Arc::clone(&portal.templates);
     let trainer = portal.trainer.clone();
+    let live = portal.live.clone();
     let rocket = rocket::custom(server)
         .manage(portal)
         // Ours says more than Rocket's.
@@ -136,6 +139,7 @@ pub fn build(
             Box::pin(async move {
                 runner.end();
                 looks.end();
+                live.end();
                 readers.end();
                 sweeper.end();
                 webhooks.end();

@@ -22,6 +22,7 @@ use crate::database::{self, Db, DbError};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::Looks;
 use crate::jobs::{Bench, check, queue};
+use crate::live::Sessions;
 use crate::models::Shelf;
 use crate::operations::{AccessLog, Figures, metrics};
 use crate::packets::Readers;
@@ -189,6 +190,8 @@ pub struct Portal {
     pub shelf: Shelf,
     /// Trains models.
     pub trainer: Trainer,
+    /// Live sessions.
+    pub live: Sessions,
     /// Places for looks into results.
     pub results: AtOnce,
     /// Places for downloads.
@@ -307,6 +310,7 @@ impl Portal {
             webhooks,
             intake,
             runner,
+            live: Sessions::new(bench.clone(), readers.clone()),
             readers,
             sweeper: sweeper.map_err(StartError::Threads)?,
             looks,

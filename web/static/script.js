@@ -14,6 +14,8 @@
   if (triage) work(triage);
   const code = document.querySelector("textarea.code");
   if (code) numbered(code);
+  const captured = document.getElementById("live");
+  if (captured) follow(captured);
 
   // A long text: numbers of its lines, and links of its mistakes that lead to them.
   function numbered(text) {
@@ -400,6 +402,8 @@
       if (box && pressed.form && pressed.form.id === "bulk" && !page.querySelector("#rows input:checked")) box.checked = true;
       pressed.click();
     });
+  }
+
   // A training: events from the server, what came of it when it is over.
   function learn(page) {
     const events = new EventSource(page.dataset.events);
@@ -408,6 +412,85 @@
       const stage = document.getElementById("stage");
       if (stage.textContent !== now.words) stage.textContent = now.words;
       document.getElementById("bar").value = now.percent;
+    });
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);
+    });
+    events.addEventListener("end", () => { events.close(); window.location.reload(); });
+  }
+
+  // A live session: events bring figures, alerts and packets, until it has ended.
+  function follow(page) {
+    const at = (id) => document.getElementById(id);
+    const set = (id, text) => { if (at(id) && at(id).textContent !== text) at(id).textContent = text; };
+    const rows = document.querySelector("#rows tbody");
+    const pane = rows && rows.closest("[role=region]");
+    const MOST = 500;
+    const make = (name, css, ...inside) => {
+      const one = document.createElement(name);
+      one.className = css;
+      one.append(...inside);
+      return one;
+    };
+    const down = () => { if (pane) pane.scrollTop = pane.scrollHeight; };
+    if (!page.dataset.events || !window.EventSource) return;
+    down();
+
+    function addRows(now) {
+      // Whoever scrolled up, or walks through the list, is not moved.
+      const isFollowing = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 60;
+      const last = () => Number(rows.lastElementChild?.querySelector("a")?.textContent || 0);
+      const fresh = now.rows.filter((row) => Number(row.number) > last());
+      if (now.skipped && fresh.length) {
+        const cell = make("td", "dim", page.dataset.skipped);
+        cell.colSpan = 7;
+        rows.append(make("tr", "", cell));
+      }
+      for (const row of fresh) {
+        const link = make("a", "", row.number);
+        link.href = row.link;
+        const cells = [link, row.time, row.src, row.dst, row.protocol, row.length, row.info];
+        rows.append(make("tr", "", ...cells.map((cell) => make("td", "", cell))));
+      }
+      while (rows.children.length > MOST && isFollowing) rows.firstElementChild.remove();
+      // Of those that wait for somebody who looks elsewhere there are only so many, too.
+      while (rows.children.length > 4 * MOST) rows.firstElementChild.remove();
+      if (isFollowing) down();
+    }
+
+    function addAlert(alert) {
+      const tag = make("span", "tag " + alert.verdict, alert.words);
+      const first = make("p", "", tag, ` ${alert.text} · ${alert.score} `);
+      if (alert.stage) first.append(make("span", "dim", alert.stage));
+      const links = make("p", "", page.dataset.packets + " ");
+      for (const packet of alert.packets) {
+        const link = make("a", "", packet.number);
+        link.href = packet.link;
+        links.append(link, " ");
+      }
+      const item = make("li", "alert " + alert.verdict, first);
+      if (alert.reasons.length) item.append(make("ul", "", ...alert.reasons.map((words) => make("li", "", words))));
+      item.append(links);
+      item.id = alert.id;
+      const known = at(alert.id);
+      if (known) known.replaceWith(item);
+      else at("live-found").prepend(item);
+      while (at("live-found").children.length > MOST) at("live-found").lastElementChild.remove();
+    }
+
+    const events = new EventSource(page.dataset.events);
+    events.addEventListener("now", (event) => {
+      const now = JSON.parse(event.data);
+      for (const [name, text] of Object.entries(now.facts)) set("live-" + name, text);
+      set("live-state", now.state);
+      if (now.found) set("found", now.found);
+      if (now.words) {
+        set("live-words", now.words);
+        at("live-words").hidden = false;
+      }
+      for (const alert of now.alerts) addAlert(alert);
+      at("live-none").hidden = at("live-found").children.length > 0;
+      if (rows && now.rows.length) addRows(now);
     });
     events.addEventListener("error", () => {
       if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `index` | where packets lie, and which flows they are of |
 //! | `places` | the same in columns, 22 bytes a packet |
+//! | `follow` | an index of a capture that somebody still writes |
 //! | `kept` | an index in the user's cache, for the next time |
 //! | `open` | a capture as a file that can be read anywhere |
 //! | `book` | a packet by its number |
@@ -19,6 +20,7 @@
 //! | `statistics` | protocols, flows, hosts, lengths, rate |
 
 mod book;
+mod follow;
 mod index;
 mod kept;
 mod open;
@@ -32,6 +34,7 @@ mod tests;
 mod verdicts;
 
 pub use book::{Book, Page, Walk};
+pub use follow::Follower;
 pub use index::{Index, Indexed, IndexedFlow, Indexer, Numbering, Place};
 pub use kept::KeptIndexes;
 pub use open::{AnalyserError, Opened};

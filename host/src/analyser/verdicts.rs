@@ -182,7 +182,8 @@ impl FlowLine {
         all
     }
 
-    fn of(detection: &Detection<'_>, templates: &[Arc<str>]) -> Self {
+    /// Of a flow, with the engine's numbers of packets.
+    pub(crate) fn of(detection: &Detection<'_>, templates: &[Arc<str>]) -> Self {
         let (flow, pipeline, scored) = (detection.flow, detection.pipeline, detection.scored);
         let [there, back] = &flow.stats;
         let explanation = scored.map(|scored| &scored.explanation);

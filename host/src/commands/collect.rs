@@ -184,6 +184,7 @@ fn record(args: &Args, interface: &str, config: &Config, into: &Path, interrupt:
         recording: Some(Recording { path: into.to_owned(), ring: None }),
         packets: args.packets,
         duration: args.live.duration,
+        bytes: None,
     };
     let live = Live::open(&wanted, &config.live, |line| say(&plain(line)))?;
     let (control, mut source) = (live.control(), live.source());

@@ -81,8 +81,33 @@ const AGAIN: &[i64] = &[
     libc::SYS_rename,
 ];
 
+/// Calls of a session that somebody looks at elsewhere: it takes its rings up again where an interface was gone, and that is
+/// all it does with a socket.
+#[allow(clippy::unnecessary_cast, reason = "other C libraries have these numbers in other types")]
+const SESSION: Calls<'static> = Calls {
+    useful: &[libc::SYS_bind, libc::SYS_getsockopt, libc::SYS_setsockopt],
+    controls: &[libc::SIOCGIFFLAGS as u64, libc::SIOCGIFINDEX as u64],
+    ending: &[],
+    families: &[],
+};
+
+/// Whether this process, and programs it starts with its rights, may open rings.
+pub fn may_capture() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.permitted.contains(CapabilitySet::NET_RAW))
+}
+
+/// The same as [`confine`] for a session whose files are open by now: it reads what is named, writes into no folder, and speaks
+/// to nobody but its parent.
+pub(crate) fn confine_session(reach: &Reach) -> Result<(), ConfineError> {
+    confine_to(reach, &SESSION)
+}
+
 /// Gives everything up that is not within reach. Called before other threads are started.
 pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
+    confine_to(reach, &CALLS)
+}
+
+fn confine_to(reach: &Reach, calls: &Calls<'_>) -> Result<(), ConfineError> {
     let why = |error: SandboxError| ConfineError(error.reason());
     give_up_capabilities(reach).map_err(|error| ConfineError(format!("capabilities: {error}")))?;
     sandbox::close_to_others().map_err(why)?;
@@ -98,11 +123,11 @@ pub fn confine(reach: &Reach) -> Result<(), ConfineError> {
         make: reach.write.clone(),
     };
     if !reach.opens_again {
-        return sandbox::confine_to(&needs, &CALLS).map(drop).map_err(why);
+        return sandbox::confine_to(&needs, calls).map(drop).map_err(why);
     }
-    let useful = [CALLS.useful, AGAIN].concat();
+    let useful = [calls.useful, AGAIN].concat();
     let families = &[libc::AF_PACKET, libc::AF_NETLINK];
-    sandbox::confine_to(&needs, &Calls { useful: &useful, families, ..CALLS }).map(drop).map_err(why)
+    sandbox::confine_to(&needs, &Calls { useful: &useful, families, ..*calls }).map(drop).map_err(why)
 }
 
 /// Capabilities go, all but those it cannot be without: root without any may neither write into the folders of others nor read

@@ -20,7 +20,8 @@ mod ring;
 mod settings;
 mod taker;
 
-pub use confine::{ConfineError, Reach, confine};
+pub(crate) use confine::confine_session;
+pub use confine::{ConfineError, Reach, confine, may_capture};
 pub use interface::{Interface, interfaces};
 pub(crate) use record::Recorder;
 pub use record::{FileRing, RecordError, Recording};
@@ -118,6 +119,8 @@ pub struct Wanted {
     pub packets: Option<u64>,
     /// Time after which it ends.
     pub duration: Option<Duration>,
+    /// Bytes of what is written down after which it ends, more or less a block of packets.
+    pub bytes: Option<u64>,
 }
 
 /// A live capture. It goes on while it exists. Packets wait in the rings until a run takes them; those that find them full
@@ -133,6 +136,8 @@ pub struct Live {
 struct Shared {
     stop: AtomicBool,
     turn: AtomicBool,
+    paused: AtomicBool,
+    passed_over: AtomicU64,
     ended: AtomicBool,
     interfaces: Vec<PerInterface>,
     recorded: AtomicU64,
@@ -148,6 +153,7 @@ struct PerInterface {
     received: AtomicU64,
     dropped: AtomicU64,
     downs: AtomicU64,
+    is_down: AtomicBool,
 }
 
 /// What a live capture came to so far.
@@ -296,6 +302,27 @@ impl Control {
     /// Ends the run that takes from it, and not the capture.
     pub fn turn(&self) {
         self.0.turn.store(true, Ordering::Relaxed);
+    }
+
+    /// Has packets that come be passed over, or not any more. Those are in no file, nobody sees them, and they have no numbers;
+    /// but they are counted.
+    pub fn pause(&self, pause: bool) {
+        self.0.paused.store(pause, Ordering::Relaxed);
+    }
+
+    /// Whether packets are passed over.
+    pub fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Relaxed)
+    }
+
+    /// Packets that were passed over.
+    pub fn passed_over(&self) -> u64 {
+        self.0.passed_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether one of the interfaces is down at the time.
+    pub fn is_down(&self) -> bool {
+        self.0.interfaces.iter().any(|interface| interface.is_down.load(Ordering::Relaxed))
     }
 
     /// What it came to so far.

@@ -25,6 +25,8 @@ pub(super) struct Taker {
     /// Packets taken, and how many of them there are to be.
     taken: u64,
     most: u64,
+    /// Bytes that may be written down.
+    most_bytes: u64,
     taken_bytes: u64,
     /// When it ends by itself.
     deadline: Option<Instant>,
@@ -87,6 +89,7 @@ impl Taker {
             tell,
             taken: 0,
             most: wanted.packets.unwrap_or(u64::MAX),
+            most_bytes: wanted.bytes.unwrap_or(u64::MAX),
             taken_bytes: 0,
             deadline: wanted.duration.and_then(|duration| now.checked_add(duration)),
             ending: None,
@@ -129,7 +132,8 @@ impl Taker {
                 status.unpacked_bytes = self.taken_bytes;
             }
             let is_over = |until: Instant| now >= until && (emptied || now >= until + LATEST);
-            if self.taken >= self.most || self.ending.is_some_and(is_over) {
+            let is_full = self.shared.recorded_bytes.load(Ordering::Relaxed) >= self.most_bytes;
+            if self.taken >= self.most || is_full || self.ending.is_some_and(is_over) {
                 self.end();
                 // What is there is still handed out.
                 return !block.is_empty();
@@ -167,6 +171,7 @@ impl Taker {
     /// Takes what is there until the block is full, or there are enough; says whether nothing is left.
     fn take(&mut self, block: &mut Block) -> bool {
         let mut kept_out = 0;
+        let is_paused = self.shared.paused.load(Ordering::Relaxed);
         while self.taken < self.most && kept_out < ASKED {
             // Most captures have one ring: there is nothing to choose.
             let next = match self.rings.as_mut_slice() {
@@ -198,6 +203,13 @@ impl Taker {
                 block.drop_last();
                 ring.pass();
                 kept_out += 1;
+                continue;
+            }
+            if is_paused {
+                block.drop_last();
+                ring.pass();
+                kept_out += 1;
+                add(&self.shared.passed_over, 1);
                 continue;
             }
             if let Some(recorder) = &mut self.recorder {
@@ -277,11 +289,13 @@ impl Taker {
                 && !std::mem::replace(&mut state.is_down, true)
             {
                 add(&shared.downs, 1);
+                shared.is_down.store(true, Ordering::Relaxed);
                 (self.tell)(&format!("{name} went down ({error}); its packets are taken again when it is back"));
             }
             let up = self.rings.iter().find(of_it).and_then(|ring| ring.up(name).ok().flatten());
             let Some(index) = up.filter(|_| state.is_down) else { continue };
             state.is_down = false;
+            shared.is_down.store(false, Ordering::Relaxed);
             // Where it went, and another one of its name came, the rings hang on nothing.
             let moved = index != state.interface.index;
             state.interface.index = index;

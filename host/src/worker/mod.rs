@@ -15,6 +15,7 @@
 //! | `train` | a model from labelled data and marks |
 //! | `cut` | the packets of one flow as a capture of their own |
 //! | [`browse`] | a child that stays, and answers what is asked of a capture |
+//! | [`live`] | a child that captures on an interface, and tells what comes |
 //! | `supervise` | the parent: starts a child, listens, and says how it ended |
 
 mod analyse;
@@ -23,6 +24,7 @@ mod cut;
 mod describe;
 mod events;
 mod inspect;
+pub mod live;
 mod order;
 mod run;
 mod supervise;

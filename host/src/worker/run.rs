@@ -2,8 +2,9 @@
 
 use super::browse::BrowseOrder;
 use super::events::{Events, Watched, failed};
+use super::live::LiveOrder;
 use super::order::{Event, Failed, FailedWhy, Order, Stage, Task};
-use super::{LINE_BYTES, analyse, browse, cut, describe, inspect, train};
+use super::{LINE_BYTES, analyse, browse, cut, describe, inspect, live, train};
 use crate::config::{Config, ShadowSettings};
 use crate::engine::{Pipeline, Sink, Summary};
 use crate::filter::Filter;
@@ -49,6 +50,7 @@ fn work(open: OpenResult, events: &Events) -> Result<Event, Failed> {
     let order = match order()? {
         First::Order(order) => order,
         First::Browse(order) => return browse::run(order, events),
+        First::Live(order) => live::run(&order, events),
     };
     sandbox::limit(&order.limits).map_err(|error| failed(FailedWhy::Sandbox, error))?;
     let mut config = match &order.pipeline {
@@ -133,6 +135,8 @@ enum First {
     Order(Order),
     /// Many questions.
     Browse(BrowseOrder),
+    /// An interface.
+    Live(LiveOrder),
 }
 
 /// The order: the first line of standard input.
@@ -144,9 +148,10 @@ fn order() -> Result<First, Failed> {
     if line.last() != Some(&b'\n') {
         return Err(wrong(format!("no line of at most {LINE_BYTES} bytes")));
     }
-    let order = match serde_json::from_slice(&line) {
-        Ok(order) => First::Browse(order),
-        Err(_) => First::Order(serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))?),
+    let order = match (serde_json::from_slice(&line), serde_json::from_slice(&line)) {
+        (Ok(order), _) => First::Browse(order),
+        (_, Ok(order)) => First::Live(order),
+        _ => First::Order(serde_json::from_slice(&line).map_err(|error| wrong(error.to_string()))?),
     };
     let paths: Vec<Option<&PathBuf>> = match &order {
         First::Order(Order { capture, task, pipeline, tables, .. }) => {
@@ -166,6 +171,9 @@ fn order() -> Result<First, Failed> {
         }
         First::Browse(BrowseOrder { capture, kept, index, unpacked, tables, .. }) => {
             vec![Some(capture), kept.as_ref(), Some(index), Some(unpacked), tables.as_ref()]
+        }
+        First::Live(LiveOrder { recording, pipeline, tables, .. }) => {
+            vec![Some(recording), pipeline.as_ref(), tables.as_ref()]
         }
     };
     for path in paths.into_iter().flatten() {

@@ -135,11 +135,19 @@ pub enum Action {
     TrainingBegun,
     /// A training was stopped.
     TrainingStopped,
+    /// A live session was begun: on which interface, and with which filter.
+    LiveStarted,
+    /// A live session was told to end.
+    LiveStopped,
+    /// What a live session captured became an entry.
+    LiveSaved,
+    /// What a live session captured was thrown away.
+    LiveDiscarded,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 65] = [
         Self::Setup,
         Self::Login,
         Self::LoginFailed,
@@ -201,6 +209,10 @@ impl Action {
         Self::Shadowed,
         Self::TrainingBegun,
         Self::TrainingStopped,
+        Self::LiveStarted,
+        Self::LiveStopped,
+        Self::LiveSaved,
+        Self::LiveDiscarded,
     ];
 
     /// Its name in the log and in the messages.
@@ -267,6 +279,10 @@ impl Action {
             Self::Shadowed => "shadowed",
             Self::TrainingBegun => "training-begun",
             Self::TrainingStopped => "training-stopped",
+            Self::LiveStarted => "live-started",
+            Self::LiveStopped => "live-stopped",
+            Self::LiveSaved => "live-saved",
+            Self::LiveDiscarded => "live-discarded",
         }
     }
 }

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use rocket::tokio::sync::oneshot;
 use veilwatch::worker::browse::{Answer, Ask};
 
-use super::serve::{Job, serve};
+use super::serve::{Job, What, serve};
 use crate::entries::Entry;
 use crate::jobs::Bench;
+use crate::live::Session;
 
 /// Questions that wait for one reader.
 const WAITING: usize = 8;
 
-/// All readers, by entry; copies share them.
+/// All readers, by entry, and by live session below 0; copies share them.
 #[derive(Clone)]
 pub struct Readers {
     pub(super) bench: Bench,
@@ -106,14 +107,32 @@ impl Readers {
     /// # Errors
     /// Where there is no place for one more reader, or it has no answer.
     pub async fn ask(&self, entry: &Entry, ask: Ask) -> Result<Answer, ReadError> {
+        if entry.capture_gone_at.is_some() {
+            return Err(ReadError::Gone);
+        }
+        let what = What::Entry { key: entry.key.clone(), sha256: entry.sha256.clone() };
+        self.ask_of((entry.id, entry.asker), what, ask).await
+    }
+
+    /// Asks the reader of a live session, which follows its file while it grows.
+    ///
+    /// # Errors
+    /// As [`Readers::ask`].
+    pub async fn ask_live(&self, session: &Session, ask: Ask) -> Result<Answer, ReadError> {
+        let what = What::Live { path: session.path().to_owned(), follows: !session.has_ended() };
+        self.ask_of((session.number, session.account), what, ask).await
+    }
+
+    async fn ask_of(&self, whose: (i64, i64), what: What, ask: Ask) -> Result<Answer, ReadError> {
         let (answer, answered) = oneshot::channel();
-        self.put(entry, ask, answer)?;
+        self.put(whose, what, ask, answer)?;
         answered.await.unwrap_or(Err(ReadError::Died(Death::Crash)))
     }
 
     fn put(
         &self,
-        entry: &Entry,
+        (entry, account): (i64, i64),
+        what: What,
         ask: Ask,
         answer: oneshot::Sender<Result<Answer, ReadError>>,
     ) -> Result<(), ReadError> {
@@ -121,11 +140,11 @@ impl Readers {
         if self.ended.load(Ordering::Relaxed) {
             return Err(ReadError::Busy);
         }
-        if !all.contains_key(&entry.id) {
-            let held = self.start(&mut all, entry)?;
-            all.insert(entry.id, held);
+        if !all.contains_key(&entry) {
+            let held = self.start(&mut all, entry, account, what)?;
+            all.insert(entry, held);
         }
-        let Some(held) = all.get_mut(&entry.id) else { return Err(ReadError::Busy) };
+        let Some(held) = all.get_mut(&entry) else { return Err(ReadError::Busy) };
         held.asked = Instant::now();
         let question = Question { ask, answer, waits: Arc::clone(&held.waiting) };
         match held.questions.try_send(question) {
@@ -133,14 +152,14 @@ impl Readers {
             Err(TrySendError::Full(_)) => Err(ReadError::Busy),
             // Its thread broke down before it could take itself off the list.
             Err(TrySendError::Disconnected(_)) => {
-                all.remove(&entry.id);
+                all.remove(&entry);
                 Err(ReadError::Died(Death::Crash))
             }
         }
     }
 
-    fn start(&self, all: &mut HashMap<i64, Held>, entry: &Entry) -> Result<Held, ReadError> {
-        if entry.capture_gone_at.is_some() || !self.bench.folders.capture(&entry.sha256).is_file() {
+    fn start(&self, all: &mut HashMap<i64, Held>, entry: i64, account: i64, what: What) -> Result<Held, ReadError> {
+        if !what.capture(&self.bench).is_file() {
             return Err(ReadError::Gone);
         }
         if !self.bench.has_room() {
@@ -148,9 +167,9 @@ impl Readers {
         }
         let limits = &self.bench.config.browse;
         // Whoever asks takes the place, whose entry it may be.
-        let own = all.values().filter(|held| held.account == entry.asker).count();
+        let own = all.values().filter(|held| held.account == account).count();
         if own >= usize::from(limits.readers_of_one) {
-            end_one(all, |held| held.account == entry.asker)?;
+            end_one(all, |held| held.account == account)?;
         }
         if all.len() >= usize::from(limits.readers) {
             end_one(all, |_| true)?;
@@ -158,13 +177,13 @@ impl Readers {
         let (questions, asked) = sync_channel(WAITING);
         let (number, waiting) = (Instant::now(), Arc::new(()));
         let (readers, kept) = (self.clone(), Arc::clone(&waiting));
-        let job = Job { entry: entry.id, key: entry.key.clone(), sha256: entry.sha256.clone(), number };
+        let job = Job { entry, what, number };
         let started = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
             let _waiting = kept;
             serve(&readers, &job, &asked);
         });
         started.map_err(|error| ReadError::Ours(error.to_string()))?;
-        Ok(Held { account: entry.asker, number, asked: number, questions, waiting })
+        Ok(Held { account, number, asked: number, questions, waiting })
     }
 
     /// Takes a reader off the list, unless it was asked something meanwhile: then `has_more` says so.

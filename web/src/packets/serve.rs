@@ -1,6 +1,7 @@
 //! The thread that one reader lives on.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,28 @@ use crate::uploads::{Key, Sha256Hex, drop_index, keep_index};
 /// Whose reader it is.
 pub(super) struct Job {
     pub(super) entry: i64,
-    pub(super) key: Key,
-    pub(super) sha256: Sha256Hex,
+    pub(super) what: What,
     /// Which of the entry's readers it is.
     pub(super) number: Instant,
+}
+
+/// What a reader reads.
+#[derive(Clone)]
+pub(super) enum What {
+    /// The capture of an entry, whose index is kept.
+    Entry { key: Key, sha256: Sha256Hex },
+    /// What a live session captures, and whether it still does.
+    Live { path: PathBuf, follows: bool },
+}
+
+impl What {
+    /// Where the capture is.
+    pub(super) fn capture(&self, bench: &Bench) -> PathBuf {
+        match self {
+            Self::Entry { sha256, .. } => bench.folders.capture(sha256),
+            Self::Live { path, .. } => path.clone(),
+        }
+    }
 }
 
 /// Serves questions until nobody asks any more, or the reader is dead; then keeps what it made.
@@ -81,7 +100,11 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
     };
     // From here on it writes no more.
     drop(reader);
-    let kept = if died { forget(bench, job).map(|()| false) } else { keep(bench, job, made, &index) };
+    let kept = match &job.what {
+        What::Live { .. } => Ok(false),
+        What::Entry { key, .. } if died => forget(bench, key).map(|()| false),
+        What::Entry { .. } => keep(bench, job, made, &index),
+    };
     match kept {
         Ok(is_kept) => tracing::info!(entry = job.entry, is_kept, died, "a reader has ended"),
         Err(error) => tracing::warn!(entry = job.entry, error, "an index cannot be kept"),
@@ -99,13 +122,17 @@ fn refuse(readers: &Readers, job: &Job, asked: &Receiver<Question>, error: &Read
 
 fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary) -> BrowseOrder {
     let (limits, browse) = (&bench.config.limits, &bench.config.browse);
-    let kept = bench.folders.index(&job.key);
+    let (kept, identity, follows) = match &job.what {
+        What::Entry { key, sha256 } => (Some(bench.folders.index(key)), sha256.to_string(), false),
+        What::Live { follows, .. } => (None, String::new(), *follows),
+    };
     // An index is made by this bound and believed only of the same: it does not hang on the time.
     let unpacked_bytes = browse.unpacked_bytes.min(limits.unpacked_bytes);
     BrowseOrder {
-        capture: bench.folders.capture(&job.sha256),
-        identity: job.sha256.to_string(),
-        kept: kept.is_file().then_some(kept),
+        capture: job.what.capture(bench),
+        identity,
+        kept: kept.filter(|kept| kept.is_file()),
+        follows,
         index: index.path().to_owned(),
         unpacked: unpacked.path().to_owned(),
         tables: Some(bench.folders.tables().to_owned()),
@@ -156,6 +183,6 @@ fn keep(bench: &Bench, job: &Job, made: Option<u64>, index: &Temporary) -> Resul
 }
 
 /// An index by which a reader may have died is not used again.
-fn forget(bench: &Bench, job: &Job) -> Result<(), String> {
-    bench.db.run_blocking(|c| drop_index(c, &bench.folders, &job.key)).map_err(|error| error.to_string())
+fn forget(bench: &Bench, key: &Key) -> Result<(), String> {
+    bench.db.run_blocking(|c| drop_index(c, &bench.folders, key)).map_err(|error| error.to_string())
 }

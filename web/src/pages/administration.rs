@@ -8,7 +8,7 @@ use crate::portal::Portal;
 use crate::visitor::Administrator;
 
 /// The pages, by their address; the messages `<name>.title` and `administration.<name>` say what they are for.
-const PAGES: [&str; 7] = ["people", "teams", "categories", "retention", "webhooks", "audit", "system"];
+const PAGES: [&str; 8] = ["people", "teams", "categories", "live", "retention", "webhooks", "audit", "system"];
 
 /// The list.
 #[get("/administration")]

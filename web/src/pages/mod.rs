@@ -21,6 +21,7 @@
 //! | [`flows`] | the table of flows, and one of them |
 //! | [`conversation`] | all flows of one host to one service, and their rhythm |
 //! | [`packets`] | packets of a capture, one of them in full, and streams |
+//! | [`live`] | interfaces, and one that is captured on |
 //! | [`downloads`] | what can be saved of a result |
 //! | [`triage`] | what to look at next, decided and talked about |
 //! | [`marks`] | what people said of flows, as labels |
@@ -54,6 +55,7 @@ pub mod framework;
 pub mod home;
 pub mod invitation;
 pub mod language;
+pub mod live;
 pub mod login;
 pub mod marks;
 pub mod models;
@@ -141,6 +143,19 @@ pub fn routes() -> Vec<Route> {
         packets::list,
         packets::stream,
         packets::complete,
+        live::show,
+        live::begin,
+        live::session,
+        live::events,
+        live::stream,
+        live::complete,
+        live::pause,
+        live::go_on,
+        live::stop,
+        live::ask_discard,
+        live::discard,
+        live::save,
+        live::capture,
         downloads::report,
         downloads::json_lines,
         downloads::csv,

@@ -15,20 +15,23 @@ use super::errors::told_page;
 use super::render::{Failure, Page, Reply};
 use super::{entry, home};
 use crate::entries::Entry;
+use crate::live::Session;
 use crate::packets::ReadError;
 use crate::portal::Portal;
 use crate::results::human;
-use crate::visitor::Viewer;
+use crate::visitor::{Viewer, Visitor};
 
 /// Bytes of a line of a packet's bytes.
 const LINE: usize = 16;
 /// Bytes of a display filter that are taken.
 const FILTER: usize = 4096;
+/// Lines of packets that came, in one event.
+const NEWS: u32 = 100;
 /// Seconds after which a page that is not whole yet is loaded again.
 const AGAIN: u32 = 2;
 
 /// Which packets, and which of them in full.
-#[derive(Clone, Debug, Default, FromForm)]
+#[derive(Clone, Debug, Default, PartialEq, FromForm)]
 pub struct Wanted {
     /// The first packet of the list.
     from: Option<u64>,
@@ -45,8 +48,68 @@ pub struct Wanted {
     stop: Option<bool>,
 }
 
+/// Whose packets are looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Ground<'a> {
+    Entry(&'a Entry),
+    Live(&'a Session),
+}
+
+impl Ground<'_> {
+    fn account(self) -> i64 {
+        match self {
+            Self::Entry(entry) => entry.asker,
+            Self::Live(session) => session.account,
+        }
+    }
+
+    /// The number that the log knows it by.
+    fn number(self) -> i64 {
+        match self {
+            Self::Entry(entry) => entry.id,
+            Self::Live(session) => session.number,
+        }
+    }
+
+    fn key(self) -> String {
+        match self {
+            Self::Entry(entry) => entry.key.to_string(),
+            Self::Live(session) => session.key.to_string(),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Entry(entry) => entry.name.clone(),
+            Self::Live(session) => session.what.interface.clone(),
+        }
+    }
+
+    /// The address of its list.
+    fn list(self) -> String {
+        match self {
+            Self::Entry(_) => self.packets(),
+            Self::Live(session) => format!("/live/{}", session.key),
+        }
+    }
+
+    /// What addresses of single packets begin with.
+    fn packets(self) -> String {
+        let kind = match self {
+            Self::Entry(_) => "entries",
+            Self::Live(_) => "live",
+        };
+        format!("/{kind}/{}/packets", self.key())
+    }
+}
+
 impl Wanted {
-    fn filter(&self) -> &str {
+    /// Whether the newest packets are wanted, whichever these are.
+    pub(super) fn is_newest(&self) -> bool {
+        *self == Self { filter: self.filter.clone(), ..Self::default() }
+    }
+
+    pub(super) fn filter(&self) -> &str {
         self.filter.as_deref().map(str::trim).unwrap_or_default()
     }
 
@@ -60,8 +123,8 @@ impl Wanted {
     }
 
     /// The address of the same with another begin and another packet.
-    fn link(&self, entry: &Entry, from: u64, at: Option<u64>) -> String {
-        let mut link = format!("/entries/{}/packets?from={from}", entry.key);
+    fn link(&self, ground: Ground<'_>, from: u64, at: Option<u64>) -> String {
+        let mut link = format!("{}?from={from}", ground.list());
         if !self.filter().is_empty() {
             link.push_str(&format!("&where={}", home::encoded(self.filter())));
         }
@@ -77,13 +140,19 @@ impl Wanted {
     }
 }
 
-/// Asks the reader of an entry; what a visitor can do nothing about is an error page, or this one.
-async fn ask(portal: &Portal, me: &Viewer<'_>, entry: &Entry, ask: Ask) -> Result<Result<Told, Page>, Failure> {
-    if let Some(page) = entry::without_capture(portal, me, entry)? {
+/// Asks the reader of an entry or a session; what a visitor can do nothing about is an error page, or this one.
+async fn ask(portal: &Portal, me: &Visitor, ground: Ground<'_>, ask: Ask) -> Result<Result<Told, Page>, Failure> {
+    if let Ground::Entry(entry) = ground
+        && let Some(page) = entry::without_capture(portal, me, entry)?
+    {
         return Ok(Err(page));
     }
-    let _place = portal.results.enter(entry.asker).ok_or(Failure(Status::TooManyRequests))?;
-    let (key, words) = match portal.readers.ask(entry, ask).await {
+    let _place = portal.results.enter(ground.account()).ok_or(Failure(Status::TooManyRequests))?;
+    let told = match ground {
+        Ground::Entry(entry) => portal.readers.ask(entry, ask).await,
+        Ground::Live(session) => portal.readers.ask_live(session, ask).await,
+    };
+    let (key, words) = match told {
         Ok(Told { said: Said::Unreadable(words), .. }) | Err(ReadError::Capture(words)) => ("unreadable", words),
         Ok(told) => return Ok(Ok(told)),
         Err(ReadError::Gone) => ("gone", String::new()),
@@ -91,7 +160,7 @@ async fn ask(portal: &Portal, me: &Viewer<'_>, entry: &Entry, ask: Ask) -> Resul
         Err(ReadError::Busy) => return Err(Failure(Status::TooManyRequests)),
         Err(ReadError::Full) => return Err(Failure(Status::ServiceUnavailable)),
         Err(error @ ReadError::Ours(_)) => {
-            tracing::error!(entry = entry.id, ?error, "packets cannot be read");
+            tracing::error!(entry = ground.number(), ?error, "packets cannot be read");
             return Err(Failure(Status::InternalServerError));
         }
     };
@@ -103,44 +172,70 @@ async fn ask(portal: &Portal, me: &Viewer<'_>, entry: &Entry, ask: Ask) -> Resul
 #[get("/entries/<key>/packets?<wanted..>")]
 pub async fn list(me: Viewer<'_>, portal: &State<Portal>, key: &str, wanted: Wanted) -> Reply {
     let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    match data(portal, &me, Ground::Entry(&entry), &wanted).await? {
+        Ok(data) => Ok(Page::new(portal, &me, "packets", data)?.into()),
+        Err(page) => Ok(page.into()),
+    }
+}
+
+/// What the template of the list needs; or the page that says why there is nothing.
+pub(super) async fn data(
+    portal: &Portal,
+    me: &Visitor,
+    ground: Ground<'_>,
+    wanted: &Wanted,
+) -> Result<Result<Value, Page>, Failure> {
     if wanted.filter().len() > FILTER {
         return Err(Failure(Status::UnprocessableEntity));
     }
     let count = portal.config.limits.page_rows.min(veilwatch::worker::browse::ROWS);
-    let from = wanted.from(count.into());
+    // Of a session, whoever wants nothing else wants what came last.
+    let is_newest = matches!(ground, Ground::Live(_)) && wanted.is_newest();
+    let mut from = if is_newest { u64::MAX } else { wanted.from(count.into()) };
     let stopped = wanted.stop == Some(true);
-    let rows = Ask::Rows { from, count, flow: wanted.flow, filter: wanted.filter().to_owned(), search: !stopped };
-    let told = match ask(portal, &me, &entry, rows).await? {
+    let rows =
+        |from| Ask::Rows { from, count, flow: wanted.flow, filter: wanted.filter().to_owned(), search: !stopped };
+    let mut told = match ask(portal, me, ground, rows(from)).await? {
         Ok(told) => told,
-        Err(page) => return Ok(page.into()),
+        Err(page) => return Ok(Err(page)),
     };
+    if is_newest {
+        from = match &told.said {
+            Said::Rows(PacketRows { before: Some(before), .. }) => *before,
+            _ => 1,
+        };
+        told = match ask(portal, me, ground, rows(from)).await? {
+            Ok(told) => told,
+            Err(page) => return Ok(Err(page)),
+        };
+    }
     let mut read = told.read;
     let (rows, wrong) = match told.said {
         Said::Rows(rows) => (rows, None),
         Said::Wrong(wrong) => (PacketRows { rows: Vec::new(), before: None, after: None, search: None }, Some(wrong)),
         _ => return Err(Failure(Status::InternalServerError)),
     };
-    let at = wanted.at.or_else(|| rows.rows.first().map(|row| row.number));
+    let at = wanted.at.or_else(|| rows.rows.first().filter(|_| !is_newest).map(|row| row.number));
     let mut packet = None;
     if let Some(number) = at.filter(|_| wrong.is_none()) {
-        let told = match ask(portal, &me, &entry, Ask::Packet { number }).await? {
+        let told = match ask(portal, me, ground, Ask::Packet { number }).await? {
             Ok(told) => told,
-            Err(page) => return Ok(page.into()),
+            Err(page) => return Ok(Err(page)),
         };
         read = told.read;
         if let Said::Packet(page) = told.said {
             packet = page;
         }
     }
-    let is_known = read.stage == ReadStage::Ready;
+    let is_known = matches!(read.stage, ReadStage::Ready | ReadStage::Following);
     let is_full = rows.rows.len() >= count as usize;
     let is_searched = rows.search.as_ref().is_none_or(|search| search.done || stopped);
     let is_missing = wanted.at.is_some() && packet.is_none();
     // More rows may come, or the packet itself.
     let is_whole = (is_full && rows.after.is_some()) || (is_known && is_searched);
     let waits = wrong.is_none() && (!is_whole || (is_missing && !is_known));
-    let stop = Wanted { stop: Some(true), ..wanted.clone() }.link(&entry, from, at);
-    let go_on = Wanted { stop: None, ..wanted.clone() }.link(&entry, from, at);
+    let stop = Wanted { stop: Some(true), ..wanted.clone() }.link(ground, from, at);
+    let go_on = Wanted { stop: None, ..wanted.clone() }.link(ground, from, at);
     let search = rows.search.as_ref().map(|search| {
         json!({
             "found": human::grouped(search.found), "scanned": human::grouped(search.scanned),
@@ -150,17 +245,57 @@ pub async fn list(me: Viewer<'_>, portal: &State<Portal>, key: &str, wanted: Wan
     });
     let refresh = waits.then_some(AGAIN);
     let data = json!({
-        "key": entry.key.as_str(), "name": entry.name, "where": wanted.filter(), "refresh": refresh,
+        "key": ground.key(), "name": ground.name(), "where": wanted.filter(), "refresh": refresh, "again": refresh,
+        "list": ground.list(), "complete": format!("{}/complete", ground.packets()),
+        "back": matches!(ground, Ground::Entry(_)), "is_live": matches!(ground, Ground::Live(_)),
         "wrong": wrong.map(|wrong| pointed(wanted.filter(), &wrong)), "flow": wanted.flow.map(|flow| flow.to_string()),
-        "all": format!("/entries/{}/packets{}", entry.key, at.map(|at| format!("?at={at}")).unwrap_or_default()),
+        "all": format!("{}{}", ground.list(), at.map(|at| format!("?at={at}")).unwrap_or_default()),
         "reading": reading(&read), "search": search, "packets": human::grouped(read.packets),
         "is_cut": read.is_cut, "damage": read.damage, "missing": is_missing && is_known,
-        "rows": rows.rows.iter().map(|row| line(row, &wanted.link(&entry, from, Some(row.number)), at)).collect::<Vec<_>>(),
-        "previous": rows.before.map(|before| wanted.link(&entry, before, None)),
-        "next": rows.after.map(|after| wanted.link(&entry, after, None)),
-        "packet": packet.map(|page| whole(&entry, &page, &wanted.link(&entry, from, Some(page.row.number)), wanted.field)),
+        "has_list": !rows.rows.is_empty() || is_newest, "is_newest": is_newest,
+        "rows": rows.rows.iter().map(|row| line(row, &wanted.link(ground, from, Some(row.number)), at)).collect::<Vec<_>>(),
+        "previous": rows.before.map(|before| wanted.link(ground, before, None)),
+        "next": rows.after.map(|after| wanted.link(ground, after, None)),
+        "packet": packet.map(|page| whole(ground, &page, &wanted.link(ground, from, Some(page.row.number)), wanted.field)),
     });
-    Ok(Page::new(portal, &me, "packets", data)?.into())
+    Ok(Ok(data))
+}
+
+/// Packets that came.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Their lines.
+    pub(super) rows: Vec<Value>,
+    /// Whether some were left out.
+    pub(super) is_cut: bool,
+    /// Packets that the filter found by now, and those that were looked at.
+    pub(super) found: Option<(u64, u64)>,
+}
+
+/// The packets that came since one, the newest where there are too many. Nothing where nobody can say.
+pub(super) async fn since(portal: &Portal, session: &Session, filter: &str, after: u64) -> Option<News> {
+    let count = NEWS;
+    let _place = portal.results.enter(session.account)?;
+    let rows = async |from| {
+        let ask = Ask::Rows { from, count, flow: None, filter: filter.to_owned(), search: true };
+        match portal.readers.ask_live(session, ask).await {
+            Ok(Told { said: Said::Rows(rows), .. }) => Some(rows),
+            _ => None,
+        }
+    };
+    let mut found = rows(after.saturating_add(1)).await?;
+    let is_cut = found.after.is_some();
+    if is_cut {
+        let newest = rows(u64::MAX).await?;
+        found = rows(newest.before?.max(after.saturating_add(1))).await?;
+    }
+    let encoded = if filter.is_empty() { String::new() } else { format!("&where={}", home::encoded(filter)) };
+    let link = |row: &PacketRow| format!("/live/{}?at={}{encoded}", session.key, row.number);
+    Some(News {
+        rows: found.rows.iter().map(|row| line(row, &link(row), None)).collect(),
+        is_cut,
+        found: found.search.map(|search| (search.found, search.scanned)),
+    })
 }
 
 /// What is wrong with a filter, and the part of it that is.
@@ -179,7 +314,7 @@ fn reading(read: &ReadState) -> Option<Value> {
     let key = match read.stage {
         ReadStage::Unpacking => "packets.unpacking",
         ReadStage::Indexing => "packets.indexing",
-        ReadStage::Ready => return None,
+        ReadStage::Ready | ReadStage::Following => return None,
     };
     let percent = u128::from(read.bytes) * 100 / u128::from(read.total_bytes.max(1));
     Some(json!({ "key": key, "percent": percent.min(100).to_string() }))
@@ -201,7 +336,7 @@ fn line(row: &PacketRow, link: &str, at: Option<u64>) -> Value {
 }
 
 /// One packet: its fields with links that light their bytes, and the bytes.
-fn whole(entry: &Entry, page: &PacketPage, link: &str, field: Option<usize>) -> Value {
+fn whole(ground: Ground<'_>, page: &PacketPage, link: &str, field: Option<usize>) -> Value {
     let bytes = unhex(&page.hex);
     let lit = field.and_then(|field| page.nodes.get(field)?.bytes);
     let place = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(bytes.len());
@@ -223,8 +358,8 @@ fn whole(entry: &Entry, page: &PacketPage, link: &str, field: Option<usize>) -> 
         "warnings": page.warnings, "lines": dump(&bytes, &lit),
         "unseen": page.captured.checked_sub(bytes.len() as u64).filter(|more| *more > 0).map(human::grouped),
         "captured": human::grouped(page.captured),
-        "stream": page.flow_packets.map(|_| format!("/entries/{}/packets/{number}/stream", entry.key)),
-        "flow": page.flow_packets.map(|_| format!("/entries/{}/packets?flow={number}&at={number}", entry.key)),
+        "stream": page.flow_packets.map(|_| format!("{}/{number}/stream", ground.packets())),
+        "flow": page.flow_packets.map(|_| format!("{}?flow={number}&at={number}", ground.list())),
         "flow_packets": page.flow_packets.map(human::grouped),
     })
 }
@@ -276,8 +411,20 @@ pub async fn stream(
     hex: Option<bool>,
 ) -> Reply {
     let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    said(portal, &me, Ground::Entry(&entry), number, skip, hex).await
+}
+
+/// The same of either.
+pub(super) async fn said(
+    portal: &Portal,
+    me: &Visitor,
+    ground: Ground<'_>,
+    number: u64,
+    skip: Option<u64>,
+    hex: Option<bool>,
+) -> Reply {
     let (skip, hex) = (skip.unwrap_or_default(), hex == Some(true));
-    let told = match ask(portal, &me, &entry, Ask::Stream { packet: number, skip }).await? {
+    let told = match ask(portal, me, ground, Ask::Stream { packet: number, skip }).await? {
         Ok(told) => told,
         Err(page) => return Ok(page.into()),
     };
@@ -286,32 +433,32 @@ pub async fn stream(
     let Some(part) = part.or_else(|| reading.is_some().then(nothing_yet)) else {
         return Err(Failure(Status::NotFound));
     };
-    let link = |skip: u64, hex: bool| format!("/entries/{key}/packets/{number}/stream?skip={skip}&hex={hex}");
+    let link = |skip: u64, hex: bool| format!("{}/{number}/stream?skip={skip}&hex={hex}", ground.packets());
     let end = skip.saturating_add(part.pieces.iter().map(|piece| piece.hex.len() as u64 / 2).sum());
     let data = json!({
-        "key": entry.key.as_str(), "name": entry.name, "number": number.to_string(),
+        "key": ground.key(), "name": ground.name(), "number": number.to_string(),
         "refresh": reading.as_ref().map(|_| AGAIN), "reading": reading,
         "first": part.ends[0], "second": part.ends[1], "is_cut": part.is_cut, "is_hex": hex,
         "other": link(skip, !hex), "bytes": human::grouped(part.bytes),
         "from": human::grouped(skip), "to": human::grouped(end),
-        "back": format!("/entries/{key}/packets?flow={number}&at={number}"),
-        "pieces": part.pieces.iter().map(|said| piece(key, said, hex)).collect::<Vec<_>>(),
+        "back": format!("{}?flow={number}&at={number}", ground.list()),
+        "pieces": part.pieces.iter().map(|said| piece(ground, said, hex)).collect::<Vec<_>>(),
         "previous": (skip > 0).then(|| link(skip.saturating_sub(STREAM_BYTES as u64), hex)),
         "next": (end < part.bytes && end > skip).then(|| link(end, hex)),
     });
-    Ok(Page::new(portal, &me, "stream", data)?.into())
+    Ok(Page::new(portal, me, "stream", data)?.into())
 }
 
 fn nothing_yet() -> StreamPart {
     StreamPart { ends: Default::default(), pieces: Vec::new(), skipped: 0, bytes: 0, is_cut: false }
 }
 
-fn piece(key: &str, said: &StreamPiece, hex: bool) -> Value {
+fn piece(ground: Ground<'_>, said: &StreamPiece, hex: bool) -> Value {
     let bytes = unhex(&said.hex);
     let lines = |byte: &u8| if *byte == b'\n' { '\n' } else { shown(byte) };
     json!({
         "first_side": said.first_side, "number": said.packet.to_string(),
-        "link": format!("/entries/{key}/packets?at={}", said.packet),
+        "link": format!("{}?at={}", ground.list(), said.packet),
         "text": if hex { String::new() } else { bytes.iter().filter(|byte| **byte != b'\r').map(lines).collect() },
         "lines": if hex { dump(&bytes, &(0..0)) } else { Vec::new() },
     })
@@ -327,6 +474,17 @@ pub async fn complete(
     cursor: u64,
 ) -> Result<Json<Value>, Failure> {
     let (entry, _) = entry::find(portal, me.account.id, key).await?;
+    completed(portal, &me, Ground::Entry(&entry), text, cursor).await
+}
+
+/// The same of either.
+pub(super) async fn completed(
+    portal: &Portal,
+    me: &Visitor,
+    ground: Ground<'_>,
+    text: &str,
+    cursor: u64,
+) -> Result<Json<Value>, Failure> {
     if text.len() > FILTER {
         return Err(Failure(Status::UnprocessableEntity));
     }
@@ -337,7 +495,7 @@ pub async fn complete(
         units <= cursor
     });
     let cursor = before.map(char::len_utf8).sum::<usize>() as u64;
-    let told = ask(portal, &me, &entry, Ask::Complete { text: text.to_owned(), cursor }).await?;
+    let told = ask(portal, me, ground, Ask::Complete { text: text.to_owned(), cursor }).await?;
     let Ok(Told { said: Said::Complete(said), .. }) = told else { return Err(Failure(Status::ServiceUnavailable)) };
     let units = |place: u64| {
         let place = usize::try_from(place).unwrap_or(usize::MAX).min(text.len());

@@ -6,6 +6,7 @@
 //! | `partial` | `KEY`, what has come of the upload with that key, which can be gone on with |
 //! | `captures` | what is kept, each content once, under its SHA-256 |
 //! | `work` | what workers are writing; nothing in it outlives a restart |
+//! | `live` | `KEY.pcapng`, what a live session captures; nothing in it outlives a restart |
 //! | `results` | `KEY.sqlite`, the result of the entry with that key |
 //! | `indexes` | `KEY`, where the packets of that entry's capture lie; one that is gone is made again |
 //! | `tables` | entries of protocol tables that administrators added |
@@ -123,6 +124,7 @@ pub struct Folders {
     partial: PathBuf,
     captures: PathBuf,
     work: PathBuf,
+    live: PathBuf,
     results: PathBuf,
     indexes: PathBuf,
     tables: PathBuf,
@@ -146,6 +148,7 @@ impl Folders {
             partial: make("partial")?,
             captures: make("captures")?,
             work: make("work")?,
+            live: make("live")?,
             results: make("results")?,
             indexes: make("indexes")?,
             tables: make("tables")?,
@@ -170,6 +173,11 @@ impl Folders {
     /// Where the index of an entry's capture is, if it was made.
     pub fn index(&self, key: &Key) -> PathBuf {
         self.indexes.join(key.as_str())
+    }
+
+    /// Where a live session captures into; the file is made by its child.
+    pub fn live(&self, key: &Key) -> PathBuf {
+        self.live.join(format!("{key}.pcapng"))
     }
 
     /// Removes the index of an entry's capture; that there is none is fine.
@@ -257,14 +265,14 @@ impl Folders {
     }
 
     /// Mends what a crash left. Call it once at the start, before anything is received and before any worker runs:
-    /// uploads and results in the making are taken away, as are captures that no entry names and results whose entry is
+    /// uploads, live sessions and results in the making are taken away, as are captures that no entry names and results whose entry is
     /// gone or not done. An entry that waits for a capture that is gone fails, and so does one that lost its result.
     ///
     /// # Errors
     /// Where a folder cannot be read or cleaned, or the database fails.
     pub fn sweep(&self, connection: &mut Connection, now: i64) -> Result<Swept, Refused> {
         let mut swept = Swept::default();
-        for folder in [&self.incoming, &self.work] {
+        for folder in [&self.incoming, &self.work, &self.live] {
             for name in names(folder)? {
                 let path = folder.join(name?);
                 if path.is_dir() {

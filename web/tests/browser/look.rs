@@ -14,7 +14,7 @@ const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
 
 /// The pages that are the same for every entry, and their titles in Chinese.
-const PAGES: [(&str, &str); 21] = [
+const PAGES: [(&str, &str); 22] = [
     ("/", "记录"),
     ("/account", "账户"),
     ("/account/second-factor", "第二验证因素"),
@@ -23,6 +23,8 @@ const PAGES: [(&str, &str); 21] = [
     ("/teams", "团队"),
     ("/categories", "类别"),
     ("/retention", "数据保留"),
+    // As it is where nobody may capture.
+    ("/live", "实时抓包"),
     ("/audit", "审计日志"),
     ("/triage?state=all", "研判"),
     ("/webhooks", "Webhook 通知"),

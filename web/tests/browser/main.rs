@@ -12,6 +12,7 @@
 //! | [`captures`] | the captures that are uploaded |
 //! | [`accounts`] | first run, log-in, log-out, by mouse and by keyboard |
 //! | [`analysis`] | from the upload to the result, and what is done with it |
+//! | [`live`] | a live session, from the interface to the result |
 //! | [`packets`] | packets, their bytes and streams |
 //! | [`models`] | a model is trained, compared, promoted and rolled back |
 //! | [`own_parts`] | a pipeline with dropped-in parts |
@@ -32,10 +33,13 @@ mod browser;
 mod captures;
 mod chromedriver;
 mod framework;
+mod live;
 mod look;
 mod models;
 mod own_parts;
 mod packets;
+#[path = "../common/room.rs"]
+mod room;
 mod sign_in;
 mod site;
 #[allow(dead_code, reason = "what the tests without a browser ask of it")]
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         triage::the_keyboard_works_through_the_queue
         triage::links_and_forms_are_enough
         models::trained_compared_promoted_and_rolled_back
+        live::a_session_from_the_interface_to_the_result
         own_parts::each_kind_is_seen_on_the_pages
         teams::what_is_shared_is_seen_until_it_is_taken_back
         framework::a_pipeline_is_mended_saved_and_used_and_a_port_gets_a_name

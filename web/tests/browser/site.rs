@@ -12,6 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::chromedriver::free_port;
+use crate::room::{Room, quick_pipeline};
 
 /// A running portal, which ends with this value.
 pub(crate) struct Site {
@@ -48,8 +49,26 @@ impl Site {
         Self::start_in(folder, &["--config".as_ref(), path.as_os_str()], &[])
     }
 
+    /// A portal in a network of its own, on whose interfaces one may capture.
+    pub(crate) fn start_live(room: &Room) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pipeline = quick_pipeline(folder.path());
+        let config = format!("[live]\nenabled = true\n[[pipeline]]\nname = 'quick'\nfile = '{}'\n", pipeline.display());
+        let path = folder.path().join("web.toml");
+        std::fs::write(&path, config).unwrap();
+        let port = free_port();
+        let arguments = ["--config".as_ref(), path.as_os_str()];
+        let site = room.inside(|| Self::start_at(port, folder, &arguments, &[]));
+        room.forward(port);
+        site
+    }
+
     fn start_in(data: TempDir, arguments: &[&OsStr], variables: &[(&str, &str)]) -> Self {
-        let address = format!("127.0.0.1:{}", free_port());
+        Self::start_at(free_port(), data, arguments, variables)
+    }
+
+    fn start_at(port: u16, data: TempDir, arguments: &[&OsStr], variables: &[(&str, &str)]) -> Self {
+        let address = format!("127.0.0.1:{port}");
         let arguments: Vec<OsString> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let variables: Vec<(String, String)> = variables.iter().map(owned).collect();

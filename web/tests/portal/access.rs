@@ -62,6 +62,8 @@ const ALL: [u16; 5] = [200; 5];
 const VIEWER: [u16; 5] = [303, 200, 200, 200, 200];
 const ANALYST: [u16; 5] = [303, 403, 200, 200, 200];
 const ADMINISTRATOR: [u16; 5] = [303, 403, 403, 200, 403];
+/// A live session of nobody; `live.rs` has those of others.
+const SESSION: [u16; 5] = [303, 403, 403, 404, 403];
 /// What is another's is not there, for administrators neither.
 const READ: [u16; 5] = [303, 404, 404, 404, 200];
 /// The same, where a viewer would not be let in at all.
@@ -192,6 +194,24 @@ const TABLE: &[Row] = &[
     get("/triage/labels.csv?<wanted..>", "/triage/labels.csv", ANALYST),
     get("/triage/labels.json?<wanted..>", "/triage/labels.json", ANALYST),
     get("/marks", "/marks", ANALYST),
+    get("/live?<done>", "/live", ADMINISTRATOR),
+    post(
+        "/live",
+        "/live",
+        &[("interface", "none0"), ("filter", ""), ("pipeline", "default")],
+        [303, 403, 403, 422, 403],
+    ),
+    get("/live/<key>?<wanted..>", "/live/nowhere", SESSION),
+    get("/live/<key>/events?<watching..>", "/live/nowhere/events", SESSION),
+    get("/live/<key>/packets/<number>/stream?<skip>&<hex>", "/live/nowhere/packets/1/stream", SESSION),
+    get("/live/<key>/packets/complete?<text>&<cursor>", "/live/nowhere/packets/complete?text=t&cursor=1", SESSION),
+    get("/live/<key>/discard", "/live/nowhere/discard", SESSION),
+    get("/live/<key>/capture.pcapng", "/live/nowhere/capture.pcapng", SESSION),
+    post("/live/<key>/pause", "/live/nowhere/pause", &[], SESSION),
+    post("/live/<key>/go-on", "/live/nowhere/go-on", &[], SESSION),
+    post("/live/<key>/stop", "/live/nowhere/stop", &[], SESSION),
+    post("/live/<key>/discard", "/live/nowhere/discard", &[], SESSION),
+    post("/live/<key>/save", "/live/nowhere/save", &[("name", "x"), ("pipeline", "")], SESSION),
     get("/marks/captures.csv", "/marks/captures.csv", ANALYST),
     get("/marks/flows.csv", "/marks/flows.csv", ANALYST),
     get("/framework", "/framework", ANALYST),

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod entries;
+mod live;
 mod login;
 mod models;
 mod once;
@@ -16,6 +17,8 @@ mod plugins;
 mod provider;
 mod resumable;
 mod retention;
+#[path = "../common/room.rs"]
+mod room;
 mod second_factor;
 mod security;
 mod stub;

@@ -69,6 +69,7 @@ impl Drop for Site {
     fn drop(&mut self) {
         // The threads of the analyses, and their workers, end with the test.
         self.portal().runner.end();
+        self.portal().live.end();
         self.portal().readers.end();
         self.portal().sweeper.end();
         self.portal().webhooks.end();

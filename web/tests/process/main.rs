@@ -10,6 +10,7 @@
 //! | [`dropped_in`] | pipelines with parts of one's own |
 //! | [`uploads`] | slow, broken, lying, and many uploads |
 //! | [`resumable`] | uploads that are gone on with |
+//! | [`live`] | sessions that capture, and what a restart leaves of them |
 //! | [`queue`] | turns and limits |
 //! | [`operations`] | figures, the access log, whether it is well |
 //! | [`backup`] | backups under load, put back; checks |
@@ -24,10 +25,15 @@ mod dropped_in;
 mod ending;
 mod hostile;
 mod http;
+mod live;
 mod operations;
 mod packages;
 mod portal;
+mod portal;
+mod queue;
 mod queue;
 mod resumable;
+#[path = "../common/room.rs"]
+mod room;
 mod upgrade;
 mod uploads;

@@ -122,6 +122,7 @@ impl Args {
             recording: self.write.clone().map(|path| Recording { path, ring: self.ring }),
             packets: self.packets,
             duration: self.duration,
+            bytes: None,
         }
     }
 

@@ -55,8 +55,14 @@ pub(in crate::worker) fn run(order: BrowseOrder, events: &Events) -> Result<Even
         }
         if waiting.is_none() {
             match next(&asked, desk.is_busy()) {
-                Some(line) => waiting = Some((question(&line)?, Instant::now() + PATIENCE)),
-                None => desk.work().map_err(|error| unreadable(&error))?,
+                Some(line) => {
+                    desk.look_again();
+                    waiting = Some((question(&line)?, Instant::now() + PATIENCE));
+                }
+                None => {
+                    desk.look_again();
+                    desk.work().map_err(|error| unreadable(&error))?;
+                }
             }
         } else {
             desk.work().map_err(|error| unreadable(&error))?;

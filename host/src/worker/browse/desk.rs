@@ -1,6 +1,6 @@
 use super::find::Search;
 use super::say::*;
-use crate::analyser::{Book, Index, Indexer, KeptIndexes, Page, Stream};
+use crate::analyser::{Book, Follower, Index, Indexer, KeptIndexes, Page, Stream};
 use crate::engine::Pipeline;
 use crate::output::{bounded, plain};
 use crate::query::{Fields, Level, PacketQuery};
@@ -57,6 +57,8 @@ pub(super) struct Desk {
 enum Stage {
     Unpacking(Box<Unpacking>),
     Indexing(Box<Indexer>),
+    /// The capture grows; whether all of it was read that was there a moment ago.
+    Following(Box<Follower>, bool),
     /// An index that was made is still to be written.
     Writing,
     Ready,
@@ -108,7 +110,7 @@ impl Desk {
 
     /// Whether something is left to do.
     pub(super) fn is_busy(&self) -> bool {
-        !matches!(self.stage, Stage::Ready) || self.is_searching()
+        !matches!(self.stage, Stage::Ready | Stage::Following(_, true)) || self.is_searching()
     }
 
     fn is_searching(&self) -> bool {
@@ -116,9 +118,16 @@ impl Desk {
         is_wanted && self.searches.front().is_some_and(|search| search.scanned < self.index.len())
     }
 
-    /// Whether all packets are known.
+    /// Whether all packets are known, as far as they came.
     fn is_known(&self) -> bool {
-        matches!(self.stage, Stage::Writing | Stage::Ready)
+        matches!(self.stage, Stage::Writing | Stage::Ready | Stage::Following(_, true))
+    }
+
+    /// Says that more may have come.
+    pub(super) fn look_again(&mut self) {
+        if let Stage::Following(_, is_read) = &mut self.stage {
+            *is_read = false;
+        }
     }
 
     /// Does a small piece of it.
@@ -148,6 +157,24 @@ impl Desk {
                     }
                 }
             }
+            Stage::Following(_, true) => {}
+            Stage::Following(follower, is_read) => {
+                let is_full = self.index.len() >= self.order.packets || self.index.flows().len() >= FLOWS;
+                match follower.more()? {
+                    Some(_) if is_full => {
+                        self.index.left_out = 1;
+                        self.end_index();
+                        self.stage = Stage::Ready;
+                    }
+                    Some(more) => self.index.take(more),
+                    None if follower.damage().is_some() => {
+                        self.index.end(follower.damage());
+                        self.end_index();
+                        self.stage = Stage::Ready;
+                    }
+                    None => *is_read = true,
+                }
+            }
             // People come first.
             Stage::Writing if !is_searching => {
                 self.write_index();
@@ -164,6 +191,16 @@ impl Desk {
     }
 
     fn begin_index(&mut self) -> Result<(), SourceError> {
+        // It guards a table against chosen addresses, and changes nothing else.
+        let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+        let nesting = self.pipeline.config().flows.nesting;
+        if self.order.follows {
+            let failed = |error: io::Error| SourceError::Read { name: self.name.to_owned(), what: error.to_string() };
+            let file = self.plain.try_clone().map_err(failed)?;
+            let follower = Follower::new(file, self.name, &self.limits, nesting, seed).map_err(failed)?;
+            self.stage = Stage::Following(Box::new(follower), false);
+            return Ok(());
+        }
         if let Some(index) = self.kept() {
             self.index = index;
             self.end_index();
@@ -172,9 +209,6 @@ impl Desk {
         }
         let failed = |error: io::Error| SourceError::Read { name: self.name.to_owned(), what: error.to_string() };
         let source = Source::from_file(self.plain.try_clone().map_err(failed)?, self.name, &self.limits)?;
-        let nesting = self.pipeline.config().flows.nesting;
-        // It guards a table against chosen addresses, and changes nothing else.
-        let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
         self.stage = Stage::Indexing(Box::new(Indexer::new(source, nesting, seed)));
         Ok(())
     }
@@ -215,10 +249,11 @@ impl Desk {
         let (stage, bytes) = match &self.stage {
             Stage::Unpacking(unpacking) => (ReadStage::Unpacking, unpacking.read()),
             Stage::Indexing(indexer) => (ReadStage::Indexing, indexer.read()),
+            Stage::Following(follower, _) => (ReadStage::Following, follower.read()),
             Stage::Writing | Stage::Ready => (ReadStage::Ready, self.total_bytes),
         };
         let total = match &self.stage {
-            Stage::Indexing(_) => self.plain.metadata().map_or(0, |metadata| metadata.len()),
+            Stage::Indexing(_) | Stage::Following(..) => self.plain.metadata().map_or(0, |metadata| metadata.len()),
             _ => self.total_bytes,
         };
         ReadState {
@@ -234,6 +269,9 @@ impl Desk {
 
     /// Answers, or nothing where more work would make a better answer. `last` is for those who wait no longer.
     pub(super) fn answer(&mut self, ask: &Ask, last: bool) -> io::Result<Option<Said>> {
+        if !last && matches!(self.stage, Stage::Following(_, false)) {
+            return Ok(None);
+        }
         match ask {
             Ask::Rows { from, count, flow: Some(packet), .. } => self.rows_of_flow(*packet, *from, *count, last),
             Ask::Rows { from, count, flow: None, filter, search } => self.rows(*from, *count, filter, *search, last),
@@ -382,7 +420,7 @@ impl Desk {
         }
         let is_whole = self.is_known();
         let stream = match self.stream.take() {
-            Some((of, stream)) if of == flow && is_whole => stream,
+            Some((of, stream)) if of == flow && is_whole && !self.order.follows => stream,
             _ => Stream::of(self.book, &self.index, flow, self.pipeline.config().flows.nesting)?,
         };
         let mut part = StreamPart { ends, pieces: Vec::new(), skipped: skip, bytes: 0, is_cut: stream.is_cut };

@@ -3,7 +3,7 @@
 //! The parent starts it with a [`BrowseOrder`]. Before it is confined it opens four files: the capture, the index that was
 //! kept (if any), and two that it may write, an index and what a compressed capture unpacks to. After that it can open none at all. From then on the parent asks one thing at a time, a line each
 //! ([`Asked`]), and is answered with a line ([`Answer`]); between questions the child goes on with its work, a small piece at
-//! a time: it unpacks, makes the index, and searches.
+//! a time: it unpacks, makes the index, and searches. A capture that somebody still writes it follows.
 //!
 //! | module | story |
 //! |---|---|
@@ -21,4 +21,5 @@ mod say;
 
 pub(super) use child::run;
 pub use reader::Reader;
+pub(super) use reader::{line, write_lines};
 pub use say::*;

@@ -113,14 +113,14 @@ impl Reader {
     }
 }
 
-fn line(what: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+pub(in crate::worker) fn line(what: &impl serde::Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
     line.push(b'\n');
     Ok(line)
 }
 
 /// Writes until nobody asks any more, or the child is gone: how it ended is said elsewhere.
-fn write_lines(mut input: ChildStdin, lines: &Receiver<Vec<u8>>) {
+pub(in crate::worker) fn write_lines(mut input: ChildStdin, lines: &Receiver<Vec<u8>>) {
     for line in lines {
         if input.write_all(&line).and_then(|()| input.flush()).is_err() {
             return;

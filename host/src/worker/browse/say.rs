@@ -21,6 +21,9 @@ pub struct BrowseOrder {
     /// A folder of tables over those in the box; none where there are no more.
     #[serde(default)]
     pub tables: Option<PathBuf>,
+    /// Whether the capture still grows: one that this program writes as pcapng, whose beginning is there. No index of it is
+    /// kept.
+    pub follows: bool,
     /// Packets that are indexed.
     pub packets: u64,
     /// Bytes of an index; a larger one is not written.
@@ -138,6 +141,8 @@ pub enum ReadStage {
     Unpacking,
     /// An index of it is made.
     Indexing,
+    /// All of it is known that was written by now.
+    Following,
     /// All of it is known.
     Ready,
 }
