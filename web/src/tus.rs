@@ -233,7 +233,7 @@ pub async fn create(
         Ok(upload) => upload,
         Err(error) => {
             let (status, refusal) = intake.of_refused(error);
-            return Err((status, intake.with_quota(account, refusal).await).into());
+            return Err((status, intake.with_quota(account, refusal).await));
         }
     };
     let base = if asked.is_for_programs { API } else { PAGE };

@@ -173,6 +173,7 @@ fn follow(line: &Line, order: &LiveOrder) -> Reader {
         identity: String::new(),
         kept: None,
         follows: true,
+        tables: None,
         index: line.path("index"),
         unpacked: line.path("unpacked"),
         packets: 1 << 20,

@@ -225,6 +225,6 @@ fn row(call: &Call) -> Value {
         "sent": human::bytes(call.sent), "received": human::bytes(flow.bytes.saturating_sub(call.sent)),
         "src": result::place(flow.src_ip, flow.src_port), "class": class, "badge": flow.verdict.map(|_| badge),
         "score": flow.score.map(human::score).unwrap_or_default(),
-        "like": (!call.rhythm.score.is_nan()).then(|| format!("{:.2}", call.rhythm.score)).unwrap_or_default(),
+        "like": if call.rhythm.score.is_nan() { String::new() } else { format!("{:.2}", call.rhythm.score) },
     })
 }

@@ -29,8 +29,6 @@ mod live;
 mod operations;
 mod packages;
 mod portal;
-mod portal;
-mod queue;
 mod queue;
 mod resumable;
 #[path = "../common/room.rs"]
