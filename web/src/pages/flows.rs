@@ -597,7 +597,7 @@ mod tests {
         let data = json!({
             "done": null, "error": null, "key": "k", "name": "n", "flow_id": "1", "class": "malicious",
             "badge": "verdict.malicious", "score": null, "thresholds": null, "category": null, "reasons": [],
-            "sections": [], "browse": "/x", "marks": [], "conflict": false, "can_change": false, "form": null, "features": [], "seen": seen(line),
+            "sections": [], "browse": "/x", "conversation": "/y", "marks": [], "conflict": false, "can_change": false, "form": null, "features": [], "seen": seen(line),
         });
         Templates::embedded().unwrap().render(language, "flow", &data).unwrap()
     }

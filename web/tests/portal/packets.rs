@@ -98,7 +98,7 @@ fn a_flow_leads_to_its_packets_and_to_what_both_sides_said() {
     me.whole(&format!("{page}/packets?at={number}"), &[]).is(200).says(&format!("Packet {number}</h2>"));
     let flow = between(&result.body, &format!("{page}/flows/"), "\"").to_owned();
     let flow = me.get(&format!("{page}/flows/{flow}")).is(200);
-    let of_flow = link(&flow.body, "<p class=\"row\">");
+    let of_flow = link(&flow.body, "/conversation?");
     let first: u64 = of_flow.rsplit("flow=").next().unwrap().split('&').next().unwrap().parse().unwrap();
     assert_eq!(of_flow, format!("{page}/packets?flow={first}&at={first}"));
     let of_flow = me.whole(&of_flow, &[]).is(200).says("Show all packets");

@@ -117,7 +117,7 @@ fn what_there_is_no_room_for_waits_and_is_taken_then() {
     let kept = me.keep("by hand.pcap", &one);
     let path = put(folder, "two.pcap", &two[..one.len()]);
     let waits = |words: &str| site.until(words, || crate::support::logged().contains(words).then_some(()));
-    waits("two.pcap waits: Your captures fill your quota.");
+    waits("two.pcap waits: It would be more than your quota");
     assert!(path.exists());
     // Whoever is shut out uploads nothing, and says so by nobody.
     site.execute("UPDATE accounts SET disabled = 1");
