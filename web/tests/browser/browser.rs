@@ -171,7 +171,11 @@ impl Browser {
     /// Presses keys, wherever the focus is.
     pub(crate) fn press(&self, keys: impl Into<thirtyfour::TypingData>) {
         let keys = keys.into();
-        self.run("keys", async |driver| driver.action_chain().send_keys(keys).perform().await);
+        self.run("keys", async |driver| match driver.action_chain().send_keys(keys).perform().await {
+            // The last key led to another page before the driver had looked at this one again.
+            Err(error) if error.to_string().contains("aborted by navigation") => Ok(()),
+            pressed => pressed,
+        });
     }
 
     /// Runs script in the page.

@@ -35,7 +35,7 @@ fn one_of_each_kind_has_its_say_on_the_pages() {
     let done = ada.done(&portal, &tls);
     assert!(done["analysed"]["scored"].as_u64() > Some(0), "{done}");
     let result = ada.get(&portal, &format!("/entries/{tls}")).is(200).text();
-    assert!(result.contains("<dd>mine · model</dd>"), "{result}");
+    assert!(result.contains("<dd>mine · model ("), "{result}");
     let file = ResultFile::open(&portal.data().join("results").join(format!("{tls}.sqlite")), 1000).unwrap();
     assert_eq!(file.summary().unwrap().pipeline.model.unwrap().classifier, "classifier/nearest-mean");
 
