@@ -869,7 +869,8 @@ impl Default for WebhookLimits {
 pub struct Webhook {
     /// What it is called: letters, digits and hyphens.
     pub name: String,
-    /// Where messages are sent to.
+    /// Where messages are sent to. Only its host is shown: its path may hold a token.
+    #[serde(serialize_with = "host_alone")]
     pub url: String,
     /// What messages are signed with.
     pub secret: SecretText,
@@ -879,6 +880,21 @@ pub struct Webhook {
     /// What people call this portal, for the link in a message: `https://veilwatch.example`.
     #[serde(default)]
     pub portal: Option<String>,
+}
+
+impl Webhook {
+    /// Scheme and host of its address, without what may be secret.
+    pub fn host(&self) -> String {
+        let url = self.url.parse::<ureq::http::Uri>().ok();
+        let host =
+            url.as_ref().and_then(|url| Some((url.scheme_str()?, url.authority()?.as_str().rsplit('@').next()?)));
+        host.map(|(scheme, host)| format!("{scheme}://{host}")).unwrap_or_default()
+    }
+}
+
+fn host_alone<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let webhook = Webhook { url: url.to_owned(), ..Webhook::default() };
+    serializer.serialize_str(&format!("{}/…", webhook.host()))
 }
 
 impl Default for Webhook {

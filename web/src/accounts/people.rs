@@ -156,6 +156,8 @@ pub fn set_role(connection: &mut Connection, id: i64, role: Role, actor: &Actor,
     transaction.execute("DELETE FROM sessions WHERE account_id = ?1", [id])?;
     transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
     transaction.execute("UPDATE items SET assignee_id = NULL WHERE assignee_id = ?1", [id])?;
+    // One that runs is told to stop where its row is gone; the folders of others go at the next start.
+    transaction.execute("DELETE FROM trainings WHERE account_id = ?1", [id])?;
     some_administrator_stays(&transaction)?;
     let subject = format!("{}: {} -> {role}", account.name, account.role);
     audit::record(&transaction, actor, Action::Role, Some(&subject), now)?;

@@ -11,6 +11,7 @@ use super::manifest::{Name, SECRET};
 use super::{BackupError, Findings, Progress};
 use crate::database;
 use crate::results::ResultFile;
+use crate::uploads::KEPT;
 use crate::uploads::{Key, Sha256Hex};
 
 /// How long each question to one result may take.
@@ -49,7 +50,7 @@ pub fn check(data: &Path, hashes: bool, progress: &Progress) -> Result<Checked, 
         let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     };
-    let captures = listed("SELECT sha256, bytes FROM captures ORDER BY sha256")?;
+    let captures = listed(&format!("SELECT sha256, bytes FROM captures WHERE {KEPT} ORDER BY sha256"))?;
     if hashes {
         let bytes = captures.iter().filter_map(|(_, bytes)| bytes.and_then(|bytes| u64::try_from(bytes).ok()));
         progress.expect(bytes.fold(0, u64::saturating_add));
@@ -59,7 +60,11 @@ pub fn check(data: &Path, hashes: bool, progress: &Progress) -> Result<Checked, 
     checked.captures = captures.len() as u64;
     for (sha256, bytes) in captures {
         let said = capture(data, &sha256, bytes, hashes, progress);
-        let is_kept = || connection.prepare_cached("SELECT 1 FROM captures WHERE sha256 = ?1")?.exists([&sha256]);
+        let is_kept = || {
+            connection
+                .prepare_cached(&format!("SELECT 1 FROM captures WHERE sha256 = ?1 AND {KEPT}"))?
+                .exists([&sha256])
+        };
         // What is not there may have been deleted since it was listed.
         if let Err(words) = said
             && is_kept()?

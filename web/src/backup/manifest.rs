@@ -28,8 +28,18 @@ const NAME: usize = 200;
 const PART: usize = 100;
 const PARTS: usize = 8;
 /// What never stands at the beginning of a name: what is unfinished, what is made anew, and what is not data.
-const NOT_OURS: [&str; 8] =
-    ["incoming", "work", LOCK, RESTORING, MANIFEST, "portal.sqlite-wal", "portal.sqlite-shm", "portal.sqlite-journal"];
+const NOT_OURS: [&str; 10] = [
+    "incoming",
+    "partial",
+    "live",
+    "work",
+    LOCK,
+    RESTORING,
+    MANIFEST,
+    "portal.sqlite-wal",
+    "portal.sqlite-shm",
+    "portal.sqlite-journal",
+];
 
 /// The path of a file below the data folder: parts of letters, digits, `.`, `_` and `-`, none of which begins with a dot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

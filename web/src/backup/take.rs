@@ -12,6 +12,7 @@ use super::files::{Target, open};
 use super::manifest::{Listed, MANIFEST_BYTES, Manifest, Name, SECRET};
 use super::{BackupError, Findings, Progress, free_bytes};
 use crate::database::{self, DbError};
+use crate::uploads::KEPT;
 use crate::uploads::{Key, Sha256Hex};
 
 /// Pages of the database that are copied between two looks at the progress.
@@ -204,11 +205,12 @@ impl Taking<'_> {
     }
 
     fn copy_captures(&mut self) -> Result<(), BackupError> {
-        for (sha256, bytes) in self.listed("SELECT sha256, bytes FROM captures")? {
+        for (sha256, bytes) in self.listed(&format!("SELECT sha256, bytes FROM captures WHERE {KEPT}"))? {
             let sha256: Sha256Hex = sha256.parse().map_err(|_| DbError::Foreign(format!("the capture {sha256:?}")))?;
             let name = Name::capture(&sha256);
             let is_kept = |c: &Connection| {
-                c.prepare_cached("SELECT 1 FROM captures WHERE sha256 = ?1")?.exists([sha256.as_str()])
+                c.prepare_cached(&format!("SELECT 1 FROM captures WHERE sha256 = ?1 AND {KEPT}"))?
+                    .exists([sha256.as_str()])
             };
             match self.find(&name, is_kept)? {
                 Found::There(file) => {
@@ -296,4 +298,4 @@ impl Taking<'_> {
 }
 
 /// Folders whose files the database names, or that nothing outlives a restart in.
-const KNOWN: [&str; 6] = ["captures", "results", "indexes", "incoming", "work", super::RESTORING];
+const KNOWN: [&str; 8] = ["captures", "results", "indexes", "incoming", "partial", "live", "work", super::RESTORING];

@@ -61,3 +61,4 @@ CREATE TABLE deliveries (
     ended_at    INTEGER
 ) STRICT;
 CREATE INDEX deliveries_by_state ON deliveries (webhook, state, next_at);
+CREATE INDEX deliveries_by_entry ON deliveries (entry);

@@ -222,6 +222,8 @@ pub fn delete(
 
 /// Deletes what the database has of an entry, inside the caller's transaction.
 pub(crate) fn remove_rows(connection: &Connection, id: i64, sha256: &Sha256Hex) -> Result<(), DbError> {
+    // Its name may be what is to be forgotten: nobody is told of it any more.
+    connection.execute("DELETE FROM deliveries WHERE entry = (SELECT key FROM entries WHERE id = ?1)", [id])?;
     connection.execute("DELETE FROM entries WHERE id = ?1", [id])?;
     connection.execute(
         "DELETE FROM captures WHERE sha256 = ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE sha256 = ?1)",

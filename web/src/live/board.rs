@@ -228,6 +228,11 @@ impl Sessions {
         all
     }
 
+    /// Ends those of an account that is no administrator any more, and throws them away.
+    pub fn end_of_account(&self, account: i64) {
+        self.lock().values().filter(|session| session.account == account).for_each(|session| session.discard());
+    }
+
     /// Ends all of them, and throws them away: the portal ends.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);

@@ -39,7 +39,10 @@ pub(super) fn serve(sessions: &Sessions, session: &Session, chosen: &Chosen, tol
     let mut begun = Some(begun);
     let end = capture(sessions, session, chosen, told, &mut begun);
     tracing::info!(interface = session.what.interface, end = ?end, "a live session has ended");
-    if let Some(end) = end {
+    if let Some(begun) = begun {
+        // It ended before it had begun: whoever waits is told, and there is nothing to keep.
+        let _ = begun.send(Err(Refused::Died("the child ended before it captured".to_owned())));
+    } else if let Some(end) = end {
         session.seen().end(end);
         // Who looks from now on reads a file that grows no more.
         sessions.readers.end_of(session.number);
@@ -103,8 +106,11 @@ fn capture(
                 return Some(End::Refused(words));
             }
             Ok(Some(LiveSaid::Failed(failed))) => {
-                answer(Err(Refused::Ours(clean(&failed.words))));
-                return None;
+                let words = clean(&failed.words);
+                if answer(Err(Refused::Ours(words.clone()))).is_some() {
+                    return None;
+                }
+                return Some(End::Died(words));
             }
             Err(end) => {
                 let words = clean(&end.to_string());

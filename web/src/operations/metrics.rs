@@ -22,6 +22,7 @@ use crate::database::{self, DbError};
 use crate::entries::State;
 use crate::jobs::runner::Runner;
 use crate::packets::Readers;
+use crate::uploads::KEPT;
 use crate::uploads::{Folders, UnderWay};
 
 /// What figures are taken from.
@@ -154,7 +155,7 @@ impl Ledger {
         out.one("veilwatch_portal_accounts", Kind::Gauge, "Accounts that are not shut out.", accounts);
         let bytes: i64 = self
             .connection
-            .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM captures")?
+            .prepare_cached(&format!("SELECT coalesce(sum(bytes), 0) FROM captures WHERE {KEPT}"))?
             .query_row([], |row| row.get(0))?;
         out.one("veilwatch_portal_capture_bytes", Kind::Gauge, "Bytes of the captures that are kept.", bytes);
         let size = |end: &str| {

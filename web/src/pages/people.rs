@@ -73,6 +73,9 @@ pub async fn set_role(me: Administrator<'_>, portal: &State<Portal>, id: i64, fo
     };
     let (actor, now) = (me.actor(), portal.now());
     let done = portal.db.run(move |connection| people::set_role(connection, id, role, &actor, now)).await;
+    if done.is_ok() && role < Role::Administrator {
+        portal.live.end_of_account(id);
+    }
     finish(me, portal, done, "role").await
 }
 
@@ -81,6 +84,9 @@ pub async fn set_role(me: Administrator<'_>, portal: &State<Portal>, id: i64, fo
 pub async fn disable(me: Administrator<'_>, portal: &State<Portal>, id: i64, _form: Posted<Nothing>) -> Reply {
     let (actor, now) = (me.actor(), portal.now());
     let done = portal.db.run(move |connection| people::set_disabled(connection, id, true, &actor, now)).await;
+    if done.is_ok() {
+        portal.live.end_of_account(id);
+    }
     finish(me, portal, done, "disabled").await
 }
 
@@ -158,6 +164,9 @@ pub async fn delete(me: Administrator<'_>, portal: &State<Portal>, id: i64, _for
     let (actor, now) = (me.actor(), portal.now());
     let done = portal.db.run(move |connection| people::delete(connection, id, &actor, now)).await;
     portal.sweeper.wake();
+    if done.is_ok() {
+        portal.live.end_of_account(id);
+    }
     finish(me, portal, done, "deleted").await
 }
 

@@ -13,6 +13,7 @@ use crate::database::DbError;
 use crate::portal::Portal;
 use crate::recent;
 use crate::results::human::{bytes, duration, grouped};
+use crate::uploads::KEPT;
 use crate::visitor::Administrator;
 
 /// Analyses that are shown one by one.
@@ -45,7 +46,10 @@ fn known(connection: &rusqlite::Connection) -> Result<Known, DbError> {
         oldest: connection
             .query_row("SELECT min(confirmed_at) FROM entries WHERE state = 'queued'", [], |row| row.get(0))?,
         running,
-        captures: (number("SELECT count(*) FROM captures")?, number("SELECT coalesce(sum(bytes), 0) FROM captures")?),
+        captures: (
+            number("SELECT count(*) FROM captures")?,
+            number(&format!("SELECT coalesce(sum(bytes), 0) FROM captures WHERE {KEPT}"))?,
+        ),
         results: number("SELECT coalesce(sum(result_bytes), 0) FROM entries")?,
         indexes: number("SELECT coalesce(sum(index_bytes), 0) FROM entries")?,
         sqlite: connection.query_row("SELECT sqlite_version()", [], |row| row.get(0))?,

@@ -144,17 +144,24 @@ pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: 
     let (place, limits, now, own) =
         (folder(&portal.config.data, &key), portal.config.training.clone(), portal.now(), key.clone());
     let queued = portal.db.run(move |connection| -> Result<(), Refused> {
-        // Only captures of one's own with marks of one's own: of any other there is nothing to copy.
+        // Only captures that one works with: of any other it is refused.
         let (labels, marks) = marks::labels::labels_of(connection, account, &captures)?;
         let failed = |path: &std::path::Path| {
             let path = path.to_owned();
             move |source| FileError { what: "written", path, source }
         };
         let folder = place.join("marks");
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
-        for (name, text) in [("captures.csv", labels.captures_csv()), ("flows.csv", labels.flows_csv())] {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map_err(failed(&path))?;
+        let write = || -> Result<(), FileError> {
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
+            for (name, text) in [("captures.csv", labels.captures_csv()), ("flows.csv", labels.flows_csv())] {
+                let path = folder.join(name);
+                std::fs::write(&path, text).map_err(failed(&path))?;
+            }
+            Ok(())
+        };
+        if let Err(error) = write() {
+            let _ = std::fs::remove_dir_all(&place);
+            return Err(error.into());
         }
         let captures = if marks == 0 { Vec::new() } else { captures };
         let new = NewTraining { pipeline: wanted.pipeline, model, sources, captures, marks, weight, on_conflict, seed };
@@ -199,7 +206,9 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Reply {
         "do": training.why.as_ref().filter(|_| training.state == TrainingState::Failed).map(|why| format!("failure.{why}-do")),
         "failure": training.words,
         "report": match &training.report {
-            Some(report) => Some(report_of(portal, me.account.id, report, is_own).await?),
+            Some(report) => {
+                Some(report_of(portal, me.account.id, report, &training.asked.captures, is_own).await?)
+            }
             None => None,
         },
     });
@@ -225,7 +234,13 @@ fn shown(portal: &Portal, language: Language, progress: Option<LearnProgress>) -
 }
 
 /// What came of it. Flows and captures are their owner's alone.
-async fn report_of(portal: &Portal, account: i64, report: &TrainReport, is_own: bool) -> Result<Value, Failure> {
+async fn report_of(
+    portal: &Portal,
+    account: i64,
+    report: &TrainReport,
+    captures: &[Sha256Hex],
+    is_own: bool,
+) -> Result<Value, Failure> {
     // Of entries that were deleted meanwhile nothing is shown.
     let own = if is_own {
         portal.db.run(move |connection| marks::labels::captures_of(connection, account)).await?
@@ -245,7 +260,9 @@ async fn report_of(portal: &Portal, account: i64, report: &TrainReport, is_own: 
             "after": said(&one.after), "held_out": one.held_out.as_ref().map(said),
         }))
     });
-    let conflicts = report.conflicts.iter().filter(|_| is_own).map(|one| {
+    // What people said of them is shown for as long as all of them may be seen.
+    let shows_words = is_own && captures.iter().all(|capture| own.contains_key(capture.as_str()));
+    let conflicts = report.conflicts.iter().filter(|_| shows_words).map(|one| {
         json!({
             "capture": one.capture, "flow": one.flow, "label": one.label,
             "mark": if one.malicious { "mark.true" } else { "mark.false" }, "by": one.by, "words": one.words,
@@ -257,7 +274,7 @@ async fn report_of(portal: &Portal, account: i64, report: &TrainReport, is_own: 
         "unlabelled": unlabelled, "learnt": grouped(report.marks_learnt), "agreed": grouped(report.marks_agreed),
         "conflict_count": grouped(report.conflict_count), "conflicts": conflicts.collect::<Vec<_>>(),
         "lost": report.marks_lost.iter().sum::<u64>(),
-        "said": report.said.iter().filter(|_| is_own).collect::<Vec<_>>(), "folds": report.folds,
+        "said": report.said.iter().filter(|_| shows_words).collect::<Vec<_>>(), "folds": report.folds,
         "figures": figures.collect::<Vec<_>>(), "alone": report.alone, "changed_count": grouped(report.changed_count),
         "changed": changed.collect::<Vec<_>>(), "not_judged": report.not_judged,
         "has_both": report.figures.iter().any(|row| row.one.is_some()),

@@ -8,7 +8,6 @@ use super::login::Nothing;
 use super::render::{Answer, Failure, Page, Reply};
 use crate::accounts::audit::{self, Action};
 use crate::clock::readable;
-use crate::config::Webhook;
 use crate::database::DbError;
 use crate::forms::Posted;
 use crate::portal::Portal;
@@ -38,7 +37,7 @@ pub async fn show(me: Administrator<'_>, portal: &State<Portal>, done: Option<&s
             let count =
                 |state: &str| counts.get(&(webhook.name.clone(), state.to_owned())).copied().unwrap_or_default();
             json!({
-                "name": webhook.name, "host": host(webhook), "sent": count("sent"), "waiting": count("waiting"),
+                "name": webhook.name, "host": webhook.host(), "sent": count("sent"), "waiting": count("waiting"),
                 "dropped": count("dropped"),
             })
         })
@@ -55,13 +54,6 @@ pub async fn show(me: Administrator<'_>, portal: &State<Portal>, done: Option<&s
         .collect();
     let data = json!({ "done": done, "webhooks": all, "newest": newest });
     Ok(Page::new(portal, &me, "webhooks", data)?.into())
-}
-
-/// Where a webhook leads to, without its path, which may hold a token.
-fn host(webhook: &Webhook) -> String {
-    let url = webhook.url.parse::<ureq::http::Uri>().ok();
-    let host = url.as_ref().and_then(|url| Some((url.scheme_str()?, url.authority()?.as_str().rsplit('@').next()?)));
-    host.map(|(scheme, host)| format!("{scheme}://{host}")).unwrap_or_default()
 }
 
 /// Sends a message that says nothing of anybody.

@@ -158,11 +158,13 @@ pub fn store(transaction: &Transaction<'_>, entry: i64, found: Option<&Found>, n
     Ok(())
 }
 
-/// Conversations of earlier entries of the same account and capture that somebody has worked on: the newest of each.
+/// Conversations of earlier entries of the same account and capture that somebody has worked on: the newest of each. What was
+/// said among other people stays with them.
 fn earlier(connection: &Connection, entry: i64) -> Result<HashMap<Name, Earlier>, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT i.client, i.server, i.port, i.protocol, i.name, i.id, i.state, i.words, i.assignee_id
             FROM entries me JOIN entries e ON e.account_id = me.account_id AND e.sha256 = me.sha256 AND e.id < me.id
+                AND e.team_id IS me.team_id
             JOIN items i ON i.entry_id = e.id AND i.kind = 'conversation'
             WHERE me.id = ?1 ORDER BY e.id DESC LIMIT ?2",
     )?;

@@ -14,7 +14,7 @@ use veilwatch::output::harmless;
 
 use super::{FlowFacts, JOIN, Mark, OF_FLOW, SELECT, Scope, read, read_flow};
 use crate::accounts::audit::{self, Action};
-use crate::accounts::{Actor, Refused};
+use crate::accounts::{Actor, Reason, Refused};
 use crate::database::DbError;
 use crate::entries::Entry;
 use crate::entries::change::begin;
@@ -138,13 +138,26 @@ pub fn captures_of(connection: &Connection, account: i64) -> Result<BTreeMap<Str
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The marks of some captures that an account sees as labels, and how many flows they cover.
+/// The marks of some captures that an account works with as labels, and how many flows they cover. A capture that it may not
+/// work with, or on which nothing is marked, is refused: whoever names a hash must not have it read.
 ///
 /// # Errors
-/// Where the database fails.
-pub fn labels_of(connection: &Connection, account: i64, captures: &[Sha256Hex]) -> Result<(Labels, u64), DbError> {
+/// [`Reason::Form`] for such a capture, or where the database fails.
+pub fn labels_of(connection: &Connection, account: i64, captures: &[Sha256Hex]) -> Result<(Labels, u64), Refused> {
     let mut all = marked(connection, account)?;
     all.retain(|sha256, _| captures.iter().any(|capture| capture.as_str() == sha256));
+    for capture in captures {
+        let worked_with = format!(
+            "SELECT 1 FROM entries e WHERE e.sha256 = ?2 AND {} AND (e.account_id = ?1 OR EXISTS (SELECT 1 FROM members m
+                WHERE m.team_id = e.team_id AND m.account_id = ?1 AND m.standing <> 'reads')) LIMIT 1",
+            seen_by("?1")
+        );
+        let may =
+            connection.prepare_cached(&worked_with).and_then(|mut one| one.exists(params![account, capture.as_str()]));
+        if !all.contains_key(capture.as_str()) || !may.map_err(DbError::from)? {
+            return Err(Reason::Form.into());
+        }
+    }
     let count = all.values().map(|capture| capture.flows.len() as u64).sum();
     let labels = written(&all).map_err(|error| DbError::Foreign(format!("marks that are no table ({error})")))?;
     Ok((labels, count))

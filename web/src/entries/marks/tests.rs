@@ -12,9 +12,9 @@ use veilwatch::source::Source;
 
 use super::*;
 use crate::entries::find;
-use crate::entries::marks::labels::labels;
-use crate::uploads::Key;
+use crate::entries::marks::labels::{labels, labels_of};
 use crate::uploads::testing::{NOW, Place, actor};
+use crate::uploads::{Key, Sha256Hex};
 
 /// Bounds that no test comes near by chance.
 pub(crate) const BOUNDS: MarkBounds = MarkBounds { flows: 100, all_flows: 100_000 };
@@ -378,4 +378,36 @@ fn a_mark_covers_so_many_flows_and_means_what_it_says() {
     let entry = find(&place.connection, ada, key.as_str()).unwrap().unwrap();
     let mark = of_flow(&place.connection, &entry, 2).unwrap().unwrap().counts.unwrap();
     assert_eq!((mark.purpose, mark.covers, mark.flow.flow_id), (Some(Category::C2Direct), 3, 1));
+}
+
+#[test]
+fn a_training_learns_from_captures_that_one_works_with_alone() {
+    use crate::accounts::teams::{Standing, add, set_member};
+    use crate::entries::share;
+    let mut place = Place::new();
+    let (ada, bob) = (place.account("ada"), place.account("bob"));
+    let (own, bobs) = (place.keep(ada, b"ada's"), place.keep(bob, b"bob's"));
+    for key in [&own, &bobs] {
+        place.done(key);
+    }
+    say(&mut place, ada, &own, &flow(1), true, "looks bad").unwrap();
+    say(&mut place, bob, &bobs, &flow(2), true, "looks bad").unwrap();
+    let hash =
+        |place: &Place, account, key: &Key| find(&place.connection, account, key.as_str()).unwrap().unwrap().sha256;
+    let (mine, his) = (hash(&place, ada, &own), hash(&place, bob, &bobs));
+    let count = |place: &Place, captures: &[Sha256Hex]| match labels_of(&place.connection, ada, captures) {
+        Ok((_, flows)) => Ok(flows),
+        Err(Refused::Because(reason)) => Err(reason),
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(count(&place, std::slice::from_ref(&mine)), Ok(1));
+    // A hash that one happens to know leads nowhere, not even beside one's own.
+    assert_eq!(count(&place, &[mine.clone(), his.clone()]), Err(Reason::Form));
+    let blue = add(&mut place.connection, "Blue", &actor(), NOW).unwrap();
+    set_member(&mut place.connection, blue, bob, Standing::Leads, &actor(), NOW).unwrap();
+    set_member(&mut place.connection, blue, ada, Standing::Reads, &actor(), NOW).unwrap();
+    share(&mut place.connection, bob, bobs.as_str(), blue, &actor(), NOW).unwrap();
+    assert_eq!(count(&place, std::slice::from_ref(&his)), Err(Reason::Form), "reading is not enough");
+    set_member(&mut place.connection, blue, ada, Standing::Works, &actor(), NOW).unwrap();
+    assert_eq!(count(&place, &[mine, his]), Ok(2));
 }
