@@ -1,4 +1,4 @@
-//! Where files live: six folders in the data folder, for the portal's eyes only.
+//! Where files live: folders in the data folder, for the portal's eyes only.
 //!
 //! | folder | what is in it |
 //! |---|---|
