@@ -170,6 +170,11 @@ impl Browser {
 
     /// Presses keys, wherever the focus is.
     pub(crate) fn press(&self, keys: impl Into<thirtyfour::TypingData>) {
+        // Keys that come before the page's script has run are lost, and those behind them mean something else.
+        if self.runs_script {
+            let is_there = || self.script("return document.readyState", Vec::new()) == "complete";
+            until("the page is there", PATIENCE, || is_there().then_some(()));
+        }
         let keys = keys.into();
         self.run("keys", async |driver| match driver.action_chain().send_keys(keys).perform().await {
             // The last key led to another page before the driver had looked at this one again.
