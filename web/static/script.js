@@ -376,6 +376,8 @@
     const links = [...page.querySelectorAll("#rows a.item")];
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
+      // A key that is held a little long would decide the next item, too; only moving about may be repeated.
+      if (event.repeat && !"jk".includes(event.key)) return;
       const active = document.activeElement;
       if (active.matches("textarea, select, input:not([type=checkbox])")) {
         if (event.key === "Escape") active.blur();

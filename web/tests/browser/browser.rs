@@ -175,12 +175,17 @@ impl Browser {
             let is_there = || self.script("return document.readyState", Vec::new()) == "complete";
             until("the page is there", PATIENCE, || is_there().then_some(()));
         }
-        let keys = keys.into();
-        self.run("keys", async |driver| match driver.action_chain().send_keys(keys).perform().await {
-            // The last key led to another page before the driver had looked at this one again.
-            Err(error) if error.to_string().contains("aborted by navigation") => Ok(()),
-            pressed => pressed,
-        });
+        // Not by the driver's own actions: where a key leads to another page, it presses that key there again.
+        for c in keys.into().as_vec() {
+            for kind in ["keyDown", "keyUp"] {
+                let mut event = key(c);
+                event["type"] = kind.into();
+                if kind == "keyUp" || event["text"].is_null() {
+                    event.as_object_mut().unwrap().remove("text");
+                }
+                self.tell("Input.dispatchKeyEvent", event);
+            }
+        }
     }
 
     /// Runs script in the page.
@@ -371,6 +376,18 @@ impl Browser {
         }
         let is_bad = entry.level == "SEVERE" || text.contains("Refused to") || text.contains("Content Security Policy");
         assert!(!is_bad, "the console says: {entry:?}");
+    }
+}
+
+/// A key as the browser's own protocol has it: a character, or one of WebDriver's special keys.
+fn key(c: char) -> Value {
+    let special = |name: &str, code: u8, text: Option<&str>| json!({ "key": name, "code": name, "windowsVirtualKeyCode": code, "text": text });
+    match c {
+        c if c == Key::Tab.value() => special("Tab", 9, None),
+        c if c == Key::Enter.value() => special("Enter", 13, Some("\r")),
+        c if c == Key::Escape.value() => special("Escape", 27, None),
+        c if c == Key::Down.value() => special("ArrowDown", 40, None),
+        c => json!({ "key": c.to_string(), "text": c.to_string() }),
     }
 }
 

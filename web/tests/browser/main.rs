@@ -85,6 +85,7 @@ fn main() -> ExitCode {
         sign_in::a_provider_on_another_site
         packets::the_keyboard_goes_from_the_list_to_bytes_and_streams
         packets::links_and_forms_are_enough
+        triage::the_keyboard_works_through_the_queue
         triage::links_and_forms_are_enough
         models::trained_compared_promoted_and_rolled_back
         live::a_session_from_the_interface_to_the_result

@@ -19,7 +19,6 @@ fn rows(browser: &Browser) -> Vec<String> {
     browser.texts("#rows a.item")
 }
 
-#[allow(dead_code, reason = "it is not in the list: on a loaded machine its keys come too early or too late")]
 pub(crate) fn the_keyboard_works_through_the_queue(driver: &Chromedriver) {
     let site = Site::start();
     let browser = Browser::logged_in(driver, &site);

@@ -372,15 +372,18 @@ fn explain(
         classes.insert(class::PATH_LENGTH);
         ours.extensions.is_ca = theirs.extensions.is_ca;
     }
+    // Numbers of another length may be what the limit cuts.
+    let (names, their_names) = (&mut ours.extensions.names, &theirs.extensions.names);
     let texts = [
-        (&mut ours.subject.text, &theirs.subject.text),
-        (&mut ours.issuer.text, &theirs.issuer.text),
-        (&mut ours.extensions.names.first, &theirs.extensions.names.first),
+        (&mut ours.subject.text, &mut ours.subject.is_cut, &theirs.subject.text, theirs.subject.is_cut),
+        (&mut ours.issuer.text, &mut ours.issuer.is_cut, &theirs.issuer.text, theirs.issuer.is_cut),
+        (&mut names.first, &mut names.first_is_cut, &their_names.first, their_names.first_is_cut),
     ];
-    for (ours, theirs) in texts {
-        if ours != theirs && has_odd_first_numbers(certificate) {
+    for (text, is_cut, their_text, their_cut) in texts {
+        if (&*text, *is_cut) != (their_text, their_cut) && has_odd_first_numbers(certificate) {
             classes.insert(class::FIRST_NUMBERS);
-            ours.clone_from(theirs);
+            text.clone_from(their_text);
+            *is_cut = their_cut;
         }
     }
 }

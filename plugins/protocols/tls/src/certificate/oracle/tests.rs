@@ -266,6 +266,13 @@ fn each_class_of_differences_is_as_it_is_said() {
         assert_eq!(Leaf::read(&subject, SNI, &limits).unwrap().subject.text, written);
     }
 
+    // What one of both cuts fits for the other.
+    let short = Limits { name_bytes: 30, ..Limits::default() };
+    let shop = der(0x31, &sequence(&[&der(6, &[0x55, 4, 10]), &der(0x0c, b"Shop")]));
+    let longer = der(0x31, &sequence(&[&der(6, &[0x80, 4, 3]), &der(0x0c, b"www.example.org")]));
+    let (classes, is_read) = compare(&with_subject(&[&shop, &longer]), SNI, &short);
+    assert_eq!((classes, is_read), (BTreeSet::from([class::FIRST_NUMBERS]), true));
+
     let west = with(|parts| parts.validity = validity(&der(0x17, b"700101000000-0030"), &der(0x17, b"300101000000Z")));
     assert!(read(&west, class::LESS_THAN_AN_HOUR));
     assert_eq!(Leaf::read(&west, SNI, &limits).unwrap().not_before, 1800);
