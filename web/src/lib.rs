@@ -21,6 +21,7 @@
 //! | [`retention`] | how long things are kept, and how they go |
 //! | [`triage`] | what people make of findings: who looks at what next |
 //! | [`live`] | sessions in which an administrator captures |
+//! | [`outgoing`] | what is asked of other machines |
 //! | [`packets`] | packets of a capture, as confined children read them |
 //! | [`portal`] | what every request works with |
 //! | [`provider`] | signing in by a provider |
@@ -53,6 +54,7 @@ pub mod jobs;
 pub mod live;
 pub mod models;
 pub mod operations;
+pub mod outgoing;
 pub mod packets;
 pub mod pages;
 pub mod pipelines;

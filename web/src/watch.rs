@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use rocket::tokio;
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
 
 use crate::accounts::{Account, Actor, Reason, Refused, Role, people};
 use crate::config::{Keep, Watch};
@@ -334,18 +333,12 @@ fn open(folder: &Path, path: &Path, data: &Path, facts: Facts) -> io::Result<Ope
     if metadata.nlink() != 1 {
         return Ok(Opened::Never("It has more than one name (a hard link): it may be somebody else's file."));
     }
-    let (mut hasher, mut piece) = (Sha256::new(), vec![0; 256 << 10]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => break,
-            read => hasher.update(piece.get(..read).unwrap_or_default()),
-        }
-    }
+    let sha256 = veilwatch::hash::sha256_of(&mut file)?;
     if Facts::of(&file.metadata()?) != facts {
         return Ok(Opened::Changed);
     }
     file.rewind()?;
-    Ok(Opened::File(file, Sha256Hex::of(&hasher.finalize().into())))
+    Ok(Opened::File(file, Sha256Hex::of(&sha256)))
 }
 
 /// What the database knows that matters for a file.

@@ -17,7 +17,6 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use veilwatch::hash::hex;
 
 use crate::clock::Clock;
@@ -25,6 +24,7 @@ use crate::config::{Config, Event, Webhook, WebhookLimits};
 use crate::database::{Db, DbError};
 use crate::entries::{self, State};
 use crate::jobs::clean;
+use crate::outgoing::{self, Way};
 use crate::secret::Secret;
 
 /// How often a thread looks whether there is something to send.
@@ -50,7 +50,9 @@ impl Webhooks {
     pub fn start(config: &Config, db: &Db, clock: &Arc<dyn Clock>) -> Result<Self, String> {
         let webhooks = Self::default();
         check(&config.webhook)?;
-        let agent = agent(config)?;
+        let speaks_https = config.webhook.iter().any(|webhook| webhook.url.starts_with("https"));
+        let agent = outgoing::agent(config.webhooks.timeout_seconds, speaks_https, Way::Straight);
+        let agent = agent.map_err(|error| error.to_string())?;
         for webhook in config.webhook.clone() {
             let sender = Sender {
                 webhooks: webhooks.clone(),
@@ -115,33 +117,6 @@ fn check(all: &[Webhook]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What asks: with the certificates of this computer, the time that is set, and no way around.
-fn agent(config: &Config) -> Result<Agent, String> {
-    let mut tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    if config.webhook.iter().any(|webhook| webhook.url.starts_with("https")) {
-        let found = rustls_native_certs::load_native_certs();
-        let roots: Vec<_> = found.certs.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
-        if roots.is_empty() {
-            return Err(
-                "this computer has no certificates to check a webhook's by: install them (ca-certificates)".to_owned()
-            );
-        }
-        tls = tls.root_certs(RootCerts::new_with_certs(&roots));
-    }
-    let agent = Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(config.webhooks.timeout_seconds)))
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .proxy(None)
-        .max_idle_connections(0)
-        .user_agent(concat!("veilwatch/", env!("CARGO_PKG_VERSION")))
-        .tls_config(tls.build());
-    Ok(agent.build().new_agent())
 }
 
 /// What a receiver checks a message by: the header `Veilwatch-Signature`, `t=SECONDS,v1=HEX`, in which HEX is the

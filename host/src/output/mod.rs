@@ -3,6 +3,7 @@
 //! Everything a capture says (server names, certificates) is an attacker's text: it is cut to a length, and never
 //! reaches a terminal with control characters in it. `docs` of the JSON Lines format: `host/OUTPUT.md`.
 
+mod appended;
 mod community;
 mod conclusion;
 mod csv;
@@ -17,6 +18,7 @@ mod table;
 mod text;
 mod words;
 
+pub use appended::open_appended;
 pub(crate) use community::community_id;
 pub use csv::{CSV_COLUMNS, CsvFlow, CsvSink, csv_error, csv_line, harmless};
 pub(crate) use jsonl::version_name;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::audit::{self, Action};
 use super::{Account, Actor, Reason, Refused, Role};
 use crate::database::{self, DbError};
+use crate::entries::visible;
 
 /// What a new account needs; the texts have been checked.
 #[derive(Clone, Debug)]
@@ -155,9 +156,6 @@ pub fn set_role(connection: &mut Connection, id: i64, role: Role, actor: &Actor,
     transaction.execute("UPDATE accounts SET role = ?2 WHERE id = ?1", params![id, role.name()])?;
     transaction.execute("DELETE FROM sessions WHERE account_id = ?1", [id])?;
     transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
-    transaction.execute("UPDATE items SET assignee_id = NULL WHERE assignee_id = ?1", [id])?;
-    // One that runs is told to stop where its row is gone; the folders of others go at the next start.
-    transaction.execute("DELETE FROM trainings WHERE account_id = ?1", [id])?;
     some_administrator_stays(&transaction)?;
     let subject = format!("{}: {} -> {role}", account.name, account.role);
     audit::record(&transaction, actor, Action::Role, Some(&subject), now)?;
@@ -186,6 +184,7 @@ pub fn set_disabled(
         transaction.execute("DELETE FROM sessions WHERE account_id = ?1", [id])?;
         transaction.execute("DELETE FROM api_tokens WHERE account_id = ?1", [id])?;
         transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
+        visible::release_unseen(&transaction)?;
         some_administrator_stays(&transaction)?;
     }
     let action = if disabled { Action::Disabled } else { Action::Enabled };
@@ -207,6 +206,8 @@ pub fn delete(connection: &mut Connection, id: i64, actor: &Actor, now: i64) -> 
     // What names the account waits for the commit, and then finds the bare row.
     transaction.pragma_update(None, "defer_foreign_keys", true)?;
     transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
+    // One that runs is told to stop where its row is gone; the folders of others go at the next start.
+    transaction.execute("DELETE FROM trainings WHERE account_id = ?1", [id])?;
     transaction.execute("DELETE FROM accounts WHERE id = ?1", [id])?;
     // Nobody can choose a name like this one, and nobody logs in with it.
     transaction.execute(
@@ -214,6 +215,7 @@ pub fn delete(connection: &mut Connection, id: i64, actor: &Actor, now: i64) -> 
             VALUES (?1, '#' || ?1, '', 'viewer', '', 1, 0, ?2)",
         params![id, now],
     )?;
+    visible::release_unseen(&transaction)?;
     some_administrator_stays(&transaction)?;
     audit::record(&transaction, actor, Action::AccountDeleted, Some(&format!("account {id}: {}", account.name)), now)?;
     transaction.commit()?;

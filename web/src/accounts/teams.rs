@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::audit::{self, Action};
 use super::{Actor, Reason, Refused, people, shown_text_of};
 use crate::database::DbError;
+use crate::entries::visible;
 
 /// The most characters of a team's name.
 pub const MAX_NAME: usize = 40;
@@ -284,6 +285,7 @@ pub fn set_retired(
         return Ok(());
     }
     transaction.execute("UPDATE teams SET retired = ?2 WHERE id = ?1", params![id, retired])?;
+    visible::release_unseen(&transaction)?;
     let subject = format!("{} {}", if retired { "-" } else { "+" }, team.name);
     audit::record(&transaction, actor, Action::TeamChanged, Some(&subject), now)?;
     transaction.commit()?;
@@ -336,6 +338,7 @@ pub fn remove_member(
     if gone == 0 {
         return Err(Reason::NotThere.into());
     }
+    visible::release_unseen(&transaction)?;
     let subject = format!("{}: - {}", team.name, account.name);
     audit::record(&transaction, actor, Action::MemberChanged, Some(&subject), now)?;
     transaction.commit()?;

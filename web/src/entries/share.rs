@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::change::begin;
-use super::{Entry, May, access};
+use super::{Entry, May, access, visible};
 use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, shown_text_of, teams};
 use crate::database::DbError;
@@ -41,6 +41,7 @@ pub fn take_back(connection: &mut Connection, account: i64, key: &str, actor: &A
     let transaction = begin(connection)?;
     let entry = access::need(&transaction, account, key, May::Lead)?;
     share_with(&transaction, &entry, None, actor, now)?;
+    visible::release_unseen(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

@@ -38,6 +38,21 @@ pub fn may_see(connection: &Connection, entry: i64) -> Result<Vec<Person>, DbErr
     Ok(statement.query_map([entry], person)?.collect::<Result<_, _>>()?)
 }
 
+/// Takes what was given to somebody back from whoever cannot see it any more, inside the caller's transaction: it would be
+/// nobody's and look as if it were somebody's.
+///
+/// # Errors
+/// Where the database fails.
+pub(crate) fn release_unseen(connection: &Connection) -> Result<(), DbError> {
+    let sql = format!(
+        "UPDATE items SET assignee_id = NULL, version = version + 1 WHERE assignee_id IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.id = items.entry_id AND {})",
+        seen_by("items.assignee_id")
+    );
+    connection.execute(&sql, [])?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,8 +74,14 @@ mod tests {
             place.number(&sql)
         };
         assert_eq!((seen(ada), seen(bob)), (0, 1));
-        // Nothing is given to whoever cannot come in.
+        // Nothing is given to whoever cannot come in, and what was is taken back.
+        place.connection.execute("UPDATE items SET assignee_id = ?1 WHERE entry_id = ?2", [bob, entry.id]).unwrap();
+        let given = |place: &Place| place.number("SELECT count(*) FROM items WHERE assignee_id IS NOT NULL");
+        release_unseen(&place.connection).unwrap();
+        assert_eq!(given(&place), 1);
         place.connection.execute("UPDATE accounts SET disabled = 1 WHERE id = ?1", [bob]).unwrap();
         assert!(names(&place).is_empty());
+        release_unseen(&place.connection).unwrap();
+        assert_eq!(given(&place), 0);
     }
 }

@@ -7,18 +7,13 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use veilwatch::worker::{Event, Supervised, Task, WorkerEnd, supervise};
+use veilwatch::worker::{Event, ModelChoice, Supervised, Task, WorkerEnd, supervise};
 
-use super::tasks::Temporary;
 use super::{Bench, clean};
 use crate::config::DEFAULT_PIPELINE;
 use crate::pipelines::described::{Described, Descriptions};
 use crate::pipelines::{Chosen, choose, libraries};
 use crate::portal::{PipelineError, StartError};
-use crate::uploads::FileError;
-
-/// A capture (pcap, version 2.4, Ethernet) without a packet.
-const NO_PACKETS: [u8; 24] = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
 
 /// What a worker reads that is to read no capture.
 const NOTHING: &str = "/dev/null";
@@ -28,9 +23,21 @@ const NOTHING: &str = "/dev/null";
 /// # Errors
 /// How the worker ended that did not say it.
 pub fn describe(bench: &Bench, chosen: &Chosen, kill: &AtomicBool) -> Result<Described, WorkerEnd> {
-    let pipeline = chosen.file();
+    describe_with(bench, chosen.file(), chosen.model(), kill)
+}
+
+/// The same of a configuration's file, none for the one in the box, with this model in the place of the one that it names.
+///
+/// # Errors
+/// As [`describe`].
+pub fn describe_with(
+    bench: &Bench,
+    pipeline: Option<PathBuf>,
+    model: Option<ModelChoice>,
+    kill: &AtomicBool,
+) -> Result<Described, WorkerEnd> {
     let mut order = bench.order(PathBuf::from(NOTHING), Task::Describe, pipeline.clone());
-    order.model = chosen.model();
+    order.model = model;
     let never = AtomicBool::new(false);
     let what = Supervised {
         program: &bench.program,
@@ -78,19 +85,4 @@ pub fn load_pipelines(bench: &Bench, descriptions: &Descriptions) -> Result<(), 
         descriptions.keep(name, None, described);
     }
     Ok(())
-}
-
-/// A capture without a packet, for a worker that only loads a pipeline.
-///
-/// # Errors
-/// Where it cannot be written.
-pub(crate) fn empty_capture(bench: &Bench) -> Result<Temporary, FileError> {
-    let (mut file, path) = bench.folders.new_work_file()?;
-    let capture = Temporary::new(path);
-    std::io::Write::write_all(&mut file, &NO_PACKETS).map_err(|source| FileError {
-        what: "written",
-        path: capture.path().to_owned(),
-        source,
-    })?;
-    Ok(capture)
 }

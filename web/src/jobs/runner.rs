@@ -187,15 +187,12 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
         result: result.path().to_owned(),
     };
     let mut order = bench.order(capture, task, chosen.file());
-    let shelf = Shelf::new(bench.clone());
-    // What was written here names its model itself.
-    let is_configured = job.pipeline_version.is_none();
-    let judged_by = is_configured.then(|| shelf.of_pipeline(&job.pipeline)).flatten();
-    order.shadow = is_configured.then(|| beside(bench, &job.pipeline)).flatten();
-    order.model = judged_by.as_ref().and_then(|one| match &order.shadow {
-        Some(_) => one.beside(shelf.settings()),
-        None => one.choice.clone(),
-    });
+    let judged_by = chosen.judged();
+    order.shadow = judged_by.and_then(|_| beside(bench, &job.pipeline));
+    order.model = match (judged_by, &order.shadow) {
+        (Some(one), Some(_)) => one.beside(Shelf::new(bench.clone()).settings()),
+        _ => chosen.model(),
+    };
     let ended = supervise(
         Supervised {
             program: &bench.program,
@@ -214,7 +211,7 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
                 tracing::warn!(entry = job.entry, %error, "failures of plugins cannot be noted");
             }
             if let Some(challenger) = &order.shadow {
-                compared(bench, job, judged_by.as_ref().map_or("", |one| one.model.as_str()), challenger);
+                compared(bench, job, judged_by.map_or("", |one| one.model.as_str()), challenger);
             }
             Ok(Done { analysed, bytes })
         }

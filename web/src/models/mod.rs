@@ -13,17 +13,15 @@ pub mod shadow;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use thiserror::Error;
 use veilwatch::model::{
     Candidate, Card, Model, ModelError, ModelRegistry, ModelSettings, PromoteError, Promoted, RegistryError, Signer,
     Trust, VersionName, promote,
 };
-use veilwatch::worker::{Event, ModelChoice, Supervised, Task, WorkerEnd, supervise};
+use veilwatch::worker::{ModelChoice, WorkerEnd};
 
 use crate::config::{Config, DEFAULT_PIPELINE};
-use crate::jobs::tasks::Temporary;
 use crate::jobs::{Bench, check, clean};
 use crate::pipelines::configured;
 
@@ -309,25 +307,16 @@ impl Shelf {
         let never = AtomicBool::new(false);
         for one in pipelines {
             let file = configured(&self.bench.config, &one.pipeline).flatten();
-            let empty = || check::empty_capture(&self.bench).map_err(|error| ShelfError::Ours(error.to_string()));
-            let (capture, result) = (empty()?, self.bench.folders.new_work_file());
-            let result = Temporary::new(result.map_err(|error| ShelfError::Ours(error.to_string()))?.1);
-            let task = Task::Analyse { packets: Some(0), workers: 1, result: result.path().to_owned() };
-            let mut order = self.bench.order(capture.path().to_owned(), task, file);
             let models = ModelSettings { folder: PathBuf::new(), ..self.settings.clone() };
-            order.model = Some(ModelChoice { name: place.display().to_string(), models });
-            let what = Supervised {
-                program: &self.bench.program,
-                order: &order,
-                wall: Duration::from_secs(self.bench.config.worker.wall_seconds),
-                stop: &never,
-                kill: &never,
-            };
-            match supervise(what, &mut |_| {}) {
-                Ok(Event::Analysed(_)) => {}
-                Ok(_) => return Err(ShelfError::Ours("the worker spoke of something else".to_owned())),
+            let model = ModelChoice { name: place.display().to_string(), models };
+            let refused = |words: &str| ShelfError::Refused(clean(&format!("{}: {words}", one.pipeline)));
+            match check::describe_with(&self.bench, file, Some(model), &never) {
+                Ok(described) => match &described.whole.refused {
+                    Some(words) => return Err(refused(words)),
+                    None => {}
+                },
                 Err(WorkerEnd::Start(error)) => return Err(ShelfError::Ours(error.to_string())),
-                Err(end) => return Err(ShelfError::Refused(clean(&format!("{}: {end}", one.pipeline)))),
+                Err(end) => return Err(refused(&end.to_string())),
             }
         }
         Ok(())

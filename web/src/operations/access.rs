@@ -3,10 +3,9 @@
 //! A thread of its own writes them. Where the disk is full or whoever reads the log is slow, lines are dropped and
 //! counted; once it goes on, a line in the log itself says how many are missing.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use serde::Serialize;
+use veilwatch::output::open_appended;
 
 use crate::config::Log;
 
@@ -75,7 +75,7 @@ impl AccessLog {
         let (file, path) = if path == Path::new(STANDARD_OUTPUT) {
             (File::from(io::stdout().as_fd().try_clone_to_owned()?), None)
         } else {
-            (open(path)?, Some(path.clone()))
+            (open_appended(path)?, Some(path.clone()))
         };
         Self::begin(Sheet { file, path, is_cut: false, fails: false }, settings).map(Some)
     }
@@ -169,7 +169,7 @@ impl Sheet {
     fn open_anew(&mut self) {
         let Some(path) = &self.path else { return };
         // Where it cannot be made anew, the old one is better than none.
-        match open(path) {
+        match open_appended(path) {
             Ok(file) => (self.file, self.is_cut) = (file, false),
             Err(error) => tracing::error!(%error, "the access log cannot be opened anew; the old file is written on"),
         }
@@ -213,20 +213,6 @@ impl Sheet {
 /// Now, to the millisecond.
 pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
-    // A line that a power failure cut off stays alone. What is no file has no last line.
-    let mut last = [b'\n'];
-    if file.metadata()?.len() > 0 {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-    }
-    if last != [b'\n'] {
-        file.write_all(b"\n")?;
-    }
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::entries;
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
-use crate::uploads;
+use crate::uploads::{self, resumable};
 use crate::visitor::Administrator;
 
 /// What was done just before, for a line at the top. Other words are ignored.
@@ -162,7 +162,13 @@ pub async fn delete(me: Administrator<'_>, portal: &State<Portal>, id: i64, _for
         return refused(me, portal, Reason::Yourself).await;
     }
     let (actor, now) = (me.actor(), portal.now());
-    let done = portal.db.run(move |connection| people::delete(connection, id, &actor, now)).await;
+    let folders = portal.folders.clone();
+    let done = portal.db.run(move |connection| -> Result<(), Refused> {
+        let unfinished = resumable::keys_of(connection, id)?;
+        people::delete(connection, id, &actor, now)?;
+        Ok(resumable::remove_files(&folders, &unfinished)?)
+    });
+    let done = done.await;
     portal.sweeper.wake();
     if done.is_ok() {
         portal.live.end_of_account(id);

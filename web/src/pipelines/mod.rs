@@ -14,7 +14,7 @@ pub mod store;
 pub mod text;
 pub mod troubles;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -26,7 +26,7 @@ use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::DbError;
 use crate::jobs::Bench;
 use crate::jobs::tasks::Temporary;
-use crate::models::Shelf;
+use crate::models::{OfPipeline, Shelf};
 
 /// The names of the pipelines that were made here and can be chosen; copies share them.
 #[derive(Clone, Debug, Default)]
@@ -55,8 +55,8 @@ pub struct Chosen {
     file: Option<PathBuf>,
     /// The text of a pipeline that was made here, as long as this is held.
     _text: Option<Temporary>,
-    /// The champion that judges in the place of the model that the configuration names.
-    model: Option<ModelChoice>,
+    /// What judges one of the operator's.
+    judged: Option<OfPipeline>,
 }
 
 impl Chosen {
@@ -67,7 +67,12 @@ impl Chosen {
 
     /// The model in the place of the one that the configuration names, where there is one.
     pub fn model(&self) -> Option<ModelChoice> {
-        self.model.clone()
+        self.judged.as_ref().and_then(|judged| judged.choice.clone())
+    }
+
+    /// Which model judges one of the operator's; one that was written here names its model itself.
+    pub fn judged(&self) -> Option<&OfPipeline> {
+        self.judged.as_ref()
     }
 }
 
@@ -79,7 +84,7 @@ pub fn written(bench: &Bench, text: &str) -> Result<Chosen, String> {
     let (mut file, path) = bench.folders.new_work_file().map_err(|error| error.to_string())?;
     let held = Temporary::new(path.clone());
     file.write_all(text.as_bytes()).map_err(|error| error.to_string())?;
-    Ok(Chosen { file: Some(path), _text: Some(held), model: None })
+    Ok(Chosen { file: Some(path), _text: Some(held), judged: None })
 }
 
 /// The configuration of a pipeline by its name; none outside for a name that the operator did not give, inside for the
@@ -98,8 +103,8 @@ pub fn configured(config: &Config, name: &str) -> Option<Option<PathBuf>> {
 /// Why it cannot be used, for people.
 pub fn choose(bench: &Bench, name: &str, version: Option<i64>) -> Result<Option<Chosen>, String> {
     let Some(version) = version else {
-        let model = || Shelf::new(bench.clone()).of_pipeline(name).and_then(|judged| judged.choice);
-        return Ok(configured(&bench.config, name).map(|file| Chosen { file, _text: None, model: model() }));
+        let judged = || Shelf::new(bench.clone()).of_pipeline(name);
+        return Ok(configured(&bench.config, name).map(|file| Chosen { file, _text: None, judged: judged() }));
     };
     let found = bench.db.run_blocking(|connection| store::version(connection, name, version));
     let Some(found) = found.map_err(|error| error.to_string())? else { return Ok(None) };
@@ -126,18 +131,11 @@ fn file_name(path: &Path) -> Option<String> {
 
 /// The hash of a file that is not too large.
 fn sha256_of(path: &Path, most: u64) -> Option<String> {
-    use sha2::{Digest, Sha256};
-    let mut file = std::fs::File::open(path).ok()?;
+    let file = std::fs::File::open(path).ok()?;
     let facts = file.metadata().ok()?;
     if !facts.is_file() || facts.len() > most {
         return None;
     }
-    let mut hash = Sha256::new();
-    let mut piece = vec![0; 64 << 10];
-    loop {
-        match std::io::Read::read(&mut file, &mut piece).ok()? {
-            0 => return Some(veilwatch::hash::hex(&hash.finalize())),
-            bytes => hash.update(piece.get(..bytes)?),
-        }
-    }
+    // It may grow meanwhile.
+    veilwatch::hash::sha256_of(&mut file.take(most)).ok().map(|hash| veilwatch::hash::hex(&hash))
 }

@@ -1,20 +1,14 @@
 //! What is asked of the provider: within a time, up to a size, and never led elsewhere.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
 use ureq::http::{Response, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::{Fault, ProviderError};
 use crate::config::Oidc;
-
-/// Bytes of the head of an answer.
-const HEAD_BYTES: usize = 16 << 10;
+use crate::outgoing::{self, Way};
 
 /// Asks the provider.
 pub struct Client {
@@ -28,29 +22,11 @@ impl Client {
     /// # Errors
     /// Where there are no certificates to trust.
     pub fn new(config: &Oidc) -> Result<Self, ProviderError> {
-        let mut builder = Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(config.answer_seconds)))
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .max_response_header_size(HEAD_BYTES)
-            .user_agent("veilwatch-web");
-        if config.issuer.starts_with("https://") {
-            let found = rustls_native_certs::load_native_certs().certs;
-            if found.is_empty() {
-                return Err(ProviderError::Certificates);
-            }
-            let trusted: Vec<Certificate<'static>> =
-                found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-            let tls = TlsConfig::builder()
-                .root_certs(RootCerts::new_with_certs(&trusted))
-                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-            builder = builder.tls_config(tls.build());
-        } else {
-            // On this computer: no proxy knows the way.
-            builder = builder.proxy(None);
-        }
-        Ok(Self { agent: builder.build().new_agent(), answer_bytes: config.answer_bytes })
+        let is_far = config.issuer.starts_with("https://");
+        // No proxy knows the way to one on this computer.
+        let way = if is_far { Way::ByProxy } else { Way::Straight };
+        let agent = outgoing::agent(config.answer_seconds, is_far, way)?;
+        Ok(Self { agent, answer_bytes: config.answer_bytes })
     }
 
     /// The JSON at an address.

@@ -27,6 +27,7 @@ use thiserror::Error;
 use self::fetch::{Client, encode, is_safe};
 use self::token::{Expected, Person, TokenFault};
 use crate::config::{Oidc, SecretText};
+use crate::outgoing::NoCertificates;
 use crate::secret::{Purpose, Secret};
 
 /// Seconds between two looks for a key that is not there: nobody makes the portal ask the provider all the time.
@@ -45,11 +46,8 @@ pub enum ProviderError {
         source: std::io::Error,
     },
     /// No certificate to trust.
-    #[error(
-        "no certificates of authorities were found, so no provider could be believed: install `ca-certificates`, or name a \
-         file with SSL_CERT_FILE"
-    )]
-    Certificates,
+    #[error(transparent)]
+    Certificates(#[from] NoCertificates),
     /// The cryptography behind it does not start.
     #[error("the cryptography behind the provider's tokens does not start")]
     Cryptography,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::folders::{Key, Sha256Hex, remove_file};
+use super::folders::{FileError, Key, Sha256Hex, remove_file};
 use super::intake::{Intake, Outcome, Refusal, ours};
 use super::receive::{LOOK_AGAIN, PIECE, ReceiveLimits, Received, UploadError, fill, joined};
 use super::store::{kept_bytes, one_more_entry, quota_of};
@@ -281,6 +281,23 @@ pub fn forget(connection: &Connection, folders: &Folders, writing: &Writing, now
     Ok(forgotten)
 }
 
+/// The keys of an account's uploads, for whoever deletes the account: its rows go with it, the files do not.
+///
+/// # Errors
+/// Where the database fails.
+pub fn keys_of(connection: &Connection, account: i64) -> Result<Vec<Key>, DbError> {
+    let mut statement = connection.prepare_cached("SELECT * FROM uploads WHERE account_id = ?1")?;
+    statement.query_and_then([account], |row| read(row).map(|upload| upload.key))?.collect()
+}
+
+/// Removes what came of uploads whose rows are gone.
+///
+/// # Errors
+/// Where a file cannot be removed.
+pub fn remove_files(folders: &Folders, keys: &[Key]) -> Result<(), FileError> {
+    keys.iter().try_for_each(|key| remove_file(&folders.partial(key)))
+}
+
 /// Whose bytes are being written just now: one writer alone goes on with an upload.
 #[derive(Clone, Debug, Default)]
 pub struct Writing(Arc<Mutex<HashSet<i64>>>);
@@ -509,7 +526,10 @@ impl Tail {
                 params![id, kept, expires_at],
             )?)
         });
-        counted.map_err(|error| UploadError::Io(std::io::Error::other(error)))?;
+        if counted.map_err(|error| UploadError::Io(std::io::Error::other(error)))? == 0 {
+            // Its account was deleted meanwhile.
+            return Err(UploadError::Io(std::io::Error::other("the upload is gone")));
+        }
         self.kept = bytes;
         Ok(())
     }
@@ -635,20 +655,13 @@ async fn finish_now(intake: &Intake, upload: &Resumable, actor: &Actor) -> Outco
 fn hashed(intake: &Intake, upload: &Resumable, turn: Upload) -> Result<Received, UploadError> {
     let path = intake.folders.partial(&upload.key);
     let mut file = File::open(&path).map_err(UploadError::Io)?;
-    let (mut hasher, mut bytes, mut piece) = (Sha256::new(), 0, vec![0; PIECE]);
-    loop {
-        let read = file.read(&mut piece).map_err(UploadError::Io)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(piece.get(..read).unwrap_or_default());
-        bytes += read as u64;
-    }
+    let sha256 = veilwatch::hash::sha256_of(&mut file).map_err(UploadError::Io)?;
+    let bytes = file.stream_position().map_err(UploadError::Io)?;
     if bytes != upload.length {
         let words = format!("an upload of {} bytes has {bytes} on the disk", upload.length);
         return Err(UploadError::Io(std::io::Error::other(words)));
     }
-    Ok(Received::of_pieces(path, bytes, Sha256Hex::of(&hasher.finalize().into()), turn))
+    Ok(Received::of_pieces(path, bytes, Sha256Hex::of(&sha256), turn))
 }
 
 /// Brings uploads to their end whose bytes were all there when the portal ended.

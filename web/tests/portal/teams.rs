@@ -219,6 +219,23 @@ fn an_account_is_deleted_with_what_is_its_own() {
     her.whole(&format!("/entries/{key}/packets"), &[]).is(200);
     let program = site.program_of(&mate, Scope::Write);
     program.get("/api/v1/me").is(200);
+    // An upload that waits to go on, a training that is over, and what she was given to look at.
+    let waits = [("Tus-Resumable", "1.0.0"), ("Upload-Length", "10")];
+    program.ask(Method::Post, "/api/v1/uploads", None, b"", &waits).is(201);
+    assert_eq!(site.files("partial").len(), 1);
+    site.execute(&format!(
+        "INSERT INTO trainings (key, account_id, state, pipeline, model, sources, captures, marks, weight, on_conflict, seed,
+            created_at) VALUES ('k', {}, 'done', 'default', 'm', '[]', '[]', 0, 1, 'refuse', 1, 1)",
+        mate.id
+    ));
+    site.execute(&format!("UPDATE items SET assignee_id = {} WHERE kind = 'conversation'", mate.id));
+    let given = format!("SELECT count(*) FROM items WHERE assignee_id = {}", mate.id);
+    let trained = format!("SELECT count(*) FROM trainings WHERE account_id = {}", mate.id);
+    // Another role takes nothing of it away.
+    admin.post("/people", &format!("/people/{}/role", mate.id), &[("role", "administrator")]).is(303);
+    admin.post("/people", &format!("/people/{}/role", mate.id), &[("role", "analyst")]).is(303);
+    assert!(site.number(&given) > 0 && site.number(&trained) == 1);
+    let her = site.session_of(&mate);
 
     let delete = |account: &Account| format!("/people/{}/delete", account.id);
     admin
@@ -238,6 +255,7 @@ fn an_account_is_deleted_with_what_is_its_own() {
     site.until("her capture is gone", || (site.files("captures").len() == 1).then_some(()));
     assert!(!site.files("results").contains_key(&format!("{key}.sqlite")));
     assert_eq!(site.portal().readers.count(), 0);
+    assert_eq!((site.files("partial").len(), site.number(&given), site.number(&trained)), (0, 0, 0));
     for table in ["sessions", "api_tokens", "members"] {
         assert_eq!(site.number(&format!("SELECT count(*) FROM {table} WHERE account_id = {}", mate.id)), 0, "{table}");
     }

@@ -1,11 +1,11 @@
 use super::super::complain;
 use anyhow::{Context, Result};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use veilwatch::output::open_appended;
 
 /// A file that lines are appended to. Others may move it away, and say so: then it is made anew. Where the disk is full, what
 /// was to be written is lost and counted, and detection goes on: there may be room again.
@@ -23,7 +23,8 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = open(path).with_context(|| format!("{}: the result cannot be written there", path.display()))?;
+        let file =
+            open_appended(path).with_context(|| format!("{}: the result cannot be written there", path.display()))?;
         let (reopen, lost) = (Arc::default(), Arc::default());
         Ok(Self { path: path.to_owned(), file, reopen, lost, is_cut: false, at_line: true })
     }
@@ -50,26 +51,12 @@ impl Log {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
-    // A line that a power failure cut off stays alone. What is no file has no last line.
-    let mut last = [b'\n'];
-    if file.metadata()?.len() > 0 {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-    }
-    if last != [b'\n'] {
-        file.write_all(b"\n")?;
-    }
-    Ok(file)
-}
-
 impl Write for Log {
     /// Writes all of it.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.at_line && self.reopen.swap(false, Ordering::Relaxed) {
             // Where it cannot be made anew, the old one is better than none.
-            match open(&self.path) {
+            match open_appended(&self.path) {
                 Ok(file) => self.file = file,
                 Err(error) => complain(&format!("{}: {error}; the old file is written on", self.path.display())),
             }
