@@ -310,13 +310,13 @@ impl Shelf {
             let models = ModelSettings { folder: PathBuf::new(), ..self.settings.clone() };
             let model = ModelChoice { name: place.display().to_string(), models };
             let refused = |words: &str| ShelfError::Refused(clean(&format!("{}: {words}", one.pipeline)));
-            match check::describe_with(&self.bench, file, Some(model), &never) {
-                Ok(described) => match &described.whole.refused {
-                    Some(words) => return Err(refused(words)),
-                    None => {}
-                },
+            let described = match check::describe_with(&self.bench, file, Some(model), &never) {
+                Ok(described) => described,
                 Err(WorkerEnd::Start(error)) => return Err(ShelfError::Ours(error.to_string())),
                 Err(end) => return Err(refused(&end.to_string())),
+            };
+            if let Some(words) = &described.whole.refused {
+                return Err(refused(words));
             }
         }
         Ok(())

@@ -217,6 +217,8 @@ pub(super) fn now() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Read;
     use std::time::Instant;
 
     use super::*;

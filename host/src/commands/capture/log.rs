@@ -78,6 +78,8 @@ impl Write for Log {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
 
     #[test]
