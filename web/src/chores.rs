@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rocket::tokio;
 
-use crate::accounts::Refused;
 use crate::api::once;
+use crate::database::DbError;
 use crate::uploads::{Intake, resumable};
 use crate::webhooks;
 
@@ -16,13 +16,17 @@ const EVERY: Duration = Duration::from_secs(60);
 pub async fn run(intake: Intake) {
     loop {
         let (this, now) = (intake.clone(), intake.clock.now());
-        let done = intake.db.run(move |connection| -> Result<(), Refused> {
-            resumable::forget(connection, &this.folders, &this.writing, now)?;
+        let done = intake.db.run(move |connection| -> Result<_, DbError> {
             once::forget(connection, now.saturating_sub(this.config.limits.idempotency_seconds))?;
-            Ok(webhooks::forget(connection, &this.config)?)
+            webhooks::forget(connection, &this.config)?;
+            resumable::forget(connection, &this.writing, now)
         });
-        if let Err(error) = done.await {
-            tracing::error!(%error, "what is old cannot be forgotten");
+        let failed: Option<String> = match done.await {
+            Ok(forgotten) => forgotten.remove(&intake.folders).await.err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = failed {
+            tracing::error!(error, "what is old cannot be forgotten");
         }
         tokio::time::sleep(EVERY).await;
     }

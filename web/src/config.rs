@@ -729,6 +729,10 @@ pub struct Live {
     pub packets: u64,
     /// Seconds that one takes.
     pub seconds: u64,
+    /// Seconds that one may take to begin, while its pipeline and model are loaded.
+    pub begin_seconds: u64,
+    /// Seconds without a word from its process, after which that is ended.
+    pub silent_seconds: u64,
     /// Seconds without anybody who looks, after which one ends.
     pub idle_seconds: u64,
     /// Seconds after its end, after which one that was not saved is deleted.
@@ -748,6 +752,8 @@ impl Default for Live {
             bytes: 1 << 30,
             packets: 10_000_000,
             seconds: 4 * 3600,
+            begin_seconds: 60,
+            silent_seconds: 30,
             idle_seconds: 900,
             keep_seconds: 3600,
             alerts: 500,
@@ -1048,7 +1054,7 @@ impl Config {
             oidc.check()?;
         }
         let (framework, training) = (&self.framework, &self.training);
-        let positive: [(&'static str, i64); 91] = [
+        let positive: [(&'static str, i64); 93] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -1136,6 +1142,8 @@ impl Config {
             ("live.bytes", whole(live.bytes)),
             ("live.packets", whole(live.packets)),
             ("live.seconds", whole(live.seconds)),
+            ("live.begin_seconds", whole(live.begin_seconds)),
+            ("live.silent_seconds", whole(live.silent_seconds)),
             ("live.idle_seconds", whole(live.idle_seconds)),
             ("live.keep_seconds", whole(live.keep_seconds)),
             ("live.alerts", live.alerts.into()),
@@ -1184,6 +1192,15 @@ impl Config {
                 key: "limits.form_bytes",
                 value,
                 why: "no form would fit: it must be 4096 or more",
+            });
+        }
+        // Every capture is a SHA-256 in the form, with its field's name.
+        let form = u64::from(self.training.captures) * 73 + 1024;
+        if self.training.data.is_some() && form > self.limits.form_bytes {
+            return Err(ConfigError::Number {
+                key: "training.captures",
+                value: self.training.captures.into(),
+                why: "so many do not fit a form: give each 73 bytes of limits.form_bytes, and 1024 for the rest",
             });
         }
         Ok(())

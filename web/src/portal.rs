@@ -278,6 +278,7 @@ impl Portal {
         })?;
         let figures = Arc::clone(&bench.figures);
         let under_way = UnderWay::default();
+        let live = Sessions::new(bench.clone(), readers.clone());
         let metrics = config.metrics.address.map(|address| {
             let source = metrics::Source {
                 config: config.clone(),
@@ -286,6 +287,7 @@ impl Portal {
                 under_way: under_way.clone(),
                 runner: runner.clone(),
                 readers: readers.clone(),
+                live: live.clone(),
                 figures: Arc::clone(&figures),
                 access: access.clone(),
             };
@@ -310,7 +312,7 @@ impl Portal {
             webhooks,
             intake,
             runner,
-            live: Sessions::new(bench.clone(), readers.clone()),
+            live,
             readers,
             sweeper: sweeper.map_err(StartError::Threads)?,
             looks,

@@ -224,10 +224,12 @@ pub async fn create(
     let (folders, limits, now, by) =
         (portal.folders.clone(), portal.config.limits.clone(), portal.now(), actor.clone());
     let writing = intake.writing.clone();
+    // What others forgot may be what there is no room for.
+    let forgotten = portal.db.run(move |connection| resumable::forget(connection, &writing, now));
+    let forgotten = forgotten.await.map_err(|error| gone(portal, error.into()))?;
+    forgotten.remove(&portal.folders).await.map_err(|error| gone(portal, error.into()))?;
     let begun = portal.db.run(move |connection| {
-        resumable::forget(connection, &folders, &writing, now)?;
-        let begun = resumable::begin(connection, &folders, &new, (account, &by), &limits, now)?;
-        noted(connection, &begun.key).map(|()| begun)
+        resumable::begin(connection, &folders, &new, (account, &by), &limits, now, noted)
     });
     let upload = match begun.await {
         Ok(upload) => upload,

@@ -114,6 +114,13 @@ impl Visitor {
         })
     }
 
+    /// Whether their session still goes on: for what is told for longer than a request takes. Where nobody knows, it does not.
+    pub async fn goes_on(&self, portal: &Portal) -> bool {
+        let Some(session) = self.session else { return false };
+        let (limits, now) = (portal.config.sessions.clone(), portal.now());
+        portal.db.run(move |connection| sessions::goes_on(connection, session, &limits, now)).await.unwrap_or_default()
+    }
+
     /// How the audit log names them.
     pub fn actor(&self) -> Actor {
         Actor { name: self.account.as_ref().map(|account| account.name.clone()), address: self.address.to_string() }

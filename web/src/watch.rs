@@ -156,7 +156,7 @@ impl Watcher {
             seen.insert(name.clone(), (facts, since));
             let is_later = self.later.get(&name).is_some_and(|at| Instant::now() < *at);
             // What is no file never becomes one by waiting.
-            if metadata.is_file() && (since.elapsed() < unchanged || is_later) {
+            if is_later || (metadata.is_file() && since.elapsed() < unchanged) {
                 continue;
             }
             self.meet(&account, &name, facts).await;
@@ -200,14 +200,21 @@ impl Watcher {
                 put_away(Some(folder.join(REFUSED)), words)
             }
             Fate::Later(words) => {
-                let again = Duration::from_secs(self.intake.config.watching.again_seconds);
-                self.later.insert(name.to_owned(), Instant::now() + again);
+                self.wait(name);
                 return self.say(format!("{shown} waits: {words}"));
             }
         };
         if let Err(error) = away.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            // It was read to its end to find that out, which is not done every round.
+            self.wait(name);
             self.say(format!("{shown} cannot be put away: {error}"));
         }
+    }
+
+    /// Tries a file again later.
+    fn wait(&mut self, name: &OsStr) {
+        let again = Duration::from_secs(self.intake.config.watching.again_seconds);
+        self.later.insert(name.to_owned(), Instant::now() + again);
     }
 
     async fn fate(&mut self, account: &Account, name: &OsStr, facts: Facts) -> io::Result<Fate> {
@@ -343,7 +350,7 @@ fn open(folder: &Path, path: &Path, data: &Path, facts: Facts) -> io::Result<Ope
 
 /// What the database knows that matters for a file.
 struct Look {
-    /// The newest entry of its content: its key, its state, its name.
+    /// The newest entry of its content that still has its capture: its key, its state, its name.
     entry: Option<(String, State, String)>,
     /// Entries of the account that wait.
     waiting: u32,
@@ -353,7 +360,8 @@ struct Look {
 fn look(connection: &Connection, account: i64, sha256: &Sha256Hex, category: Option<&str>) -> Result<Look, Refused> {
     let entry = connection
         .query_row(
-            "SELECT key, state, name FROM entries WHERE account_id = ?1 AND sha256 = ?2 ORDER BY id DESC LIMIT 1",
+            "SELECT key, state, name FROM entries
+                WHERE account_id = ?1 AND sha256 = ?2 AND capture_gone_at IS NULL ORDER BY id DESC LIMIT 1",
             params![account, sha256.as_str()],
             |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)),
         )
@@ -388,13 +396,19 @@ fn put_away(folder: &Path, name: &OsStr, facts: Facts, to: Option<&Path>, words:
         let key = Key::random().map_err(io::Error::other)?;
         new = OsString::from(key.as_str());
     }
-    if !words.is_empty() {
-        let mut beside = new.clone();
-        beside.push(".txt");
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to.join(beside))?;
+    let mut beside = new.clone();
+    beside.push(".txt");
+    let beside = (!words.is_empty()).then(|| to.join(beside));
+    if let Some(beside) = &beside {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
         file.write_all(format!("{}: {}\n", shown(name), clean(words)).as_bytes())?;
     }
-    fs::rename(path, to.join(new))
+    fs::rename(path, to.join(new)).inspect_err(|_| {
+        // Words about a file that is not there would be in the way of the next try.
+        if let Some(beside) = &beside {
+            let _ = fs::remove_file(beside);
+        }
+    })
 }
 
 #[cfg(test)]

@@ -55,6 +55,18 @@ pub enum WorkerEnd {
         /// The limit.
         seconds: u64,
     },
+    /// A capture did not begin.
+    #[error("the capture did not begin within {seconds} s; raise that limit, or choose a pipeline that loads faster")]
+    NotBegun {
+        /// The limit.
+        seconds: u64,
+    },
+    /// A capture said nothing any more.
+    #[error("the capture said nothing for {seconds} s and was ended; raise that limit if the machine is busy")]
+    Silent {
+        /// The limit.
+        seconds: u64,
+    },
     /// Its result grew too large.
     #[error("the result grew beyond {bytes} bytes; raise the limit on its size, or give it fewer packets")]
     FileSize {

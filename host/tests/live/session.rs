@@ -90,6 +90,8 @@ impl Line {
             packets: 1_000_000,
             bytes: 1 << 28,
             seconds: 600,
+            begin_seconds: 60,
+            silent_seconds: 60,
             ring_bytes: 32 << 20,
             workers: 1,
             alerts: 100,

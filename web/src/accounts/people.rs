@@ -206,7 +206,7 @@ pub fn delete(connection: &mut Connection, id: i64, actor: &Actor, now: i64) -> 
     // What names the account waits for the commit, and then finds the bare row.
     transaction.pragma_update(None, "defer_foreign_keys", true)?;
     transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
-    // One that runs is told to stop where its row is gone; the folders of others go at the next start.
+    // Whoever deletes an account stops the one that runs, and removes the folders of all (`training::forget`).
     transaction.execute("DELETE FROM trainings WHERE account_id = ?1", [id])?;
     transaction.execute("DELETE FROM accounts WHERE id = ?1", [id])?;
     // Nobody can choose a name like this one, and nobody logs in with it.

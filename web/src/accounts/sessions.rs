@@ -98,6 +98,18 @@ pub fn find(
     Ok(Some((account, id)))
 }
 
+/// Whether a session goes on: for what is told for longer than a request takes.
+///
+/// # Errors
+/// Where the database fails.
+pub fn goes_on(connection: &Connection, id: i64, limits: &Sessions, now: i64) -> Result<bool, DbError> {
+    let mut open = connection.prepare_cached(
+        "SELECT 1 FROM sessions s JOIN accounts a ON a.id = s.account_id
+            WHERE s.id = ?1 AND s.last_seen > ?2 AND s.created_at > ?3 AND a.disabled = 0",
+    )?;
+    Ok(open.exists(params![id, now - limits.idle_seconds, now - limits.absolute_seconds])?)
+}
+
 /// When a session began.
 ///
 /// # Errors

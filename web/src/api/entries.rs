@@ -243,7 +243,8 @@ pub async fn upload(
         return made_before(portal, account, made, Status::Created).await;
     }
     let intake = &portal.intake;
-    let taken = intake.take_and(account, &caller.0.actor(&address), &name, declared.0, &mut body, turn.note()).await;
+    let (actor, wish) = (caller.0.actor(&address), wish.map(Choices::from));
+    let taken = intake.take_and(account, &actor, &name, declared.0, &mut body, turn.note(), wish).await;
     let key = match taken {
         Upload::Kept(key) => key,
         Upload::Refused(status, refusal) => {
@@ -251,13 +252,7 @@ pub async fn upload(
             return Err(said(portal, status, &refusal.key, &refusal.values));
         }
     };
-    if let Some(wish) = wish {
-        match entry::begin(portal, account, key.as_str(), wish.into(), caller.0.actor(&address)).await {
-            // The queue may be full: the capture is kept, and the answer's state says that it waits for a confirmation.
-            Ok(()) | Err(Refused::Because(_)) => {}
-            Err(error) => return Err(refused(portal, error)),
-        }
-    }
+    // The queue may be full: the capture is kept, and the state says that it waits for a confirmation.
     let (entry, _) = entry::find(portal, account, key.as_str()).await?;
     let given = Given::new(Status::Created, &view(portal, entry), format!("/api/v1/entries/{key}"))?;
     Ok(turn.answer(portal, given).await)
@@ -373,20 +368,9 @@ pub async fn describe(
     let (account, actor, now, own) = (caller.0.account.id, caller.0.actor(&address), portal.now(), key.to_owned());
     let (before, _) = entry::find(portal, account, key).await?;
     let Description { note, team } = description.into_inner();
-    let changed = portal.db.run(move |c| {
-        match team {
-            Some(0) => entries::take_back(c, account, &own, &actor, now)?,
-            Some(team) => entries::share(c, account, &own, team, &actor, now)?,
-            None => {}
-        }
-        let new = entries::Description { note, category: None };
-        // Whoever takes back what is another's has nothing more to say of it.
-        match new.note {
-            Some(_) => entries::describe(c, account, &own, &new, &actor, now),
-            None => Ok(()),
-        }
-    });
-    let changed = changed.await;
+    let team = team.map(|team| (team != 0).then_some(team));
+    let new = entries::Description { note, category: None, team };
+    let changed = portal.db.run(move |c| entries::describe(c, account, &own, &new, &actor, now)).await;
     changed.map_err(|error| refused(portal, error))?;
     let own = key.to_owned();
     let found = portal.db.run(move |connection| entries::find(connection, account, &own)).await;
@@ -479,8 +463,7 @@ pub async fn again(
     }
     let (limits, old, note) = (portal.config.limits.clone(), key.to_owned(), turn.note());
     let made = portal.db.run(move |connection| {
-        let new = entries::analyse_again(connection, account, &old, &limits, &actor, now)?;
-        note(connection, "", &new).map(|()| new)
+        entries::analyse_again(connection, account, &old, &limits, &actor, now, |db, new| note(db, "", new))
     });
     let new = made.await.map_err(|error| refused(portal, error))?;
     let (entry, _) = entry::find(portal, account, new.as_str()).await?;

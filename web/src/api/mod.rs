@@ -24,16 +24,19 @@ pub mod uploads;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
 use rocket::serde::json::Json;
+use rocket::tokio::task;
 use rocket::{Request, Route, State, get, routes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::accounts::tokens::{self, Scope};
-use crate::accounts::{Account, Actor, Role};
+use crate::accounts::{Account, Actor, Role, second_factor};
+use crate::database::DbError;
 use crate::operations::requests::note_caller;
 use crate::pages::errors::{Problem, ProblemDocument};
 use crate::portal::Portal;
 use crate::uploads::FileError;
+use crate::visitor::must_have_factor;
 
 /// The routes below `/api/v1`.
 pub fn routes() -> Vec<Route> {
@@ -94,8 +97,16 @@ impl<'r> FromRequest<'r> for Caller {
             return Outcome::Error((Status::Unauthorized, ()));
         };
         let (secret, token, now) = (portal.secret.clone(), token.to_owned(), portal.now());
-        match portal.db.run(move |connection| tokens::find(connection, &secret, &token, now)).await {
-            Ok(Some((account, scope))) => {
+        let policy = portal.config.login.second_factor;
+        let found = portal.db.run(move |connection| -> Result<_, DbError> {
+            let Some((account, scope)) = tokens::find(connection, &secret, &token, now)? else { return Ok(None) };
+            // A token is no way around the second factor that its owner was to set up.
+            let lacks = must_have_factor(policy, account.role) && !second_factor::is_set(connection, account.id)?;
+            Ok(Some((account, scope, lacks)))
+        });
+        match found.await {
+            Ok(Some((_, _, true))) => Outcome::Error((Status::Forbidden, ())),
+            Ok(Some((account, scope, false))) => {
                 note_caller(request, &account);
                 Outcome::Success(Self { account, scope })
             }
@@ -197,11 +208,15 @@ pub async fn healthz(portal: &State<Portal>) -> Result<Json<Health>, Problem> {
         tracing::error!(%error, "the health check failed");
         Problem::new(Status::ServiceUnavailable, "The database does not answer.")
     })?;
-    let kept = portal.folders.new_work_file().and_then(|(_, path)| {
+    // A slow disk must not keep other requests waiting.
+    let folders = portal.folders.clone();
+    let kept = task::spawn_blocking(move || {
+        let (_, path) = folders.new_work_file()?;
         std::fs::remove_file(&path).map_err(|source| FileError { what: "cannot be removed", path, source })
     });
+    let kept = kept.await.map_err(|error| error.to_string()).and_then(|kept| kept.map_err(|error| error.to_string()));
     kept.map_err(|error| {
-        tracing::error!(%error, "the health check failed");
+        tracing::error!(error, "the health check failed");
         Problem::new(Status::ServiceUnavailable, "The data folder cannot be written.")
     })?;
     Ok(Json(Health {

@@ -11,12 +11,13 @@ use super::entries::refused;
 use super::{Address, Answer, Caller, Writer};
 use crate::accounts::Role;
 use crate::config::DEFAULT_PIPELINE;
+use crate::database::DbError;
 use crate::models::{Id, Listed, Shelf, ShelfError};
 use crate::pages::errors::{Problem, ProblemDocument};
 use crate::pages::models::{on_shelf, promoted};
 use crate::pages::training as page;
 use crate::portal::Portal;
-use crate::training::{State as TrainingState, Training};
+use crate::training::{State as TrainingState, Training, seen_report};
 
 /// A model in short.
 #[derive(Debug, Serialize, ToSchema)]
@@ -185,20 +186,14 @@ pub struct TrainingView {
     /// How far it has come, while it runs.
     #[schema(value_type = Option<Object>)]
     progress: Option<Value>,
-    /// What came of it: data, marks, champion and challenger. Of somebody else's without what it says of flows.
+    /// What came of it: data, marks, champion and challenger. Without what it says of flows that the account does not see.
     #[schema(value_type = Option<Object>)]
     report: Option<Value>,
 }
 
-fn view(portal: &Portal, account: i64, training: Training) -> TrainingView {
-    let is_own = training.account_id == account;
-    let report = training.report.map(|mut report| {
-        if !is_own {
-            (report.conflicts, report.changed, report.said) = (Vec::new(), Vec::new(), Vec::new());
-        }
-        json!(report)
-    });
-    TrainingView {
+async fn view(portal: &Portal, account: i64, training: Training) -> Result<TrainingView, DbError> {
+    let report = seen_report(&portal.db, account, &training).await?.map(|report| json!(report));
+    Ok(TrainingView {
         key: training.key.to_string(),
         state: training.state,
         pipeline: training.asked.pipeline,
@@ -208,7 +203,7 @@ fn view(portal: &Portal, account: i64, training: Training) -> TrainingView {
         words: training.words,
         progress: portal.trainer.progress(training.id).map(|progress| json!(progress)),
         report,
-    }
+    })
 }
 
 /// Train a model: it becomes a version in the registry that judges nothing.
@@ -240,5 +235,5 @@ pub async fn train(
 pub async fn training(caller: Caller, portal: &State<Portal>, key: &str) -> Answer<TrainingView> {
     analyst(&caller)?;
     let found = page::find(portal, &caller.account, key).await?;
-    Ok(Json(view(portal, caller.account.id, found)))
+    Ok(Json(view(portal, caller.account.id, found).await.map_err(|error| refused(portal, error.into()))?))
 }

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::entries::{number, refused};
 use super::{Address, Answer, Caller, Writer};
+use crate::accounts::audit::{self, Action};
 use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
 use crate::entries::visible::may_see;
@@ -342,6 +343,9 @@ pub async fn decided(
     }
     let (account, actor) = (caller.account.id, caller.actor(&address));
     let (now, most) = (portal.now(), portal.config.triage.export_rows);
-    let found = portal.db.run(move |connection| labels::labels(connection, account, &query, most, &actor, now));
-    Ok(Json(found.await.map_err(|error| refused(portal, error))?))
+    let found = portal.db.read(move |connection| labels::labels(connection, account, &query, most));
+    let found = found.await.map_err(|error| refused(portal, error))?;
+    let recorded = portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("triage"), now)).await;
+    recorded.map_err(|error| refused(portal, error.into()))?;
+    Ok(Json(found))
 }

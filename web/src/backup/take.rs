@@ -1,5 +1,6 @@
 //! A backup is taken, while the portal works or while it does not.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -133,8 +134,10 @@ struct Taking<'a> {
 impl Taking<'_> {
     fn check_room(&self, around: &Path) -> Result<(), BackupError> {
         let needed: i64 = self.copy.query_row(
-            "SELECT coalesce((SELECT sum(bytes) FROM captures), 0)
-                + coalesce((SELECT sum(coalesce(result_bytes, 0) + coalesce(index_bytes, 0)) FROM entries), 0)",
+            &format!(
+                "SELECT coalesce((SELECT sum(bytes) FROM captures WHERE {KEPT}), 0)
+                    + coalesce((SELECT sum(coalesce(result_bytes, 0) + coalesce(index_bytes, 0)) FROM entries), 0)"
+            ),
             [],
             |row| row.get(0),
         )?;
@@ -184,7 +187,7 @@ impl Taking<'_> {
                         self.taken.findings.add(format!("{name} has {found} bytes, and the database says {bytes:?}"));
                     }
                 }
-                Found::Deleted => self.taken.deleted += self.forget("key", key.as_str())?,
+                Found::Deleted => self.taken.deleted += self.forget(key.as_str())?,
                 Found::Missing => self.taken.findings.add(format!("{name} is not there")),
             }
         }
@@ -221,7 +224,7 @@ impl Taking<'_> {
                         self.taken.findings.add(format!("{name} is damaged, and not in the backup"));
                     }
                 }
-                Found::Deleted => self.taken.deleted += self.forget("sha256", sha256.as_str())?,
+                Found::Deleted => self.forget_capture(&sha256)?,
                 Found::Missing => self.taken.findings.add(format!("{name} is not there")),
             }
         }
@@ -264,11 +267,33 @@ impl Taking<'_> {
         Ok(())
     }
 
-    /// Takes entries that were deleted meanwhile out of the copy; says how many.
-    fn forget(&self, column: &'static str, value: &str) -> Result<u64, BackupError> {
-        let gone = self.copy.execute(&format!("DELETE FROM entries WHERE {column} = ?1"), [value])?;
+    /// Takes an entry that was deleted meanwhile out of the copy; says how many that was.
+    fn forget(&self, key: &str) -> Result<u64, BackupError> {
+        let gone = self.copy.execute("DELETE FROM entries WHERE key = ?1", [key])?;
         self.copy.execute("DELETE FROM captures WHERE sha256 NOT IN (SELECT sha256 FROM entries)", [])?;
         Ok(gone as u64)
+    }
+
+    /// Does in the copy what was done to a capture meanwhile: its entries were deleted with it, or a timer took it and they
+    /// go on without.
+    fn forget_capture(&mut self, sha256: &Sha256Hex) -> Result<(), BackupError> {
+        let of_it = |connection: &Connection| -> rusqlite::Result<HashMap<String, Option<i64>>> {
+            let mut found = connection.prepare_cached("SELECT key, capture_gone_at FROM entries WHERE sha256 = ?1")?;
+            found.query_map([sha256.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        let (left, copied) = (of_it(&self.source)?, of_it(&self.copy)?);
+        for key in copied.into_keys() {
+            match left.get(&key) {
+                Some(gone_at) => {
+                    self.copy.execute(
+                        "UPDATE entries SET capture_gone_at = ?2, index_bytes = NULL WHERE key = ?1",
+                        params![key, gone_at],
+                    )?;
+                }
+                None => self.taken.deleted += self.forget(&key)?,
+            }
+        }
+        Ok(())
     }
 
     /// Rows of a name and a number of bytes.

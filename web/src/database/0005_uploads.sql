@@ -21,6 +21,7 @@ CREATE TABLE uploads (
 ) STRICT;
 CREATE INDEX uploads_by_account ON uploads (account_id, state);
 CREATE INDEX uploads_by_end ON uploads (expires_at);
+CREATE INDEX uploads_by_entry ON uploads (entry) WHERE entry IS NOT NULL;
 
 -- What a program's `Idempotency-Key` made, and the answer it was given.
 CREATE TABLE answers (
@@ -33,6 +34,7 @@ CREATE TABLE answers (
     PRIMARY KEY (account_id, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answers_by_age ON answers (created_at);
+CREATE INDEX answers_by_location ON answers (location);
 
 -- Analyses that came to an end and of which no webhook was told yet. A trigger writes them, in the transaction that ends
 -- the analysis: none is forgotten, whatever ended it.

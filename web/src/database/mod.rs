@@ -1,12 +1,14 @@
 //! The embedded database.
 //!
 //! One SQLite file in the data folder, one connection. SQLite blocks, so every use runs on a thread that may; and it
-//! writes one thing at a time anyway, so one connection behind a lock costs little and can never wait for itself.
+//! writes one thing at a time anyway, so one connection behind a lock costs little and can never wait for itself. What
+//! reads a lot opens a connection of its own beside it ([`Db::read`]), and keeps nobody waiting.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rocket::tokio::sync::Semaphore;
 use rocket::tokio::task;
 use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
@@ -29,6 +31,9 @@ pub const FILE: &str = "portal.sqlite";
 
 /// How long a statement waits for another program (a backup) that holds the file.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// Readings beside the connection that writes, at the same time; more wait.
+const READINGS: usize = 4;
 
 /// Why the database did not do it.
 #[derive(Debug, Error)]
@@ -63,7 +68,11 @@ pub enum DbError {
 
 /// A handle on the database; copies share it.
 #[derive(Clone, Debug)]
-pub struct Db(Arc<Mutex<Connection>>);
+pub struct Db {
+    connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
+    readings: Arc<Semaphore>,
+}
 
 impl Db {
     /// Opens or makes the database, and brings its tables up to date.
@@ -82,7 +91,11 @@ impl Db {
         // What is deleted is overwritten, and not only forgotten.
         connection.pragma_update(None, "secure_delete", true)?;
         migrate(&mut connection, path)?;
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            path: path.into(),
+            readings: Arc::new(Semaphore::new(READINGS)),
+        })
     }
 
     /// Runs `work` with the connection, on a thread that may block.
@@ -101,13 +114,36 @@ impl Db {
             .unwrap_or_else(|error| Err(DbError::Broken(error.to_string()).into()))
     }
 
+    /// Runs `work` with a connection of its own that changes nothing, and sees one state of the database all along: for
+    /// what takes so long that others must not wait for it.
+    ///
+    /// # Errors
+    /// What `work` says, that the database cannot be opened once more, or that its thread is gone.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.readings).acquire_owned().await;
+        let turn = turn.map_err(|error| DbError::Broken(error.to_string()))?;
+        let path = Arc::clone(&self.path);
+        let reading = task::spawn_blocking(move || {
+            let _turn = turn;
+            let mut connection = read_only(&path)?;
+            let transaction = connection.transaction().map_err(DbError::from)?;
+            work(&transaction)
+        });
+        reading.await.unwrap_or_else(|error| Err(DbError::Broken(error.to_string()).into()))
+    }
+
     /// Runs `work` with the connection on this thread: for the start, and for threads of one's own.
     ///
     /// # Errors
     /// What `work` says.
     pub fn run_blocking<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E>) -> Result<T, E> {
         // A panic inside a transaction has rolled it back: the connection is as good as before.
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.connection.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -207,6 +243,33 @@ mod tests {
         let one: i64 =
             db.run(|c| -> Result<_, DbError> { Ok(c.query_row("SELECT 1", [], |row| row.get(0))?) }).await.unwrap();
         assert_eq!(one, 1);
+    }
+
+    #[rocket::async_test]
+    async fn a_reading_changes_nothing_and_waits_for_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("portal.sqlite")).unwrap();
+        let count = |connection: &Connection| -> Result<i64, DbError> {
+            Ok(connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?)
+        };
+        // The one connection is held, in the middle of a change, while another one reads.
+        let (held, done) = (Arc::clone(&db.connection), std::sync::mpsc::channel::<()>());
+        let (began, begun) = rocket::tokio::sync::oneshot::channel();
+        let holder = std::thread::spawn(move || {
+            let mut connection = held.lock().unwrap();
+            let transaction = connection.transaction().unwrap();
+            transaction.execute("INSERT INTO audit (at, action) VALUES (1, 'a')", []).unwrap();
+            began.send(()).unwrap();
+            done.1.recv().unwrap();
+            transaction.commit().unwrap();
+        });
+        begun.await.unwrap();
+        assert_eq!(db.read(count).await.unwrap(), 0);
+        done.0.send(()).unwrap();
+        holder.join().unwrap();
+        assert_eq!(db.read(count).await.unwrap(), 1);
+        let written = db.read(|connection| -> Result<_, DbError> { Ok(connection.execute("DELETE FROM teams", [])?) });
+        assert!(matches!(written.await, Err(DbError::Sqlite(_))));
     }
 
     #[test]

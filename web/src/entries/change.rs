@@ -87,7 +87,25 @@ pub fn confirm(
     now: i64,
 ) -> Result<(), Refused> {
     let transaction = begin(connection)?;
-    let entry = workable(&transaction, account, key)?;
+    confirm_within(&transaction, account, key, choices, bounds, actor, now)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The same, inside the caller's transaction. Without a team in the choices, nothing is changed where it is refused.
+///
+/// # Errors
+/// As [`confirm`].
+pub fn confirm_within(
+    transaction: &Connection,
+    account: i64,
+    key: &str,
+    choices: &Choices,
+    bounds: Bounds<'_>,
+    actor: &Actor,
+    now: i64,
+) -> Result<(), Refused> {
+    let entry = workable(transaction, account, key)?;
     if entry.state != State::Unconfirmed {
         return Err(Reason::State.into());
     }
@@ -99,7 +117,7 @@ pub fn confirm(
         return Err(Reason::PacketLimit.into());
     }
     let note = shown_text_of(&choices.note, MAX_NOTE).ok_or(Reason::Note)?;
-    categories::check(&transaction, choices.category, entry.category_id)?;
+    categories::check(transaction, choices.category, entry.category_id)?;
     let waiting: u32 = transaction.query_row(
         "SELECT count(*) FROM entries WHERE account_id = ?1 AND state = 'queued'",
         [entry.account_id],
@@ -108,7 +126,7 @@ pub fn confirm(
     if waiting >= bounds.waiting {
         return Err(Reason::Waiting.into());
     }
-    let version = pipelines::store::newest(&transaction, &choices.pipeline)?;
+    let version = pipelines::store::newest(transaction, &choices.pipeline)?;
     transaction.execute(
         "UPDATE entries SET state = 'queued', pipeline = ?2, packet_limit = ?3, note = ?4, category_id = ?5,
             confirmed_at = ?6, pipeline_version = ?7 WHERE id = ?1",
@@ -118,10 +136,9 @@ pub fn confirm(
         if entry.may < May::Own {
             return Err(Reason::NotAllowed.into());
         }
-        share::share_with(&transaction, &entry, team, actor, now)?;
+        share::share_with(transaction, &entry, team, actor, now)?;
     }
-    audit::record(&transaction, actor, Action::Confirmed, Some(key), now)?;
-    transaction.commit()?;
+    audit::record(transaction, actor, Action::Confirmed, Some(key), now)?;
     Ok(())
 }
 
@@ -132,13 +149,15 @@ pub struct Description {
     pub note: Option<String>,
     /// The category to sort it into, or out of any. A retired one is kept, and cannot be chosen anew.
     pub category: Option<Option<i64>>,
+    /// The team to share it with, or none to take it back.
+    pub team: Option<Option<i64>>,
 }
 
-/// Describes an entry: all of it, or nothing.
+/// Describes an entry and shares it: all of it, or nothing.
 ///
 /// # Errors
-/// Where the note is too long or steers, there is no such category to choose, the entry is not there or may not be worked
-/// with, or the database fails.
+/// Where the note is too long or steers, there is no such category to choose, the entry cannot be shared, it is not there or
+/// the account may do less with it than this asks for, or the database fails.
 pub fn describe(
     connection: &mut Connection,
     account: i64,
@@ -148,19 +167,28 @@ pub fn describe(
     now: i64,
 ) -> Result<(), Refused> {
     let transaction = begin(connection)?;
-    let entry = workable(&transaction, account, key)?;
+    let least = match description.team {
+        Some(Some(_)) => May::Own,
+        Some(None) => May::Lead,
+        None => May::Work,
+    };
+    let entry = need(&transaction, account, key, least)?;
     let note = match &description.note {
         Some(note) => shown_text_of(note, MAX_NOTE).ok_or(Reason::Note)?,
         None => entry.note.clone(),
     };
     let category = description.category.unwrap_or(entry.category_id);
-    if (&note, category) == (&entry.note, entry.category_id) {
-        return Ok(());
+    if (&note, category) != (&entry.note, entry.category_id) {
+        categories::check(&transaction, category, entry.category_id)?;
+        transaction.execute(
+            "UPDATE entries SET note = ?2, category_id = ?3 WHERE id = ?1",
+            params![entry.id, note, category],
+        )?;
+        audit::record(&transaction, actor, Action::Described, Some(key), now)?;
     }
-    categories::check(&transaction, category, entry.category_id)?;
-    transaction
-        .execute("UPDATE entries SET note = ?2, category_id = ?3 WHERE id = ?1", params![entry.id, note, category])?;
-    audit::record(&transaction, actor, Action::Described, Some(key), now)?;
+    if let Some(team) = description.team {
+        share::share_with(&transaction, &entry, team, actor, now)?;
+    }
     transaction.commit()?;
     Ok(())
 }
@@ -222,8 +250,15 @@ pub fn delete(
 
 /// Deletes what the database has of an entry, inside the caller's transaction.
 pub(crate) fn remove_rows(connection: &Connection, id: i64, sha256: &Sha256Hex) -> Result<(), DbError> {
-    // Its name may be what is to be forgotten: nobody is told of it any more.
-    connection.execute("DELETE FROM deliveries WHERE entry = (SELECT key FROM entries WHERE id = ?1)", [id])?;
+    // Its name may be what is to be forgotten: nobody is told of it any more, and no answer of before repeats it.
+    for of_it in [
+        "deliveries WHERE entry = (SELECT key FROM entries WHERE id = ?1)",
+        "answers WHERE location IN (SELECT key FROM entries WHERE id = ?1 UNION ALL
+            SELECT u.key FROM uploads u JOIN entries e ON e.key = u.entry WHERE e.id = ?1)",
+        "uploads WHERE entry = (SELECT key FROM entries WHERE id = ?1)",
+    ] {
+        connection.execute(&format!("DELETE FROM {of_it}"), [id])?;
+    }
     connection.execute("DELETE FROM entries WHERE id = ?1", [id])?;
     connection.execute(
         "DELETE FROM captures WHERE sha256 = ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE sha256 = ?1)",
@@ -232,7 +267,8 @@ pub(crate) fn remove_rows(connection: &Connection, id: i64, sha256: &Sha256Hex) 
     Ok(())
 }
 
-/// Makes a new entry of the same capture, with the same owner, team, name, note and category, to be confirmed.
+/// Makes a new entry of the same capture, with the same owner, team, name, note and category, to be confirmed. `noted` is
+/// told its key, in the transaction that makes it.
 ///
 /// # Errors
 /// Where the entry is itself unconfirmed or its capture is gone, it is not there or may not be worked with, there are as many entries
@@ -244,6 +280,7 @@ pub fn analyse_again(
     limits: &Limits,
     actor: &Actor,
     now: i64,
+    noted: impl FnOnce(&Connection, &Key) -> Result<(), Refused>,
 ) -> Result<Key, Refused> {
     let new = Key::random().map_err(DbError::from)?;
     let transaction = begin(connection)?;
@@ -262,6 +299,7 @@ pub fn analyse_again(
         params![entry.id, new.as_str(), now],
     )?;
     audit::record(&transaction, actor, Action::Again, Some(new.as_str()), now)?;
+    noted(&transaction, &new)?;
     transaction.commit()?;
     Ok(new)
 }
@@ -296,11 +334,11 @@ mod tests {
     }
 
     fn noted(note: &str) -> Description {
-        Description { note: Some(note.to_owned()), category: None }
+        Description { note: Some(note.to_owned()), ..Description::default() }
     }
 
     fn sorted(category: Option<i64>) -> Description {
-        Description { note: None, category: Some(category) }
+        Description { category: Some(category), ..Description::default() }
     }
 
     #[test]
@@ -308,7 +346,7 @@ mod tests {
         let mut place = Place::new();
         let ada = place.account("ada");
         let key = place.keep(ada, b"a capture");
-        let both = Description { note: Some("new".to_owned()), category: Some(Some(999)) };
+        let both = Description { note: Some("new".to_owned()), category: Some(Some(999)), team: None };
         assert!(describe(&mut place.connection, ada, key.as_str(), &both, &actor(), NOW).is_err());
         assert_eq!(owned(&place.connection, ada, key.as_str()).unwrap().note, "");
         let both = Description { category: Some(Some(1)), ..both };
@@ -432,7 +470,7 @@ mod tests {
         let ada = place.account("ada");
         let key = place.keep(ada, b"x");
         let again = |place: &mut Place| {
-            analyse_again(&mut place.connection, ada, key.as_str(), &place.limits, &actor(), NOW + 1)
+            analyse_again(&mut place.connection, ada, key.as_str(), &place.limits, &actor(), NOW + 1, |_, _| Ok(()))
         };
         assert_eq!(because(again(&mut place)), Reason::State);
         confirm_it(&mut place, ada, &key, &choices()).unwrap();
@@ -504,7 +542,7 @@ mod tests {
                 because(describe(connection, admin, key, &sorted(Some(1)), by, NOW)),
                 because(ask_stop(connection, admin, key, by, NOW)),
                 because(delete(connection, admin, key, by, NOW)),
-                because(analyse_again(connection, admin, key, &limits, by, NOW)),
+                because(analyse_again(connection, admin, key, &limits, by, NOW, |_, _| Ok(()))),
                 because(mark(connection, admin, key, &new, MARK_BOUNDS, by, NOW)),
             ] {
                 assert_eq!(refused, Reason::NotThere, "{state}");

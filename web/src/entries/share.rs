@@ -41,7 +41,6 @@ pub fn take_back(connection: &mut Connection, account: i64, key: &str, actor: &A
     let transaction = begin(connection)?;
     let entry = access::need(&transaction, account, key, May::Lead)?;
     share_with(&transaction, &entry, None, actor, now)?;
-    visible::release_unseen(&transaction)?;
     transaction.commit()?;
     Ok(())
 }
@@ -72,6 +71,9 @@ pub(super) fn share_with(
         {
             return Err(Reason::TeamQuota.into());
         }
+    }
+    if entry.team.is_some() {
+        visible::release_unseen(connection)?;
     }
     let (action, name) = match &name {
         Some(name) => (Action::Shared, name.as_str()),

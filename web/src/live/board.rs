@@ -228,6 +228,13 @@ impl Sessions {
         all
     }
 
+    /// How many capture, and how many have ended and are not saved yet.
+    pub fn counts(&self) -> (usize, usize) {
+        let all = self.all();
+        let ended = all.iter().filter(|session| session.has_ended()).count();
+        (all.len() - ended, ended)
+    }
+
     /// Ends those of an account that is no administrator any more, and throws them away.
     pub fn end_of_account(&self, account: i64) {
         self.lock().values().filter(|session| session.account == account).for_each(|session| session.discard());

@@ -175,6 +175,8 @@ fn order(sessions: &Sessions, session: &Session, chosen: &Chosen) -> LiveOrder {
         packets: live.packets,
         bytes,
         seconds: live.seconds,
+        begin_seconds: live.begin_seconds,
+        silent_seconds: live.silent_seconds,
         ring_bytes: live.ring_bytes,
         workers: worker.threads,
         alerts: live.alerts.into(),

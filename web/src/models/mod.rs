@@ -338,11 +338,16 @@ impl Shelf {
     /// Makes the former champion the champion again; the versions that went and came.
     ///
     /// # Errors
-    /// Where there is none, or it cannot be used.
+    /// Where there is none, it cannot be used, or does not fit a pipeline that would use it.
     pub fn roll_back(&self, name: &str) -> Result<(u32, u32), ShelfError> {
         let registry = self.registry()?;
         // A name that there is none of should leave no folder behind.
         registry.champion(name)?;
+        // Pipelines may ask for other features than when it was the champion.
+        if let [.., former, _] = &*registry.champions(name)? {
+            let former = VersionName { name: name.to_owned(), version: Some(former.version) };
+            self.fits(&registry.place(&former)?, &self.served(name))?;
+        }
         Ok(registry.edit(name)?.roll_back()?)
     }
 

@@ -21,9 +21,14 @@ use crate::config::Config;
 use crate::database::{self, DbError};
 use crate::entries::State;
 use crate::jobs::runner::Runner;
+use crate::live::Sessions;
 use crate::packets::Readers;
+use crate::training::store::State as Training;
 use crate::uploads::KEPT;
 use crate::uploads::{Folders, UnderWay};
+
+/// What messages of webhooks may be.
+const DELIVERIES: [&str; 3] = ["waiting", "sent", "dropped"];
 
 /// What figures are taken from.
 pub struct Source {
@@ -39,6 +44,8 @@ pub struct Source {
     pub runner: Runner,
     /// Readers of packets.
     pub readers: Readers,
+    /// Captures on interfaces.
+    pub live: Sessions,
     /// What is counted.
     pub figures: Arc<Figures>,
     /// The access log, if there is one.
@@ -140,6 +147,18 @@ impl Ledger {
             .query_row([], |row| row.get(0))?;
         let waits = oldest.map_or(0, |since| now.saturating_sub(since).max(0));
         out.one("veilwatch_portal_queue_oldest_seconds", Kind::Gauge, "How long the oldest of them waits.", waits);
+        let name = "veilwatch_portal_trainings";
+        out.family(name, Kind::Gauge, "Trainings by state.");
+        let mut count = self.connection.prepare_cached("SELECT count(*) FROM trainings WHERE state = ?1")?;
+        for state in Training::ALL {
+            out.sample(name, &[("state", state.name())], count.query_row([state.name()], |row| row.get::<_, i64>(0))?);
+        }
+        let name = "veilwatch_portal_webhook_deliveries";
+        out.family(name, Kind::Gauge, "Messages of webhooks that are kept, by what became of them.");
+        let mut count = self.connection.prepare_cached("SELECT count(*) FROM deliveries WHERE state = ?1")?;
+        for state in DELIVERIES {
+            out.sample(name, &[("state", state)], count.query_row([state], |row| row.get::<_, i64>(0))?);
+        }
         let open: i64 = self
             .connection
             .prepare_cached("SELECT count(*) FROM sessions WHERE last_seen > ?1 AND created_at > ?2")?
@@ -196,13 +215,19 @@ fn rest(out: &mut Text, source: &Source) {
         out.sample(name, &[("outcome", outcome)], count);
     }
     let name = "veilwatch_portal_workers";
-    out.family(name, Kind::Gauge, "Confined processes that run: analyses, and readers of packets.");
-    let running = [("analysis", source.runner.board.count()), ("reader", source.readers.count())];
+    out.family(name, Kind::Gauge, "Confined processes that run: analyses, readers of packets, captures on interfaces.");
+    let (running, kept) = source.live.counts();
+    let running =
+        [("analysis", source.runner.board.count()), ("reader", source.readers.count()), ("capture", running)];
     running.iter().for_each(|(kind, count)| out.sample(name, &[("kind", kind)], count));
     let name = "veilwatch_portal_workers_limit";
     out.family(name, Kind::Gauge, "How many may run at the same time.");
-    let limits = [("analysis", source.config.worker.at_once), ("reader", source.config.browse.readers)];
+    let (config, live) = (&source.config, &source.config.live);
+    let captures = if live.enabled { live.sessions } else { 0 };
+    let limits = [("analysis", config.worker.at_once), ("reader", config.browse.readers), ("capture", captures)];
     limits.iter().for_each(|(kind, count)| out.sample(name, &[("kind", kind)], count));
+    let words = "Captures on interfaces that have ended and are not saved yet.";
+    out.one("veilwatch_portal_captures_unsaved", Kind::Gauge, words, kept);
     let name = "veilwatch_portal_worker_deaths_total";
     out.family(name, Kind::Counter, "Workers that died, and did not end by a limit or on demand.");
     let died = [("analysis", &source.figures.analyses_died), ("reader", &source.figures.readers_died)];

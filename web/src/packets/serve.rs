@@ -161,7 +161,9 @@ fn told(end: &WorkerEnd) -> ReadError {
         },
         WorkerEnd::Start(error) => ReadError::Ours(error.to_string()),
         WorkerEnd::Memory => ReadError::Died(Death::Memory),
-        WorkerEnd::WallTime { .. } => ReadError::Died(Death::Slow),
+        WorkerEnd::WallTime { .. } | WorkerEnd::NotBegun { .. } | WorkerEnd::Silent { .. } => {
+            ReadError::Died(Death::Slow)
+        }
         WorkerEnd::CpuTime { .. } => ReadError::Died(Death::Worn),
         WorkerEnd::Forbidden | WorkerEnd::Babble { .. } | WorkerEnd::FileSize { .. } => ReadError::Died(Death::Odd),
         WorkerEnd::Crashed { .. } | WorkerEnd::Killed => ReadError::Died(Death::Crash),

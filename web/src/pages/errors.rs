@@ -150,7 +150,10 @@ impl From<Status> for Problem {
     fn from(status: Status) -> Self {
         let detail = match status.code {
             401 => "An API token is needed: send `Authorization: Bearer` with one that has not ended.",
-            403 => "The account or the scope of its token does not allow this.",
+            403 => {
+                "The account or the scope of its token does not allow this, or the account lacks the second factor that \
+                 it must have here: set it up on the page Account."
+            }
             404 => "There is nothing at this address.",
             code if code < 500 => "The request was not understood.",
             _ => "Something broke on this side; the portal's log says what.",

@@ -332,6 +332,9 @@ pub async fn events<'r>(
     mut shutdown: Shutdown,
 ) -> Result<EventStream![Event + 'r], Failure> {
     let (account, language) = (me.account.id, me.language);
+    if watching.filter.as_ref().is_some_and(|filter| filter.len() > packets::FILTER) {
+        return Err(Failure(Status::UnprocessableEntity));
+    }
     let session = find(portal, &me, key)?;
     let place = portal.streams.enter(account).ok_or(Failure(Status::TooManyRequests))?;
     let until = Instant::now() + LONGEST;
@@ -340,7 +343,7 @@ pub async fn events<'r>(
     let wants_rows = watching.rows == Some(true);
     Ok(EventStream! {
         let _place = place;
-        while Instant::now() < until {
+        while Instant::now() < until && me.goes_on(portal).await {
             let seen = session.look();
             if seen.has_ended() {
                 yield Event::data("").event("end");

@@ -9,9 +9,10 @@ use super::language::Messages;
 use super::login::Nothing;
 use super::render::{Answer, Failure, Page, PageError, Reply, told};
 use super::result;
+use crate::accounts::audit::{self, Action};
 use crate::clock::readable;
 use crate::database::DbError;
-use crate::entries::{self, Labels, Mark, Why, marks};
+use crate::entries::{Labels, Mark, Why, marks};
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
@@ -56,7 +57,7 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>) -> Reply {
     let account = me.account.id;
     let (count, conflicts) = portal
         .db
-        .run(move |connection| -> Result<_, DbError> {
+        .read(move |connection| -> Result<_, DbError> {
             Ok((marks::count(connection, account)?, marks::conflicts(connection, account)?))
         })
         .await?;
@@ -87,8 +88,9 @@ pub async fn withdraw(me: Analyst<'_>, portal: &State<Portal>, key: &str, id: i6
 
 async fn labels(me: &Analyst<'_>, portal: &Portal) -> Result<Labels, Failure> {
     let (account, actor, now) = (me.account.id, me.actor(), portal.now());
-    let labels = portal.db.run(move |connection| entries::export(connection, account, &actor, now)).await;
-    told(labels)?.map_err(|_| Failure(Status::UnprocessableEntity))
+    let labels = portal.db.read(move |connection| marks::labels::labels(connection, account)).await?;
+    portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("marks"), now)).await?;
+    Ok(labels)
 }
 
 /// The table of captures.

@@ -428,8 +428,19 @@ pub(crate) async fn promoted(
 ) -> Result<(), ShelfError> {
     let own = id.clone();
     let done = on_shelf(portal, move |shelf| shelf.promote(&own, even_if_worse)).await?;
+    if let Id::Kept(name, _) = id {
+        another_judges(portal, name).await?;
+    }
     let former = done.former.map_or_else(String::new, |former| format!(", before it {former}"));
     noted(portal, actor, Action::Promoted, format!("{id}{former}")).await
+}
+
+/// What was said of the pipelines that a model of this name judges holds no more.
+async fn another_judges(portal: &Portal, name: &str) -> Result<(), ShelfError> {
+    let own = name.to_owned();
+    let served = on_shelf(portal, move |shelf| Ok(shelf.served(&own))).await?;
+    served.iter().for_each(|one| portal.descriptions.grow_old(&one.pipeline));
+    Ok(())
 }
 
 /// Writes into the audit log what has happened.
@@ -468,6 +479,7 @@ pub async fn roll_back(
     });
     match done.await {
         Ok((gone, back)) => {
+            another_judges(portal, &name).await?;
             noted(portal, me.actor(), Action::RolledBack, format!("{name}: from {gone} to {back}")).await?;
             Ok(Answer::to(&format!("/models/{name}@{back}?done=rolled-back")))
         }

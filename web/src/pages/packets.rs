@@ -24,7 +24,7 @@ use crate::visitor::{Viewer, Visitor};
 /// Bytes of a line of a packet's bytes.
 const LINE: usize = 16;
 /// Bytes of a display filter that are taken.
-const FILTER: usize = 4096;
+pub(super) const FILTER: usize = 4096;
 /// Lines of packets that came, in one event.
 const NEWS: u32 = 100;
 /// Seconds after which a page that is not whole yet is loaded again.

@@ -1,6 +1,7 @@
 //! Everybody's accounts, for administrators.
 
 use rocket::http::Status;
+use rocket::tokio::task;
 use rocket::{FromForm, State, get, post};
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use crate::entries;
 use crate::forms::Posted;
 use crate::portal::Portal;
 use crate::results::human;
+use crate::training;
 use crate::uploads::{self, resumable};
 use crate::visitor::Administrator;
 
@@ -162,17 +164,27 @@ pub async fn delete(me: Administrator<'_>, portal: &State<Portal>, id: i64, _for
         return refused(me, portal, Reason::Yourself).await;
     }
     let (actor, now) = (me.actor(), portal.now());
-    let folders = portal.folders.clone();
-    let done = portal.db.run(move |connection| -> Result<(), Refused> {
-        let unfinished = resumable::keys_of(connection, id)?;
+    let left = portal.db.run(move |connection| -> Result<_, Refused> {
+        let left = (resumable::keys_of(connection, id)?, training::store::unfinished_of(connection, id)?);
         people::delete(connection, id, &actor, now)?;
-        Ok(resumable::remove_files(&folders, &unfinished)?)
+        Ok(left)
     });
-    let done = done.await;
+    let left = left.await;
     portal.sweeper.wake();
-    if done.is_ok() {
-        portal.live.end_of_account(id);
-    }
+    let done = match left {
+        Ok((uploads, trainings)) => {
+            portal.live.end_of_account(id);
+            let (trainer, folders, data) =
+                (portal.trainer.clone(), portal.folders.clone(), portal.config.data.clone());
+            let removed = task::spawn_blocking(move || {
+                training::forget(&trainer, &data, &trainings);
+                resumable::remove_files(&folders, &uploads)
+            });
+            let removed = removed.await.map_err(|error| DbError::Broken(error.to_string()))?;
+            removed.map_err(Refused::from)
+        }
+        Err(error) => Err(error),
+    };
     finish(me, portal, done, "deleted").await
 }
 

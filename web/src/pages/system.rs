@@ -25,6 +25,10 @@ struct Known {
     oldest: Option<i64>,
     /// Number, bytes of the capture, and when it was started.
     running: Vec<(i64, i64)>,
+    /// Trainings that wait and that run.
+    trainings: (u64, u64),
+    /// Messages of webhooks that wait for their turn, or for a receiver that does not answer.
+    deliveries: u64,
     captures: (u64, u64),
     results: u64,
     indexes: u64,
@@ -46,6 +50,11 @@ fn known(connection: &rusqlite::Connection) -> Result<Known, DbError> {
         oldest: connection
             .query_row("SELECT min(confirmed_at) FROM entries WHERE state = 'queued'", [], |row| row.get(0))?,
         running,
+        trainings: (
+            number("SELECT count(*) FROM trainings WHERE state = 'queued'")?,
+            number("SELECT count(*) FROM trainings WHERE state = 'running'")?,
+        ),
+        deliveries: number("SELECT count(*) FROM deliveries WHERE state = 'waiting'")?,
         captures: (
             number("SELECT count(*) FROM captures")?,
             number(&format!("SELECT coalesce(sum(bytes), 0) FROM captures WHERE {KEPT}"))?,
@@ -77,10 +86,11 @@ pub async fn show(me: Administrator<'_>, portal: &State<Portal>) -> Reply {
             })
         })
         .collect();
+    let (live, unsaved) = portal.live.counts();
     let data = config.data.clone();
     let (database, kernel) = task::spawn_blocking(move || (database_bytes(&data), kernel())).await.unwrap_or_default();
     let free = portal.folders.free_bytes().ok();
-    let landlock = portal.descriptions.find(DEFAULT_PIPELINE, None).and_then(|described| described.whole.landlock);
+    let landlock = portal.descriptions.last(DEFAULT_PIPELINE).and_then(|described| described.whole.landlock);
     let lines: Vec<Value> = recent::lines()
         .into_iter()
         .map(|line| {
@@ -91,6 +101,9 @@ pub async fn show(me: Administrator<'_>, portal: &State<Portal>) -> Reply {
         "waiting": grouped(known.waiting), "oldest": known.oldest.map(since), "running": running,
         "running_count": known.running.len(), "at_once": config.worker.at_once,
         "readers": portal.readers.count(), "readers_most": config.browse.readers,
+        "trainings": grouped(known.trainings.1), "trainings_waiting": grouped(known.trainings.0),
+        "live": config.live.enabled.then(|| json!({ "running": live, "most": config.live.sessions, "unsaved": unsaved })),
+        "deliveries": grouped(known.deliveries),
         "captures": grouped(known.captures.0), "capture_bytes": bytes(known.captures.1),
         "result_bytes": bytes(known.results), "index_bytes": bytes(known.indexes), "database_bytes": bytes(database),
         "free": free.map(bytes), "is_full": free.is_none_or(|free| free <= config.limits.free_disk_bytes),

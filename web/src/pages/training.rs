@@ -25,7 +25,7 @@ use crate::models::shown_name;
 use crate::portal::Portal;
 use crate::results::human::{grouped, score};
 use crate::training::store::{self, NewTraining, State as TrainingState, Training};
-use crate::training::{data, folder};
+use crate::training::{data, folder, seen_report};
 use crate::uploads::{FileError, Key, Sha256Hex};
 use crate::visitor::Analyst;
 
@@ -55,7 +55,7 @@ async fn page(me: Analyst<'_>, portal: &Portal, error: Option<Reason>) -> Result
     let (account, whose, most) = (me.account.id, whose(me.account), portal.config.training.captures);
     let (trainings, captures) = portal
         .db
-        .run(move |connection| -> Result<_, DbError> {
+        .read(move |connection| -> Result<_, DbError> {
             Ok((store::list(connection, whose, LISTED)?, marks::labels::marked_captures(connection, account, most)?))
         })
         .await?;
@@ -76,6 +76,10 @@ async fn page(me: Analyst<'_>, portal: &Portal, error: Option<Reason>) -> Result
     let data = json!({
         "error": error.map(|reason| reason.to_string()), "trainings": rows.collect::<Vec<_>>(),
         "has_data": portal.config.training.data.is_some(), "has_registry": portal.shelf.has_registry(),
+        // Of long lists only a part is shown, which is said.
+        "sources_cut": (sources.len() == data::OFFERED).then_some(data::OFFERED),
+        "captures_cut": (captures.len() == most as usize).then_some(most),
+        "trainings_cut": (trainings.len() == LISTED as usize).then_some(LISTED),
         "sources": sources, "captures": captures, "pipelines": pipelines,
         "least": MARK_WEIGHTS.start(), "most": MARK_WEIGHTS.end(),
     });
@@ -143,27 +147,32 @@ pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: 
     let key = Key::random().map_err(DbError::from)?;
     let (place, limits, now, own) =
         (folder(&portal.config.data, &key), portal.config.training.clone(), portal.now(), key.clone());
+    let folder = place.join("marks");
+    let (captures, marks) = portal
+        .db
+        .read(move |connection| -> Result<_, Refused> {
+            // Only captures that one works with: of any other it is refused.
+            let (labels, marks) = marks::labels::labels_of(connection, account, &captures)?;
+            let failed = |path: &std::path::Path| {
+                let path = path.to_owned();
+                move |source| FileError { what: "written", path, source }
+            };
+            let write = || -> Result<(), FileError> {
+                DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
+                for (name, text) in [("captures.csv", labels.captures_csv()), ("flows.csv", labels.flows_csv())] {
+                    let path = folder.join(name);
+                    std::fs::write(&path, text).map_err(failed(&path))?;
+                }
+                Ok(())
+            };
+            let written = write().inspect_err(|_| {
+                let _ = std::fs::remove_dir_all(&folder);
+            });
+            written?;
+            Ok((if marks == 0 { Vec::new() } else { captures }, marks))
+        })
+        .await?;
     let queued = portal.db.run(move |connection| -> Result<(), Refused> {
-        // Only captures that one works with: of any other it is refused.
-        let (labels, marks) = marks::labels::labels_of(connection, account, &captures)?;
-        let failed = |path: &std::path::Path| {
-            let path = path.to_owned();
-            move |source| FileError { what: "written", path, source }
-        };
-        let folder = place.join("marks");
-        let write = || -> Result<(), FileError> {
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
-            for (name, text) in [("captures.csv", labels.captures_csv()), ("flows.csv", labels.flows_csv())] {
-                let path = folder.join(name);
-                std::fs::write(&path, text).map_err(failed(&path))?;
-            }
-            Ok(())
-        };
-        if let Err(error) = write() {
-            let _ = std::fs::remove_dir_all(&place);
-            return Err(error.into());
-        }
-        let captures = if marks == 0 { Vec::new() } else { captures };
         let new = NewTraining { pipeline: wanted.pipeline, model, sources, captures, marks, weight, on_conflict, seed };
         let made = store::create(connection, account, &own, &new, &limits, &actor, now);
         if made.is_err() {
@@ -205,10 +214,8 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Reply {
         "why": training.why.as_ref().filter(|_| training.state == TrainingState::Failed).map(|why| format!("failure.{why}")),
         "do": training.why.as_ref().filter(|_| training.state == TrainingState::Failed).map(|why| format!("failure.{why}-do")),
         "failure": training.words,
-        "report": match &training.report {
-            Some(report) => {
-                Some(report_of(portal, me.account.id, report, &training.asked.captures, is_own).await?)
-            }
+        "report": match seen_report(&portal.db, me.account.id, &training).await? {
+            Some(report) => Some(report_of(portal, me.account.id, &report, is_own).await?),
             None => None,
         },
     });
@@ -233,17 +240,10 @@ fn shown(portal: &Portal, language: Language, progress: Option<LearnProgress>) -
     Ok(json!({ "words": words, "percent": (done.saturating_mul(100)).checked_div(of).unwrap_or_default().min(100) }))
 }
 
-/// What came of it. Flows and captures are their owner's alone.
-async fn report_of(
-    portal: &Portal,
-    account: i64,
-    report: &TrainReport,
-    captures: &[Sha256Hex],
-    is_own: bool,
-) -> Result<Value, Failure> {
-    // Of entries that were deleted meanwhile nothing is shown.
+/// What may be shown of what came of it, with links to captures.
+async fn report_of(portal: &Portal, account: i64, report: &TrainReport, is_own: bool) -> Result<Value, Failure> {
     let own = if is_own {
-        portal.db.run(move |connection| marks::labels::captures_of(connection, account)).await?
+        portal.db.read(move |connection| marks::labels::captures_of(connection, account)).await?
     } else {
         Default::default()
     };
@@ -260,9 +260,7 @@ async fn report_of(
             "after": said(&one.after), "held_out": one.held_out.as_ref().map(said),
         }))
     });
-    // What people said of them is shown for as long as all of them may be seen.
-    let shows_words = is_own && captures.iter().all(|capture| own.contains_key(capture.as_str()));
-    let conflicts = report.conflicts.iter().filter(|_| shows_words).map(|one| {
+    let conflicts = report.conflicts.iter().map(|one| {
         json!({
             "capture": one.capture, "flow": one.flow, "label": one.label,
             "mark": if one.malicious { "mark.true" } else { "mark.false" }, "by": one.by, "words": one.words,
@@ -274,7 +272,7 @@ async fn report_of(
         "unlabelled": unlabelled, "learnt": grouped(report.marks_learnt), "agreed": grouped(report.marks_agreed),
         "conflict_count": grouped(report.conflict_count), "conflicts": conflicts.collect::<Vec<_>>(),
         "lost": report.marks_lost.iter().sum::<u64>(),
-        "said": report.said.iter().filter(|_| shows_words).collect::<Vec<_>>(), "folds": report.folds,
+        "said": report.said, "folds": report.folds,
         "figures": figures.collect::<Vec<_>>(), "alone": report.alone, "changed_count": grouped(report.changed_count),
         "changed": changed.collect::<Vec<_>>(), "not_judged": report.not_judged,
         "has_both": report.figures.iter().any(|row| row.one.is_some()),
@@ -291,7 +289,9 @@ pub async fn stop(me: Analyst<'_>, portal: &State<Portal>, key: &str, _form: Pos
             if let Some(id) = running {
                 portal.trainer.stop(id);
             } else if let Ok(key) = key.parse() {
-                let _ = std::fs::remove_dir_all(folder(&portal.config.data, &key));
+                let place = folder(&portal.config.data, &key);
+                // What stays behind goes at the next start.
+                let _ = task::spawn_blocking(move || std::fs::remove_dir_all(place)).await;
             }
             Ok(Answer::to(&format!("/training/{key}")))
         }
@@ -315,7 +315,7 @@ pub async fn events<'r>(
     let until = Instant::now() + LONGEST;
     Ok(EventStream! {
         let _place = place;
-        while Instant::now() < until {
+        while Instant::now() < until && me.goes_on(portal).await {
             let Ok(training) = find(portal, me.account, key).await else { break };
             if training.is_over() {
                 yield Event::data("").event("end");

@@ -9,6 +9,7 @@ use super::entry::{self, Save};
 use super::errors::refusal;
 use super::render::{Answer, Failure, Page, Reply, told};
 use super::{flows, home, local_path, marks, result};
+use crate::accounts::audit::{self, Action};
 use crate::accounts::{Reason, Role};
 use crate::clock::readable;
 use crate::database::DbError;
@@ -671,18 +672,20 @@ pub async fn change_all(me: Analyst<'_>, portal: &State<Portal>, form: Posted<Ch
         Err(reason) => return Ok(refusal(portal, &me, reason)?.into()),
     };
     let (account, by, actor, now) = who(&me, portal);
-    let kept = portal.config.triage.changes;
+    let (kept, items_chosen) = (portal.config.triage.changes, items.len());
     let changed = portal.db.run(move |connection| {
         let doer = Doer { account, by: &by, actor: &actor };
         several(connection, doer, &items, &new, kept, now)
     });
     match told(changed.await)? {
-        Ok(done) if done.stale.is_empty() && done.gone == 0 => Ok(after(chosen.back.as_deref(), "/triage", "changed")),
+        Ok(done) if done.changed == items_chosen => Ok(after(chosen.back.as_deref(), "/triage", "changed")),
         Ok(done) => {
-            let links: Vec<Value> =
-                done.stale.iter().map(|id| json!({ "id": id, "link": format!("/triage/{id}") })).collect();
+            let links = |ids: &[i64]| -> Vec<Value> {
+                ids.iter().map(|id| json!({ "id": id, "link": format!("/triage/{id}") })).collect()
+            };
             let data = json!({
-                "changed": human::grouped(done.changed as u64), "stale": links, "back": back(&chosen),
+                "changed": human::grouped(done.changed as u64), "back": back(&chosen),
+                "stale": links(&done.stale), "only_read": links(&done.only_read),
                 "gone": (done.gone > 0).then(|| human::grouped(done.gone as u64)),
             });
             Ok(Page::new(portal, &me, "triage-stale", data)?.with_status(Status::Conflict).into())
@@ -703,7 +706,11 @@ async fn decided(
     if wanted.state.as_deref().unwrap_or_default().is_empty() {
         query.states.clear();
     }
-    told(portal.db.run(move |connection| labels::labels(connection, account, &query, most, &actor, now)).await)
+    let found = told(portal.db.read(move |connection| labels::labels(connection, account, &query, most)).await)?;
+    if found.is_ok() {
+        portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("triage"), now)).await?;
+    }
+    Ok(found)
 }
 
 /// What was decided, as a table of labels.

@@ -130,7 +130,7 @@ pub async fn events<'r>(
     let until = Instant::now() + LONGEST;
     Ok(EventStream! {
         let _place = place;
-        while Instant::now() < until {
+        while Instant::now() < until && me.goes_on(portal).await {
             let event = match next(portal, account, id, key).await {
                 Ok(Next::Queued(ahead)) => {
                     let words = portal.templates.message(language, "wait.queued", &json!({ "n": ahead }));

@@ -21,20 +21,37 @@ pub struct Described {
 pub struct Descriptions(Arc<Mutex<BTreeMap<String, Of>>>);
 
 /// A version and what was said of it.
-type Of = (Option<i64>, Arc<Described>);
+#[derive(Clone, Debug)]
+struct Of {
+    version: Option<i64>,
+    described: Arc<Described>,
+    is_old: bool,
+}
 
 impl Descriptions {
-    /// What was said of this version.
+    /// What was said of this version, unless its model has been another since.
     pub fn find(&self, name: &str, version: Option<i64>) -> Option<Arc<Described>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(name).filter(|(of, _)| *of == version).map(|(_, described)| Arc::clone(described))
+        all.get(name).filter(|of| of.version == version && !of.is_old).map(|of| Arc::clone(&of.described))
+    }
+
+    /// What was said of a pipeline last: for what hangs on this machine alone.
+    pub fn last(&self, name: &str) -> Option<Arc<Described>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(name).map(|of| Arc::clone(&of.described))
+    }
+
+    /// Notes that a pipeline is judged by another model from now on.
+    pub fn grow_old(&self, name: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get_mut(name).into_iter().for_each(|of| of.is_old = true);
     }
 
     /// Remembers it; of each pipeline one version is remembered.
     pub fn keep(&self, name: &str, version: Option<i64>, described: Described) -> Arc<Described> {
         let described = Arc::new(described);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(name.to_owned(), (version, Arc::clone(&described)));
+        all.insert(name.to_owned(), Of { version, described: Arc::clone(&described), is_old: false });
         described
     }
 }

@@ -16,7 +16,10 @@ pub mod store;
 
 use std::path::{Path, PathBuf};
 
+use veilwatch::worker::TrainReport;
+
 use crate::database::{Db, DbError};
+use crate::entries::marks::labels;
 use crate::uploads::Key;
 
 pub use runner::Trainer;
@@ -25,6 +28,38 @@ pub use store::{NewTraining, State, Training};
 /// Where the files of a training lie, as long as it is not over.
 pub fn folder(data: &Path, key: &Key) -> PathBuf {
     data.join("training").join(key.as_str())
+}
+
+/// What an account may be shown of what came of a training: of somebody else's, no flow and no capture; of its own, none of
+/// captures that it does not see any more. What people said, it may hear as long as it sees all captures it is about.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn seen_report(db: &Db, account: i64, training: &Training) -> Result<Option<TrainReport>, DbError> {
+    let Some(mut report) = training.report.clone() else { return Ok(None) };
+    if training.account_id != account {
+        (report.conflicts, report.changed, report.said) = (Vec::new(), Vec::new(), Vec::new());
+        return Ok(Some(report));
+    }
+    let own = db.read(move |connection| labels::captures_of(connection, account)).await?;
+    report.changed.retain(|one| own.contains_key(&one.sha256));
+    if !training.asked.captures.iter().all(|capture| own.contains_key(capture.as_str())) {
+        (report.conflicts, report.said) = (Vec::new(), Vec::new());
+    }
+    Ok(Some(report))
+}
+
+/// Removes what was copied for trainings of an account that is deleted, and stops the one that runs.
+pub fn forget(trainer: &Trainer, data: &Path, trainings: &[(i64, Key)]) {
+    for (id, key) in trainings {
+        trainer.stop(*id);
+        // What runs is waited for by its own thread, which removes what is left.
+        if let Err(error) = std::fs::remove_dir_all(folder(data, key))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "the files of a training stay behind until the next start");
+        }
+    }
 }
 
 /// Puts back what was running when the portal ended, and removes what nobody will need.

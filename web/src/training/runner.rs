@@ -13,6 +13,7 @@ use veilwatch::worker::{
 
 use super::{State, Training, folder, store};
 use crate::database::DbError;
+use crate::entries::marks::labels::works_with;
 use crate::jobs::queue::Why;
 use crate::jobs::tasks::Temporary;
 use crate::jobs::{Bench, clean};
@@ -196,6 +197,10 @@ impl Trainer {
         if !trained {
             return Ok((None, report));
         }
+        // Its account was deleted meanwhile, or somebody stopped it at the last moment: nothing stays of it.
+        if bench.db.run_blocking(|connection| store::is_stop_asked(connection, training.id)).unwrap_or_default() {
+            return Err(Outcome::Killed);
+        }
         let taken = Shelf::new(bench.clone()).take_in(&training.asked.model, &place);
         let version = taken.map_err(|error| foreign(error.to_string()))?;
         Ok((Some(version), report))
@@ -248,12 +253,23 @@ fn order(bench: &Bench, training: &Training, result: &Path) -> Result<veilwatch:
     let data = bench.config.training.data.clone();
     let data = data.ok_or(Outcome::Failed(Why::Labels, Some("no folder of labelled data is configured".to_owned())))?;
     let marks = folder(&bench.config.data, &training.key).join("marks");
-    let captures: Vec<PathBuf> =
-        asked.captures.iter().map(|sha256: &Sha256Hex| bench.folders.capture(sha256)).collect();
+    let (account, mut captures) = (training.account_id, asked.captures.clone());
+    let found = bench.db.run_blocking(|connection| -> Result<_, DbError> {
+        let one = |sha256: &Sha256Hex| works_with(connection, account, sha256);
+        captures.iter().map(one).collect::<Result<Vec<bool>, _>>()
+    });
+    let mut is_own = found
+        .map_err(|error| {
+            tracing::error!(training = training.id, %error, "nobody knows which captures a training may read");
+            Outcome::Failed(Why::Worker, None)
+        })?
+        .into_iter();
+    captures.retain(|_| is_own.next().unwrap_or_default());
+    let captures: Vec<PathBuf> = captures.iter().map(|sha256| bench.folders.capture(sha256)).collect();
     let task = TrainTask {
         sources: asked.sources.clone(),
         marks: (asked.marks > 0).then_some(marks),
-        // One whose entry was deleted meanwhile is not there: its marks find nothing, and that is told.
+        // One that is not there any more, or not the account's: its marks find nothing, and that is told.
         captures: captures.into_iter().filter(|path| path.is_file()).collect(),
         on_conflict: asked.on_conflict,
         weight: asked.weight,

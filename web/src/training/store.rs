@@ -316,7 +316,21 @@ pub fn ask_stop(
     Ok(running)
 }
 
-/// Whether a running one was asked to stop.
+/// The trainings of an account that are not over, for whoever deletes the account: their rows go with it, the files do not.
+///
+/// # Errors
+/// Where the database fails.
+pub fn unfinished_of(connection: &Connection, account: i64) -> Result<Vec<(i64, Key)>, DbError> {
+    let sql = "SELECT id, key FROM trainings WHERE account_id = ?1 AND state IN ('queued', 'running')";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([account], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    let key = |(id, key): (i64, String)| {
+        Ok((id, key.parse().map_err(|_| DbError::Foreign(format!("the training {key:?}")))?))
+    };
+    rows.map(|row| key(row?)).collect()
+}
+
+/// Whether a running one was asked to stop, or is not there any more.
 pub(super) fn is_stop_asked(connection: &Connection, id: i64) -> Result<bool, DbError> {
     let sql = "SELECT stop_asked FROM trainings WHERE id = ?1";
     Ok(connection.query_row(sql, [id], |row| row.get(0)).optional()?.unwrap_or(true))

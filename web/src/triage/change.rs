@@ -53,6 +53,8 @@ pub struct Several {
     pub changed: usize,
     /// Those that somebody else had changed since.
     pub stale: Vec<i64>,
+    /// Those that the account may only read.
+    pub only_read: Vec<i64>,
     /// How many are not there any more.
     pub gone: usize,
 }
@@ -76,8 +78,8 @@ pub fn change(
     Ok(())
 }
 
-/// Changes several items in the same way, each of which was seen in a version. Those that somebody else had changed since
-/// stay as they are.
+/// Changes several items in the same way, each of which was seen in a version. Those that somebody else had changed since,
+/// or that the account may only read, stay as they are.
 ///
 /// # Errors
 /// Where there are none or too many, the change itself is refused, or the database fails.
@@ -101,6 +103,7 @@ pub fn several(
         match one(&transaction, doer, *item, change, kept, now) {
             Ok(()) => done.changed += 1,
             Err(Refused::Because(Reason::Stale)) => done.stale.push(item.0),
+            Err(Refused::Because(Reason::NotAllowed)) => done.only_read.push(item.0),
             Err(Refused::Because(Reason::NotThere)) => done.gone += 1,
             Err(other) => return Err(other),
         }

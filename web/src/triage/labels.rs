@@ -10,10 +10,8 @@ use utoipa::ToSchema;
 use veilwatch::output::harmless;
 
 use super::{Item, Kind, State, queue};
-use crate::accounts::audit::{self, Action};
-use crate::accounts::{Actor, Reason, Refused};
+use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
-use crate::entries::change::begin;
 use crate::entries::marks::labels::{FLOWS, ending, family, table_time, text};
 
 /// One label: the columns of `flows.csv`, then the item, its entry and its state.
@@ -46,36 +44,18 @@ pub struct Label {
 ///
 /// # Errors
 /// Where there are more, or the database fails.
-pub fn labels(
-    connection: &mut Connection,
-    account: i64,
-    query: &queue::Query,
-    most: u32,
-    actor: &Actor,
-    now: i64,
-) -> Result<Vec<Label>, Refused> {
+pub fn labels(connection: &Connection, account: i64, query: &queue::Query, most: u32) -> Result<Vec<Label>, Refused> {
     let decided = [State::Confirmed, State::Dismissed];
-    let states = decided.into_iter().filter(|state| query.states.is_empty() || query.states.contains(state)).collect();
+    let states: Vec<State> = decided.into_iter().filter(|state| query.states.is_empty() || query.states.contains(state)).collect();
     let query = queue::Query { states, kind: Kind::Conversation, ..query.clone() };
-    let transaction = begin(connection)?;
-    let mut labels = Vec::new();
-    let mut from = queue::From::Begin;
-    while !query.states.is_empty() {
-        let page = queue::list(&transaction, account, &query, from, queue::MAX_PAGE)?;
-        for item in &page.items {
-            labels.extend(label(&transaction, item)?);
-        }
-        if labels.len() > most as usize {
-            return Err(Reason::ExportTooLarge.into());
-        }
-        match page.after {
-            Some(cursor) => from = queue::From::After(cursor),
-            None => break,
-        }
+    if query.states.is_empty() {
+        return Ok(Vec::new());
     }
-    audit::record(&transaction, actor, Action::Exported, Some("triage"), now)?;
-    transaction.commit()?;
-    Ok(labels)
+    let items = queue::first(connection, account, &query, most.saturating_add(1))?;
+    if items.len() > most as usize {
+        return Err(Reason::ExportTooLarge.into());
+    }
+    Ok(items.iter().map(|item| label(connection, item)).filter_map(Result::transpose).collect::<Result<_, _>>()?)
 }
 
 fn label(connection: &Connection, item: &Item) -> Result<Option<Label>, DbError> {

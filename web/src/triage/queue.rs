@@ -157,6 +157,37 @@ fn states(query: &Query) -> Option<String> {
     (!names.is_empty()).then(|| serde_json::json!(names).to_string())
 }
 
+/// The first items that a query is for, in order, of those that the account may see: for whoever wants all at once.
+///
+/// # Errors
+/// Where the database fails.
+pub fn first(connection: &Connection, account: i64, query: &Query, limit: u32) -> Result<Vec<Item>, DbError> {
+    beside(connection, account, query, None, false, limit)
+}
+
+/// Whether a query is for anything behind or before a place. No order is asked for: the first that is found is enough.
+fn is_beside(
+    connection: &Connection,
+    account: i64,
+    query: &Query,
+    cursor: Cursor,
+    backwards: bool,
+) -> Result<bool, DbError> {
+    let compare = if backwards { "<" } else { ">" };
+    let sql = format!(
+        "SELECT 1 FROM items i JOIN entries e ON e.id = i.entry_id {} {OF_STATE}
+            AND {PLACE} {compare} (:place, :taken, :at, :id) LIMIT 1",
+        conditions()
+    );
+    let (given, nobody) = given(query);
+    let found = connection.prepare_cached(&sql)?.exists(named_params! {
+        ":account": account, ":kind": query.kind.name(), ":given": given, ":nobody": nobody, ":entry": query.entry,
+        ":category": query.category, ":purpose": query.purpose, ":states": states(query),
+        ":place": cursor.place, ":taken": cursor.taken, ":at": cursor.at, ":id": cursor.id,
+    })?;
+    Ok(found)
+}
+
 /// A page of the items that a query is for, of those that the account may see.
 ///
 /// # Errors
@@ -177,7 +208,7 @@ pub fn list(connection: &Connection, account: i64, query: &Query, from: From, li
     }
     let (first, last) = (items.first().map(Cursor::of), items.last().map(Cursor::of));
     let is_beside = |cursor: Option<Cursor>, backwards| match cursor {
-        Some(cursor) => Ok::<_, DbError>(!beside(connection, account, query, Some(cursor), backwards, 1)?.is_empty()),
+        Some(cursor) => is_beside(connection, account, query, cursor, backwards),
         None => Ok(false),
     };
     let (has_before, has_after) = match from {

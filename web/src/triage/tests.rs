@@ -208,15 +208,25 @@ fn several_are_changed_at_once_but_for_those_that_somebody_else_changed() {
     let found: Vec<_> = (1..=4).map(|n| (n, "", "malicious", 0.9, 0.0)).collect();
     entry(&mut place, ada, b"one", &Found::of(&found, 0));
     entry(&mut place, bob, b"two", &Found::of(&found[..1], 0));
+    let lent = entry(&mut place, bob, b"three", &Found::of(&found[..1], 0));
     let ids: Vec<i64> = all(&place, ada, &Query::default()).iter().map(|item| item.id).collect();
-    let others = all(&place, bob, &Query::default())[0].id;
+    let bobs = all(&place, bob, &Query::default());
+    let [lent_id, others] = [true, false].map(|is| bobs.iter().find(|item| (item.key == lent.as_str()) == is).unwrap().id);
+    place
+        .connection
+        .execute_batch(&format!(
+            "INSERT INTO teams (name, created_at) VALUES ('sea', 1);
+            INSERT INTO members VALUES (1, {ada}, 'reads', 1), (1, {bob}, 'works', 1);
+            UPDATE entries SET team_id = 1 WHERE key = '{lent}'"
+        ))
+        .unwrap();
     decide(&mut place, ada, (ids[1], 1), &becomes(State::Confirmed)).unwrap();
     let by = actor();
     let doer = Doer { account: ada, by: "Ada", actor: &by };
     let mut try_all = |items: &[(i64, i64)], new: &Change| several(&mut place.connection, doer, items, new, KEPT, NOW);
-    let chosen = [(ids[0], 1), (ids[1], 1), (ids[2], 1), (others, 1)];
+    let chosen = [(ids[0], 1), (ids[1], 1), (lent_id, 1), (ids[2], 1), (others, 1)];
     let done = try_all(&chosen, &becomes(State::Dismissed)).unwrap();
-    assert_eq!(done, Several { changed: 2, stale: vec![ids[1]], gone: 1 });
+    assert_eq!(done, Several { changed: 2, stale: vec![ids[1]], only_read: vec![lent_id], gone: 1 });
     // What is refused for one is refused for all.
     assert_eq!(because(try_all(&[(ids[3], 1)], &becomes(State::Closed))), Reason::ClosingWords);
     assert_eq!(because(try_all(&[], &becomes(State::Seen))), Reason::NothingChosen);
@@ -336,10 +346,9 @@ fn what_was_decided_is_a_table_that_training_reads() {
     decide(&mut place, ada, (of("1"), 1), &confirm).unwrap();
     decide(&mut place, ada, (of("2"), 1), &becomes(State::Dismissed)).unwrap();
     decide(&mut place, ada, (of("3"), 1), &becomes(State::Seen)).unwrap();
-    let by = actor();
-    let c = &mut place.connection;
-    assert_eq!(because(labels::labels(c, ada, &Query::default(), 1, &by, NOW)), Reason::ExportTooLarge);
-    let labels = labels::labels(c, ada, &Query::default(), 2, &by, NOW).unwrap();
+    let c = &place.connection;
+    assert_eq!(because(labels::labels(c, ada, &Query::default(), 1)), Reason::ExportTooLarge);
+    let labels = labels::labels(c, ada, &Query::default(), 2).unwrap();
     let table = labels::table(&labels).unwrap();
     let rows: Vec<Vec<String>> = {
         let mut reader = csv::Reader::from_reader(table.as_bytes());
@@ -366,6 +375,6 @@ fn what_was_decided_is_a_table_that_training_reads() {
     assert_eq!((read.len(), read.passed_over()), (2, [0, 0, 0]));
     // A list of what is open holds what was confirmed, and nothing is decided in one of what is new.
     let query = |states: &[State]| Query { states: states.to_vec(), ..Query::default() };
-    assert_eq!(labels::labels(c, ada, &query(&State::OPEN), 9, &by, NOW).unwrap().len(), 1);
-    assert!(labels::labels(c, ada, &query(&[State::New]), 9, &by, NOW).unwrap().is_empty());
+    assert_eq!(labels::labels(c, ada, &query(&State::OPEN), 9).unwrap().len(), 1);
+    assert!(labels::labels(c, ada, &query(&[State::New]), 9).unwrap().is_empty());
 }

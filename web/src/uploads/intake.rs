@@ -81,11 +81,12 @@ impl Intake {
         declared: Option<u64>,
         reader: impl AsyncRead + Unpin,
     ) -> Outcome {
-        self.take_and(account, actor, name, declared, reader, |_, _, _| Ok(())).await
+        self.take_and(account, actor, name, declared, reader, |_, _, _| Ok(()), None).await
     }
 
     /// The same, and in the transaction that makes the entry what `first` does, which is told the file's SHA-256 and the
-    /// entry's key.
+    /// entry's key; and it is confirmed as it is wished. Where that is refused, it waits for its owner: the queue may be full.
+    #[allow(clippy::too_many_arguments, reason = "what `take` takes, and two things more")]
     pub(crate) async fn take_and(
         &self,
         account: i64,
@@ -94,13 +95,14 @@ impl Intake {
         declared: Option<u64>,
         reader: impl AsyncRead + Unpin,
         first: impl FnOnce(&Connection, &str, &Key) -> Result<(), Refused> + Send + 'static,
+        wish: Option<Choices>,
     ) -> Outcome {
         let received = match self.receive(account, declared, reader).await {
             Ok(received) => received,
             Err((status, refusal)) => return Outcome::Refused(status, self.with_quota(account, refusal).await),
         };
         let sha256 = received.sha256().to_string();
-        self.keep(received, actor, name, move |connection, key| first(connection, &sha256, key)).await
+        self.keep(received, actor, name, move |connection, key| first(connection, &sha256, key), wish).await
     }
 
     async fn receive(
@@ -132,6 +134,7 @@ impl Intake {
         actor: &Actor,
         name: &str,
         first: impl FnOnce(&Connection, &Key) -> Result<(), Refused> + Send + 'static,
+        wish: Option<Choices>,
     ) -> Outcome {
         let inspection = match self.looks.inspect(received.path().to_owned()).await {
             Ok(inspection) => inspection,
@@ -142,12 +145,28 @@ impl Intake {
         };
         let (folders, limits, now) = (self.folders.clone(), self.config.limits.clone(), self.clock.now());
         let (actor, name, account) = (actor.clone(), name.to_owned(), received.account());
+        let pipelines = self.pipelines();
         let kept = self.db.run(move |connection| {
             let new = NewUpload { name: &name, inspection: &inspection };
-            store::keep_and(connection, &folders, received, &new, &limits, &actor, now, first)
+            let pipelines: Vec<&str> = pipelines.iter().map(String::as_str).collect();
+            let bounds = Bounds { pipelines: &pipelines, waiting: limits.waiting };
+            let confirm = |connection: &Connection, key: &Key| {
+                let Some(choices) = &wish else { return Ok(()) };
+                match entries::confirm_within(connection, account, key.as_str(), choices, bounds, &actor, now) {
+                    Err(Refused::Because(reason)) => {
+                        tracing::info!(%reason, "an upload is kept and not confirmed");
+                        Ok(())
+                    }
+                    other => other,
+                }
+            };
+            store::keep_and(connection, &folders, received, &new, &limits, &actor, now, first, confirm)
         });
         match kept.await {
-            Ok(key) => Outcome::Kept(key),
+            Ok(key) => {
+                self.runner.wake();
+                Outcome::Kept(key)
+            }
             Err(error) => {
                 let (status, refusal) = self.of_refused(error);
                 Outcome::Refused(status, self.with_quota(account, refusal).await)

@@ -24,7 +24,7 @@ use super::folders::{FileError, Key, Sha256Hex, remove_file};
 use super::intake::{Intake, Outcome, Refusal, ours};
 use super::receive::{LOOK_AGAIN, PIECE, ReceiveLimits, Received, UploadError, fill, joined};
 use super::store::{kept_bytes, one_more_entry, quota_of};
-use super::{Folders, Upload, shown_name};
+use super::{Folders, UnderWay, Upload, shown_name};
 use crate::accounts::{Actor, Reason, Refused, Role};
 use crate::config::{DEFAULT_PIPELINE, Limits};
 use crate::database::{Db, DbError};
@@ -191,7 +191,7 @@ pub fn unfinished(connection: &Connection, account: i64, now: i64) -> Result<Vec
     open.query_and_then(params![account, now], read)?.collect()
 }
 
-/// Begins an upload: its room is taken from the quota from now on.
+/// Begins an upload: its room is taken from the quota from now on. `noted` is told its key, in the transaction that makes it.
 ///
 /// # Errors
 /// Where it would be empty or too large, there is no room for it, there are as many as there may be, or the database or
@@ -203,6 +203,7 @@ pub fn begin(
     (account, actor): (i64, &Actor),
     limits: &Limits,
     now: i64,
+    noted: impl FnOnce(&Connection, &Key) -> Result<(), Refused>,
 ) -> Result<Resumable, Refused> {
     if new.length == 0 {
         return Err(Reason::UploadEmpty.into());
@@ -248,6 +249,7 @@ pub fn begin(
             ],
         )?;
         let begun = find(&transaction, account, key.as_str(), now)?;
+        noted(&transaction, &key)?;
         transaction.commit()?;
         Ok(begun)
     };
@@ -264,21 +266,50 @@ pub fn remove(connection: &Connection, folders: &Folders, upload: &Resumable) ->
     Ok(())
 }
 
-/// Forgets uploads that nobody has gone on with for too long; says how many.
+/// Uploads whose rows are gone. Nobody can go on with them; their files are removed by whoever holds this, who has given the
+/// database back before: large files take their time.
+#[must_use]
+pub struct Forgotten {
+    keys: Vec<Key>,
+    _held: Vec<Held>,
+}
+
+impl Forgotten {
+    /// Removes their files; says how many there were. What stays behind goes at the next start.
+    ///
+    /// # Errors
+    /// Where one cannot be removed.
+    pub fn remove_files(self, folders: &Folders) -> Result<usize, FileError> {
+        remove_files(folders, &self.keys)?;
+        Ok(self.keys.len())
+    }
+
+    /// The same, on a thread that may block.
+    ///
+    /// # Errors
+    /// Where one cannot be removed.
+    pub async fn remove(self, folders: &Folders) -> Result<usize, FileError> {
+        let folders = folders.clone();
+        spawn_blocking(move || self.remove_files(&folders)).await.unwrap_or(Ok(0))
+    }
+}
+
+/// Forgets uploads that nobody has gone on with for too long.
 ///
 /// # Errors
-/// Where a file cannot be removed, or the database fails.
-pub fn forget(connection: &Connection, folders: &Folders, writing: &Writing, now: i64) -> Result<usize, Refused> {
+/// Where the database fails.
+pub fn forget(connection: &Connection, writing: &Writing, now: i64) -> Result<Forgotten, DbError> {
     let mut old = connection.prepare_cached("SELECT * FROM uploads WHERE expires_at <= ?1 LIMIT 100")?;
     let old: Vec<Resumable> = old.query_and_then([now], read)?.collect::<Result<_, _>>()?;
-    let mut forgotten = 0;
+    let (mut keys, mut all_held) = (Vec::new(), Vec::new());
     for upload in old {
-        if let Some(_held) = writing.enter(upload.id) {
-            remove(connection, folders, &upload)?;
-            forgotten += 1;
+        if let Some(held) = writing.enter(upload.id) {
+            connection.execute("DELETE FROM uploads WHERE id = ?1", [upload.id])?;
+            keys.push(upload.key);
+            all_held.push(held);
         }
     }
-    Ok(forgotten)
+    Ok(Forgotten { keys, _held: all_held })
 }
 
 /// The keys of an account's uploads, for whoever deletes the account: its rows go with it, the files do not.
@@ -436,6 +467,7 @@ struct Tail {
     file: File,
     db: Db,
     folders: Folders,
+    under_way: UnderWay,
     id: i64,
     held: Option<Held>,
     checksum: Option<Checksum>,
@@ -470,6 +502,7 @@ impl Tail {
             file,
             db: intake.db.clone(),
             folders: intake.folders.clone(),
+            under_way: intake.under_way.clone(),
             id: upload.id,
             held: Some(held),
             checksum,
@@ -491,6 +524,7 @@ impl Tail {
 
     /// Writes a piece, and gives its memory back.
     fn write(mut self, mut piece: Vec<u8>) -> Result<(Self, Vec<u8>), UploadError> {
+        self.under_way.count_in(piece.len() as u64);
         self.unseen += piece.len() as u64;
         if self.unseen >= LOOK_AGAIN {
             self.look()?;
@@ -568,7 +602,15 @@ impl Drop for Tail {
         }
         let Ok(file) = self.file.try_clone() else { return };
         let mut rest =
-            Self { file, db: self.db.clone(), folders: self.folders.clone(), held: None, checksum: None, ..*self };
+        Self {
+            file,
+            db: self.db.clone(),
+            folders: self.folders.clone(),
+            under_way: self.under_way.clone(),
+            held: None,
+            checksum: None,
+            ..*self
+        };
         let settle = move || {
             if let Err(error) = rest.settle_so_far() {
                 tracing::warn!(%error, "the end of an upload is not counted");
@@ -620,16 +662,10 @@ async fn finish_now(intake: &Intake, upload: &Resumable, actor: &Actor) -> Outco
         connection.execute("UPDATE uploads SET state = 'done', entry = ?2 WHERE id = ?1", params![id, key.as_str()])?;
         Ok(())
     };
-    let outcome = intake.keep(received, actor, &upload.name, done).await;
+    let wish = upload.confirmation.clone().map(Choices::from);
+    let outcome = intake.keep(received, actor, &upload.name, done, wish).await;
     match &outcome {
-        Outcome::Kept(key) => {
-            if let Some(wish) = upload.confirmation.clone()
-                && let Err(error) = intake.confirm(upload.account_id, key.as_str(), wish.into(), actor.clone()).await
-            {
-                // The queue may be full: the entry waits for its owner.
-                tracing::info!(%error, "an upload is kept and not confirmed");
-            }
-        }
+        Outcome::Kept(_) => {}
         // Our trouble may pass: the bytes stay, and it can be tried again.
         Outcome::Refused(status, _) if status.code >= 500 => return outcome,
         Outcome::Refused(_, refusal) => {
@@ -747,7 +783,7 @@ mod tests {
         place.limits.unfinished_seconds = 50;
         let ada = place.account("ada");
         let start = |place: &mut Place, length| {
-            begin(&mut place.connection, &place.folders, &new(length), (ada, &actor()), &place.limits, NOW)
+            begin(&mut place.connection, &place.folders, &new(length), (ada, &actor()), &place.limits, NOW, |_, _| Ok(()))
         };
         let because = |result: Result<Resumable, Refused>| match result {
             Err(Refused::Because(reason)) => reason,
@@ -765,12 +801,15 @@ mod tests {
         assert_eq!(place.files("partial").len(), 2, "what is refused leaves nothing");
 
         let writing = Writing::default();
+        let gone = |place: &Place, now| {
+            forget(&place.connection, &writing, now).unwrap().remove_files(&place.folders).unwrap()
+        };
         let held = writing.enter(first.id).unwrap();
         assert!(writing.enter(first.id).is_none());
-        assert_eq!(forget(&place.connection, &place.folders, &writing, NOW + 49).unwrap(), 0);
-        assert_eq!(forget(&place.connection, &place.folders, &writing, NOW + 50).unwrap(), 1, "not what is written");
+        assert_eq!(gone(&place, NOW + 49), 0);
+        assert_eq!(gone(&place, NOW + 50), 1, "not what is written");
         drop(held);
-        assert_eq!(forget(&place.connection, &place.folders, &writing, NOW + 50).unwrap(), 1);
+        assert_eq!(gone(&place, NOW + 50), 1);
         assert_eq!((place.files("partial").len(), kept_bytes(&place.connection, ada).unwrap()), (0, 0));
     }
 
@@ -780,7 +819,7 @@ mod tests {
         let ada = place.account("ada");
         let all: Vec<Resumable> = (0..3)
             .map(|_| {
-                begin(&mut place.connection, &place.folders, &new(9), (ada, &actor()), &place.limits, NOW).unwrap()
+                begin(&mut place.connection, &place.folders, &new(9), (ada, &actor()), &place.limits, NOW, |_, _| Ok(())).unwrap()
             })
             .collect();
         place.connection.execute("UPDATE uploads SET kept = 3", []).unwrap();

@@ -98,14 +98,15 @@ pub fn keep(
     actor: &Actor,
     now: i64,
 ) -> Result<Key, Refused> {
-    keep_and(connection, folders, received, new, limits, actor, now, |_, _| Ok(()))
+    keep_and(connection, folders, received, new, limits, actor, now, |_, _| Ok(()), |_, _| Ok(()))
 }
 
-/// The same, and in the same transaction, before anything is counted, what `first` does for the entry with this key.
+/// The same, and in the same transaction what `first` does for the entry with this key before anything is counted, and what
+/// `then` does once it is there.
 ///
 /// # Errors
-/// As [`keep`], and what `first` says.
-#[allow(clippy::too_many_arguments, reason = "what `keep` takes, and one thing more")]
+/// As [`keep`], and what these two say.
+#[allow(clippy::too_many_arguments, reason = "what `keep` takes, and two things more")]
 pub(super) fn keep_and(
     connection: &mut Connection,
     folders: &Folders,
@@ -115,8 +116,9 @@ pub(super) fn keep_and(
     actor: &Actor,
     now: i64,
     first: impl FnOnce(&Connection, &Key) -> Result<(), Refused>,
+    then: impl FnOnce(&Connection, &Key) -> Result<(), Refused>,
 ) -> Result<Key, Refused> {
-    place_and_write(connection, folders, &received, new, limits, actor, now, first).inspect_err(|_| {
+    place_and_write(connection, folders, &received, new, limits, actor, now, first, then).inspect_err(|_| {
         // The file may be in its place already.
         if let Err(error) = remove_unnamed(connection, folders, received.sha256()) {
             tracing::warn!(%error, "a capture without an entry stays behind until the next start");
@@ -124,7 +126,7 @@ pub(super) fn keep_and(
     })
 }
 
-#[allow(clippy::too_many_arguments, reason = "what `keep` takes, and one thing more")]
+#[allow(clippy::too_many_arguments, reason = "what `keep` takes, and two things more")]
 fn place_and_write(
     connection: &mut Connection,
     folders: &Folders,
@@ -134,6 +136,7 @@ fn place_and_write(
     actor: &Actor,
     now: i64,
     first: impl FnOnce(&Connection, &Key) -> Result<(), Refused>,
+    then: impl FnOnce(&Connection, &Key) -> Result<(), Refused>,
 ) -> Result<Key, Refused> {
     let (account, sha256) = (received.account(), received.sha256());
     let inspection = serde_json::to_string(&bounded(new.inspection))
@@ -176,6 +179,7 @@ fn place_and_write(
         params![key.as_str(), account, sha256.as_str(), shown_name(new.name), now, inspection],
     )?;
     audit::record(&transaction, actor, Action::Uploaded, Some(key.as_str()), now)?;
+    then(&transaction, &key)?;
     transaction.commit()?;
     Ok(key)
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::accounts::Reason;
 use crate::config::Limits;
 
-/// What each account has on its way, and how many bytes came in since the start; copies share it. It lives in memory: a
-/// restart ends all uploads anyway.
+/// What each account has on its way, and how many bytes came in since the start; copies share it. It lives in memory:
+/// a restart ends every request, and with it what is under way.
 #[derive(Clone, Debug, Default)]
 pub struct UnderWay(Arc<Mutex<HashMap<i64, Load>>>, Arc<AtomicU64>);
 
@@ -42,6 +42,11 @@ impl UnderWay {
         self.1.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes that came in of an upload whose room was taken before.
+    pub fn count_in(&self, bytes: u64) {
+        self.1.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// How many uploads this account has under way.
     pub fn count(&self, account: i64) -> u32 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&account).map_or(0, |load| load.uploads)
@@ -72,7 +77,7 @@ impl Upload {
         }
         load.bytes = sum;
         self.bytes += bytes;
-        self.all.1.fetch_add(bytes, Ordering::Relaxed);
+        self.all.count_in(bytes);
         Ok(())
     }
 

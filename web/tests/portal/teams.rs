@@ -228,13 +228,22 @@ fn an_account_is_deleted_with_what_is_its_own() {
             created_at) VALUES ('k', {}, 'done', 'default', 'm', '[]', '[]', 0, 1, 'refuse', 1, 1)",
         mate.id
     ));
+    // One that runs, too, with what was copied for it.
+    let running = format!("{:032x}", 7);
+    site.execute(&format!(
+        "INSERT INTO trainings (key, account_id, state, pipeline, model, sources, captures, marks, weight, on_conflict, seed,
+            created_at) SELECT '{running}', account_id, 'running', pipeline, model, sources, captures, marks, weight,
+            on_conflict, seed, created_at FROM trainings"
+    ));
+    let copied = site.folder.path().join("data/training").join(running);
+    std::fs::create_dir_all(copied.join("marks")).unwrap();
     site.execute(&format!("UPDATE items SET assignee_id = {} WHERE kind = 'conversation'", mate.id));
     let given = format!("SELECT count(*) FROM items WHERE assignee_id = {}", mate.id);
     let trained = format!("SELECT count(*) FROM trainings WHERE account_id = {}", mate.id);
     // Another role takes nothing of it away.
     admin.post("/people", &format!("/people/{}/role", mate.id), &[("role", "administrator")]).is(303);
     admin.post("/people", &format!("/people/{}/role", mate.id), &[("role", "analyst")]).is(303);
-    assert!(site.number(&given) > 0 && site.number(&trained) == 1);
+    assert!(site.number(&given) > 0 && site.number(&trained) == 2);
     let her = site.session_of(&mate);
 
     let delete = |account: &Account| format!("/people/{}/delete", account.id);
@@ -256,6 +265,7 @@ fn an_account_is_deleted_with_what_is_its_own() {
     assert!(!site.files("results").contains_key(&format!("{key}.sqlite")));
     assert_eq!(site.portal().readers.count(), 0);
     assert_eq!((site.files("partial").len(), site.number(&given), site.number(&trained)), (0, 0, 0));
+    assert!(!copied.exists());
     for table in ["sessions", "api_tokens", "members"] {
         assert_eq!(site.number(&format!("SELECT count(*) FROM {table} WHERE account_id = {}", mate.id)), 0, "{table}");
     }

@@ -324,4 +324,8 @@ fn thousands_of_entries_are_no_burden() {
     assert!(spent.as_secs() < 10, "{spent:?}");
     bob.get("/triage").is(200).says("nothing to look at here");
     bob.get(&format!("/triage/{}", items[0])).is(404);
+    // All labels at once.
+    site.execute("UPDATE items SET state = 'confirmed' WHERE kind = 'conversation'");
+    let labels = site.session_of(&account).get("/triage/labels.csv").is(200);
+    assert_eq!(labels.body.lines().count(), 1 + 30_000);
 }

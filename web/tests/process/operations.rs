@@ -48,6 +48,9 @@ fn figures_are_on_a_port_of_their_own_and_tell_nothing_of_anybody() {
     is("veilwatch_portal_upload_bytes_total", bytes.len() as f64);
     is("veilwatch_portal_entries{state=\"done\"}", 1.0);
     is("veilwatch_portal_queue_length", 0.0);
+    is("veilwatch_portal_trainings{state=\"failed\"}", 0.0);
+    is("veilwatch_portal_webhook_deliveries{state=\"waiting\"}", 0.0);
+    is("veilwatch_portal_workers_limit{kind=\"capture\"}", 0.0);
     is("veilwatch_portal_worker_deaths_total{kind=\"analysis\"}", 0.0);
     is("veilwatch_portal_workers{kind=\"reader\"}", 0.0);
     is("veilwatch_portal_workers_limit{kind=\"analysis\"}", 1.0);

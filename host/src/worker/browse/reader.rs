@@ -5,7 +5,7 @@ use crate::worker::supervise::{Process, WorkerEnd, ended, keep_tail};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -65,14 +65,20 @@ impl Reader {
     pub fn ask(&mut self, ask: &Ask, patience: Duration) -> Result<Answer, WorkerEnd> {
         self.asked += 1;
         let until = Instant::now() + patience;
-        // An answer comes after its question.
-        if let Ok(Heard::Answer(_)) = self.heard.try_recv() {
-            return Err(self.babble("an answer before its question"));
-        }
-        if let Err(TrySendError::Full(_)) = self.input.try_send(line(&Asked { id: self.asked, ask: ask.clone() })?) {
-            return Err(self.babble("answers without reading questions"));
-        }
-        let last = match self.heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        // An answer comes after its question; an end may have come between two.
+        let heard = match self.heard.try_recv() {
+            Ok(Heard::Answer(_)) => return Err(self.babble("an answer before its question")),
+            Ok(end) => Ok(end),
+            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {
+                let question = line(&Asked { id: self.asked, ask: ask.clone() })?;
+                if let Err(TrySendError::Full(_)) = self.input.try_send(question) {
+                    return Err(self.babble("answers without reading questions"));
+                }
+                self.heard.recv_timeout(until.saturating_duration_since(Instant::now()))
+            }
+        };
+        let last = match heard {
             Ok(Heard::Answer(answer)) => {
                 return match unbelievable(&answer, self.asked, ask) {
                     None => Ok(*answer),

@@ -30,6 +30,10 @@ pub struct LiveOrder {
     pub bytes: u64,
     /// Seconds after which it ends.
     pub seconds: u64,
+    /// Seconds that it may take to begin: the pipeline and its model are loaded then.
+    pub begin_seconds: u64,
+    /// Seconds without a word from it, once it has begun, after which it counts as hung.
+    pub silent_seconds: u64,
     /// Bytes of the kernel's ring.
     pub ring_bytes: u32,
     /// Threads of the packet stage.

@@ -23,7 +23,7 @@ pub struct LiveSession {
     heard: Receiver<Heard>,
     tail: Arc<Mutex<Vec<u8>>>,
     order: LiveOrder,
-    /// When it said something.
+    /// When it said something; at first, when it was started.
     spoke: Instant,
     has_begun: bool,
     alerts: u64,
@@ -36,8 +36,6 @@ enum Heard {
     Babble(&'static str),
 }
 
-/// How long one that captures may say nothing, and how long it may take to begin.
-const SILENCE: Duration = Duration::from_secs(30);
 /// Time for a dead child's last words to come through.
 const DRAIN: Duration = Duration::from_millis(500);
 /// What it may say at once, and with every second it lives.
@@ -88,9 +86,12 @@ impl LiveSession {
     pub fn next(&mut self, patience: Duration) -> Result<Option<LiveSaid>, WorkerEnd> {
         match self.heard.recv_timeout(patience) {
             Ok(Heard::Said(said)) => {
-                self.spoke = Instant::now();
                 if let Some(what) = self.unbelievable(&said) {
                     return Err(self.babble(what));
+                }
+                // Words about damage in what it loads are no begin.
+                if self.has_begun {
+                    self.spoke = Instant::now();
                 }
                 if matches!(said, LiveSaid::Ended(_) | LiveSaid::Refused(_) | LiveSaid::Failed(_)) {
                     let _ = self.process.end();
@@ -98,13 +99,25 @@ impl LiveSession {
                 Ok(Some(said))
             }
             Ok(Heard::Babble(what)) => Err(self.babble(what)),
-            Err(RecvTimeoutError::Timeout) if self.spoke.elapsed() < SILENCE => Ok(None),
-            Err(RecvTimeoutError::Timeout) => {
-                let _ = self.process.end();
-                Err(WorkerEnd::WallTime { seconds: SILENCE.as_secs() })
-            }
+            Err(RecvTimeoutError::Timeout) => match self.overdue() {
+                None => Ok(None),
+                Some(end) => {
+                    let _ = self.process.end();
+                    Err(end)
+                }
+            },
             Err(RecvTimeoutError::Disconnected) => Err(self.death()),
         }
+    }
+
+    /// Why one that says nothing is not waited for any longer.
+    fn overdue(&self) -> Option<WorkerEnd> {
+        let (begin, silent) = (self.order.begin_seconds, self.order.silent_seconds);
+        let seconds = if self.has_begun { silent } else { begin };
+        if self.spoke.elapsed() < Duration::from_secs(seconds) {
+            return None;
+        }
+        Some(if self.has_begun { WorkerEnd::Silent { seconds } } else { WorkerEnd::NotBegun { seconds } })
     }
 
     /// How it died that says nothing any more.
@@ -231,5 +244,64 @@ fn read_said(output: ChildStdout, said: &SyncSender<Heard>) {
         if said.send(heard).is_err() || is_last {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::WorkerLimits;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    /// How a session ends whose child runs these commands, and then says nothing.
+    fn end_of(commands: &str, begin_seconds: u64, silent_seconds: u64) -> WorkerEnd {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("child");
+        fs::write(&program, format!("#!/bin/sh\n{commands}\nexec /bin/sleep 600\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        let order = LiveOrder {
+            interface: "lo".to_owned(),
+            capture_filter: String::new(),
+            promiscuous: false,
+            recording: PathBuf::new(),
+            pipeline: None,
+            tables: None,
+            model: None,
+            packets: 1,
+            bytes: 1,
+            seconds: 1,
+            begin_seconds,
+            silent_seconds,
+            ring_bytes: 1,
+            workers: 1,
+            alerts: 1,
+            limits: WorkerLimits::default(),
+        };
+        let mut session = loop {
+            match LiveSession::start(&program, &order) {
+                // A process that another test forks just now holds the file that was written.
+                Err(WorkerEnd::Start(error)) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                started => break started.unwrap(),
+            }
+        };
+        loop {
+            if let Err(end) = session.next(Duration::from_secs(10)) {
+                return end;
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_never_begins_is_ended() {
+        let end = end_of(r#"echo '{"word":"a library is slow"}'"#, 1, 600);
+        assert!(matches!(end, WorkerEnd::NotBegun { seconds: 1 }), "{end}");
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended() {
+        let end = end_of(r#"echo '"begun"'"#, 600, 1);
+        assert!(matches!(end, WorkerEnd::Silent { seconds: 1 }), "{end}");
     }
 }

@@ -13,11 +13,9 @@ use veilwatch::engine::Category;
 use veilwatch::output::harmless;
 
 use super::{FlowFacts, JOIN, Mark, OF_FLOW, SELECT, Scope, read, read_flow};
-use crate::accounts::audit::{self, Action};
-use crate::accounts::{Actor, Reason, Refused};
+use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
 use crate::entries::Entry;
-use crate::entries::change::begin;
 use crate::entries::visible::seen_by;
 use crate::uploads::Sha256Hex;
 
@@ -71,18 +69,6 @@ impl Labels {
 pub fn labels(connection: &Connection, account: i64) -> Result<Labels, DbError> {
     written(&marked(connection, account)?)
         .map_err(|error| DbError::Foreign(format!("marks that are no table ({error})")))
-}
-
-/// [`labels`], and the audit log says who took them.
-///
-/// # Errors
-/// Where the database fails.
-pub fn export(connection: &mut Connection, account: i64, actor: &Actor, now: i64) -> Result<Labels, Refused> {
-    let transaction = begin(connection)?;
-    let labels = labels(&transaction, account)?;
-    audit::record(&transaction, actor, Action::Exported, Some("marks"), now)?;
-    transaction.commit()?;
-    Ok(labels)
 }
 
 /// A capture with flows that are marked, of those that an account sees.
@@ -147,20 +133,26 @@ pub fn labels_of(connection: &Connection, account: i64, captures: &[Sha256Hex]) 
     let mut all = marked(connection, account)?;
     all.retain(|sha256, _| captures.iter().any(|capture| capture.as_str() == sha256));
     for capture in captures {
-        let worked_with = format!(
-            "SELECT 1 FROM entries e WHERE e.sha256 = ?2 AND {} AND (e.account_id = ?1 OR EXISTS (SELECT 1 FROM members m
-                WHERE m.team_id = e.team_id AND m.account_id = ?1 AND m.standing <> 'reads')) LIMIT 1",
-            seen_by("?1")
-        );
-        let may =
-            connection.prepare_cached(&worked_with).and_then(|mut one| one.exists(params![account, capture.as_str()]));
-        if !all.contains_key(capture.as_str()) || !may.map_err(DbError::from)? {
+        if !all.contains_key(capture.as_str()) || !works_with(connection, account, capture)? {
             return Err(Reason::Form.into());
         }
     }
     let count = all.values().map(|capture| capture.flows.len() as u64).sum();
     let labels = written(&all).map_err(|error| DbError::Foreign(format!("marks that are no table ({error})")))?;
     Ok((labels, count))
+}
+
+/// Whether an account has an entry of a capture that it works with, and does not only read.
+///
+/// # Errors
+/// Where the database fails.
+pub fn works_with(connection: &Connection, account: i64, capture: &Sha256Hex) -> Result<bool, DbError> {
+    let sql = format!(
+        "SELECT 1 FROM entries e WHERE e.sha256 = ?2 AND {} AND (e.account_id = ?1 OR EXISTS (SELECT 1 FROM members m
+            WHERE m.team_id = e.team_id AND m.account_id = ?1 AND m.standing <> 'reads')) LIMIT 1",
+        seen_by("?1")
+    );
+    Ok(connection.prepare_cached(&sql)?.exists(params![account, capture.as_str()])?)
 }
 
 /// What tells two flows of a capture apart in every result of it.

@@ -20,7 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use veilwatch::engine::Category;
 
-pub use labels::{Labels, capture_name, export};
+pub use labels::{Labels, capture_name};
 pub use said::{Scope, Why};
 
 use super::change::begin;
