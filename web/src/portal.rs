@@ -80,6 +80,23 @@ pub enum StartError {
     /// The provider that people sign in by.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// Files without a database.
+    #[error(
+        "the data folder {} holds captures or results, but no portal.sqlite: put it back or restore a backup; to begin \
+         anew, move its folders captures and results elsewhere", .0.display()
+    )]
+    NoDatabase(PathBuf),
+    /// Files of another database.
+    #[error(
+        "{nobodys} captures and results in {} are of no entry, as if its portal.sqlite were an older one or another's: put \
+         the right one back, or move its folders captures and results elsewhere", folder.display()
+    )]
+    OtherDatabase {
+        /// The data folder.
+        folder: PathBuf,
+        /// How many.
+        nobodys: u64,
+    },
     /// A restore ended half-way.
     #[error("a restore into {} was broken off: empty the folder and restore again", .0.display())]
     HalfRestored(PathBuf),
@@ -109,6 +126,10 @@ pub enum StartError {
     #[error("the threads of the portal cannot be started: {0}")]
     Threads(std::io::Error),
 }
+
+/// Captures and results that no row knows, which a start removes: what was begun when the last run ended. More are a sign that
+/// the database is not theirs.
+const MOST_NOBODYS: u64 = 64;
 
 /// Why a pipeline cannot be offered.
 #[derive(Debug, Error)]
@@ -241,12 +262,22 @@ impl Portal {
             Some(text) => Secret::from_text(&text.0, "the configuration")?,
             None => Secret::from_file(&config.data.join("secret"))?,
         };
-        let db = Db::open(&config.data.join(database::FILE))?;
+        let folders = Folders::make(&config.data)?;
+        // Without rows files are nobody's, and nobody's files are removed: a database that is away for a moment must not
+        // cost them all.
+        let path = config.data.join(database::FILE);
+        if !path.exists() && folders.has_files()? {
+            return Err(StartError::NoDatabase(config.data));
+        }
+        let db = Db::open(&path)?;
+        let nobodys = db.run_blocking(|connection| folders.nobodys(connection))?;
+        if nobodys > MOST_NOBODYS {
+            return Err(StartError::OtherDatabase { folder: config.data, nobodys });
+        }
         let token = match db.run_blocking(|connection| people::count(connection))? {
             0 => Some(random_token()?),
             _ => None,
         };
-        let folders = Folders::make(&config.data)?;
         let now = clock.now();
         let swept = db.run_blocking(|connection| folders.sweep(connection, now))?;
         let again = db.run_blocking(|connection| queue::restart(connection, now))?;
@@ -433,9 +464,19 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
 
 /// Folders are watched for as long as the portal runs, and what is wrong with one is said at the start.
 fn check_watches(config: &mut Config) -> Result<(), StartError> {
+    let data = config.data.canonicalize().unwrap_or_else(|_| config.data.clone());
+    let mut known = std::collections::BTreeSet::new();
     for watch in &mut config.watch {
         if let Ok(path) = watch.folder.canonicalize() {
             watch.folder = path;
+        }
+        let wrong = |words: &str| StartError::Told(format!("[[watch]] folder {}: {words}", watch.folder.display()));
+        // What lies there would be taken away, and the portal's own files with it.
+        if watch.folder.starts_with(&data) || data.starts_with(&watch.folder) {
+            return Err(wrong("it is the data folder, holds it, or lies in it: name another folder"));
+        }
+        if !known.insert(watch.folder.clone()) {
+            return Err(wrong("it is named twice"));
         }
         watch::check(watch).map_err(StartError::Told)?;
         let is_known =

@@ -228,9 +228,9 @@ pub async fn create(
     let forgotten = portal.db.run(move |connection| resumable::forget(connection, &writing, now));
     let forgotten = forgotten.await.map_err(|error| gone(portal, error.into()))?;
     forgotten.remove(&portal.folders).await.map_err(|error| gone(portal, error.into()))?;
-    let begun = portal.db.run(move |connection| {
-        resumable::begin(connection, &folders, &new, (account, &by), &limits, now, noted)
-    });
+    let begun = portal
+        .db
+        .run(move |connection| resumable::begin(connection, &folders, &new, (account, &by), &limits, now, noted));
     let upload = match begun.await {
         Ok(upload) => upload,
         Err(error) => {

@@ -237,6 +237,9 @@ pub enum Reason {
     /// As many entries as there may be.
     #[error("reason.too-many-entries")]
     TooManyEntries,
+    /// What is kept uses up the quota: nothing more is analysed.
+    #[error("reason.quota-full")]
+    QuotaFull,
     /// As many entries wait as may wait.
     #[error("reason.waiting")]
     Waiting,

@@ -156,6 +156,7 @@ pub fn set_role(connection: &mut Connection, id: i64, role: Role, actor: &Actor,
     transaction.execute("UPDATE accounts SET role = ?2 WHERE id = ?1", params![id, role.name()])?;
     transaction.execute("DELETE FROM sessions WHERE account_id = ?1", [id])?;
     transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
+    visible::release_lost(&transaction, now)?;
     some_administrator_stays(&transaction)?;
     let subject = format!("{}: {} -> {role}", account.name, account.role);
     audit::record(&transaction, actor, Action::Role, Some(&subject), now)?;
@@ -184,7 +185,7 @@ pub fn set_disabled(
         transaction.execute("DELETE FROM sessions WHERE account_id = ?1", [id])?;
         transaction.execute("DELETE FROM api_tokens WHERE account_id = ?1", [id])?;
         transaction.execute("DELETE FROM invitations WHERE invited_by = ?1", [id])?;
-        visible::release_unseen(&transaction)?;
+        visible::release_lost(&transaction, now)?;
         some_administrator_stays(&transaction)?;
     }
     let action = if disabled { Action::Disabled } else { Action::Enabled };
@@ -215,7 +216,7 @@ pub fn delete(connection: &mut Connection, id: i64, actor: &Actor, now: i64) -> 
             VALUES (?1, '#' || ?1, '', 'viewer', '', 1, 0, ?2)",
         params![id, now],
     )?;
-    visible::release_unseen(&transaction)?;
+    visible::release_lost(&transaction, now)?;
     some_administrator_stays(&transaction)?;
     audit::record(&transaction, actor, Action::AccountDeleted, Some(&format!("account {id}: {}", account.name)), now)?;
     transaction.commit()?;

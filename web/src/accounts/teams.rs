@@ -285,7 +285,7 @@ pub fn set_retired(
         return Ok(());
     }
     transaction.execute("UPDATE teams SET retired = ?2 WHERE id = ?1", params![id, retired])?;
-    visible::release_unseen(&transaction)?;
+    visible::release_lost(&transaction, now)?;
     let subject = format!("{} {}", if retired { "-" } else { "+" }, team.name);
     audit::record(&transaction, actor, Action::TeamChanged, Some(&subject), now)?;
     transaction.commit()?;
@@ -312,6 +312,7 @@ pub fn set_member(
         params![team.id, account.id, standing.name(), now],
     )?;
     if changed > 0 {
+        visible::release_lost(&transaction, now)?;
         let subject = format!("{}: {} {standing}", team.name, account.name);
         audit::record(&transaction, actor, Action::MemberChanged, Some(&subject), now)?;
     }
@@ -338,7 +339,7 @@ pub fn remove_member(
     if gone == 0 {
         return Err(Reason::NotThere.into());
     }
-    visible::release_unseen(&transaction)?;
+    visible::release_lost(&transaction, now)?;
     let subject = format!("{}: - {}", team.name, account.name);
     audit::record(&transaction, actor, Action::MemberChanged, Some(&subject), now)?;
     transaction.commit()?;

@@ -59,9 +59,14 @@ impl Throttle {
         count(&mut tables.addresses, network(address), address_attempts, window_seconds, remembered, now)
     }
 
-    /// Forgets the failures of an account: its owner has logged in.
-    pub fn succeeded(&self, account: &str) {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).accounts.remove(account);
+    /// Forgets the failures of an account: its owner has logged in. Of the address, only this attempt was none: whoever guesses
+    /// the passwords of others gains nothing by knowing one.
+    pub fn succeeded(&self, account: &str, address: IpAddr) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.accounts.remove(account);
+        if let Some(window) = tables.addresses.get_mut(&network(address)) {
+            window.attempts = window.attempts.saturating_sub(1);
+        }
     }
 }
 
@@ -146,7 +151,7 @@ mod tests {
         let throttle = throttle();
         for n in 0..9 {
             assert_eq!(throttle.attempt("ada", at(&format!("192.0.2.{n}")), 0), Ok(()), "{n}");
-            throttle.succeeded("ada");
+            throttle.succeeded("ada", at(&format!("192.0.2.{n}")));
         }
     }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use super::body::Body;
 use super::once::{Given, Made, Repeat, Turn};
 use super::{Address, Answer, Caller, Writer};
 use crate::accounts::teams::{self, Standing};
@@ -20,6 +21,7 @@ use crate::config::DEFAULT_PIPELINE;
 use crate::entries::{self, Choices, Entry, Finding, May, State as EntryState};
 use crate::jobs::live::Live;
 use crate::pages::errors::{Problem, ProblemDocument};
+use crate::pages::render::is_full;
 use crate::pages::uploads::drain;
 use crate::pages::{Language, entry, home};
 use crate::portal::Portal;
@@ -137,7 +139,7 @@ pub(super) fn refused(portal: &Portal, error: Refused) -> Problem {
         Refused::Because(reason) => said(portal, Status::UnprocessableEntity, &reason.to_string(), &json!({})),
         broken => {
             tracing::error!(error = %broken, "an API request failed");
-            Status::InternalServerError.into()
+            if is_full(&broken) { Status::InsufficientStorage.into() } else { Status::InternalServerError.into() }
         }
     }
 }
@@ -170,6 +172,7 @@ pub struct UploadOptions {
     /// Confirm it at once: it is then analysed without another call. Where the queue is full, the entry stays
     /// `unconfirmed`.
     #[field(default = false)]
+    #[param(required = false)]
     confirm: bool,
     /// The pipeline to confirm it with; `default` where none is named.
     pipeline: Option<String>,
@@ -363,11 +366,11 @@ pub async fn describe(
     address: Address,
     portal: &State<Portal>,
     key: &str,
-    description: Json<Description>,
+    description: Body<Description>,
 ) -> Answer<EntryView> {
     let (account, actor, now, own) = (caller.0.account.id, caller.0.actor(&address), portal.now(), key.to_owned());
     let (before, _) = entry::find(portal, account, key).await?;
-    let Description { note, team } = description.into_inner();
+    let Description { note, team } = description.0;
     let team = team.map(|team| (team != 0).then_some(team));
     let new = entries::Description { note, category: None, team };
     let changed = portal.db.run(move |c| entries::describe(c, account, &own, &new, &actor, now)).await;
@@ -415,9 +418,9 @@ pub async fn confirm(
     address: Address,
     portal: &State<Portal>,
     key: &str,
-    choices: Json<Confirmation>,
+    choices: Body<Confirmation>,
 ) -> Answer<EntryView> {
-    let Confirmation { pipeline, packets, note } = choices.into_inner();
+    let Confirmation { pipeline, packets, note } = choices.0;
     let pipeline = pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned());
     let choices = Choices { pipeline, packet_limit: packets, note, category: None, team: None };
     let begun = entry::begin(portal, caller.0.account.id, key, choices, caller.0.actor(&address)).await;

@@ -9,10 +9,12 @@
 //! | [`uploads`] | captures that come in pieces |
 //! | [`once`] | requests that are sent again and make nothing twice |
 //! | [`results`] | what was found |
+//! | [`body`] | the JSON that they send |
 //! | [`triage`] | what to look at next |
 //! | [`models`] | models, and trainings |
 //! | [`openapi`] | the description of it all, made from the code |
 
+pub mod body;
 pub mod entries;
 pub mod models;
 pub mod once;
@@ -92,7 +94,12 @@ impl<'r> FromRequest<'r> for Caller {
         let Some(portal) = request.rocket().state::<Portal>() else {
             return Outcome::Error((Status::InternalServerError, ()));
         };
-        let given = request.headers().get_one("Authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let given = request
+            .headers()
+            .get_one("Authorization")
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
+            .map(|(_, token)| token);
         let Some(token) = given.map(str::trim).filter(|token| token.len() <= 128) else {
             return Outcome::Error((Status::Unauthorized, ()));
         };
@@ -211,8 +218,12 @@ pub async fn healthz(portal: &State<Portal>) -> Result<Json<Health>, Problem> {
     // A slow disk must not keep other requests waiting.
     let folders = portal.folders.clone();
     let kept = task::spawn_blocking(move || {
-        let (_, path) = folders.new_work_file()?;
-        std::fs::remove_file(&path).map_err(|source| FileError { what: "cannot be removed", path, source })
+        let (mut file, path) = folders.new_work_file()?;
+        // An empty file has room on a full disk, too.
+        let written = std::io::Write::write_all(&mut file, &[0; 4096]);
+        let removed =
+            std::fs::remove_file(&path).map_err(|source| FileError { what: "removed", path: path.clone(), source });
+        written.map_err(|source| FileError { what: "written", path, source }).and(removed)
     });
     let kept = kept.await.map_err(|error| error.to_string()).and_then(|kept| kept.map_err(|error| error.to_string()));
     kept.map_err(|error| {

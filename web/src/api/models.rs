@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::body::Body;
 use super::entries::refused;
 use super::{Address, Answer, Caller, Writer};
 use crate::accounts::Role;
@@ -121,13 +122,13 @@ pub async fn promote(
     address: Address,
     portal: &State<Portal>,
     id: &str,
-    promotion: Json<Promotion>,
+    promotion: Body<Promotion>,
 ) -> Answer<ModelCard> {
     if !caller.0.administers() {
         return Err(Status::Forbidden.into());
     }
     let own = Id::parse(id).ok_or(Status::NotFound)?;
-    promoted(portal, &own, promotion.even_if_worse, caller.0.actor(&address)).await.map_err(refusal)?;
+    promoted(portal, &own, promotion.0.even_if_worse, caller.0.actor(&address)).await.map_err(refusal)?;
     show(caller.0, portal, id).await
 }
 
@@ -216,9 +217,9 @@ pub async fn train(
     caller: Writer,
     address: Address,
     portal: &State<Portal>,
-    wanted: Json<NewTraining>,
+    wanted: Body<NewTraining>,
 ) -> Answer<TrainingView> {
-    let NewTraining { pipeline, sources, captures, weight, on_conflict, seed } = wanted.into_inner();
+    let NewTraining { pipeline, sources, captures, weight, on_conflict, seed } = wanted.0;
     let pipeline = pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned());
     let wanted = page::Wanted::new(pipeline, sources, captures, weight, on_conflict, seed);
     let begun = page::begun(portal, caller.0.account.id, wanted, caller.0.actor(&address)).await;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::entries::number;
 use super::{Address, Answer, Caller};
 use crate::accounts::audit::Action;
 use crate::entries::{Entry, State as EntryState};
@@ -159,9 +160,9 @@ async fn look<T: Send + 'static>(
     responses((status = 200, body = ResultView), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)),
 )]
 #[get("/entries/<key>/result?<offset>")]
-pub async fn summary(caller: Caller, portal: &State<Portal>, key: &str, offset: Option<u64>) -> Answer<ResultView> {
+pub async fn summary(caller: Caller, portal: &State<Portal>, key: &str, offset: Option<&str>) -> Answer<ResultView> {
     let entry = done(&caller, portal, key).await?;
-    let offset = offset.unwrap_or_default();
+    let offset = number::<u64>("offset", offset)?.unwrap_or_default();
     let looked =
         look(portal, &entry, move |file| Ok((file.summary()?, file.hosts(HOSTS, offset)?, file.host_count()?))).await?;
     let (summary, hosts, host_count) = looked;
@@ -192,9 +193,9 @@ pub async fn summary(caller: Caller, portal: &State<Portal>, key: &str, offset: 
     ),
 )]
 #[get("/entries/<key>/alerts?<offset>")]
-pub async fn alerts(caller: Caller, portal: &State<Portal>, key: &str, offset: Option<u64>) -> Answer<Vec<AlertView>> {
+pub async fn alerts(caller: Caller, portal: &State<Portal>, key: &str, offset: Option<&str>) -> Answer<Vec<AlertView>> {
     let entry = done(&caller, portal, key).await?;
-    let offset = offset.unwrap_or_default();
+    let offset = number::<u64>("offset", offset)?.unwrap_or_default();
     let alerts = look(portal, &entry, move |file| file.alerts(ALERTS, offset)).await?;
     Ok(Json(alerts.into_iter().map(AlertView::from).collect()))
 }

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
+use super::body::Body;
 use super::entries::{number, refused};
 use super::{Address, Answer, Caller, Writer};
 use crate::accounts::audit::{self, Action};
 use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
-use crate::entries::visible::may_see;
+use crate::entries::visible::may_work;
 use crate::pages::errors::{Problem, ProblemDocument};
 use crate::portal::Portal;
 use crate::triage::change::{Change, change, history};
@@ -297,9 +298,9 @@ pub async fn decide(
     address: Address,
     portal: &State<Portal>,
     id: i64,
-    decision: Json<TriageDecision>,
+    decision: Body<TriageDecision>,
 ) -> Answer<TriageDetail> {
-    let TriageDecision { version, state, assignee, words } = decision.into_inner();
+    let TriageDecision { version, state, assignee, words } = decision.0;
     let (account, by, actor) = (caller.0.account.id, caller.0.account.display_name.clone(), caller.0.actor(&address));
     let (now, kept) = (portal.now(), portal.config.triage.changes);
     let changed = portal.db.run(move |connection| -> Result<(), Refused> {
@@ -308,7 +309,7 @@ pub async fn decide(
             None => None,
             Some("") => Some(None),
             Some(name) => {
-                let people = may_see(connection, item.entry_id)?;
+                let people = may_work(connection, item.entry_id)?;
                 let person = people.into_iter().find(|person| person.name == name);
                 Some(Some(person.ok_or(Reason::Assignee)?.id))
             }
@@ -325,7 +326,8 @@ pub async fn decide(
     show(caller.0, portal, id).await
 }
 
-/// What was decided, as labels for training: of every conversation that was confirmed or dismissed its worst flow.
+/// What was decided, as labels for training: of every conversation that was confirmed or dismissed its worst flow. All come
+/// at once: `after` and `limit` say nothing here.
 #[utoipa::path(
     get, path = "/api/v1/triage/labels", tag = "triage", params(Wanted),
     responses((status = 200, body = Vec<labels::Label>), (status = 422, body = ProblemDocument)),

@@ -69,7 +69,10 @@ impl<R: Read> Read for Measured<'_, R> {
         let Some(room) = buffer.get_mut(..most).filter(|room| !room.is_empty()) else { return Ok(0) };
         let count = self.reader.read(room)?;
         if count == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it was"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it ends too early: it was cut off, or is being changed",
+            ));
         }
         self.hash.update(room.get(..count).unwrap_or_default());
         self.left -= count as u64;

@@ -170,7 +170,7 @@ fn from_archive(backup: &Path, staging: &Path, progress: &Progress) -> Result<Ma
     let (mut found, mut manifest) = (BTreeMap::new(), None);
     // `raw`: names and lengths are the headers' own, and no other record gives them another meaning.
     for entry in archive.entries().map_err(failed())?.raw(true) {
-        let entry = entry.map_err(failed())?;
+        let entry = entry.map_err(|error| wrong(format!("it is cut off or damaged ({error})")))?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         if manifest.is_some() {
             return Err(wrong("something follows its manifest"));
@@ -227,7 +227,10 @@ fn write(
 ) -> Result<(u64, String), BackupError> {
     let (mut file, path) = create(staging, name)?;
     let mut measured = Measured::new(from, bytes, progress);
-    copy(&mut measured, &mut file).map_err(BackupError::at("written", &path))?;
+    copy(&mut measured, &mut file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => wrong(format!("it is cut off, within {name}")),
+        _ => BackupError::at("written", &path)(error),
+    })?;
     Ok(measured.finish())
 }
 

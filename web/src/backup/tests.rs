@@ -138,20 +138,27 @@ fn what_was_deleted_meanwhile_is_not_in_it() {
         crate::entries::delete(&mut yard.place.connection, ada, late.as_str(), &crate::uploads::testing::actor(), NOW)
             .unwrap();
     crate::uploads::remove(&mut yard.place.connection, &yard.place.folders, &deleted).unwrap();
-    let taken = take::take_between(
-        yard.data(),
-        &yard.path("a"),
-        NOW,
-        &Progress::default(),
-        &source,
-        crate::database::read_only(&now).unwrap(),
-    )
-    .unwrap();
+    let take = |yard: &Yard, name: &str| {
+        let now = crate::database::read_only(&now).unwrap();
+        take::take_between(yard.data(), &yard.path(name), NOW, &Progress::default(), &source, now).unwrap()
+    };
+    let taken = take(&yard, "a");
     assert_eq!((taken.entries, taken.deleted, taken.findings.count), (3, 1, 0));
     let restored = yard.restore("a", "x").unwrap();
     assert_eq!(restored.entries, 3);
     let checked = check(&yard.path("x"), true, &Progress::default()).unwrap();
     assert_eq!((checked.captures, checked.entries), (2, 3));
+    // A timer took a capture meanwhile, and its entries go on without.
+    let sha256: String =
+        yard.place.connection.query_row("SELECT min(sha256) FROM captures", [], |row| row.get(0)).unwrap();
+    let gone = "UPDATE entries SET capture_gone_at = 5, index_bytes = NULL WHERE sha256 = ?1";
+    yard.place.connection.execute(gone, [&sha256]).unwrap();
+    fs::remove_file(yard.place.folders.capture(&sha256.parse().unwrap())).unwrap();
+    let taken = take(&yard, "b");
+    assert_eq!((taken.entries, taken.deleted, taken.findings.count), (3, 1, 0));
+    yard.restore("b", "y").unwrap();
+    let checked = check(&yard.path("y"), true, &Progress::default()).unwrap();
+    assert_eq!((checked.captures, checked.entries), (1, 3));
 }
 
 #[test]
@@ -260,7 +267,8 @@ fn an_archive_that_lies_is_refused() {
     assert!(archive("secret", tar::EntryType::Regular, "").contains("no manifest"));
     for part in [whole.len() / 2, 100, 0] {
         fs::write(yard.path("c.tar"), &whole[..part]).unwrap();
-        yard.refused("c.tar");
+        let words = yard.refused("c.tar");
+        assert!(part == 0 || words.contains("cut off"), "{words}");
     }
     // One bit of one file.
     let mut flipped = whole.clone();

@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::database::DbError;
 use crate::pipelines;
 use crate::uploads::store::one_more_entry;
-use crate::uploads::{Key, Sha256Hex};
+use crate::uploads::{Key, Sha256Hex, kept_bytes, quota_of};
 
 /// What an owner chooses before the analysis.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,8 @@ pub struct Bounds<'a> {
     pub pipelines: &'a [&'a str],
     /// Entries of one account that may wait at the same time.
     pub waiting: u32,
+    /// Bytes that an account may keep which has no quota of its own.
+    pub quota_bytes: u64,
 }
 
 /// What stopping an entry came to.
@@ -125,6 +127,10 @@ pub fn confirm_within(
     )?;
     if waiting >= bounds.waiting {
         return Err(Reason::Waiting.into());
+    }
+    let owner = entry.account_id;
+    if kept_bytes(transaction, owner)? > quota_of(transaction, owner, bounds.quota_bytes)? {
+        return Err(Reason::QuotaFull.into());
     }
     let version = pipelines::store::newest(transaction, &choices.pipeline)?;
     transaction.execute(
@@ -292,6 +298,10 @@ pub fn analyse_again(
         return Err(Reason::State.into());
     }
     one_more_entry(&transaction, entry.account_id, limits.entries)?;
+    // What comes of it counts, too.
+    if kept_bytes(&transaction, entry.account_id)? >= quota_of(&transaction, entry.account_id, limits.quota_bytes)? {
+        return Err(Reason::QuotaFull.into());
+    }
     transaction.execute(
         "INSERT INTO entries (key, account_id, team_id, sha256, name, note, category_id, created_at, inspection, state)
             SELECT ?2, account_id, team_id, sha256, name, note, category_id, ?3, inspection, 'unconfirmed' FROM entries
@@ -311,7 +321,7 @@ mod tests {
     use crate::entries::{FlowFacts, find, mark, of_entry, owned};
     use crate::uploads::testing::{NOW, Place, actor};
 
-    const BOUNDS: Bounds<'_> = Bounds { pipelines: &["default", "thorough"], waiting: 2 };
+    const BOUNDS: Bounds<'_> = Bounds { pipelines: &["default", "thorough"], waiting: 2, quota_bytes: u64::MAX };
 
     fn choices() -> Choices {
         let pipeline = "thorough".to_owned();

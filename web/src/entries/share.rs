@@ -73,7 +73,7 @@ pub(super) fn share_with(
         }
     }
     if entry.team.is_some() {
-        visible::release_unseen(connection)?;
+        visible::release_lost(connection, now)?;
     }
     let (action, name) = match &name {
         Some(name) => (Action::Shared, name.as_str()),

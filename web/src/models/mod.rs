@@ -131,6 +131,8 @@ pub struct OfPipeline {
     pub pipeline: String,
     /// What models for it are called in the registry; none where its file names a model that no page changes.
     pub line: Option<String>,
+    /// Whether the champion of that name judges, or would, once there is one.
+    pub follows: bool,
     /// The model, as a configuration names it.
     pub model: String,
     /// What an order says, where the pipeline's own file does not.
@@ -281,7 +283,7 @@ impl Shelf {
             let asked: VersionName = asked.parse().ok()?;
             let line = (is_ours && asked.version.is_none()).then_some(asked.name);
             let model = config.models.pinned(&config.model).unwrap_or(config.model);
-            return Some(OfPipeline { pipeline, line, model, choice: None });
+            return Some(OfPipeline { pipeline, follows: line.is_some(), line, model, choice: None });
         }
         // Names of pipelines may have upper case; names in a registry have none.
         let line = pipeline.to_ascii_lowercase();
@@ -291,11 +293,16 @@ impl Shelf {
             models: self.settings.clone(),
         });
         let model = choice.as_ref().map_or(config.model, |choice| choice.name.clone());
-        Some(OfPipeline { pipeline, line: Some(line), model, choice })
+        Some(OfPipeline { pipeline, line: Some(line), follows: self.bench.config.models.use_champions, model, choice })
     }
 
-    /// The pipelines whose models have this name in the registry.
+    /// The pipelines that the champion of this name judges, or would.
     pub fn served(&self, line: &str) -> Vec<OfPipeline> {
+        self.of_line(line).into_iter().filter(|one| one.follows).collect()
+    }
+
+    /// The pipelines whose models have this name in the registry, whether or not the champion judges.
+    pub fn of_line(&self, line: &str) -> Vec<OfPipeline> {
         self.pipelines().into_iter().filter(|one| one.line.as_deref() == Some(line)).collect()
     }
 
@@ -330,7 +337,7 @@ impl Shelf {
         let Id::Kept(name, version) = id else {
             return Err(ShelfError::Refused("a model in the box is no version of a registry".to_owned()));
         };
-        let pipelines = self.served(name);
+        let pipelines = self.of_line(name);
         let registry = self.registry()?;
         promote(&registry, name, Candidate::Version(*version), even_if_worse, |_, place| self.fits(place, &pipelines))
     }
@@ -346,7 +353,7 @@ impl Shelf {
         // Pipelines may ask for other features than when it was the champion.
         if let [.., former, _] = &*registry.champions(name)? {
             let former = VersionName { name: name.to_owned(), version: Some(former.version) };
-            self.fits(&registry.place(&former)?, &self.served(name))?;
+            self.fits(&registry.place(&former)?, &self.of_line(name))?;
         }
         Ok(registry.edit(name)?.roll_back()?)
     }

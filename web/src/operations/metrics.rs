@@ -217,8 +217,7 @@ fn rest(out: &mut Text, source: &Source) {
     let name = "veilwatch_portal_workers";
     out.family(name, Kind::Gauge, "Confined processes that run: analyses, readers of packets, captures on interfaces.");
     let (running, kept) = source.live.counts();
-    let running =
-        [("analysis", source.runner.board.count()), ("reader", source.readers.count()), ("capture", running)];
+    let running = [("analysis", source.runner.board.count()), ("reader", source.readers.count()), ("capture", running)];
     running.iter().for_each(|(kind, count)| out.sample(name, &[("kind", kind)], count));
     let name = "veilwatch_portal_workers_limit";
     out.family(name, Kind::Gauge, "How many may run at the same time.");

@@ -109,7 +109,7 @@ pub(super) async fn it_is_me(me: LoggedIn<'_>, portal: &Portal, typed: &str) -> 
     if !portal.hasher.verify(typed, Some(&hash)).await? {
         return Ok(Err(Doubt::Because(Reason::WrongPassword)));
     }
-    portal.throttle.succeeded(&me.account.name);
+    portal.throttle.succeeded(&me.account.name, me.address);
     Ok(Ok(()))
 }
 

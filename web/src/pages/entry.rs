@@ -266,7 +266,8 @@ pub(crate) async fn delete_it(portal: &Portal, account: i64, key: &str, actor: A
 pub async fn again(me: Analyst<'_>, portal: &State<Portal>, key: &str, _form: Posted<Nothing>) -> Reply {
     let (account, actor, now, limits) = (me.account.id, me.actor(), portal.now(), portal.config.limits.clone());
     let old = key.to_owned();
-    let made = portal.db.run(move |c| entries::analyse_again(c, account, &old, &limits, &actor, now, |_, _| Ok(()))).await;
+    let made =
+        portal.db.run(move |c| entries::analyse_again(c, account, &old, &limits, &actor, now, |_, _| Ok(()))).await;
     match told(made)? {
         Ok(new) => Ok(Answer::to(&format!("/entries/{new}"))),
         Err(Reason::NotThere) => Err(Failure(Status::NotFound)),

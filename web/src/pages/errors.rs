@@ -21,7 +21,7 @@ use crate::visitor::Visitor;
 pub struct Detail(pub Option<&'static str>);
 
 /// Statuses with words of their own; all others share some.
-const KNOWN: [u16; 8] = [403, 404, 413, 415, 422, 429, 500, 503];
+const KNOWN: [u16; 9] = [403, 404, 413, 415, 422, 429, 500, 503, 507];
 
 /// The catchers of the pages.
 pub fn page_catchers() -> Vec<Catcher> {
@@ -51,7 +51,9 @@ async fn log_in_first(request: &Request<'_>) -> Result<Redirect, (Status, (Conte
         rocket::http::Method::Get => super::local_path(&request.uri().to_string()),
         _ => "/".to_owned(),
     };
-    Ok(Redirect::to(rocket::uri!(super::login::show(next = Some(next)))))
+    // What a form held is gone, which whoever wrote it must hear.
+    let lost = (request.method() != rocket::http::Method::Get).then_some(true);
+    Ok(Redirect::to(rocket::uri!(super::login::show(next = Some(next), lost = lost))))
 }
 
 /// Whether the script of a page asks, which cannot show a page.
@@ -155,6 +157,7 @@ impl From<Status> for Problem {
                  it must have here: set it up on the page Account."
             }
             404 => "There is nothing at this address.",
+            507 => "There is no room left on the disk of the portal.",
             code if code < 500 => "The request was not understood.",
             _ => "Something broke on this side; the portal's log says what.",
         };
@@ -185,7 +188,14 @@ impl<'r> Responder<'r, 'static> for Problem {
     }
 }
 
+/// The words that say more than the status does, where a guard of the API left some.
+#[derive(Debug)]
+pub struct Words(pub Option<String>);
+
 #[catch(default)]
-fn problem(status: Status, _: &Request<'_>) -> Problem {
-    status.into()
+fn problem(status: Status, request: &Request<'_>) -> Problem {
+    match &request.local_cache(|| Words(None)).0 {
+        Some(words) => Problem::new(status, words.clone()),
+        None => status.into(),
+    }
 }

@@ -42,7 +42,8 @@ pub struct Wanted {
     /// The largest first.
     down: Option<bool>,
     /// Flows to pass over.
-    offset: Option<u64>,
+    #[param(value_type = Option<u64>)]
+    offset: Option<String>,
 }
 
 impl Wanted {
@@ -54,7 +55,7 @@ impl Wanted {
             descending: self.down.unwrap_or_default(),
             verdict: self.verdict.as_deref().and_then(VerdictFilter::from_name),
             host: self.host.as_deref().and_then(|host| host.parse::<IpAddr>().ok()),
-            offset: self.offset.unwrap_or_default(),
+            offset: self.offset.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default(),
             limit,
         }
     }
@@ -71,6 +72,8 @@ impl Wanted {
             Some("sort")
         } else if is_unknown(&self.host, |host| host.parse::<IpAddr>().is_ok()) {
             Some("host")
+        } else if is_unknown(&self.offset, |text| text.parse::<u64>().is_ok()) {
+            Some("offset")
         } else {
             None
         }

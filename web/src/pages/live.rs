@@ -343,9 +343,10 @@ pub async fn events<'r>(
     let wants_rows = watching.rows == Some(true);
     Ok(EventStream! {
         let _place = place;
-        while Instant::now() < until && me.goes_on(portal).await {
+        while Instant::now() < until {
+            let goes_on = me.goes_on(portal).await;
             let seen = session.look();
-            if seen.has_ended() {
+            if seen.has_ended() || !goes_on {
                 yield Event::data("").event("end");
                 break;
             }

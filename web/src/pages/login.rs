@@ -28,8 +28,8 @@ pub struct Credentials {
 }
 
 /// The form to log in with. Before there is anybody, the way leads to the set-up.
-#[get("/login?<next>")]
-pub async fn show(visitor: &Visitor, portal: &State<Portal>, next: Option<String>) -> Reply {
+#[get("/login?<next>&<lost>")]
+pub async fn show(visitor: &Visitor, portal: &State<Portal>, next: Option<String>, lost: Option<bool>) -> Reply {
     let next = local_path(&next.unwrap_or_default());
     if visitor.account.is_some() {
         return Ok(Answer::to(&next));
@@ -37,7 +37,9 @@ pub async fn show(visitor: &Visitor, portal: &State<Portal>, next: Option<String
     if portal.db.run(|connection| people::count(connection)).await? == 0 {
         return Ok(Answer::to("/setup"));
     }
-    Ok(page(portal, visitor, "", &next, None, 0)?.into())
+    // A form was sent by somebody who is not logged in any more.
+    let lost = lost.unwrap_or_default().then(|| "login.lost".to_owned());
+    Ok(page(portal, visitor, "", &next, lost, 0)?.into())
 }
 
 /// Logs in. Unknown names, wrong passwords and disabled accounts get the same answer after the same work.
@@ -68,7 +70,7 @@ pub async fn log_in(
         let page = page(portal, visitor, &typed, &next, Some(Reason::Login.to_string()), 0)?;
         return Ok(page.with_status(Status::UnprocessableEntity).into());
     }
-    portal.throttle.succeeded(&name);
+    portal.throttle.succeeded(&name, visitor.address);
     match found {
         Some((account, _)) => Ok(Answer::to(&admit(portal, visitor, cookies, &account, next).await?.0)),
         None => Ok(Answer::to(&next)),
@@ -162,7 +164,7 @@ pub async fn check_code(
         .await;
     match told(checked)? {
         Ok(used) => {
-            portal.throttle.succeeded(&counted);
+            portal.throttle.succeeded(&counted, visitor.address);
             begin_session(portal, visitor, cookies, account.id, &account.name).await?;
             // How many are left is said there.
             Ok(Answer::to(if used == Used::Recovery { "/account/second-factor" } else { &next }))

@@ -458,7 +458,13 @@ async fn noted(
 /// Asks whether to go back to the former champion.
 #[get("/models/<id>/roll-back")]
 pub async fn ask_roll_back(me: Administrator<'_>, portal: &State<Portal>, id: &str) -> Reply {
-    Ok(confirmation(me, portal, &named(id)?, "roll-back", None).await?.into())
+    let id = named(id)?;
+    let Id::Kept(name, version) = id.clone() else { return Err(Failure(Status::NotFound)) };
+    // Of any other version there is nothing to go back from.
+    if on_shelf(portal, move |shelf| Ok(shelf.champions(&name).0)).await? != Some(version) {
+        return Err(Failure(Status::NotFound));
+    }
+    Ok(confirmation(me, portal, &id, "roll-back", None).await?.into())
 }
 
 /// Goes back to the former champion.
@@ -507,8 +513,8 @@ pub async fn set_shadow(me: Administrator<'_>, portal: &State<Portal>, id: &str,
         let fitting = on_shelf(portal, move |shelf| {
             shelf.open(&own)?;
             let place = shelf.folder_of(&own)?;
-            let served = shelf.served(&name);
-            let fitting = served.into_iter().filter(|one| shelf.fits(&place, std::slice::from_ref(one)).is_ok());
+            let fitting =
+                shelf.of_line(&name).into_iter().filter(|one| shelf.fits(&place, std::slice::from_ref(one)).is_ok());
             Ok(fitting.map(|one| one.pipeline).collect::<Vec<_>>())
         });
         fitting.await.map_err(|error| match error {

@@ -174,8 +174,7 @@ pub async fn delete(me: Administrator<'_>, portal: &State<Portal>, id: i64, _for
     let done = match left {
         Ok((uploads, trainings)) => {
             portal.live.end_of_account(id);
-            let (trainer, folders, data) =
-                (portal.trainer.clone(), portal.folders.clone(), portal.config.data.clone());
+            let (trainer, folders, data) = (portal.trainer.clone(), portal.folders.clone(), portal.config.data.clone());
             let removed = task::spawn_blocking(move || {
                 training::forget(&trainer, &data, &trainings);
                 resumable::remove_files(&folders, &uploads)

@@ -295,12 +295,23 @@ impl<'r> Responder<'r, 'static> for Failure {
     }
 }
 
+/// Whether an error is that the disk is full, however deep below that is said.
+pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let by_database = error
+        .downcast_ref()
+        .is_some_and(|error: &rusqlite::Error| error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull));
+    let by_system = error.downcast_ref().is_some_and(|error: &std::io::Error| {
+        matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    });
+    by_database || by_system || error.source().is_some_and(is_full)
+}
+
 macro_rules! failure_from {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
                 tracing::error!(%error, "a request failed");
-                Self(Status::InternalServerError)
+                Self(if is_full(&error) { Status::InsufficientStorage } else { Status::InternalServerError })
             }
         }
     )*};

@@ -75,7 +75,7 @@ pub async fn confirm(
         .await;
     match told(set)? {
         Ok(codes) => {
-            portal.throttle.succeeded(&code_attempts(&me.account.name));
+            portal.throttle.succeeded(&code_attempts(&me.account.name), me.address);
             let token = begin_session(portal, &me, cookies, me.account.id, &me.account.name).await?;
             // The forms of this page are of the new session already.
             let data =
@@ -133,7 +133,7 @@ pub async fn switch_off(me: LoggedIn<'_>, portal: &State<Portal>, form: Posted<B
         .await;
     match told(off)? {
         Ok(()) => {
-            portal.throttle.succeeded(&counted);
+            portal.throttle.succeeded(&counted, me.address);
             Ok(page(me, portal, json!({ "done": "second-factor.done-off" })).await?.into())
         }
         Err(reason) => refused(me, portal, reason).await,

@@ -315,9 +315,9 @@ pub async fn events<'r>(
     let until = Instant::now() + LONGEST;
     Ok(EventStream! {
         let _place = place;
-        while Instant::now() < until && me.goes_on(portal).await {
+        while Instant::now() < until {
             let Ok(training) = find(portal, me.account, key).await else { break };
-            if training.is_over() {
+            if training.is_over() || !me.goes_on(portal).await {
                 yield Event::data("").event("end");
                 break;
             }

@@ -13,7 +13,7 @@ use crate::accounts::audit::{self, Action};
 use crate::accounts::{Reason, Role};
 use crate::clock::readable;
 use crate::database::DbError;
-use crate::entries::visible::{Person, may_see};
+use crate::entries::visible::{Person, may_work};
 use crate::entries::{self, FlowMarks, May, categories};
 use crate::forms::Posted;
 use crate::portal::Portal;
@@ -283,7 +283,7 @@ async fn known(portal: &Portal, account: i64, id: i64, query: Query) -> Result<K
         Ok::<_, crate::accounts::Refused>(Known {
             history: history(connection, id, limits.changes)?,
             comments: comments::list(connection, id, limits.comments)?,
-            people: may_see(connection, item.entry_id)?,
+            people: may_work(connection, item.entry_id)?,
             neighbours: queue::neighbours(connection, account, &query, &item)?,
             marks,
             may: entry.may,
@@ -318,7 +318,9 @@ fn past(me: &Viewer<'_>, portal: &Portal, history: &[Past]) -> Result<Vec<Value>
             Some(name) => words.push(say("triage.given-to", &json!({ "name": name }))?),
             None => {}
         }
-        past.push(json!({ "who": one.by, "at": readable(one.at), "what": words, "words": one.words }));
+        // What nobody did, the rules did: whoever had it may not work with it any more.
+        let who = if one.by.is_empty() { say("triage.by-itself", &json!({}))? } else { one.by.clone() };
+        past.push(json!({ "who": who, "at": readable(one.at), "what": words, "words": one.words }));
     }
     Ok(past)
 }

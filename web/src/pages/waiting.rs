@@ -130,8 +130,9 @@ pub async fn events<'r>(
     let until = Instant::now() + LONGEST;
     Ok(EventStream! {
         let _place = place;
-        while Instant::now() < until && me.goes_on(portal).await {
-            let event = match next(portal, account, id, key).await {
+        while Instant::now() < until {
+            let told = if me.goes_on(portal).await { next(portal, account, id, key).await } else { Ok(Next::Over) };
+            let event = match told {
                 Ok(Next::Queued(ahead)) => {
                     let words = portal.templates.message(language, "wait.queued", &json!({ "n": ahead }));
                     words.ok().map(|words| Event::json(&json!({ "words": words })).event("queued"))

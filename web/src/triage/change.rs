@@ -10,7 +10,7 @@ use crate::accounts::audit::{self, Action};
 use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
 use crate::entries::change::begin;
-use crate::entries::visible::may_see;
+use crate::entries::visible::may_work;
 use crate::entries::workable;
 
 /// The most characters of the words beside a change.
@@ -137,7 +137,7 @@ fn one(
     let assignee = change.assignee.filter(|assignee| *assignee != current);
     let given = match assignee {
         Some(Some(account)) => {
-            let people = may_see(transaction, item.entry_id)?;
+            let people = may_work(transaction, item.entry_id)?;
             let person = people.into_iter().find(|person| person.id == account);
             Some(person.ok_or(Reason::Assignee)?.display_name)
         }

@@ -46,7 +46,8 @@ pub struct Label {
 /// Where there are more, or the database fails.
 pub fn labels(connection: &Connection, account: i64, query: &queue::Query, most: u32) -> Result<Vec<Label>, Refused> {
     let decided = [State::Confirmed, State::Dismissed];
-    let states: Vec<State> = decided.into_iter().filter(|state| query.states.is_empty() || query.states.contains(state)).collect();
+    let states: Vec<State> =
+        decided.into_iter().filter(|state| query.states.is_empty() || query.states.contains(state)).collect();
     let query = queue::Query { states, kind: Kind::Conversation, ..query.clone() };
     if query.states.is_empty() {
         return Ok(Vec::new());

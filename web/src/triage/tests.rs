@@ -211,7 +211,8 @@ fn several_are_changed_at_once_but_for_those_that_somebody_else_changed() {
     let lent = entry(&mut place, bob, b"three", &Found::of(&found[..1], 0));
     let ids: Vec<i64> = all(&place, ada, &Query::default()).iter().map(|item| item.id).collect();
     let bobs = all(&place, bob, &Query::default());
-    let [lent_id, others] = [true, false].map(|is| bobs.iter().find(|item| (item.key == lent.as_str()) == is).unwrap().id);
+    let [lent_id, others] =
+        [true, false].map(|is| bobs.iter().find(|item| (item.key == lent.as_str()) == is).unwrap().id);
     place
         .connection
         .execute_batch(&format!(

@@ -264,6 +264,33 @@ impl Folders {
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
+    /// Whether there is any capture or result.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read.
+    pub fn has_files(&self) -> Result<bool, FileError> {
+        Ok(names(&self.captures)?.next().is_some() || names(&self.results)?.next().is_some())
+    }
+
+    /// How many captures and results are there of which the database knows nothing: [`Folders::sweep`] would remove them.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read, or the database fails.
+    pub fn nobodys(&self, connection: &Connection) -> Result<u64, Refused> {
+        let mut count = 0;
+        for name in names(&self.captures)? {
+            if let Some(Ok(sha256)) = name?.to_str().map(str::parse::<Sha256Hex>) {
+                count += u64::from(!is_kept(connection, &sha256)?);
+            }
+        }
+        for name in names(&self.results)? {
+            if let Some(Ok(key)) = name?.to_str().and_then(|name| name.strip_suffix(".sqlite")).map(str::parse::<Key>) {
+                count += u64::from(!is_done(connection, &key)?);
+            }
+        }
+        Ok(count)
+    }
+
     /// Mends what a crash left. Call it once at the start, before anything is received and before any worker runs:
     /// uploads, live sessions and results in the making are taken away, as are captures that no entry names and results whose entry is
     /// gone or not done. An entry that waits for a capture that is gone fails, and so does one that lost its result.

@@ -149,7 +149,7 @@ impl Intake {
         let kept = self.db.run(move |connection| {
             let new = NewUpload { name: &name, inspection: &inspection };
             let pipelines: Vec<&str> = pipelines.iter().map(String::as_str).collect();
-            let bounds = Bounds { pipelines: &pipelines, waiting: limits.waiting };
+            let bounds = Bounds { pipelines: &pipelines, waiting: limits.waiting, quota_bytes: limits.quota_bytes };
             let confirm = |connection: &Connection, key: &Key| {
                 let Some(choices) = &wish else { return Ok(()) };
                 match entries::confirm_within(connection, account, key.as_str(), choices, bounds, &actor, now) {
@@ -199,11 +199,11 @@ impl Intake {
     /// # Errors
     /// As [`entries::confirm`].
     pub async fn confirm(&self, account: i64, key: &str, choices: Choices, actor: Actor) -> Result<(), Refused> {
-        let (key, now, waiting, pipelines) =
-            (key.to_owned(), self.clock.now(), self.config.limits.waiting, self.pipelines());
+        let (key, now, pipelines) = (key.to_owned(), self.clock.now(), self.pipelines());
+        let (waiting, quota_bytes) = (self.config.limits.waiting, self.config.limits.quota_bytes);
         let confirmed = self.db.run(move |connection| {
             let pipelines: Vec<&str> = pipelines.iter().map(String::as_str).collect();
-            let bounds = Bounds { pipelines: &pipelines, waiting };
+            let bounds = Bounds { pipelines: &pipelines, waiting, quota_bytes };
             entries::confirm(connection, account, &key, &choices, bounds, &actor, now)
         });
         confirmed.await?;

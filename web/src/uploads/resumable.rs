@@ -261,8 +261,15 @@ pub fn begin(
 /// # Errors
 /// Where its file cannot be removed, or the database fails.
 pub fn remove(connection: &Connection, folders: &Folders, upload: &Resumable) -> Result<(), Refused> {
-    connection.execute("DELETE FROM uploads WHERE id = ?1", [upload.id])?;
+    forget_row(connection, upload)?;
     remove_file(&folders.partial(&upload.key))?;
+    Ok(())
+}
+
+/// Whoever asks once more with the idempotency key that began it begins a new one.
+fn forget_row(connection: &Connection, upload: &Resumable) -> Result<(), DbError> {
+    connection.execute("DELETE FROM answers WHERE location = ?1", [upload.key.as_str()])?;
+    connection.execute("DELETE FROM uploads WHERE id = ?1", [upload.id])?;
     Ok(())
 }
 
@@ -304,7 +311,7 @@ pub fn forget(connection: &Connection, writing: &Writing, now: i64) -> Result<Fo
     let (mut keys, mut all_held) = (Vec::new(), Vec::new());
     for upload in old {
         if let Some(held) = writing.enter(upload.id) {
-            connection.execute("DELETE FROM uploads WHERE id = ?1", [upload.id])?;
+            forget_row(connection, &upload)?;
             keys.push(upload.key);
             all_held.push(held);
         }
@@ -601,8 +608,7 @@ impl Drop for Tail {
             return;
         }
         let Ok(file) = self.file.try_clone() else { return };
-        let mut rest =
-        Self {
+        let mut rest = Self {
             file,
             db: self.db.clone(),
             folders: self.folders.clone(),
@@ -783,7 +789,9 @@ mod tests {
         place.limits.unfinished_seconds = 50;
         let ada = place.account("ada");
         let start = |place: &mut Place, length| {
-            begin(&mut place.connection, &place.folders, &new(length), (ada, &actor()), &place.limits, NOW, |_, _| Ok(()))
+            begin(&mut place.connection, &place.folders, &new(length), (ada, &actor()), &place.limits, NOW, |_, _| {
+                Ok(())
+            })
         };
         let because = |result: Result<Resumable, Refused>| match result {
             Err(Refused::Because(reason)) => reason,
@@ -819,7 +827,16 @@ mod tests {
         let ada = place.account("ada");
         let all: Vec<Resumable> = (0..3)
             .map(|_| {
-                begin(&mut place.connection, &place.folders, &new(9), (ada, &actor()), &place.limits, NOW, |_, _| Ok(())).unwrap()
+                begin(
+                    &mut place.connection,
+                    &place.folders,
+                    &new(9),
+                    (ada, &actor()),
+                    &place.limits,
+                    NOW,
+                    |_, _| Ok(()),
+                )
+                .unwrap()
             })
             .collect();
         place.connection.execute("UPDATE uploads SET kept = 3", []).unwrap();

@@ -88,7 +88,7 @@ const TABLE: &[Row] = &[
     get("/healthz", "/healthz", ALL),
     get("/setup?<token>", "/setup", [303; 5]),
     post("/setup", "/setup", PERSON, [422; 5]),
-    get("/login?<next>", "/login", [200, 303, 303, 303, 303]),
+    get("/login?<next>&<lost>", "/login", [200, 303, 303, 303, 303]),
     post("/login", "/login", &[("name", "nobody"), ("password", "x"), ("next", "/")], [422; 5]),
     // Nobody here waits for a code.
     get("/login/code", "/login/code", [303; 5]),

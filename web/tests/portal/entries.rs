@@ -34,6 +34,16 @@ fn long_capture(times: usize) -> Vec<u8> {
 }
 
 #[test]
+fn what_uses_up_the_quota_is_not_analysed_again() {
+    let bytes = capture("first-run.pcap");
+    let site = Site::with(|config| config.limits.quota_bytes = bytes.len() as u64 + 1);
+    let me = site.session_of(&site.add("ada", Role::Analyst));
+    let key = me.analyse("a.pcap", &bytes);
+    me.post("/", &format!("/entries/{key}/again"), &[]).is(422).says("Your quota is used up");
+    assert_eq!(site.number("SELECT count(*) FROM entries"), 1);
+}
+
+#[test]
 fn a_capture_becomes_an_answer() {
     let site = Site::new();
     let account = site.add("ada", Role::Administrator);

@@ -75,6 +75,9 @@ fn other_things_are_made_once_too_and_keys_are_counted() {
     assert_eq!(begin("c", "10").is(201).location(), place);
     begin("c", "11").is(422);
     assert_eq!(site.number("SELECT count(*) FROM uploads"), 1);
+    // One that was ended is begun anew.
+    program.ask(Method::Delete, &place, None, b"", &[("Tus-Resumable", "1.0.0")]).is(204);
+    assert_ne!(begin("c", "11").is(201).location(), place);
     upload(&program, &path, b"", "d").is(429).says("as many keys");
     assert_eq!(site.number("SELECT count(*) FROM entries"), 2);
 

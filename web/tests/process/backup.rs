@@ -140,6 +140,36 @@ fn a_restore_refuses_a_folder_in_use_and_a_half_restored_folder_is_no_portals() 
 }
 
 #[test]
+fn a_start_does_not_take_a_missing_or_older_database_for_the_truth() {
+    let mut portal = Portal::start(&[]);
+    let ada = portal.administrator();
+    ada.done(&portal, &ada.analyse(&portal, "default", &example("first-run.pcap")));
+    let folder = portal.data().parent().unwrap().to_owned();
+    portal.terminate();
+    let config = |name: &str, more: &str| {
+        std::fs::write(folder.join(name), format!("data = 'data'\naddress = '127.0.0.1:0'\n{more}")).unwrap();
+        ["--config".to_owned(), name.to_owned()]
+    };
+    let refused = |config: [String; 2]| says(&folder, &[&config[0], &config[1]], 2);
+    // A folder that is watched is emptied: the portal's own is none.
+    for of_data in ["data", "data/captures", "."] {
+        let words = refused(config("watch.toml", &format!("[[watch]]\nfolder = '{of_data}'\naccount = 'ada'")));
+        assert!(words.contains("name another folder"), "{of_data}: {words}");
+    }
+    let database = folder.join("data/portal.sqlite");
+    std::fs::rename(&database, folder.join("away")).unwrap();
+    assert!(refused(config("plain.toml", "")).contains("but no portal.sqlite"));
+    assert!(!database.exists());
+    std::fs::rename(folder.join("away"), &database).unwrap();
+    // Captures of a day that this database knows nothing of.
+    for n in 0..65 {
+        std::fs::write(folder.join(format!("data/captures/{n:064x}")), "one").unwrap();
+    }
+    assert!(refused(config("plain.toml", "")).contains("65 captures and results"));
+    assert_eq!(std::fs::read_dir(folder.join("data/captures")).unwrap().count(), 66);
+}
+
+#[test]
 fn a_check_says_what_is_damaged() {
     let portal = Portal::start(&[]);
     let ada = portal.administrator();

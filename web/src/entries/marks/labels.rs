@@ -16,7 +16,7 @@ use super::{FlowFacts, JOIN, Mark, OF_FLOW, SELECT, Scope, read, read_flow};
 use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
 use crate::entries::Entry;
-use crate::entries::visible::seen_by;
+use crate::entries::visible::{seen_by, worked_by};
 use crate::uploads::Sha256Hex;
 
 /// The columns of `captures.csv`.
@@ -147,11 +147,7 @@ pub fn labels_of(connection: &Connection, account: i64, captures: &[Sha256Hex]) 
 /// # Errors
 /// Where the database fails.
 pub fn works_with(connection: &Connection, account: i64, capture: &Sha256Hex) -> Result<bool, DbError> {
-    let sql = format!(
-        "SELECT 1 FROM entries e WHERE e.sha256 = ?2 AND {} AND (e.account_id = ?1 OR EXISTS (SELECT 1 FROM members m
-            WHERE m.team_id = e.team_id AND m.account_id = ?1 AND m.standing <> 'reads')) LIMIT 1",
-        seen_by("?1")
-    );
+    let sql = format!("SELECT 1 FROM entries e WHERE e.sha256 = ?2 AND {} LIMIT 1", worked_by("?1"));
     Ok(connection.prepare_cached(&sql)?.exists(params![account, capture.as_str()])?)
 }
 

@@ -132,7 +132,7 @@ fn labels_are_one_account_s_and_the_newest_of_each_flow() {
     say(&mut place, ada, &plain, &flow(3), false, "a printer").unwrap();
     say(&mut place, bob, &others, &flow(4), true, "bob's own").unwrap();
 
-    let labels = labels(&place.connection, ada).unwrap();
+    let all = labels(&place.connection, ada).unwrap();
     let hash = |key: &Key| find(&place.connection, ada, key.as_str()).unwrap().unwrap().sha256;
     let (x, y) = (hash(&first), hash(&plain));
     let rows = |text: &str| -> Vec<Vec<String>> {
@@ -145,8 +145,8 @@ fn labels_are_one_account_s_and_the_newest_of_each_flow() {
         vec![format!("{y}.pcapng.zst"), "unlabelled".to_owned(), String::new(), "portal".to_owned(), y.to_string()],
     ];
     captures.sort();
-    assert_eq!(rows(labels.captures_csv()), captures);
-    let mut flows = rows(labels.flows_csv());
+    assert_eq!(rows(all.captures_csv()), captures);
+    let mut flows = rows(all.flows_csv());
     flows.sort_by(|a, b| a[1].cmp(&b[1]));
     let ends = ["192.0.2.1", "50000", "2001:db8::1", "443"];
     assert_eq!(flows.len(), 3);
@@ -159,7 +159,7 @@ fn labels_are_one_account_s_and_the_newest_of_each_flow() {
     assert_eq!(flows[1][6..13], ["benign", "source", "", "'@evil\nexample", "harmless", "ada", &at]);
     assert!(flows.iter().all(|row| row[13..] == said), "{flows:?}");
     assert_eq!(flows[2][0], format!("{y}.pcapng.zst"));
-    assert!(!labels.flows_csv().contains("bob's own"));
+    assert!(!all.flows_csv().contains("bob's own"));
 
     let none = labels(&place.connection, 999).unwrap();
     assert_eq!((rows(none.captures_csv()).len(), rows(none.flows_csv()).len()), (0, 0));
@@ -225,10 +225,10 @@ fn training_reads_the_labels_as_they_were_meant() {
         }
     }
     assert!(expected[&seen.0[2].1] == Truth::Background && server.len() > 1, "the scope covers more than was marked");
-    let labels = labels(&place.connection, ada).unwrap();
+    let all = labels(&place.connection, ada).unwrap();
     let training = tempfile::tempdir().unwrap();
-    std::fs::write(training.path().join("captures.csv"), labels.captures_csv()).unwrap();
-    std::fs::write(training.path().join("flows.csv"), labels.flows_csv()).unwrap();
+    std::fs::write(training.path().join("captures.csv"), all.captures_csv()).unwrap();
+    std::fs::write(training.path().join("flows.csv"), all.flows_csv()).unwrap();
     let sha256 = find(&place.connection, ada, key.as_str()).unwrap().unwrap().sha256;
     std::fs::copy(place.folders.capture(&sha256), training.path().join(format!("{sha256}.pcap"))).unwrap();
 
@@ -337,8 +337,8 @@ fn the_narrower_mark_counts_whose_it_is_is_seen_and_undoing_gives_back_what_was(
     assert_eq!(history(2), [None]);
     assert_eq!(list(&place.connection, &entry).unwrap().len(), 4);
     let rows = |place: &Place| {
-        let labels = labels(&place.connection, ada).unwrap();
-        let mut reader = csv::Reader::from_reader(labels.flows_csv().as_bytes());
+        let all = labels(&place.connection, ada).unwrap();
+        let mut reader = csv::Reader::from_reader(all.flows_csv().as_bytes());
         reader.records().map(|row| row.unwrap()[15].to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(rows(&place), ["flow", "address-and-port", "address-and-port", "address-and-port", "address-and-port"]);
