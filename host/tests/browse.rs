@@ -22,6 +22,7 @@ use veilwatch::query::{Fields, PacketQuery};
 use veilwatch::source::Source;
 use veilwatch::worker::browse::*;
 use veilwatch::worker::{FailedWhy, Unpacking, WorkerEnd, WorkerLimits};
+use veilwatch_core::detect::Verdict;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("worker") {
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         an_index_is_kept_and_believed_only_of_its_own_capture
         a_filter_finds_what_it_finds_elsewhere_and_in_pages
         a_search_stops_and_goes_on
+        verdicts_of_an_analysis_are_fields
         a_wrong_filter_has_a_place
         a_flow_has_its_packets_and_its_stream
         names_are_completed
@@ -80,6 +82,7 @@ impl Bench {
     fn order(&self, capture: &Path) -> BrowseOrder {
         BrowseOrder {
             tables: None,
+            judged: None,
             capture: capture.to_owned(),
             identity: "this one".to_owned(),
             kept: None,
@@ -284,6 +287,37 @@ fn a_search_stops_and_goes_on() {
     // What was found is remembered while others are looked for.
     found(&mut reader, &rows(1, 5, "udp"));
     assert!(told_rows(&mut reader, &ask(false)).search.unwrap().done);
+}
+
+fn verdicts_of_an_analysis_are_fields() {
+    let bench = Bench::new();
+    let capture = example("first-run.pcap");
+    let mut plain = start(&bench.order(&capture));
+    let asked = r#"ml.verdict == "malicious" && ml.score > 0.9 && ml.category == "c2-direct""#;
+    assert!(matches!(told(&mut plain, &rows(1, 5, asked)).1, Said::Wrong(_)), "where nothing is known they are none");
+    let numbers = |rows: &PacketRows| -> Vec<u64> { rows.rows.iter().map(|row| row.number).collect() };
+    let hello = numbers(&found(&mut plain, &rows(1, 1, "tls")))[0];
+    let of_flow = Ask::Rows { from: 1, count: 500, flow: Some(hello), filter: String::new(), search: true };
+    let expected = numbers(&found(&mut plain, &of_flow));
+    assert!(expected.len() > 1);
+
+    // Empty at first: it is read once there is something in it. What makes no sense is passed over.
+    let judged = bench.with("judged", b"");
+    let mut reader = start(&BrowseOrder { judged: Some(judged.clone()), ..bench.order(&capture) });
+    assert!(told_rows(&mut reader, &rows(1, 20, "")).rows.iter().all(|row| row.verdict.is_none()));
+    let lines = format!(
+        "nonsense\n{{\"packet\":0}}\n{{\"packet\":99999999,\"novel\":false}}\n{}\n{{\"packet\":{},\"verdict\":\"malicious\",\
+         \"score\":0.95,\"novelty\":0.5,\"novel\":true,\"category\":\"c2-direct\"}}\n",
+        "x".repeat(2000),
+        expected[0]
+    );
+    std::fs::write(&judged, lines).unwrap();
+    assert_eq!(numbers(&found(&mut reader, &rows(1, 500, asked))), expected);
+    assert!(found(&mut reader, &rows(1, 500, "ml.novel && ml.novelty < 0.5")).rows.is_empty());
+    let shown = found(&mut reader, &rows(1, 500, ""));
+    let marked = shown.rows.iter().filter(|row| row.verdict == Some(Verdict::Malicious)).map(|row| row.number);
+    let last = shown.rows.last().unwrap().number;
+    assert!(marked.eq(expected.into_iter().filter(|number| *number <= last)));
 }
 
 fn a_wrong_filter_has_a_place() {
@@ -519,6 +553,7 @@ fn lie(how: &str) -> ExitCode {
         protocol: "TCP".to_owned(),
         wire_len: 3,
         info: "info".to_owned(),
+        verdict: None,
     };
     let rows = |rows: Vec<PacketRow>| Said::Rows(PacketRows { rows, before: None, after: None, search: None });
     let field = |bytes| PacketField {

@@ -169,8 +169,8 @@ fn order() -> Result<First, Failed> {
             let named = [Some(capture), result, pipeline.as_ref(), tables.as_ref(), marks];
             named.into_iter().chain(also.iter().map(Some)).collect()
         }
-        First::Browse(BrowseOrder { capture, kept, index, unpacked, tables, .. }) => {
-            vec![Some(capture), kept.as_ref(), Some(index), Some(unpacked), tables.as_ref()]
+        First::Browse(BrowseOrder { capture, kept, index, unpacked, tables, judged, .. }) => {
+            vec![Some(capture), kept.as_ref(), Some(index), Some(unpacked), tables.as_ref(), judged.as_ref()]
         }
         First::Live(LiveOrder { recording, pipeline, tables, .. }) => {
             vec![Some(recording), pipeline.as_ref(), tables.as_ref()]

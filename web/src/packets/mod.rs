@@ -9,8 +9,10 @@
 //! | module | story |
 //! |---|---|
 //! | [`pool`] | the readers: who has one, who must wait |
+//! | `judged` | what an analysis said of flows, for a reader |
 //! | `serve` | the thread that one reader lives on |
 
+mod judged;
 pub mod pool;
 mod serve;
 

@@ -10,7 +10,7 @@ use rocket::tokio::sync::oneshot;
 use veilwatch::worker::browse::{Answer, Ask};
 
 use super::serve::{Job, What, serve};
-use crate::entries::Entry;
+use crate::entries::{Entry, State};
 use crate::jobs::Bench;
 use crate::live::Session;
 
@@ -28,6 +28,8 @@ pub struct Readers {
 /// A reader, as whoever asks sees it.
 struct Held {
     account: i64,
+    /// Whether it knows what an analysis said of flows.
+    is_judged: bool,
     /// Which of the entry's readers it is: another one may take its place.
     number: Instant,
     asked: Instant,
@@ -110,7 +112,8 @@ impl Readers {
         if entry.capture_gone_at.is_some() {
             return Err(ReadError::Gone);
         }
-        let what = What::Entry { key: entry.key.clone(), sha256: entry.sha256.clone() };
+        let is_judged = entry.state == State::Done;
+        let what = What::Entry { key: entry.key.clone(), sha256: entry.sha256.clone(), is_judged };
         self.ask_of((entry.id, entry.asker), what, ask).await
     }
 
@@ -139,6 +142,10 @@ impl Readers {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if self.ended.load(Ordering::Relaxed) {
             return Err(ReadError::Busy);
+        }
+        // One from before the analysis knows nothing of verdicts.
+        if all.get(&entry).is_some_and(|held| held.is_judged != what.is_judged()) {
+            all.remove(&entry);
         }
         if !all.contains_key(&entry) {
             let held = self.start(&mut all, entry, account, what)?;
@@ -176,14 +183,14 @@ impl Readers {
         }
         let (questions, asked) = sync_channel(WAITING);
         let (number, waiting) = (Instant::now(), Arc::new(()));
-        let (readers, kept) = (self.clone(), Arc::clone(&waiting));
+        let (readers, kept, is_judged) = (self.clone(), Arc::clone(&waiting), what.is_judged());
         let job = Job { entry, what, number };
         let started = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
             let _waiting = kept;
             serve(&readers, &job, &asked);
         });
         started.map_err(|error| ReadError::Ours(error.to_string()))?;
-        Ok(Held { account, number, asked: number, questions, waiting })
+        Ok(Held { account, is_judged, number, asked: number, questions, waiting })
     }
 
     /// Takes a reader off the list, unless it was asked something meanwhile: then `has_more` says so.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use veilwatch::worker::browse::{BrowseOrder, Reader};
+use veilwatch::worker::browse::{Ask, BrowseOrder, JUDGED_FLOWS, Reader};
 use veilwatch::worker::{FailedWhy, Unpacking, WorkerEnd, WorkerLimits};
 
+use super::judged::{Judged, OF_VERDICTS};
 use super::pool::{Death, Question, ReadError, Readers};
 use crate::jobs::tasks::Temporary;
 use crate::jobs::{Bench, clean};
@@ -25,13 +26,18 @@ pub(super) struct Job {
 /// What a reader reads.
 #[derive(Clone)]
 pub(super) enum What {
-    /// The capture of an entry, whose index is kept.
-    Entry { key: Key, sha256: Sha256Hex },
+    /// The capture of an entry, whose index is kept, and whether it was analysed.
+    Entry { key: Key, sha256: Sha256Hex, is_judged: bool },
     /// What a live session captures, and whether it still does.
     Live { path: PathBuf, follows: bool },
 }
 
 impl What {
+    /// Whether an analysis said something of its flows.
+    pub(super) fn is_judged(&self) -> bool {
+        matches!(self, Self::Entry { is_judged: true, .. })
+    }
+
     /// Where the capture is.
     pub(super) fn capture(&self, bench: &Bench) -> PathBuf {
         match self {
@@ -50,7 +56,8 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
         Ok(made) => made,
         Err(error) => return refuse(readers, job, asked, &ReadError::Ours(error.to_string())),
     };
-    let order = order(bench, job, &index, &unpacked);
+    let judged = Judged::of(bench, job);
+    let order = order(bench, job, &index, &unpacked, judged.as_ref());
     let mut reader = match Reader::start(&bench.program, &order) {
         Ok(reader) => reader,
         Err(error) => return refuse(readers, job, asked, &ReadError::Ours(error.to_string())),
@@ -72,6 +79,11 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
             }
         };
         let Question { ask, answer, waits } = question;
+        if let (Some(judged), Ask::Rows { filter, .. }) = (&judged, &ask)
+            && filter.contains(OF_VERDICTS)
+        {
+            judged.write(bench, job, JUDGED_FLOWS);
+        }
         match reader.ask(&ask, patience) {
             Ok(told) => {
                 made = made.or(told.read.index_bytes);
@@ -120,10 +132,10 @@ fn refuse(readers: &Readers, job: &Job, asked: &Receiver<Question>, error: &Read
     }
 }
 
-fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary) -> BrowseOrder {
+fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary, judged: Option<&Judged>) -> BrowseOrder {
     let (limits, browse) = (&bench.config.limits, &bench.config.browse);
     let (kept, identity, follows) = match &job.what {
-        What::Entry { key, sha256 } => (Some(bench.folders.index(key)), sha256.to_string(), false),
+        What::Entry { key, sha256, .. } => (Some(bench.folders.index(key)), sha256.to_string(), false),
         What::Live { follows, .. } => (None, String::new(), *follows),
     };
     // An index is made by this bound and believed only of the same: it does not hang on the time.
@@ -136,6 +148,7 @@ fn order(bench: &Bench, job: &Job, index: &Temporary, unpacked: &Temporary) -> B
         index: index.path().to_owned(),
         unpacked: unpacked.path().to_owned(),
         tables: Some(bench.folders.tables().to_owned()),
+        judged: judged.map(|judged| judged.file.path().to_owned()),
         packets: browse.packets,
         index_bytes: browse.index_bytes,
         unpacking: Unpacking { bytes: unpacked_bytes, ratio: limits.expansion_ratio },

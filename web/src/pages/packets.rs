@@ -328,7 +328,10 @@ fn seconds(since_ns: i64) -> String {
 }
 
 fn line(row: &PacketRow, link: &str, at: Option<u64>) -> Value {
+    // What stands out is what is worth a look.
+    let verdict = row.verdict.filter(|verdict| verdict.is_alert());
     json!({
+        "verdict": verdict, "verdict_words": verdict.map(|verdict| format!("verdict.{verdict}")),
         "number": row.number.to_string(), "link": link, "is_current": at == Some(row.number),
         "time": seconds(row.since_ns), "src": row.src, "dst": row.dst, "protocol": row.protocol,
         "length": row.wire_len.to_string(), "info": row.info,

@@ -42,8 +42,8 @@ pub use histograms::Histograms;
 pub use pictures::{Ink, Picture, PictureError, PictureKind, picture};
 pub use questions::{NearestThreshold, Question};
 pub use read::{
-    AlertRow, Alike, ConversationRow, FlowDetail, FlowPage, FlowQuery, FlowRow, HostRow, ResultError, ResultFile,
-    SortKey, VerdictFilter,
+    AlertRow, Alike, ConversationRow, FlowDetail, FlowPage, FlowQuery, FlowRow, HostRow, PAGE_ROWS, ResultError,
+    ResultFile, SortKey, VerdictFilter,
 };
 pub use report::{ReportError, ReportFacts, ReportMark, report};
 pub use sentence::{Counts, Gap, Sentence, Tone, sentence, warnings};

@@ -13,11 +13,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params_from_iter};
+use serde::Deserialize;
 use serde_json::Value as Json;
 use thiserror::Error;
 use veilwatch::engine::Category;
 use veilwatch::output::{CSV_COLUMNS, CsvFlow, csv_line};
 use veilwatch::worker::CutFlow;
+use veilwatch::worker::browse::JudgedFlow;
+use veilwatch_core::detect::Verdict;
 
 use super::facts::{Facts, PipelineFacts, ResultSummary, short};
 use super::histograms::Histograms;
@@ -852,6 +855,37 @@ impl ResultFile {
             }
             bytes += line.len();
             Ok(((row.get(0)?, line), bytes < PAGE_BYTES))
+        })
+    }
+
+    /// What the analysis said of flows, each with the number of its row, in the same manner as [`Self::lines`].
+    ///
+    /// # Errors
+    /// Where the file holds something else, or it takes too long.
+    pub fn verdicts(&self, after: i64, most: u32) -> Result<Vec<(i64, JudgedFlow)>, ResultError> {
+        /// What a line says of the model's words; the rest of it is passed over.
+        #[derive(Deserialize)]
+        struct Said {
+            novelty: Option<f64>,
+            #[serde(default)]
+            novel: bool,
+            category: Option<Category>,
+        }
+        let sql = format!("SELECT {FLOW_COLUMNS}, json FROM {}", streamed(false));
+        let mut bytes = 0;
+        self.rows_while(&sql, &streaming(after, most), |row| {
+            let (flow, line) = (flow_row(row)?, raw_line(row, AFTER_FLOW)?);
+            let Said { novelty, novel, category } =
+                serde_json::from_str(&line).map_err(|_| Odd::other("a line that is no flow's"))?;
+            bytes += line.len();
+            let verdict = flow.verdict.map(|name| match name {
+                "malicious" => Verdict::Malicious,
+                "suspicious" => Verdict::Suspicious,
+                "benign" => Verdict::Benign,
+                _ => Verdict::Unknown,
+            });
+            let judged = JudgedFlow { packet: flow.first_packet, verdict, score: flow.score, novelty, novel, category };
+            Ok(((flow.n, judged), bytes < PAGE_BYTES))
         })
     }
 

@@ -86,6 +86,31 @@ fn a_filter_is_searched_for_and_pointed_at_where_it_is_wrong() {
 }
 
 #[test]
+fn verdicts_are_marked_and_searched_for_once_there_is_a_result() {
+    let site = Site::with_ada();
+    let olga = site.add("olga", Role::Analyst);
+    let me = site.session_of(&olga);
+    let key = me.keep("beacon.pcap", &capture("malicious-beacon-tls12.pcap"));
+    let page = format!("/entries/{key}/packets");
+    let asked = format!("{page}?where=ml.verdict%20%3D%3D%20%22malicious%22");
+    let wrong = me.get(&asked).is(200);
+    assert_eq!(between(&wrong.body, "<mark>", "</mark>"), "ml.verdict");
+    me.confirm(&key);
+    assert_eq!(site.ended(&key), "done");
+    let found = me.whole(&asked, &[]).is(200);
+    let numbers = listed(&found);
+    let account = veilwatch_web::accounts::tokens::Scope::Read;
+    let flows =
+        site.program_of(&olga, account).get(&format!("/api/v1{page}").replace("packets", "flows?verdict=malicious"));
+    let flows = flows.is(200).json();
+    let all: u64 = flows["flows"].as_array().unwrap().iter().map(|flow| flow["packets"].as_u64().unwrap()).sum();
+    assert!(all > 0 && flows["is_complete"] == true, "{flows}");
+    let found = found.says(&format!("Packets found: {}", veilwatch_web::results::human::grouped(all)));
+    assert_eq!(found.body.matches("<span class=\"tag malicious\">Malicious</span>").count(), numbers.len());
+    assert_eq!(site.portal().readers.count(), 1, "the one from before is gone");
+}
+
+#[test]
 fn a_flow_leads_to_its_packets_and_to_what_both_sides_said() {
     let site = Site::with_ada();
     let me = site.session_of(&site.add("olga", Role::Analyst));

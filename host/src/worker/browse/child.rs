@@ -76,6 +76,7 @@ fn open(order: &BrowseOrder) -> std::io::Result<Files> {
         capture: File::open(&order.capture)?,
         // One that is gone is made again.
         kept: order.kept.as_deref().and_then(|path| File::open(path).ok()),
+        judged: order.judged.as_deref().map(File::open).transpose()?,
         index: written(&order.index)?,
         unpacked: written(&order.unpacked)?,
     })

@@ -1,4 +1,5 @@
 use super::find::Search;
+use super::judged::Judged;
 use super::say::*;
 use crate::analyser::{Book, Follower, Index, Indexer, KeptIndexes, Page, Stream};
 use crate::engine::Pipeline;
@@ -25,6 +26,7 @@ const ABANDONED: Duration = Duration::from_secs(10);
 pub(super) struct Files {
     pub(super) capture: File,
     pub(super) kept: Option<File>,
+    pub(super) judged: Option<File>,
     pub(super) index: File,
     pub(super) unpacked: File,
 }
@@ -52,6 +54,8 @@ pub(super) struct Desk {
     /// When the first one was asked for, if it is to go on.
     wanted: Option<Instant>,
     stream: Option<(u32, Stream)>,
+    /// What an analysis said of flows, once it was read.
+    judged: Option<Judged>,
 }
 
 enum Stage {
@@ -83,7 +87,10 @@ impl Desk {
         let book: &'static Book =
             Box::leak(Box::new(Book::new(plain.try_clone().map_err(failed)?, Arc::clone(pipeline))));
         let mut desk = Self {
-            fields: Fields::of(pipeline),
+            fields: match &files.judged {
+                Some(_) => Fields::of(pipeline).with_verdicts(),
+                None => Fields::of(pipeline),
+            },
             stage: Stage::Ready,
             order,
             files,
@@ -100,6 +107,7 @@ impl Desk {
             searches: VecDeque::new(),
             wanted: None,
             stream: None,
+            judged: None,
         };
         match unpacking {
             Some(unpacking) => desk.stage = Stage::Unpacking(Box::new(unpacking)),
@@ -115,7 +123,21 @@ impl Desk {
 
     fn is_searching(&self) -> bool {
         let is_wanted = self.wanted.is_some_and(|asked| asked.elapsed() < ABANDONED);
-        is_wanted && self.searches.front().is_some_and(|search| search.scanned < self.index.len())
+        let goes_on =
+            |search: &Search| search.scanned < self.index.len() && (self.is_known() || !search.asks_verdicts());
+        is_wanted && self.searches.front().is_some_and(goes_on)
+    }
+
+    /// Reads what an analysis said of flows, once all packets are known and it is there.
+    fn judge(&mut self) -> io::Result<()> {
+        if self.judged.is_none()
+            && self.is_known()
+            && let Some(file) = &self.files.judged
+            && file.metadata()?.len() > 0
+        {
+            self.judged = Some(Judged::read(file, &self.index)?);
+        }
+        Ok(())
     }
 
     /// Whether all packets are known, as far as they came.
@@ -182,10 +204,13 @@ impl Desk {
             }
             Stage::Writing | Stage::Ready => {}
         }
+        if self.is_searching() {
+            self.judge().map_err(failed)?;
+        }
         if self.is_searching()
             && let Some(search) = self.searches.front_mut()
         {
-            search.more(&self.index, Instant::now() + PIECE).map_err(failed)?;
+            search.more(&self.index, self.judged.as_ref(), Instant::now() + PIECE).map_err(failed)?;
         }
         Ok(())
     }
@@ -272,6 +297,7 @@ impl Desk {
         if !last && matches!(self.stage, Stage::Following(_, false)) {
             return Ok(None);
         }
+        self.judge()?;
         match ask {
             Ask::Rows { from, count, flow: Some(packet), .. } => self.rows_of_flow(*packet, *from, *count, last),
             Ask::Rows { from, count, flow: None, filter, search } => self.rows(*from, *count, filter, *search, last),
@@ -380,8 +406,23 @@ impl Desk {
     }
 
     fn lines(&self, numbers: &[u64]) -> io::Result<Vec<PacketRow>> {
-        let line = |number: &u64| Ok(self.book.page(&self.index, *number)?.map(|page| row(&page)));
+        let line = |number: &u64| Ok(self.book.page(&self.index, *number)?.map(|page| self.row(&page)));
         numbers.iter().filter_map(|number| line(number).transpose()).collect()
+    }
+
+    fn row(&self, page: &Page) -> PacketRow {
+        let cell = |text: &str| bounded(text.as_bytes(), CELL_BYTES);
+        let known = self.judged.as_ref().and_then(|judged| judged.of(&self.index, page.number));
+        PacketRow {
+            number: page.number,
+            since_ns: i64::try_from(page.since_ns).unwrap_or(if page.since_ns < 0 { i64::MIN } else { i64::MAX }),
+            src: cell(&page.src),
+            dst: cell(&page.dst),
+            protocol: cell(&page.protocol),
+            wire_len: page.wire_len,
+            info: bounded(page.info.as_bytes(), INFO_BYTES),
+            verdict: known.and_then(|known| known.verdict),
+        }
     }
 
     fn page(&self, page: Page) -> PacketPage {
@@ -394,7 +435,7 @@ impl Desk {
         };
         let flow = self.index.flow_of(page.number).map(|(_, flow)| flow.packets);
         PacketPage {
-            row: row(&page),
+            row: self.row(&page),
             time_ns: page.time_ns,
             nodes: page.tree.nodes.iter().map(node).collect(),
             left_out: page.tree.left_out as u64,
@@ -437,18 +478,5 @@ impl Desk {
         }
         self.stream = Some((flow, stream));
         Ok(Some(part))
-    }
-}
-
-fn row(page: &Page) -> PacketRow {
-    let cell = |text: &str| bounded(text.as_bytes(), CELL_BYTES);
-    PacketRow {
-        number: page.number,
-        since_ns: i64::try_from(page.since_ns).unwrap_or(if page.since_ns < 0 { i64::MIN } else { i64::MAX }),
-        src: cell(&page.src),
-        dst: cell(&page.dst),
-        protocol: cell(&page.protocol),
-        wire_len: page.wire_len,
-        info: bounded(page.info.as_bytes(), INFO_BYTES),
     }
 }

@@ -1,3 +1,4 @@
+use super::judged::Judged;
 use crate::analyser::{Book, Index, Walk};
 use crate::packets::Bitten;
 use crate::query::PacketQuery;
@@ -26,11 +27,18 @@ impl Search {
         self.walk.bitten() != Bitten::default()
     }
 
+    /// Whether it speaks of verdicts: then all packets must be known before it begins.
+    pub(super) fn asks_verdicts(&self) -> bool {
+        self.query.asks_verdicts()
+    }
+
     /// Looks at more packets, until a time.
-    pub(super) fn more(&mut self, index: &Index, until: Instant) -> io::Result<()> {
+    pub(super) fn more(&mut self, index: &Index, judged: Option<&Judged>, until: Instant) -> io::Result<()> {
         let (extent, query) = ((self.query.extent(), Some(self.query.names())), &self.query);
+        let judged = judged.filter(|_| query.asks_verdicts());
         for (number, place) in index.from(self.scanned + 1) {
-            if self.walk.next(number, &place, extent, |view| query.holds(view))? {
+            let flow = judged.and_then(|judged| judged.of(index, number)).copied().unwrap_or_default();
+            if self.walk.next(number, &place, extent, |view| query.holds_with(view, &flow))? {
                 self.hits.push(u32::try_from(number).unwrap_or(u32::MAX));
             }
             self.scanned = number;

@@ -3,6 +3,7 @@
 use crate::worker::order::{Unpacking, WorkerLimits};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use veilwatch_core::detect::Verdict;
 
 /// What a child is to browse: the first line that it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct BrowseOrder {
     /// A folder of tables over those in the box; none where there are no more.
     #[serde(default)]
     pub tables: Option<PathBuf>,
+    /// A file with what an analysis said of the capture's flows, a [`JudgedFlow`](super::JudgedFlow) a line; none where nothing
+    /// is known of any. It may still be empty: it is read with the first question after which it is not.
+    #[serde(default)]
+    pub judged: Option<PathBuf>,
     /// Whether the capture still grows: one that this program writes as pcapng, whose beginning is there. No index of it is
     /// kept.
     pub follows: bool,
@@ -195,6 +200,9 @@ pub struct PacketRow {
     pub wire_len: u32,
     /// What it says.
     pub info: String,
+    /// The verdict on its flow, where that is known.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
 }
 
 /// How far a search is.
