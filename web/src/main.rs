@@ -125,7 +125,8 @@ async fn serve(file: Option<&Path>) -> Outcome {
             }
         })
     }));
-    let ended = rocket.launch().await.map_err(|error| error.kind().to_string())?;
+    let ended = rocket.launch().await;
+    let ended = ended.map_err(|error| format!("the portal at {address} has ended: {}", error.kind()))?;
     let access = ended.state::<Portal>().and_then(|portal| portal.access.as_ref());
     access.into_iter().for_each(|log: &AccessLog| log.finish(LAST_LINES));
     Ok(ExitCode::SUCCESS)
