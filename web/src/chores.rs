@@ -5,7 +5,7 @@ use std::time::Duration;
 use rocket::tokio;
 
 use crate::api::once;
-use crate::database::DbError;
+use crate::database::{self, DbError};
 use crate::uploads::{Intake, resumable};
 use crate::webhooks;
 
@@ -19,6 +19,8 @@ pub async fn run(intake: Intake) {
         let done = intake.db.run(move |connection| -> Result<_, DbError> {
             once::forget(connection, now.saturating_sub(this.config.limits.idempotency_seconds))?;
             webhooks::forget(connection, &this.config)?;
+            // Where somebody read at that moment, rows that were deleted still stand in it.
+            database::empty_log(connection)?;
             resumable::forget(connection, &this.writing, now)
         });
         let failed: Option<String> = match done.await {

@@ -82,7 +82,7 @@ pub enum StartError {
     Provider(#[from] ProviderError),
     /// Files without a database.
     #[error(
-        "the data folder {} holds captures or results, but no portal.sqlite: put it back or restore a backup; to begin \
+        "the data folder {} holds captures or results, but no portal.sqlite that knows them: put it back or restore a backup; to begin \
          anew, move its folders captures and results elsewhere", .0.display()
     )]
     NoDatabase(PathBuf),
@@ -127,8 +127,8 @@ pub enum StartError {
     Threads(std::io::Error),
 }
 
-/// Captures and results that no row knows, which a start removes: what was begun when the last run ended. More are a sign that
-/// the database is not theirs.
+/// Captures and results that no row knows, which a start removes: what was begun when the last run ended. More are a sign
+/// that the database is not theirs.
 const MOST_NOBODYS: u64 = 64;
 
 /// Why a pipeline cannot be offered.
@@ -270,14 +270,16 @@ impl Portal {
             return Err(StartError::NoDatabase(config.data));
         }
         let db = Db::open(&path)?;
+        let accounts = db.run_blocking(|connection| people::count(connection))?;
         let nobodys = db.run_blocking(|connection| folders.nobodys(connection))?;
+        // One without anybody is as good as none: other programs leave an empty file where there was none.
+        if accounts == 0 && nobodys > 0 {
+            return Err(StartError::NoDatabase(config.data));
+        }
         if nobodys > MOST_NOBODYS {
             return Err(StartError::OtherDatabase { folder: config.data, nobodys });
         }
-        let token = match db.run_blocking(|connection| people::count(connection))? {
-            0 => Some(random_token()?),
-            _ => None,
-        };
+        let token = if accounts == 0 { Some(random_token()?) } else { None };
         let now = clock.now();
         let swept = db.run_blocking(|connection| folders.sweep(connection, now))?;
         let again = db.run_blocking(|connection| queue::restart(connection, now))?;

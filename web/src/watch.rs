@@ -392,18 +392,24 @@ fn put_away(folder: &Path, name: &OsStr, facts: Facts, to: Option<&Path>, words:
     }
     let Some(to) = to else { return fs::remove_file(path) };
     let mut new = name.to_owned();
-    if name.len() > MAX_NAME || fs::symlink_metadata(to.join(name)).is_ok() {
+    let is_taken = |end: &str| {
+        let mut name = name.to_owned();
+        name.push(end);
+        fs::symlink_metadata(to.join(name)).is_ok()
+    };
+    if name.len() > MAX_NAME || is_taken("") || is_taken(".txt") {
         let key = Key::random().map_err(io::Error::other)?;
         new = OsString::from(key.as_str());
     }
     let mut beside = new.clone();
     beside.push(".txt");
     let beside = (!words.is_empty()).then(|| to.join(beside));
-    if let Some(beside) = &beside {
+    let write = |beside: &Path| -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
-        file.write_all(format!("{}: {}\n", shown(name), clean(words)).as_bytes())?;
-    }
-    fs::rename(path, to.join(new)).inspect_err(|_| {
+        file.write_all(format!("{}: {}\n", shown(name), clean(words)).as_bytes())
+    };
+    let written = beside.as_deref().map_or(Ok(()), write);
+    written.and_then(|()| fs::rename(path, to.join(new))).inspect_err(|_| {
         // Words about a file that is not there would be in the way of the next try.
         if let Some(beside) = &beside {
             let _ = fs::remove_file(beside);

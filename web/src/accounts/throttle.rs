@@ -59,11 +59,16 @@ impl Throttle {
         count(&mut tables.addresses, network(address), address_attempts, window_seconds, remembered, now)
     }
 
-    /// Forgets the failures of an account: its owner has logged in. Of the address, only this attempt was none: whoever guesses
-    /// the passwords of others gains nothing by knowing one.
+    /// Forgets the failures of an account: its owner has logged in. Of the address, only this attempt was none: whoever
+    /// guesses the passwords of others gains nothing by knowing one.
     pub fn succeeded(&self, account: &str, address: IpAddr) {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).accounts.remove(account);
+        self.succeeded_from(address);
+    }
+
+    /// The same of an attempt that named no account.
+    pub fn succeeded_from(&self, address: IpAddr) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.accounts.remove(account);
         if let Some(window) = tables.addresses.get_mut(&network(address)) {
             window.attempts = window.attempts.saturating_sub(1);
         }

@@ -345,6 +345,7 @@ pub async fn decided(
     }
     let (account, actor) = (caller.account.id, caller.actor(&address));
     let (now, most) = (portal.now(), portal.config.triage.export_rows);
+    let _place = portal.downloads.enter(account).ok_or_else(|| Problem::from(Status::TooManyRequests))?;
     let found = portal.db.read(move |connection| labels::labels(connection, account, &query, most));
     let found = found.await.map_err(|error| refused(portal, error))?;
     let recorded = portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("triage"), now)).await;

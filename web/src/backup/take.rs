@@ -267,15 +267,20 @@ impl Taking<'_> {
         Ok(())
     }
 
-    /// Takes an entry that was deleted meanwhile out of the copy; says how many that was.
-    fn forget(&self, key: &str) -> Result<u64, BackupError> {
+    /// Takes an entry that was deleted meanwhile out of the copy, with what was copied of it; says how many that was.
+    fn forget(&mut self, key: &str) -> Result<u64, BackupError> {
+        if let Ok(key) = key.parse() {
+            // What no list names is not restored.
+            let of_it = [Name::result(&key), Name::index(&key)];
+            self.files.retain(|listed| !of_it.contains(&listed.path));
+        }
         let gone = self.copy.execute("DELETE FROM entries WHERE key = ?1", [key])?;
         self.copy.execute("DELETE FROM captures WHERE sha256 NOT IN (SELECT sha256 FROM entries)", [])?;
         Ok(gone as u64)
     }
 
-    /// Does in the copy what was done to a capture meanwhile: its entries were deleted with it, or a timer took it and they
-    /// go on without.
+    /// Does in the copy what was done to a capture meanwhile: its entries were deleted with it, or a timer took it and
+    /// they go on without.
     fn forget_capture(&mut self, sha256: &Sha256Hex) -> Result<(), BackupError> {
         let of_it = |connection: &Connection| -> rusqlite::Result<HashMap<String, Option<i64>>> {
             let mut found = connection.prepare_cached("SELECT key, capture_gone_at FROM entries WHERE sha256 = ?1")?;

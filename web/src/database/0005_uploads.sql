@@ -36,6 +36,12 @@ CREATE TABLE answers (
 CREATE INDEX answers_by_age ON answers (created_at);
 CREATE INDEX answers_by_location ON answers (location);
 
+-- Whoever asks once more with the key that began an upload which came to nothing begins a new one.
+CREATE TRIGGER an_upload_goes AFTER DELETE ON uploads WHEN OLD.state <> 'done'
+BEGIN
+    DELETE FROM answers WHERE location = OLD.key;
+END;
+
 -- Analyses that came to an end and of which no webhook was told yet. A trigger writes them, in the transaction that ends
 -- the analysis: none is forgotten, whatever ended it.
 CREATE TABLE ended (

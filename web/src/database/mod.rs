@@ -33,7 +33,7 @@ pub const FILE: &str = "portal.sqlite";
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Readings beside the connection that writes, at the same time; more wait.
-const READINGS: usize = 4;
+const READINGS: usize = 8;
 
 /// Why the database did not do it.
 #[derive(Debug, Error)]
@@ -148,7 +148,8 @@ impl Db {
 }
 
 /// Writes what SQLite's write-ahead log holds into the database and cuts the log off: rows that were deleted stand in it
-/// until then. Another program that reads the database (a backup) can keep it from being cut; the next time does it.
+/// until then. Whoever reads the database meanwhile ([`Db::read`], a backup) can keep it from being cut; [`crate::chores`]
+/// does it a minute later.
 ///
 /// # Errors
 /// Where SQLite says no.

@@ -96,8 +96,29 @@ mod tests {
         assert_eq!(given(&place), 0);
         let told = place.number("SELECT count(*) FROM changes WHERE by = '' AND assignee = '' AND state IS NULL");
         assert!(told > 0);
-        // Whoever only reads is given nothing, and keeps nothing.
+        // Whoever only reads is given nothing, and keeps nothing: by their role, or by their standing.
+        let give = |place: &Place, account: i64| {
+            place
+                .connection
+                .execute("UPDATE items SET assignee_id = ?1 WHERE entry_id = ?2", [account, entry.id])
+                .unwrap();
+        };
         place.connection.execute("UPDATE accounts SET disabled = 0, role = 'viewer' WHERE id = ?1", [bob]).unwrap();
+        give(&place, bob);
         assert!(names(&place).is_empty() && seen(bob) == 1);
+        release_lost(&place.connection, NOW).unwrap();
+        assert_eq!(given(&place), 0);
+        let team = format!(
+            "INSERT INTO teams (name, created_at) VALUES ('sea', 1);
+            INSERT INTO members VALUES (1, {ada}, 'works', 1); UPDATE entries SET team_id = 1"
+        );
+        place.connection.execute_batch(&team).unwrap();
+        assert_eq!(names(&place), ["ada"]);
+        give(&place, ada);
+        release_lost(&place.connection, NOW).unwrap();
+        assert_eq!(given(&place), 1);
+        place.connection.execute("UPDATE members SET standing = 'reads'", []).unwrap();
+        release_lost(&place.connection, NOW).unwrap();
+        assert_eq!((given(&place), seen(ada)), (0, 1));
     }
 }

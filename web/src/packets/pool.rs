@@ -143,8 +143,9 @@ impl Readers {
         if self.ended.load(Ordering::Relaxed) {
             return Err(ReadError::Busy);
         }
-        // One from before the analysis knows nothing of verdicts.
-        if all.get(&entry).is_some_and(|held| held.is_judged != what.is_judged()) {
+        // One from before the analysis knows nothing of verdicts. One that is busy is asked once more: its process must not run
+        // beside another one of the same entry.
+        if all.get(&entry).is_some_and(|held| held.is_judged != what.is_judged() && held.is_idle()) {
             all.remove(&entry);
         }
         if !all.contains_key(&entry) {

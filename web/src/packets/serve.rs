@@ -81,8 +81,12 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
         let Question { ask, answer, waits } = question;
         if let (Some(judged), Ask::Rows { filter, .. }) = (&judged, &ask)
             && filter.contains(OF_VERDICTS)
+            && let Err(error) = judged.write(bench, job, JUDGED_FLOWS)
         {
-            judged.write(bench, job, JUDGED_FLOWS);
+            // Without them it would find nothing, and say that there is nothing.
+            drop(waits);
+            let _ = answer.send(Err(error));
+            continue;
         }
         match reader.ask(&ask, patience) {
             Ok(told) => {

@@ -51,8 +51,9 @@ async fn log_in_first(request: &Request<'_>) -> Result<Redirect, (Status, (Conte
         rocket::http::Method::Get => super::local_path(&request.uri().to_string()),
         _ => "/".to_owned(),
     };
-    // What a form held is gone, which whoever wrote it must hear.
-    let lost = (request.method() != rocket::http::Method::Get).then_some(true);
+    // What a form held is gone, which whoever wrote it must hear. In these two nobody writes anything.
+    let says_nothing = ["/logout", "/language"].contains(&request.uri().path().as_str());
+    let lost = (request.method() != rocket::http::Method::Get && !says_nothing).then_some(true);
     Ok(Redirect::to(rocket::uri!(super::login::show(next = Some(next), lost = lost))))
 }
 

@@ -88,6 +88,7 @@ pub async fn withdraw(me: Analyst<'_>, portal: &State<Portal>, key: &str, id: i6
 
 async fn labels(me: &Analyst<'_>, portal: &Portal) -> Result<Labels, Failure> {
     let (account, actor, now) = (me.account.id, me.actor(), portal.now());
+    let _place = portal.downloads.enter(account).ok_or(Failure(Status::TooManyRequests))?;
     let labels = portal.db.read(move |connection| marks::labels::labels(connection, account)).await?;
     portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("marks"), now)).await?;
     Ok(labels)

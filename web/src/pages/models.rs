@@ -428,11 +428,12 @@ pub(crate) async fn promoted(
 ) -> Result<(), ShelfError> {
     let own = id.clone();
     let done = on_shelf(portal, move |shelf| shelf.promote(&own, even_if_worse)).await?;
-    if let Id::Kept(name, _) = id {
-        another_judges(portal, name).await?;
-    }
     let former = done.former.map_or_else(String::new, |former| format!(", before it {former}"));
-    noted(portal, actor, Action::Promoted, format!("{id}{former}")).await
+    noted(portal, actor, Action::Promoted, format!("{id}{former}")).await?;
+    match id {
+        Id::Kept(name, _) => another_judges(portal, name).await,
+        Id::Box(_) => Ok(()),
+    }
 }
 
 /// What was said of the pipelines that a model of this name judges holds no more.
@@ -485,8 +486,8 @@ pub async fn roll_back(
     });
     match done.await {
         Ok((gone, back)) => {
-            another_judges(portal, &name).await?;
             noted(portal, me.actor(), Action::RolledBack, format!("{name}: from {gone} to {back}")).await?;
+            another_judges(portal, &name).await?;
             Ok(Answer::to(&format!("/models/{name}@{back}?done=rolled-back")))
         }
         Err(ShelfError::Refused(words)) => {

@@ -222,7 +222,13 @@ async fn finish(
         return Ok(Err(Fault::Denied));
     };
     match provider.finish(code, secrets, begun.place.clone(), now).await {
-        Ok(person) => arrive(visitor, portal, provider, cookies, begun, person).await,
+        Ok(person) => {
+            let arrived = arrive(visitor, portal, provider, cookies, begun, person).await?;
+            if arrived.is_ok() {
+                portal.throttle.succeeded_from(visitor.address);
+            }
+            Ok(arrived)
+        }
         Err(fault) => Ok(Err(fault)),
     }
 }

@@ -147,7 +147,7 @@ pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: 
     let key = Key::random().map_err(DbError::from)?;
     let (place, limits, now, own) =
         (folder(&portal.config.data, &key), portal.config.training.clone(), portal.now(), key.clone());
-    let folder = place.join("marks");
+    let (whole, folder) = (place.clone(), place.join("marks"));
     let (captures, marks) = portal
         .db
         .read(move |connection| -> Result<_, Refused> {
@@ -166,7 +166,7 @@ pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: 
                 Ok(())
             };
             let written = write().inspect_err(|_| {
-                let _ = std::fs::remove_dir_all(&folder);
+                let _ = std::fs::remove_dir_all(&whole);
             });
             written?;
             Ok((if marks == 0 { Vec::new() } else { captures }, marks))

@@ -708,6 +708,7 @@ async fn decided(
     if wanted.state.as_deref().unwrap_or_default().is_empty() {
         query.states.clear();
     }
+    let _place = portal.downloads.enter(account).ok_or(Failure(Status::TooManyRequests))?;
     let found = told(portal.db.read(move |connection| labels::labels(connection, account, &query, most)).await)?;
     if found.is_ok() {
         portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("triage"), now)).await?;

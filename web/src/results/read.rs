@@ -37,6 +37,8 @@ pub const SEARCH_BYTES: usize = 255;
 pub const PAGE_ROWS: u32 = 5000;
 /// Flows beyond a page that are counted for a query; that there are more is said.
 pub const COUNTED: u64 = 100_000;
+/// Flows of a verdict that are few enough to be sorted for every page.
+const FEW: u64 = 20_000;
 /// Bytes of JSON lines at once; the last line may go beyond.
 pub const PAGE_BYTES: usize = 4 << 20;
 /// Bytes of JSON of all alerts at once: some thousand alerts.
@@ -556,8 +558,8 @@ impl FlowQuery {
         (sql, values)
     }
 
-    /// The query for a page, with its values.
-    fn page(&self) -> (String, Vec<Value>) {
+    /// The query for a page, with its values; `hint` says by which index.
+    fn page(&self, hint: &str) -> (String, Vec<Value>) {
         let (conditions, mut values) = self.conditions();
         let direction = if self.descending { "DESC" } else { "ASC" };
         let order = match self.sort {
@@ -568,7 +570,10 @@ impl FlowQuery {
         values.push(Value::Integer(i64::try_from(self.offset).unwrap_or(i64::MAX)));
         let at = values.len();
         (
-            format!("SELECT {FLOW_COLUMNS} FROM flows{conditions} ORDER BY {order} LIMIT ?{} OFFSET ?{at}", at - 1),
+            format!(
+                "SELECT {FLOW_COLUMNS} FROM flows{hint}{conditions} ORDER BY {order} LIMIT ?{} OFFSET ?{at}",
+                at - 1
+            ),
             values,
         )
     }
@@ -727,12 +732,21 @@ impl ResultFile {
         })
     }
 
+    /// How many flows there are.
+    ///
+    /// # Errors
+    /// Where the file holds something else, or it takes too long.
+    pub fn flow_count(&self) -> Result<u64, ResultError> {
+        // They are numbered from 0 on.
+        self.one("SELECT coalesce(max(n) + 1, 0) FROM flows", &[])
+    }
+
     /// Some flows of those that a query asks for.
     ///
     /// # Errors
     /// Where the file holds something else. A deadline that passes leaves a part, which says so.
     pub fn flows(&self, query: &FlowQuery) -> Result<FlowPage, ResultError> {
-        let (sql, values) = query.page();
+        let (sql, values) = query.page(self.hint(query)?);
         let (rows, is_complete) = self.rows_in_time(&sql, &values, flow_row)?;
         let up_to = query.offset.saturating_add(rows.len() as u64);
         let (conditions, values) = query.conditions();
@@ -740,8 +754,7 @@ impl ResultFile {
             // The last page: the deadline is not spent on finding all of it once more.
             Ok(up_to)
         } else if conditions.is_empty() {
-            // They are numbered from 0 on.
-            self.one("SELECT coalesce(max(n) + 1, 0) FROM flows", &[])
+            self.flow_count()
         } else {
             let some = format!("SELECT 1 FROM flows{conditions} LIMIT {}", up_to.saturating_add(COUNTED));
             self.one(&format!("SELECT count(*) FROM ({some})"), &values)
@@ -752,6 +765,21 @@ impl ResultFile {
             Err(error) => return Err(error),
         };
         Ok(FlowPage { rows, total, total_is_exact, is_complete })
+    }
+
+    /// By which index flows of a verdict are found. The index of verdicts where they are few, which are sorted then; where they
+    /// are many, they are met soon in any order, and SQLite is right but for the order of the table itself.
+    fn hint(&self, query: &FlowQuery) -> Result<&'static str, ResultError> {
+        let Some(filter) = query.verdict.filter(|_| query.host.is_none() && query.search.is_none()) else {
+            return Ok("");
+        };
+        let some = format!("SELECT 1 FROM flows INDEXED BY flows_by_verdict WHERE {} LIMIT {}", filter.sql(), FEW + 1);
+        let count: u64 = self.one(&format!("SELECT count(*) FROM ({some})"), &[])?;
+        Ok(match query.sort {
+            _ if count <= FEW => " INDEXED BY flows_by_verdict",
+            SortKey::Order => " NOT INDEXED",
+            _ => "",
+        })
     }
 
     /// Flows of a query of [`FLOW_COLUMNS`] and a count.
@@ -942,7 +970,7 @@ impl ResultFile {
     /// How SQLite goes about a query.
     #[cfg(test)]
     pub(super) fn plan(&self, query: &FlowQuery) -> Vec<String> {
-        let (sql, values) = query.page();
+        let (sql, values) = query.page(self.hint(query).unwrap());
         self.rows(&format!("EXPLAIN QUERY PLAN {sql}"), &values, |row| text(row, 3)).unwrap()
     }
 

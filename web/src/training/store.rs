@@ -174,6 +174,13 @@ pub fn create(
     now: i64,
 ) -> Result<(), Refused> {
     let transaction = connection.transaction()?;
+    // It may have been shut out, or deleted, while its marks were read.
+    let is_let_in = transaction
+        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND disabled = 0 AND deleted_at IS NULL")?
+        .exists([account])?;
+    if !is_let_in {
+        return Err(Reason::NotAllowed.into());
+    }
     let waiting: u32 =
         transaction.query_row("SELECT count(*) FROM trainings WHERE state = 'queued'", [], |row| row.get(0))?;
     if waiting >= limits.waiting {
@@ -316,7 +323,8 @@ pub fn ask_stop(
     Ok(running)
 }
 
-/// The trainings of an account that are not over, for whoever deletes the account: their rows go with it, the files do not.
+/// The trainings of an account that are not over, for whoever deletes the account: their rows go with it, the files do
+/// not.
 ///
 /// # Errors
 /// Where the database fails.

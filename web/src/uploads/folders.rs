@@ -14,7 +14,7 @@
 //! A path is made from a [`Key`] or a [`Sha256Hex`] and from nothing else, and both hold hexadecimal digits only.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -269,22 +269,32 @@ impl Folders {
     /// # Errors
     /// Where a folder cannot be read.
     pub fn has_files(&self) -> Result<bool, FileError> {
-        Ok(names(&self.captures)?.next().is_some() || names(&self.results)?.next().is_some())
+        for name in names(&self.captures)? {
+            if capture_of(&name?).is_some() {
+                return Ok(true);
+            }
+        }
+        for name in names(&self.results)? {
+            if result_of(&name?).is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// How many captures and results are there of which the database knows nothing: [`Folders::sweep`] would remove them.
+    /// How many captures and results the database knows nothing of: [`Folders::sweep`] would remove them.
     ///
     /// # Errors
     /// Where a folder cannot be read, or the database fails.
     pub fn nobodys(&self, connection: &Connection) -> Result<u64, Refused> {
         let mut count = 0;
         for name in names(&self.captures)? {
-            if let Some(Ok(sha256)) = name?.to_str().map(str::parse::<Sha256Hex>) {
+            if let Some(sha256) = capture_of(&name?) {
                 count += u64::from(!is_kept(connection, &sha256)?);
             }
         }
         for name in names(&self.results)? {
-            if let Some(Ok(key)) = name?.to_str().and_then(|name| name.strip_suffix(".sqlite")).map(str::parse::<Key>) {
+            if let Some(key) = result_of(&name?) {
                 count += u64::from(!is_done(connection, &key)?);
             }
         }
@@ -491,6 +501,16 @@ pub(super) fn remove_file(path: &Path) -> Result<(), FileError> {
 }
 
 /// The names in a folder.
+/// The capture that a file of this name is.
+fn capture_of(name: &OsStr) -> Option<Sha256Hex> {
+    name.to_str()?.parse().ok()
+}
+
+/// The key of the entry whose result a file of this name is.
+fn result_of(name: &OsStr) -> Option<Key> {
+    name.to_str()?.strip_suffix(".sqlite")?.parse().ok()
+}
+
 fn names(folder: &Path) -> Result<impl Iterator<Item = Result<OsString, FileError>>, FileError> {
     let owner = folder.to_owned();
     let entries = fs::read_dir(folder).map_err(FileError::at("read", folder))?;

@@ -191,7 +191,8 @@ pub fn unfinished(connection: &Connection, account: i64, now: i64) -> Result<Vec
     open.query_and_then(params![account, now], read)?.collect()
 }
 
-/// Begins an upload: its room is taken from the quota from now on. `noted` is told its key, in the transaction that makes it.
+/// Begins an upload: its room is taken from the quota from now on. `noted` is told its key, in the transaction that makes
+/// it.
 ///
 /// # Errors
 /// Where it would be empty or too large, there is no room for it, there are as many as there may be, or the database or
@@ -261,20 +262,13 @@ pub fn begin(
 /// # Errors
 /// Where its file cannot be removed, or the database fails.
 pub fn remove(connection: &Connection, folders: &Folders, upload: &Resumable) -> Result<(), Refused> {
-    forget_row(connection, upload)?;
+    connection.execute("DELETE FROM uploads WHERE id = ?1", [upload.id])?;
     remove_file(&folders.partial(&upload.key))?;
     Ok(())
 }
 
-/// Whoever asks once more with the idempotency key that began it begins a new one.
-fn forget_row(connection: &Connection, upload: &Resumable) -> Result<(), DbError> {
-    connection.execute("DELETE FROM answers WHERE location = ?1", [upload.key.as_str()])?;
-    connection.execute("DELETE FROM uploads WHERE id = ?1", [upload.id])?;
-    Ok(())
-}
-
-/// Uploads whose rows are gone. Nobody can go on with them; their files are removed by whoever holds this, who has given the
-/// database back before: large files take their time.
+/// Uploads whose rows are gone. Nobody can go on with them; their files are removed by whoever holds this, who has given
+/// the database back before: large files take their time.
 #[must_use]
 pub struct Forgotten {
     keys: Vec<Key>,
@@ -311,7 +305,7 @@ pub fn forget(connection: &Connection, writing: &Writing, now: i64) -> Result<Fo
     let (mut keys, mut all_held) = (Vec::new(), Vec::new());
     for upload in old {
         if let Some(held) = writing.enter(upload.id) {
-            forget_row(connection, &upload)?;
+            connection.execute("DELETE FROM uploads WHERE id = ?1", [upload.id])?;
             keys.push(upload.key);
             all_held.push(held);
         }

@@ -123,12 +123,15 @@ impl Desk {
 
     fn is_searching(&self) -> bool {
         let is_wanted = self.wanted.is_some_and(|asked| asked.elapsed() < ABANDONED);
-        let goes_on =
-            |search: &Search| search.scanned < self.index.len() && (self.is_known() || !search.asks_verdicts());
+        // What speaks of verdicts waits for them.
+        let goes_on = |search: &Search| {
+            search.scanned < self.index.len() && (!search.asks_verdicts() || self.is_known() && self.judged.is_some())
+        };
         is_wanted && self.searches.front().is_some_and(goes_on)
     }
 
-    /// Reads what an analysis said of flows, once all packets are known and it is there.
+    /// Reads what an analysis said of flows, once all packets are known and it is there. Only while somebody waits for an answer:
+    /// then the parent does not write.
     fn judge(&mut self) -> io::Result<()> {
         if self.judged.is_none()
             && self.is_known()
@@ -203,9 +206,6 @@ impl Desk {
                 self.stage = Stage::Ready;
             }
             Stage::Writing | Stage::Ready => {}
-        }
-        if self.is_searching() {
-            self.judge().map_err(failed)?;
         }
         if self.is_searching()
             && let Some(search) = self.searches.front_mut()

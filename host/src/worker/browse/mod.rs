@@ -1,7 +1,8 @@
 //! One capture that somebody looks into, in a confined child that stays: packets, streams and searches.
 //!
 //! The parent starts it with a [`BrowseOrder`]. Before it is confined it opens five files: the capture, the index that was
-//! kept (if any), what an analysis said of its flows (if anything), and two that it may write, an index and what a compressed capture unpacks to. After that it can open none at all. From then on the parent asks one thing at a time, a line each
+//! kept (if any), what an analysis said of flows (if anything), and two that it may write, an index and what a compressed
+//! capture unpacks to. After that it can open none at all. From then on the parent asks one thing at a time, a line each
 //! ([`Asked`]), and is answered with a line ([`Answer`]); between questions the child goes on with its work, a small piece at
 //! a time: it unpacks, makes the index, and searches. A capture that somebody still writes it follows.
 //!

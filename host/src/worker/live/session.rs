@@ -89,9 +89,12 @@ impl LiveSession {
                 if let Some(what) = self.unbelievable(&said) {
                     return Err(self.babble(what));
                 }
-                // Words about damage in what it loads are no begin.
                 if self.has_begun {
                     self.spoke = Instant::now();
+                } else if let Some(end) = self.overdue() {
+                    // Words about what it loads are no begin.
+                    let _ = self.process.end();
+                    return Err(end);
                 }
                 if matches!(said, LiveSaid::Ended(_) | LiveSaid::Refused(_) | LiveSaid::Failed(_)) {
                     let _ = self.process.end();
@@ -287,7 +290,7 @@ mod tests {
             }
         };
         loop {
-            if let Err(end) = session.next(Duration::from_secs(10)) {
+            if let Err(end) = session.next(Duration::from_millis(20)) {
                 return end;
             }
         }
@@ -295,7 +298,10 @@ mod tests {
 
     #[test]
     fn one_that_never_begins_is_ended() {
-        let end = end_of(r#"echo '{"word":"a library is slow"}'"#, 1, 600);
+        let end = end_of("", 1, 600);
+        assert!(matches!(end, WorkerEnd::NotBegun { seconds: 1 }), "{end}");
+        // However much it says meanwhile.
+        let end = end_of(r#"while :; do echo '{"word":"a library is slow"}'; /bin/sleep 0.02; done"#, 1, 600);
         assert!(matches!(end, WorkerEnd::NotBegun { seconds: 1 }), "{end}");
     }
 
