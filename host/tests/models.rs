@@ -1,6 +1,6 @@
 //! The registry of models, from the first promotion to the last roll-back: tampering, crashes, hostile folders, keys.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests count as tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 mod common;
 
@@ -579,4 +579,13 @@ fn hostile_folders_end_in_a_message() {
         assert!(status == Some(0) && !table.contains(['\u{1b}', '\u{202e}']), "{table}");
         assert!(table.contains("\\u{1b}[31mred\\u{202e}") && table.len() < 100_000, "{} bytes", table.len());
     }
+}
+
+#[test]
+fn the_evaluation_in_the_box_is_of_its_model() {
+    let model = Model::builtin().unwrap();
+    let digest = model.evaluation.as_ref().expect("the default model was judged");
+    assert!(digest.is_of(&model.card), "made before the model: `veilwatch evaluate --digest` makes it again");
+    assert_eq!((digest.quick, digest.audit_passed, digest.withheld.len()), (true, Some(true), 0));
+    assert!(digest.classifiers.len() >= 7 && digest.roc.len() > 2 && !digest.reliability.is_empty());
 }

@@ -238,7 +238,7 @@ const IN_THE_BOX: [Boxed; 3] = [
         include_bytes!("../../../models/default/card.json"),
         include_bytes!("../../../models/default/weights.bin"),
         Some(include_bytes!("../../../models/default/memory.bin")),
-        None,
+        Some(include_bytes!("../../../models/default/evaluation.json")),
     ),
     (
         "full",

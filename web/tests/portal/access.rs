@@ -235,8 +235,7 @@ const TABLE: &[Row] = &[
     post("/tables/<id>/remove", "/tables/999999/remove", &[], [303, 403, 403, 404, 403]),
     get("/models?<done>", "/models", ANALYST),
     get("/models/<id>?<done>", "/models/default", ANALYST),
-    // No evaluation ships with those in the box.
-    get("/models/<id>/pictures/<file>?<dark>", "/models/default/pictures/roc.svg", [303, 403, 404, 404, 404]),
+    get("/models/<id>/pictures/<file>?<dark>", "/models/default/pictures/roc.svg", ANALYST),
     // The models in the box are nobody's to promote.
     get("/models/<id>/promote", "/models/default/promote", [303, 403, 403, 404, 403]),
     post("/models/<id>/promote", "/models/office@1/promote", &[], [303, 403, 403, 404, 403]),
