@@ -171,6 +171,7 @@ fn follow(line: &Line, order: &LiveOrder) -> Reader {
         std::fs::write(line.path(name), "").unwrap();
     }
     let order = BrowseOrder {
+        judged: None,
         capture: order.recording.clone(),
         identity: String::new(),
         kept: None,
