@@ -1,10 +1,13 @@
 //! What whoever runs a portal sees: figures, the access log, and whether it is well.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::backup::says;
 use crate::http::ask;
@@ -68,13 +71,21 @@ fn figures_are_on_a_port_of_their_own_and_tell_nothing_of_anybody() {
     }
     soon("the analysis is counted", || value("veilwatch_portal_analyses_total{outcome=\"done\"}") == Some(1.0));
 
-    // One runs, one waits; the first is killed.
+    // One runs, one waits; the first is halted, so that it is not done before it is killed.
     let long = many_times("malicious-beacon-tls12.pcap", 160);
-    let keys = [(); 2].map(|()| ada.analyse(&portal, "default", &long));
-    soon("an analysis runs", || value("veilwatch_portal_workers{kind=\"analysis\"}") == Some(1.0));
+    let first = ada.analyse(&portal, "default", &long);
+    let mut worker = None;
+    soon("an analysis runs", || {
+        worker = portal.workers().first().copied();
+        worker.is_some()
+    });
+    let worker = worker.unwrap();
+    kill(worker, Signal::SIGSTOP).unwrap();
+    let keys = [first, ada.analyse(&portal, "default", &bytes)];
+    assert_eq!(value("veilwatch_portal_workers{kind=\"analysis\"}"), Some(1.0));
     assert_eq!(value("veilwatch_portal_queue_length"), Some(1.0));
     soon("the other grows old", || value("veilwatch_portal_queue_oldest_seconds") >= Some(1.0));
-    nix::sys::signal::kill(portal.workers()[0], Signal::SIGKILL).unwrap();
+    kill(worker, Signal::SIGKILL).unwrap();
     soon("a death is counted", || value("veilwatch_portal_worker_deaths_total{kind=\"analysis\"}") == Some(1.0));
     for key in &keys {
         ada.call(&portal, "DELETE", &format!("/entries/{key}"), b"").is(204);
@@ -152,4 +163,65 @@ fn whoever_asks_hears_whether_it_is_well() {
     portal.terminate();
     assert!(says(&folder, &["--config", "here.toml", "health"], 1).contains("is not well"));
     assert!(says(&folder, &["healthy"], 2).contains("unrecognized"));
+}
+
+/// A small disk in memory, which ends with this value.
+struct Disk(TempDir);
+
+impl Disk {
+    /// Nothing where that is not allowed.
+    fn new(bytes: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=700"), "none"]).arg(folder.path());
+        let mounted = mount.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_it_says_so_and_keeps_what_was_promised() {
+    let Some(disk) = Disk::new(64 << 20) else { return println!("skipped: nothing can be mounted here") };
+    let data = disk.path().join("data");
+    let mut portal = Portal::start(&[("data", data.to_str().unwrap())]);
+    let mut ada = portal.administrator();
+    let bytes = example("first-run.pcap");
+    let key = ada.analyse(&portal, "default", &bytes);
+    ada.done(&portal, &key);
+
+    // Something else takes all that is left, a page at a time at last.
+    let ballast = disk.path().join("ballast");
+    let full = std::io::copy(&mut std::io::repeat(1), &mut std::fs::File::create(&ballast).unwrap()).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let stranger = portal.stranger();
+    let wish = [("name", "ada"), ("password", "otter lamp river tin"), ("next", "/")];
+    assert!(stranger.post(&portal, "/login", "/login", &wish).is(507).text().contains("no room"));
+    let refused = ada.upload(&portal, "confirm=true", &bytes).is(507);
+    assert!(refused.text().contains("disk"), "{}", refused.text());
+    ada.call(&portal, "DELETE", &format!("/entries/{key}"), b"").is(507);
+    assert!(ask(portal.address, "GET", "/healthz", "", b"").is(503).text().contains("cannot be written"));
+    // What is there can be looked at.
+    ada.get(&portal, &format!("/entries/{key}")).is(200);
+    assert_eq!(ada.entry(&portal, &key)["state"], "done");
+
+    // As if its power had gone just then.
+    portal.kill();
+    std::fs::remove_file(&ballast).unwrap();
+    portal.again();
+    portal.health();
+    ada.log_in(&portal, "ada");
+    assert_eq!(ada.entry(&portal, &key)["state"], "done");
+    let another = ada.analyse(&portal, "default", &bytes);
+    ada.done(&portal, &another);
+    ada.call(&portal, "DELETE", &format!("/entries/{key}"), b"").is(204);
 }
