@@ -41,6 +41,11 @@ impl Verdict {
         }
     }
 
+    /// The verdict of this name; none of another.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Unknown, Self::Benign, Self::Suspicious, Self::Malicious].into_iter().find(|one| one.name() == name)
+    }
+
     /// Whether it is worth a person's time.
     pub fn is_alert(self) -> bool {
         matches!(self, Self::Malicious | Self::Suspicious)

@@ -891,16 +891,18 @@ pub struct Webhook {
 impl Webhook {
     /// Scheme and host of its address, without what may be secret.
     pub fn host(&self) -> String {
-        let url = self.url.parse::<ureq::http::Uri>().ok();
-        let host =
-            url.as_ref().and_then(|url| Some((url.scheme_str()?, url.authority()?.as_str().rsplit('@').next()?)));
-        host.map(|(scheme, host)| format!("{scheme}://{host}")).unwrap_or_default()
+        host_of(&self.url)
     }
 }
 
+fn host_of(url: &str) -> String {
+    let url = url.parse::<ureq::http::Uri>().ok();
+    let host = url.as_ref().and_then(|url| Some((url.scheme_str()?, url.authority()?.as_str().rsplit('@').next()?)));
+    host.map(|(scheme, host)| format!("{scheme}://{host}")).unwrap_or_default()
+}
+
 fn host_alone<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    let webhook = Webhook { url: url.to_owned(), ..Webhook::default() };
-    serializer.serialize_str(&format!("{}/…", webhook.host()))
+    serializer.serialize_str(&format!("{}/…", host_of(url)))
 }
 
 impl Default for Webhook {

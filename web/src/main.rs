@@ -126,7 +126,7 @@ async fn serve(file: Option<&Path>) -> Outcome {
         })
     }));
     let ended = rocket.launch().await;
-    let ended = ended.map_err(|error| format!("the portal at {address} has ended: {}", error.kind()))?;
+    let ended = ended.map_err(|error| format!("the portal at {address}: {}", error.kind()))?;
     let access = ended.state::<Portal>().and_then(|portal| portal.access.as_ref());
     access.into_iter().for_each(|log: &AccessLog| log.finish(LAST_LINES));
     Ok(ExitCode::SUCCESS)

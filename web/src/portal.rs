@@ -1,5 +1,6 @@
 //! What every request works with, made once at the start.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -137,7 +138,8 @@ const MOST_NOBODYS: u64 = 64;
 pub enum PipelineError {
     /// Not a name that goes into forms and addresses.
     #[error(
-        "the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and neither `{DEFAULT_PIPELINE}` nor `new`"
+        "the pipeline name {0:?} is not usable: use 1 to 40 letters, digits and hyphens, another one for each, and \
+         neither `{DEFAULT_PIPELINE}` nor `new`"
     )]
     Name(String),
     /// Its file is wrong.
@@ -467,7 +469,7 @@ fn check_pipelines(config: &mut Config) -> Result<(), PipelineError> {
 /// Folders are watched for as long as the portal runs, and what is wrong with one is said at the start.
 fn check_watches(config: &mut Config) -> Result<(), StartError> {
     let data = config.data.canonicalize().unwrap_or_else(|_| config.data.clone());
-    let mut known = std::collections::BTreeSet::new();
+    let mut known = BTreeSet::new();
     for watch in &mut config.watch {
         if let Ok(path) = watch.folder.canonicalize() {
             watch.folder = path;

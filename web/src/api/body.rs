@@ -11,7 +11,8 @@ use crate::pages::errors::Words;
 /// Bytes of it at most, where Rocket is told no other number.
 const MOST: u64 = 1 << 20;
 
-/// What a program sent.
+/// What a program sent. What is no JSON is answered with 400, JSON of another shape with 422, and more than Rocket's limit
+/// `json` (a mebibyte where it says nothing) with 413.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
@@ -30,8 +31,8 @@ impl<'r, T: DeserializeOwned> FromData<'r> for Body<T> {
                 Ok(value) => Outcome::Success(Self(value)),
                 Err(error) => {
                     let words = clean(&error.to_string());
-                    let is_json = error.is_data();
-                    let status = if is_json { Status::UnprocessableEntity } else { Status::BadRequest };
+                    let is_other_shape = error.is_data();
+                    let status = if is_other_shape { Status::UnprocessableEntity } else { Status::BadRequest };
                     no(status, Some(format!("The body is not what is asked for here: {words}.")))
                 }
             },

@@ -193,7 +193,7 @@ pub struct TrainingView {
 }
 
 async fn view(portal: &Portal, account: i64, training: Training) -> Result<TrainingView, DbError> {
-    let report = seen_report(&portal.db, account, &training).await?.map(|report| json!(report));
+    let report = seen_report(&portal.db, account, &training).await?.map(|(report, _)| json!(report));
     Ok(TrainingView {
         key: training.key.to_string(),
         state: training.state,

@@ -3,6 +3,7 @@
 use rocket::http::Status;
 use rocket::serde::json::Json;
 use rocket::{FromForm, State, get, patch};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
@@ -10,10 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::Body;
 use super::entries::{number, refused};
 use super::{Address, Answer, Caller, Writer};
-use crate::accounts::audit::{self, Action};
 use crate::accounts::{Reason, Refused};
 use crate::database::DbError;
 use crate::entries::visible::may_work;
+use crate::pages::downloads;
 use crate::pages::errors::{Problem, ProblemDocument};
 use crate::portal::Portal;
 use crate::triage::change::{Change, change, history};
@@ -343,12 +344,8 @@ pub async fn decided(
     if wanted.state.is_none() {
         query.states.clear();
     }
-    let (account, actor) = (caller.account.id, caller.actor(&address));
-    let (now, most) = (portal.now(), portal.config.triage.export_rows);
-    let _place = portal.downloads.enter(account).ok_or_else(|| Problem::from(Status::TooManyRequests))?;
-    let found = portal.db.read(move |connection| labels::labels(connection, account, &query, most));
-    let found = found.await.map_err(|error| refused(portal, error))?;
-    let recorded = portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("triage"), now)).await;
-    recorded.map_err(|error| refused(portal, error.into()))?;
-    Ok(Json(found))
+    let (account, most) = (caller.account.id, portal.config.triage.export_rows);
+    let read = move |connection: &Connection| labels::labels(connection, account, &query, most);
+    let found = downloads::whole(portal, (account, caller.actor(&address)), "triage", read).await?;
+    found.map(Json).map_err(|reason| refused(portal, reason.into()))
 }

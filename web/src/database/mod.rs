@@ -2,7 +2,7 @@
 //!
 //! One SQLite file in the data folder, one connection. SQLite blocks, so every use runs on a thread that may; and it
 //! writes one thing at a time anyway, so one connection behind a lock costs little and can never wait for itself. What
-//! reads a lot opens a connection of its own beside it ([`Db::read`]), and keeps nobody waiting.
+//! reads a lot opens a connection of its own beside it ([`Db::read`]): whoever writes does not wait for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::database::DbError;
 use crate::pipelines;
 use crate::uploads::store::one_more_entry;
-use crate::uploads::{Key, Sha256Hex, kept_bytes, quota_of};
+use crate::uploads::{Key, Sha256Hex, goes_beyond};
 
 /// What an owner chooses before the analysis.
 #[derive(Clone, Debug, Default)]
@@ -74,31 +74,13 @@ pub(crate) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, DbEr
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
-/// Confirms an unconfirmed entry: it waits for a worker from now on.
+/// Confirms an unconfirmed entry, inside the caller's transaction: it waits for a worker from now on. Without a team in the
+/// choices, nothing is changed where it is refused.
 ///
 /// # Errors
 /// Where the entry is not there, may not be worked with or is in another state, a choice is none that was offered, too many of the
 /// account's entries wait, or the database fails.
 pub fn confirm(
-    connection: &mut Connection,
-    account: i64,
-    key: &str,
-    choices: &Choices,
-    bounds: Bounds<'_>,
-    actor: &Actor,
-    now: i64,
-) -> Result<(), Refused> {
-    let transaction = begin(connection)?;
-    confirm_within(&transaction, account, key, choices, bounds, actor, now)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-/// The same, inside the caller's transaction. Without a team in the choices, nothing is changed where it is refused.
-///
-/// # Errors
-/// As [`confirm`].
-pub fn confirm_within(
     transaction: &Connection,
     account: i64,
     key: &str,
@@ -128,8 +110,7 @@ pub fn confirm_within(
     if waiting >= bounds.waiting {
         return Err(Reason::Waiting.into());
     }
-    let owner = entry.account_id;
-    if kept_bytes(transaction, owner)? > quota_of(transaction, owner, bounds.quota_bytes)? {
+    if goes_beyond(transaction, entry.account_id, 0, bounds.quota_bytes)? {
         return Err(Reason::QuotaFull.into());
     }
     let version = pipelines::store::newest(transaction, &choices.pipeline)?;
@@ -299,7 +280,7 @@ pub fn analyse_again(
     }
     one_more_entry(&transaction, entry.account_id, limits.entries)?;
     // What comes of it counts, too.
-    if kept_bytes(&transaction, entry.account_id)? >= quota_of(&transaction, entry.account_id, limits.quota_bytes)? {
+    if goes_beyond(&transaction, entry.account_id, 1, limits.quota_bytes)? {
         return Err(Reason::QuotaFull.into());
     }
     transaction.execute(
@@ -329,7 +310,9 @@ mod tests {
     }
 
     fn confirm_it(place: &mut Place, account: i64, key: &Key, choices: &Choices) -> Result<(), Refused> {
-        confirm(&mut place.connection, account, key.as_str(), choices, BOUNDS, &actor(), NOW + 5)
+        let transaction = begin(&mut place.connection)?;
+        confirm(&transaction, account, key.as_str(), choices, BOUNDS, &actor(), NOW + 5)?;
+        Ok(transaction.commit()?)
     }
 
     fn entry(place: &Place, account: i64, key: &Key) -> Entry {

@@ -32,8 +32,7 @@ use veilwatch::worker::{Analysed, Inspection};
 pub use access::{May, find, need, owned, workable};
 pub use categories::Category;
 pub use change::{
-    Bounds, Choices, Deleted, Description, Stop, analyse_again, ask_stop, confirm, confirm_within, delete, describe,
-    is_note,
+    Bounds, Choices, Deleted, Description, Stop, analyse_again, ask_stop, confirm, delete, describe, is_note,
 };
 pub use list::{Page, Query, Whose, earlier, list};
 pub use marks::{

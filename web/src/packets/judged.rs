@@ -15,7 +15,7 @@ use crate::results::{PAGE_ROWS, ResultError, ResultFile};
 /// What the fields of a filter begin with that speak of verdicts.
 pub(super) const OF_VERDICTS: &str = "ml.";
 /// Flows that are told before the first packet is shown; of more, whoever asks for verdicts waits for them.
-const AT_ONCE: u64 = 100_000;
+const AT_ONCE: usize = 100_000;
 
 /// A file with what the analysis said of flows; empty where nobody needed it yet.
 pub(super) struct Judged {
@@ -31,7 +31,7 @@ impl Judged {
         let (_, path) = bench.folders.new_work_file().ok()?;
         let judged = Self { file: Temporary::new(path) };
         // Packets can be shown without: whoever asks for verdicts hears why there are none.
-        let _ = judged.write(bench, job, AT_ONCE as usize);
+        let _ = judged.write(bench, job, AT_ONCE);
         Some(judged)
     }
 
@@ -41,16 +41,8 @@ impl Judged {
     /// Where the result cannot be read, that takes longer than an answer may, or there is no room.
     pub(super) fn write(&self, bench: &Bench, job: &Job, most: usize) -> Result<(), ReadError> {
         let What::Entry { key, .. } = &job.what else { return Ok(()) };
-        let ours = |error: &dyn std::fmt::Display| {
-            tracing::warn!(entry = job.entry, %error, "verdicts cannot be told to a reader");
-            ReadError::Ours(error.to_string())
-        };
-        let of_result = |error: ResultError| match error {
-            ResultError::TooSlow { .. } => ReadError::Died(Death::Slow),
-            error => ours(&error),
-        };
-        let mut file = OpenOptions::new().write(true).open(self.file.path()).map_err(|error| ours(&error))?;
-        if file.metadata().map_err(|error| ours(&error))?.len() > 0 {
+        let mut file = OpenOptions::new().write(true).open(self.file.path()).map_err(ours)?;
+        if file.metadata().map_err(ours)?.len() > 0 {
             return Ok(());
         }
         if !bench.has_room() {
@@ -65,39 +57,40 @@ impl Judged {
         let told = tell(&result, &mut file, most, until);
         if told.is_err() {
             // A part would be taken for all of it.
-            file.set_len(0).map_err(|error| ours(&error))?;
+            file.set_len(0).map_err(ours)?;
         }
-        told.map_err(|error| match error {
-            Untold::Result(error) => of_result(error),
-            Untold::File(error) => ours(&error),
-            Untold::Slow => ReadError::Died(Death::Slow),
-        })
+        told
     }
 }
 
-enum Untold {
-    Result(ResultError),
-    File(std::io::Error),
-    Slow,
+fn ours(error: impl std::fmt::Display) -> ReadError {
+    ReadError::Ours(error.to_string())
 }
 
-fn tell(result: &ResultFile, file: &mut impl Write, most: usize, until: Instant) -> Result<(), Untold> {
+fn of_result(error: ResultError) -> ReadError {
+    match error {
+        ResultError::TooSlow { .. } => ReadError::Died(Death::Slow),
+        error => ours(error),
+    }
+}
+
+fn tell(result: &ResultFile, file: &mut impl Write, most: usize, until: Instant) -> Result<(), ReadError> {
     let (mut after, mut room) = (-1, most);
     let mut file = BufWriter::with_capacity(1 << 16, file);
     // Of no flow at all the file is not empty either.
-    file.write_all(b"\n").map_err(Untold::File)?;
+    file.write_all(b"\n").map_err(ours)?;
     while room > 0 {
-        let flows = result.verdicts(after, PAGE_ROWS).map_err(Untold::Result)?;
+        let flows = result.verdicts(after, PAGE_ROWS).map_err(of_result)?;
         let Some((last, _)) = flows.last() else { break };
         after = *last;
         for (_, flow) in flows.iter().take(room) {
-            serde_json::to_writer(&mut file, flow).map_err(|error| Untold::File(error.into()))?;
-            file.write_all(b"\n").map_err(Untold::File)?;
+            serde_json::to_writer(&mut file, flow).map_err(ours)?;
+            file.write_all(b"\n").map_err(ours)?;
         }
         room = room.saturating_sub(flows.len());
         if Instant::now() >= until {
-            return Err(Untold::Slow);
+            return Err(ReadError::Died(Death::Slow));
         }
     }
-    file.flush().map_err(Untold::File)
+    file.flush().map_err(ours)
 }

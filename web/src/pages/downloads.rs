@@ -12,14 +12,15 @@ use rocket::tokio::fs::File;
 use rocket::tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use rocket::tokio::task;
 use rocket::{Request, State, get};
+use rusqlite::Connection;
 use serde_json::json;
 
 use super::entry::{self, Save};
 use super::errors::told_page;
-use super::render::{Failure, Page};
+use super::render::{Failure, Page, told};
 use super::{flows, marks, result};
-use crate::accounts::Actor;
 use crate::accounts::audit::{self, Action};
+use crate::accounts::{Actor, Reason, Refused};
 use crate::at_once::Place;
 use crate::entries::{self, Entry, State as EntryState};
 use crate::jobs::tasks::LookError;
@@ -34,6 +35,26 @@ const PIECE: u32 = 1000;
 pub(crate) async fn note(portal: &Portal, actor: Actor, action: Action, entry: &Entry) -> Result<(), Failure> {
     let (subject, now) = (entry.key.to_string(), portal.now());
     Ok(portal.db.run(move |c| audit::record(c, &actor, action, Some(&subject), now)).await?)
+}
+
+/// What somebody takes away in one piece, in one of the places for downloads: read beside the connection that writes, and
+/// written into the audit log under the name of `what` it is.
+///
+/// # Errors
+/// Where the account has as many downloads under way as it may, or something broke.
+pub(crate) async fn whole<T: Send + 'static>(
+    portal: &Portal,
+    (account, actor): (i64, Actor),
+    what: &'static str,
+    read: impl FnOnce(&Connection) -> Result<T, Refused> + Send + 'static,
+) -> Result<Result<T, Reason>, Failure> {
+    let _place = place(portal, account)?;
+    let found = told(portal.db.read(read).await)?;
+    if found.is_ok() {
+        let now = portal.now();
+        portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some(what), now)).await?;
+    }
+    Ok(found)
 }
 
 /// The report: one page that needs nothing else.
@@ -161,7 +182,7 @@ pub(crate) fn json_lines_of(portal: &Portal, entry: &Entry) -> Result<impl Strea
         has_summary: true,
         broken_off: "{\"format\":1,\"event_type\":\"error\",\"message\":\"the export broke off here; ask for it again\"}\n",
     };
-    Ok(pieces(portal, entry, place(portal, entry)?, frame, |file, after| {
+    Ok(pieces(portal, entry, place(portal, entry.asker)?, frame, |file, after| {
         let lines = file.lines(after, PIECE, false)?;
         let Some((last, _)) = lines.last() else { return Ok(None) };
         let last = *last;
@@ -175,8 +196,8 @@ pub(crate) fn json_lines_of(portal: &Portal, entry: &Entry) -> Result<impl Strea
 }
 
 /// A place for a download.
-fn place(portal: &Portal, entry: &Entry) -> Result<Place, Failure> {
-    portal.downloads.enter(entry.asker).ok_or(Failure(Status::TooManyRequests))
+fn place(portal: &Portal, account: i64) -> Result<Place, Failure> {
+    portal.downloads.enter(account).ok_or(Failure(Status::TooManyRequests))
 }
 
 async fn done(me: &Viewer<'_>, portal: &Portal, key: &str) -> Result<Entry, Failure> {
@@ -211,7 +232,7 @@ pub async fn csv(
         has_summary: false,
         broken_off: "the export broke off here; ask for it again\n",
     };
-    let body = pieces(portal, &entry, place(portal, &entry)?, frame, |file, after| {
+    let body = pieces(portal, &entry, place(portal, entry.asker)?, frame, |file, after| {
         let lines = file.csv(after, PIECE, false)?;
         let Some((last, _)) = lines.last() else { return Ok(None) };
         let last = *last;
@@ -265,7 +286,7 @@ pub async fn packets(
     if let Some(page) = entry::without_capture(portal, &me, &entry)? {
         return Ok(Err(page));
     }
-    let place = place(portal, &entry)?;
+    let place = place(portal, entry.asker)?;
     let detail = flows::find(portal, &entry, flow).await?;
     let cut = portal.looks.cut(&entry, detail.flow.cut()).await;
     let (temporary, complete) = match cut {

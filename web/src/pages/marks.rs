@@ -2,14 +2,14 @@
 
 use rocket::http::{ContentType, Status};
 use rocket::{State, get, post};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::entry::Save;
 use super::language::Messages;
 use super::login::Nothing;
 use super::render::{Answer, Failure, Page, PageError, Reply, told};
-use super::result;
-use crate::accounts::audit::{self, Action};
+use super::{downloads, result};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::entries::{Labels, Mark, Why, marks};
@@ -87,11 +87,10 @@ pub async fn withdraw(me: Analyst<'_>, portal: &State<Portal>, key: &str, id: i6
 }
 
 async fn labels(me: &Analyst<'_>, portal: &Portal) -> Result<Labels, Failure> {
-    let (account, actor, now) = (me.account.id, me.actor(), portal.now());
-    let _place = portal.downloads.enter(account).ok_or(Failure(Status::TooManyRequests))?;
-    let labels = portal.db.read(move |connection| marks::labels::labels(connection, account)).await?;
-    portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("marks"), now)).await?;
-    Ok(labels)
+    let account = me.account.id;
+    let read = move |connection: &Connection| Ok(marks::labels::labels(connection, account)?);
+    // Nothing that reads them refuses.
+    downloads::whole(portal, (account, me.actor()), "marks", read).await?.map_err(|_| Failure(Status::NotFound))
 }
 
 /// The table of captures.

@@ -25,7 +25,7 @@ use crate::models::shown_name;
 use crate::portal::Portal;
 use crate::results::human::{grouped, score};
 use crate::training::store::{self, NewTraining, State as TrainingState, Training};
-use crate::training::{data, folder, seen_report};
+use crate::training::{SeenCaptures, data, folder, seen_report};
 use crate::uploads::{FileError, Key, Sha256Hex};
 use crate::visitor::Analyst;
 
@@ -200,7 +200,7 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Reply {
     let id = training.id;
     let ahead = if is_queued { portal.db.run(move |connection| store::ahead(connection, id)).await? } else { 0 };
     let live = shown(portal, me.language, portal.trainer.progress(training.id))?;
-    let is_own = training.account_id == me.account.id;
+    let report = seen_report(&portal.db, me.account.id, &training).await?;
     let asked = &training.asked;
     let sources: Vec<&str> = asked.sources.iter().map(|name| if name.is_empty() { "." } else { name }).collect();
     let data = json!({
@@ -214,10 +214,7 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Reply {
         "why": training.why.as_ref().filter(|_| training.state == TrainingState::Failed).map(|why| format!("failure.{why}")),
         "do": training.why.as_ref().filter(|_| training.state == TrainingState::Failed).map(|why| format!("failure.{why}-do")),
         "failure": training.words,
-        "report": match seen_report(&portal.db, me.account.id, &training).await? {
-            Some(report) => Some(report_of(portal, me.account.id, &report, is_own).await?),
-            None => None,
-        },
+        "report": report.map(|(report, captures)| report_of(&report, &captures)),
     });
     Ok(Page::new(portal, &me, "trained", data)?.into())
 }
@@ -241,19 +238,14 @@ fn shown(portal: &Portal, language: Language, progress: Option<LearnProgress>) -
 }
 
 /// What may be shown of what came of it, with links to captures.
-async fn report_of(portal: &Portal, account: i64, report: &TrainReport, is_own: bool) -> Result<Value, Failure> {
-    let own = if is_own {
-        portal.db.read(move |connection| marks::labels::captures_of(connection, account)).await?
-    } else {
-        Default::default()
-    };
+fn report_of(report: &TrainReport, captures: &SeenCaptures) -> Value {
     let figures = report.figures.iter().map(|row| {
         let cell = |value| figure(value).unwrap_or_else(|| "–".to_owned());
         json!([shown_name(&row.figure), cell(row.one), cell(row.other), standing(row.standing)])
     });
     let said = |said: &Said| json!({ "verdict": format!("verdict.{}", said.verdict), "class": said.verdict, "score": said.score.map(score) });
     let changed = report.changed.iter().filter_map(|one| {
-        let (key, name) = own.get(&one.sha256)?;
+        let (key, name) = captures.get(&one.sha256)?;
         Some(json!({
             "link": format!("/entries/{key}/packets?at={}", one.packet), "name": name, "packet": grouped(one.packet),
             "mark": if one.malicious { "mark.true" } else { "mark.false" }, "before": said(&one.before),
@@ -267,7 +259,7 @@ async fn report_of(portal: &Portal, account: i64, report: &TrainReport, is_own: 
         })
     });
     let [malicious, benign, background, unlabelled] = report.flows.map(grouped);
-    Ok(json!({
+    json!({
         "captures": grouped(report.captures), "malicious": malicious, "benign": benign, "background": background,
         "unlabelled": unlabelled, "learnt": grouped(report.marks_learnt), "agreed": grouped(report.marks_agreed),
         "conflict_count": grouped(report.conflict_count), "conflicts": conflicts.collect::<Vec<_>>(),
@@ -276,7 +268,7 @@ async fn report_of(portal: &Portal, account: i64, report: &TrainReport, is_own: 
         "figures": figures.collect::<Vec<_>>(), "alone": report.alone, "changed_count": grouped(report.changed_count),
         "changed": changed.collect::<Vec<_>>(), "not_judged": report.not_judged,
         "has_both": report.figures.iter().any(|row| row.one.is_some()),
-    }))
+    })
 }
 
 /// Ends one that waits or runs.

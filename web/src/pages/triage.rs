@@ -2,14 +2,14 @@
 
 use rocket::http::{ContentType, Status};
 use rocket::{FromForm, State, get, post};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use veilwatch::engine::Category as Purpose;
 
 use super::entry::{self, Save};
 use super::errors::refusal;
 use super::render::{Answer, Failure, Page, Reply, told};
-use super::{flows, home, local_path, marks, result};
-use crate::accounts::audit::{self, Action};
+use super::{downloads, flows, home, local_path, marks, result};
 use crate::accounts::{Reason, Role};
 use crate::clock::readable;
 use crate::database::DbError;
@@ -702,18 +702,14 @@ async fn decided(
     portal: &Portal,
     wanted: &Wanted,
 ) -> Result<Result<Vec<labels::Label>, Reason>, Failure> {
-    let (account, _, actor, now) = who(me, portal);
+    let account = me.account.id;
     let (mut query, most) = (wanted.query(account), portal.config.triage.export_rows);
     // The list shows by itself what is open; labels are of what is decided.
     if wanted.state.as_deref().unwrap_or_default().is_empty() {
         query.states.clear();
     }
-    let _place = portal.downloads.enter(account).ok_or(Failure(Status::TooManyRequests))?;
-    let found = told(portal.db.read(move |connection| labels::labels(connection, account, &query, most)).await)?;
-    if found.is_ok() {
-        portal.db.run(move |db| audit::record(db, &actor, Action::Exported, Some("triage"), now)).await?;
-    }
-    Ok(found)
+    let read = move |connection: &Connection| labels::labels(connection, account, &query, most);
+    downloads::whole(portal, (account, me.actor()), "triage", read).await
 }
 
 /// What was decided, as a table of labels.

@@ -746,11 +746,14 @@ impl ResultFile {
     /// # Errors
     /// Where the file holds something else. A deadline that passes leaves a part, which says so.
     pub fn flows(&self, query: &FlowQuery) -> Result<FlowPage, ResultError> {
-        let (sql, values) = query.page(self.hint(query)?);
+        let (hint, few) = self.hint(query)?;
+        let (sql, values) = query.page(hint);
         let (rows, is_complete) = self.rows_in_time(&sql, &values, flow_row)?;
         let up_to = query.offset.saturating_add(rows.len() as u64);
         let (conditions, values) = query.conditions();
-        let counted = if is_complete && rows.len() < query.limit as usize && (query.offset == 0 || !rows.is_empty()) {
+        let counted = if let Some(few) = few {
+            Ok(few)
+        } else if is_complete && rows.len() < query.limit as usize && (query.offset == 0 || !rows.is_empty()) {
             // The last page: the deadline is not spent on finding all of it once more.
             Ok(up_to)
         } else if conditions.is_empty() {
@@ -768,17 +771,18 @@ impl ResultFile {
     }
 
     /// By which index flows of a verdict are found. The index of verdicts where they are few, which are sorted then; where they
-    /// are many, they are met soon in any order, and SQLite is right but for the order of the table itself.
-    fn hint(&self, query: &FlowQuery) -> Result<&'static str, ResultError> {
+    /// are many, they are met soon in any order, and SQLite is right but for the order of the table itself. With it how many
+    /// there are, where they are few.
+    fn hint(&self, query: &FlowQuery) -> Result<(&'static str, Option<u64>), ResultError> {
         let Some(filter) = query.verdict.filter(|_| query.host.is_none() && query.search.is_none()) else {
-            return Ok("");
+            return Ok(("", None));
         };
         let some = format!("SELECT 1 FROM flows INDEXED BY flows_by_verdict WHERE {} LIMIT {}", filter.sql(), FEW + 1);
         let count: u64 = self.one(&format!("SELECT count(*) FROM ({some})"), &[])?;
         Ok(match query.sort {
-            _ if count <= FEW => " INDEXED BY flows_by_verdict",
-            SortKey::Order => " NOT INDEXED",
-            _ => "",
+            _ if count <= FEW => (" INDEXED BY flows_by_verdict", Some(count)),
+            SortKey::Order => (" NOT INDEXED", None),
+            _ => ("", None),
         })
     }
 
@@ -906,12 +910,7 @@ impl ResultFile {
             let Said { novelty, novel, category } =
                 serde_json::from_str(&line).map_err(|_| Odd::other("a line that is no flow's"))?;
             bytes += line.len();
-            let verdict = flow.verdict.map(|name| match name {
-                "malicious" => Verdict::Malicious,
-                "suspicious" => Verdict::Suspicious,
-                "benign" => Verdict::Benign,
-                _ => Verdict::Unknown,
-            });
+            let verdict = flow.verdict.and_then(Verdict::from_name);
             let judged = JudgedFlow { packet: flow.first_packet, verdict, score: flow.score, novelty, novel, category };
             Ok(((flow.n, judged), bytes < PAGE_BYTES))
         })
@@ -970,7 +969,7 @@ impl ResultFile {
     /// How SQLite goes about a query.
     #[cfg(test)]
     pub(super) fn plan(&self, query: &FlowQuery) -> Vec<String> {
-        let (sql, values) = query.page(self.hint(query).unwrap());
+        let (sql, values) = query.page(self.hint(query).unwrap().0);
         self.rows(&format!("EXPLAIN QUERY PLAN {sql}"), &values, |row| text(row, 3)).unwrap()
     }
 

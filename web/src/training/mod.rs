@@ -14,6 +14,7 @@ pub mod data;
 pub mod runner;
 pub mod store;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use veilwatch::worker::TrainReport;
@@ -30,23 +31,31 @@ pub fn folder(data: &Path, key: &Key) -> PathBuf {
     data.join("training").join(key.as_str())
 }
 
-/// What an account may be shown of what came of a training: of somebody else's, no flow and no capture; of its own, none of
-/// captures that it does not see any more. What people said, it may hear as long as it sees all captures it is about.
+/// The captures that an account sees marks on, by their hashes: the key of an entry, and what its file was called.
+pub type SeenCaptures = BTreeMap<String, (String, String)>;
+
+/// What an account may be shown of what came of a training, with the captures that it sees: of somebody else's, no flow and
+/// no capture; of its own, none of captures that it does not see any more. What people said, it may hear as long as it sees
+/// all captures it is about.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn seen_report(db: &Db, account: i64, training: &Training) -> Result<Option<TrainReport>, DbError> {
+pub async fn seen_report(
+    db: &Db,
+    account: i64,
+    training: &Training,
+) -> Result<Option<(TrainReport, SeenCaptures)>, DbError> {
     let Some(mut report) = training.report.clone() else { return Ok(None) };
     if training.account_id != account {
         (report.conflicts, report.changed, report.said) = (Vec::new(), Vec::new(), Vec::new());
-        return Ok(Some(report));
+        return Ok(Some((report, SeenCaptures::new())));
     }
-    let own = db.read(move |connection| labels::captures_of(connection, account)).await?;
-    report.changed.retain(|one| own.contains_key(&one.sha256));
-    if !training.asked.captures.iter().all(|capture| own.contains_key(capture.as_str())) {
+    let seen = db.read(move |connection| labels::captures_of(connection, account)).await?;
+    report.changed.retain(|one| seen.contains_key(&one.sha256));
+    if !training.asked.captures.iter().all(|capture| seen.contains_key(capture.as_str())) {
         (report.conflicts, report.said) = (Vec::new(), Vec::new());
     }
-    Ok(Some(report))
+    Ok(Some((report, seen)))
 }
 
 /// Removes what was copied for trainings of an account that is deleted, and stops the one that runs.

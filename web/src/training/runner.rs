@@ -19,7 +19,6 @@ use crate::jobs::tasks::Temporary;
 use crate::jobs::{Bench, clean};
 use crate::models::Shelf;
 use crate::pipelines::configured;
-use crate::uploads::Sha256Hex;
 
 /// How long the thread sleeps without work before it looks by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -253,19 +252,19 @@ fn order(bench: &Bench, training: &Training, result: &Path) -> Result<veilwatch:
     let data = bench.config.training.data.clone();
     let data = data.ok_or(Outcome::Failed(Why::Labels, Some("no folder of labelled data is configured".to_owned())))?;
     let marks = folder(&bench.config.data, &training.key).join("marks");
-    let (account, mut captures) = (training.account_id, asked.captures.clone());
-    let found = bench.db.run_blocking(|connection| -> Result<_, DbError> {
-        let one = |sha256: &Sha256Hex| works_with(connection, account, sha256);
-        captures.iter().map(one).collect::<Result<Vec<bool>, _>>()
+    let captures = bench.db.run_blocking(|connection| -> Result<Vec<PathBuf>, DbError> {
+        let mut own = Vec::new();
+        for sha256 in &asked.captures {
+            if works_with(connection, training.account_id, sha256)? {
+                own.push(bench.folders.capture(sha256));
+            }
+        }
+        Ok(own)
     });
-    let mut is_own = found
-        .map_err(|error| {
-            tracing::error!(training = training.id, %error, "nobody knows which captures a training may read");
-            Outcome::Failed(Why::Worker, None)
-        })?
-        .into_iter();
-    captures.retain(|_| is_own.next().unwrap_or_default());
-    let captures: Vec<PathBuf> = captures.iter().map(|sha256| bench.folders.capture(sha256)).collect();
+    let captures = captures.map_err(|error| {
+        tracing::error!(training = training.id, %error, "nobody knows which captures a training may read");
+        Outcome::Failed(Why::Worker, None)
+    })?;
     let task = TrainTask {
         sources: asked.sources.clone(),
         marks: (asked.marks > 0).then_some(marks),

@@ -327,9 +327,9 @@ impl Folders {
         transaction.commit()?;
         for name in names(&self.captures)? {
             let name = name?;
-            match name.to_str().map(str::parse::<Sha256Hex>) {
-                Some(Ok(sha256)) if is_kept(connection, &sha256)? => {}
-                Some(Ok(sha256)) => {
+            match capture_of(&name) {
+                Some(sha256) if is_kept(connection, &sha256)? => {}
+                Some(sha256) => {
                     remove_file(&self.capture(&sha256))?;
                     swept.captures += 1;
                 }
@@ -500,7 +500,6 @@ pub(super) fn remove_file(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// The names in a folder.
 /// The capture that a file of this name is.
 fn capture_of(name: &OsStr) -> Option<Sha256Hex> {
     name.to_str()?.parse().ok()
@@ -511,6 +510,7 @@ fn result_of(name: &OsStr) -> Option<Key> {
     name.to_str()?.strip_suffix(".sqlite")?.parse().ok()
 }
 
+/// The names in a folder.
 fn names(folder: &Path) -> Result<impl Iterator<Item = Result<OsString, FileError>>, FileError> {
     let owner = folder.to_owned();
     let entries = fs::read_dir(folder).map_err(FileError::at("read", folder))?;

@@ -18,6 +18,7 @@ use crate::accounts::{Actor, Reason, Refused};
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PIPELINE};
 use crate::database::{Db, DbError};
+use crate::entries::change::begin;
 use crate::entries::{self, Bounds, Choices};
 use crate::jobs::runner::Runner;
 use crate::jobs::tasks::{LookError, Looks};
@@ -152,7 +153,7 @@ impl Intake {
             let bounds = Bounds { pipelines: &pipelines, waiting: limits.waiting, quota_bytes: limits.quota_bytes };
             let confirm = |connection: &Connection, key: &Key| {
                 let Some(choices) = &wish else { return Ok(()) };
-                match entries::confirm_within(connection, account, key.as_str(), choices, bounds, &actor, now) {
+                match entries::confirm(connection, account, key.as_str(), choices, bounds, &actor, now) {
                     Err(Refused::Because(reason)) => {
                         tracing::info!(%reason, "an upload is kept and not confirmed");
                         Ok(())
@@ -160,7 +161,7 @@ impl Intake {
                     other => other,
                 }
             };
-            store::keep_and(connection, &folders, received, &new, &limits, &actor, now, first, confirm)
+            store::keep(connection, &folders, received, &new, &limits, &actor, now, first, confirm)
         });
         match kept.await {
             Ok(key) => {
@@ -204,7 +205,9 @@ impl Intake {
         let confirmed = self.db.run(move |connection| {
             let pipelines: Vec<&str> = pipelines.iter().map(String::as_str).collect();
             let bounds = Bounds { pipelines: &pipelines, waiting, quota_bytes };
-            entries::confirm(connection, account, &key, &choices, bounds, &actor, now)
+            let transaction = begin(connection)?;
+            entries::confirm(&transaction, account, &key, &choices, bounds, &actor, now)?;
+            Ok::<_, Refused>(transaction.commit().map_err(DbError::from)?)
         });
         confirmed.await?;
         self.runner.wake();

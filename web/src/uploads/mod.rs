@@ -27,8 +27,8 @@ pub use folders::{FileError, Folders, Key, Sha256Hex, Swept};
 pub use intake::{Intake, Outcome, Refusal};
 pub use name::shown_name;
 pub use receive::{ReceiveLimits, Received, UploadError, receive};
+pub use store::{NewUpload, drop_index, goes_beyond, keep_index, kept_bytes, quota_of, remove, remove_capture, room};
+pub use under_way::{UnderWay, Upload};
+
 /// That an entry needs the file of a row of `captures`: a timer may have taken it, and left the result.
 pub(crate) const KEPT: &str = "sha256 IN (SELECT sha256 FROM entries WHERE capture_gone_at IS NULL)";
-
-pub use store::{NewUpload, drop_index, keep, keep_index, kept_bytes, quota_of, remove, remove_capture, room};
-pub use under_way::{UnderWay, Upload};

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use super::folders::{FileError, Key, Sha256Hex, remove_file};
 use super::intake::{Intake, Outcome, Refusal, ours};
 use super::receive::{LOOK_AGAIN, PIECE, ReceiveLimits, Received, UploadError, fill, joined};
-use super::store::{kept_bytes, one_more_entry, quota_of};
+use super::store::{goes_beyond, one_more_entry};
 use super::{Folders, UnderWay, Upload, shown_name};
 use crate::accounts::{Actor, Reason, Refused, Role};
 use crate::config::{DEFAULT_PIPELINE, Limits};
@@ -226,9 +226,7 @@ pub fn begin(
     if open >= limits.unfinished_uploads {
         return Err(Reason::TooManyUnfinished.into());
     }
-    if kept_bytes(&transaction, account)?.saturating_add(new.length)
-        > quota_of(&transaction, account, limits.quota_bytes)?
-    {
+    if goes_beyond(&transaction, account, new.length, limits.quota_bytes)? {
         return Err(Reason::Quota.into());
     }
     let (key, path) = folders.new_partial_file()?;
@@ -291,7 +289,10 @@ impl Forgotten {
     /// Where one cannot be removed.
     pub async fn remove(self, folders: &Folders) -> Result<usize, FileError> {
         let folders = folders.clone();
-        spawn_blocking(move || self.remove_files(&folders)).await.unwrap_or(Ok(0))
+        spawn_blocking(move || self.remove_files(&folders)).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "files of uploads stay behind until the next start");
+            Ok(0)
+        })
     }
 }
 
@@ -739,6 +740,7 @@ pub fn again(connection: &Connection, id: i64) -> Result<Resumable, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uploads::kept_bytes;
     use crate::uploads::testing::{NOW, Place, actor};
 
     fn new(length: u64) -> NewResumable {

@@ -57,6 +57,15 @@ pub fn quota_of(connection: &Connection, account: i64, everywhere: u64) -> Resul
     Ok(own.and_then(|own| u64::try_from(own).ok()).unwrap_or(everywhere))
 }
 
+/// Whether an account would keep more than it may with so many bytes more; `everywhere` is the quota of whoever has none of
+/// their own.
+///
+/// # Errors
+/// Where the database fails.
+pub fn goes_beyond(connection: &Connection, account: i64, more: u64, everywhere: u64) -> Result<bool, DbError> {
+    Ok(kept_bytes(connection, account)?.saturating_add(more) > quota_of(connection, account, everywhere)?)
+}
+
 /// The sum of the sizes of an account's captures, each content counted once, of its results and indexes, and of what
 /// is to come of uploads that can be gone on with.
 ///
@@ -84,30 +93,14 @@ pub(crate) fn one_more_entry(connection: &Connection, account: i64, most: u32) -
 }
 
 /// Keeps an upload: from now on it is there after a power cut. A content that is kept already, by whomever, is kept
-/// once; that others have it shows in nothing.
+/// once; that others have it shows in nothing. In the same transaction is done what `first` does for the entry with this
+/// key before anything is counted, and what `then` does once it is there.
 ///
 /// # Errors
-/// Where the account's quota or its number of entries is used up, the file cannot be moved, or the database fails. The
-/// upload is deleted then.
-pub fn keep(
-    connection: &mut Connection,
-    folders: &Folders,
-    received: Received,
-    new: &NewUpload<'_>,
-    limits: &Limits,
-    actor: &Actor,
-    now: i64,
-) -> Result<Key, Refused> {
-    keep_and(connection, folders, received, new, limits, actor, now, |_, _| Ok(()), |_, _| Ok(()))
-}
-
-/// The same, and in the same transaction what `first` does for the entry with this key before anything is counted, and what
-/// `then` does once it is there.
-///
-/// # Errors
-/// As [`keep`], and what these two say.
-#[allow(clippy::too_many_arguments, reason = "what `keep` takes, and two things more")]
-pub(super) fn keep_and(
+/// Where the account's quota or its number of entries is used up, the file cannot be moved, or the database fails, and
+/// what these two say. The upload is deleted then.
+#[allow(clippy::too_many_arguments, reason = "each is of another kind, and all have one caller")]
+pub(super) fn keep(
     connection: &mut Connection,
     folders: &Folders,
     received: Received,
@@ -126,7 +119,7 @@ pub(super) fn keep_and(
     })
 }
 
-#[allow(clippy::too_many_arguments, reason = "what `keep` takes, and two things more")]
+#[allow(clippy::too_many_arguments, reason = "what `keep` takes")]
 fn place_and_write(
     connection: &mut Connection,
     folders: &Folders,
@@ -157,7 +150,7 @@ fn place_and_write(
         .prepare_cached("SELECT 1 FROM entries WHERE account_id = ?1 AND sha256 = ?2 AND capture_gone_at IS NULL")?
         .exists(params![account, sha256.as_str()])?;
     let more = if is_known { 0 } else { received.bytes() };
-    if kept_bytes(&transaction, account)?.saturating_add(more) > quota_of(&transaction, account, limits.quota_bytes)? {
+    if goes_beyond(&transaction, account, more, limits.quota_bytes)? {
         return Err(Reason::Quota.into());
     }
     let place = folders.capture(sha256);
@@ -277,7 +270,7 @@ mod tests {
 
     use super::*;
     use crate::entries::{delete, find};
-    use crate::uploads::testing::{NOW, Place, actor, inspection};
+    use crate::uploads::testing::{NOW, Place, actor, inspection, keep_alone};
 
     #[test]
     fn an_upload_becomes_a_capture_and_an_entry() {
@@ -286,7 +279,7 @@ mod tests {
         let received = place.received(ada, b"a capture");
         let sha256 = received.sha256().clone();
         let new = NewUpload { name: "../../etc/pass\u{202e}wd", inspection: &inspection() };
-        let kept = keep(&mut place.connection, &place.folders, received, &new, &place.limits, &actor(), NOW).unwrap();
+        let kept = keep_alone(&mut place.connection, &place.folders, received, &new, &place.limits).unwrap();
         let entry = find(&place.connection, ada, kept.as_str()).unwrap().unwrap();
         assert_eq!((entry.name.as_str(), entry.bytes, entry.sha256.clone()), ("passwd", 9, sha256.clone()));
         assert_eq!((entry.inspection, entry.created_at), (inspection(), NOW));
@@ -448,7 +441,7 @@ mod tests {
                     (place.another_connection(), place.folders.clone(), place.limits.clone());
                 scope.spawn(move || {
                     let new = NewUpload { name: "x", inspection: &inspection() };
-                    let kept = keep(&mut connection, &folders, received, &new, &limits, &actor(), NOW).unwrap();
+                    let kept = keep_alone(&mut connection, &folders, received, &new, &limits).unwrap();
                     if at % 2 == 0 {
                         let gone = delete(&mut connection, ada, kept.as_str(), &actor(), NOW).unwrap();
                         remove(&mut connection, &folders, &gone).unwrap();

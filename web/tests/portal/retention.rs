@@ -59,7 +59,8 @@ fn captures_go_before_their_entries_and_both_for_good() {
     me().post("/", &format!("/entries/{done}/note"), &[("note", "zq-secret-note"), ("category", "")]).is(303);
     let sha256 = site.text(&format!("SELECT sha256 FROM entries WHERE key = '{done}'"));
     assert_eq!(site.portal().readers.count(), 1);
-    // As if a program had uploaded it, by pieces and with a key of its own, and nothing of that were old enough to go by itself.
+    // As if a program had uploaded it, by pieces and with a key of its own, and nothing of that were old enough to go by
+    // itself.
     site.execute(&format!(
         "INSERT INTO uploads (key, account_id, address, name, metadata, length, state, entry, created_at, expires_at)
             VALUES ('{:032x}', {ada}, '', 'zq-secret-name', 'zq-secret-note', 1, 'done', '{done}', 1, 99999999999);

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use veilwatch_core::detect::is_unruly;
+use veilwatch_core::detect::{Verdict, is_unruly};
 
 /// A child that captures, on its parent's side. It may have become an attacker's: what it says is held against the protocol and
 /// its bounds, and texts are the traffic's. It ends with this value, at once.
@@ -176,11 +176,15 @@ impl LiveSession {
                     return Some("more alerts than it may tell");
                 }
                 let LiveAlert { verdict, score, src, dest, name, reasons, packets, .. } = &**alert;
-                let is_known = ["malicious", "suspicious", "benign", "unknown"].contains(&verdict.as_str());
                 let is_sorted = packets.windows(2).all(|pair| matches!(pair, [one, other] if one < other));
                 let is_in = packets.iter().all(|packet| (1..=self.order.packets).contains(packet));
                 let is_bounded = packets.len() <= ALERT_PACKETS && reasons.len() <= ALERT_REASONS;
-                if !is_known || !(0.0..=1.0).contains(score) || !is_sorted || !is_in || !is_bounded {
+                if Verdict::from_name(verdict).is_none()
+                    || !(0.0..=1.0).contains(score)
+                    || !is_sorted
+                    || !is_in
+                    || !is_bounded
+                {
                     return Some("an alert that makes no sense");
                 }
                 let ends = [src, dest].into_iter().any(|end| end.parse::<std::net::SocketAddr>().is_err());
