@@ -46,4 +46,13 @@ host=$(sed -n 's/.*<td>\([0-9.]*\):[0-9]*<\/td>.*/\1/p' "$folder/page" | head -n
 table "of one host" "host=${host:-10.0.0.1}&sort=score&down=true"
 table "searched for a name" "search=example1234"
 table "searched for a port" "search=4500"
+
+whole ""
+started=$(now)
+page "?where=ml.score%20%3E%200.5" > "$folder/time"
+grep -q '^200 ' "$folder/time" || fail "packets by verdicts: $(cat "$folder/time")"
+row "packets by their flow's score: the first answer [s]" "$(minus "$(now)" "$started")"
+whole "?where=ml.score%20%3E%200.5"
+grep -q 'id="found"[^>]*>[^<]*Packets found: ' "$folder/page" || fail "packets by verdicts: no answer"
+row "from the question until all are looked at [s]" "$(minus "$(now)" "$started")"
 row "peak memory of the server [MB]" "$(peak "$server")"

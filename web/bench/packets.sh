@@ -18,7 +18,6 @@ api -T "$capture" -X POST "$base/api/v1/entries?name=large" > "$folder/entry"
 key=$(sed -n 's/^{"key":"\([0-9a-f]*\)".*/\1/p' "$folder/entry")
 [[ -n $key ]] || fail "no entry: $(cat "$folder/entry")"
 
-page() { curl -sS -b "$jar" -o "$folder/page" -w '%{http_code} %{time_total}\n' "$base/entries/$key/packets$1"; }
 # Pages in milliseconds: half of them within, and the slowest.
 pages() { # words, addresses on standard input
     local address
@@ -26,9 +25,6 @@ pages() { # words, addresses on standard input
     ! grep -qv '^200 ' "$folder/times" || fail "$1: $(grep -v '^200 ' "$folder/times" | head -n 1)"
     row "$1: half within, the slowest [ms]" \
         "$(awk '{ print $2 * 1000 }' "$folder/times" | sort -n | awk '{ all[NR] = $1 } END { printf "%.0f %.0f", all[int((NR + 1) / 2)], all[NR] }')"
-}
-whole() { # address
-    while :; do page "$1" > "$folder/time"; grep -q 'being read\|so far: ' "$folder/page" || break; sleep 0.1; done
 }
 
 started=$(now)

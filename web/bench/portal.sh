@@ -24,6 +24,15 @@ form() { # page, action, fields…
 }
 api() { curl -sS --fail-with-body -H "Authorization: Bearer $token" "$@"; }
 
+# A page of packets of the entry $key, with its status and how long it took in seconds.
+page() { # address
+    curl -sS -b "$jar" -o "$folder/page" -w '%{http_code} %{time_total}\n' "$base/entries/$key/packets$1"
+}
+# The same once all of the capture is read, and all of it searched.
+whole() { # address
+    while :; do page "$1" > "$folder/time"; grep -q 'being read\|so far: ' "$folder/page" || break; sleep 0.1; done
+}
+
 begin() { # tools, environment…
     local tool setup
     for tool in $1; do

@@ -11,7 +11,7 @@
 //! | [`name`] | what is kept of a file's name |
 //!
 //! The order is always: [`store::room`], [`under_way::UnderWay::begin`], [`receive::receive`], a look at the file by a
-//! worker, [`store::keep`]. Whatever is dropped on the way leaves nothing behind.
+//! worker, `store::keep`. Whatever is dropped on the way leaves nothing behind.
 
 pub mod folders;
 pub mod intake;
