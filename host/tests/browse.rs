@@ -311,7 +311,16 @@ fn verdicts_of_an_analysis_are_fields() {
         "x".repeat(2000),
         expected[0]
     );
-    std::fs::write(&judged, lines).unwrap();
+    // A part of it is not taken for all of it: whoever asks for verdicts waits.
+    let mut told_so_far = vec![JUDGED_PART];
+    told_so_far.extend_from_slice(lines.as_bytes());
+    std::fs::write(&judged, &told_so_far).unwrap();
+    written(&mut reader);
+    let waits = told_rows(&mut reader, &rows(1, 500, asked)).search.unwrap();
+    assert_eq!((waits.scanned, waits.done), (0, false));
+    assert!(told_rows(&mut reader, &rows(1, 500, "")).rows.iter().all(|row| row.verdict.is_none()));
+    told_so_far[0] = b'\n';
+    std::fs::write(&judged, &told_so_far).unwrap();
     assert_eq!(numbers(&found(&mut reader, &rows(1, 500, asked))), expected);
     assert!(found(&mut reader, &rows(1, 500, "ml.novel && ml.novelty < 0.5")).rows.is_empty());
     let shown = found(&mut reader, &rows(1, 500, ""));

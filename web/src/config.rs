@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
+use veilwatch::worker::browse::JUDGED_FLOWS;
 
 use crate::accounts::Role;
 use crate::accounts::teams::MAX_DAYS;
@@ -520,6 +521,10 @@ pub struct Browse {
     pub index_bytes: u64,
     /// Bytes that a compressed capture may take while it is open.
     pub unpacked_bytes: u64,
+    /// Flows of one result whose verdicts can be asked for, malicious and suspicious ones first.
+    pub judged_flows: u32,
+    /// Flows of a result up to which packets are marked by verdicts before anybody asks for these.
+    pub marked_flows: u32,
 }
 
 impl Default for Browse {
@@ -534,6 +539,8 @@ impl Default for Browse {
             packets: 1 << 24,
             index_bytes: 1 << 30,
             unpacked_bytes: 8 << 30,
+            judged_flows: 1_000_000,
+            marked_flows: 100_000,
         }
     }
 }
@@ -689,6 +696,8 @@ pub struct Training {
     pub threads: u16,
     /// Trainings that wait at the same time, of all accounts.
     pub waiting: u32,
+    /// The same of one account.
+    pub waiting_of_one: u32,
     /// Captures whose marks one training learns from.
     pub captures: u32,
     /// Trainings that are kept of one account; the oldest are forgotten.
@@ -705,6 +714,7 @@ impl Default for Training {
             result_bytes: 512 << 20,
             threads: 2,
             waiting: 10,
+            waiting_of_one: 2,
             captures: 200,
             kept: 100,
         }
@@ -1056,7 +1066,7 @@ impl Config {
             oidc.check()?;
         }
         let (framework, training) = (&self.framework, &self.training);
-        let positive: [(&'static str, i64); 93] = [
+        let positive: [(&'static str, i64); 96] = [
             ("sessions.idle_seconds", self.sessions.idle_seconds),
             ("sessions.absolute_seconds", self.sessions.absolute_seconds),
             ("login.account_attempts", i64::from(self.login.account_attempts)),
@@ -1111,6 +1121,8 @@ impl Config {
             ("browse.packets", whole(browse.packets)),
             ("browse.index_bytes", whole(browse.index_bytes)),
             ("browse.unpacked_bytes", whole(browse.unpacked_bytes)),
+            ("browse.judged_flows", browse.judged_flows.into()),
+            ("browse.marked_flows", browse.marked_flows.into()),
             ("retention.sweep_seconds", whole(self.retention.sweep_seconds)),
             ("retention.sweep_entries", self.retention.sweep_entries.into()),
             ("retention.jump_days", self.retention.jump_days.into()),
@@ -1138,6 +1150,7 @@ impl Config {
             ("training.result_bytes", whole(training.result_bytes)),
             ("training.threads", training.threads.into()),
             ("training.waiting", training.waiting.into()),
+            ("training.waiting_of_one", training.waiting_of_one.into()),
             ("training.captures", training.captures.into()),
             ("training.kept", training.kept.into()),
             ("live.sessions", live.sessions.into()),
@@ -1185,6 +1198,13 @@ impl Config {
         ] {
             if value < least {
                 return Err(ConfigError::Number { key, value: whole(value), why });
+            }
+        }
+        for (key, value) in [("browse.judged_flows", browse.judged_flows), ("browse.marked_flows", browse.marked_flows)]
+        {
+            if u64::from(value) > JUDGED_FLOWS as u64 {
+                let why = "a reader takes in no more verdicts: it must be 2000000 or less";
+                return Err(ConfigError::Number { key, value: value.into(), why });
             }
         }
         self.retention.check()?;
@@ -1373,6 +1393,17 @@ mod tests {
             assert!(matches!(load(text, &[]), Err(ConfigError::Number { .. })), "{text}");
         }
         assert!(load("[sessions]\nabsolute_seconds = 9223372036854775807", &[]).is_err());
+    }
+
+    #[test]
+    fn a_reader_is_told_of_as_many_flows_as_it_takes_in() {
+        for key in ["judged_flows", "marked_flows"] {
+            let most = |flows: usize| load(&format!("[browse]\n{key} = {flows}"), &[]);
+            assert!(most(JUDGED_FLOWS).is_ok() && most(0).is_err());
+            let error = most(JUDGED_FLOWS + 1).unwrap_err().to_string();
+            assert!(error.contains(&format!("browse.{key} = ")), "{error}");
+            assert!(error.contains(&format!("{JUDGED_FLOWS} or less")), "{error}");
+        }
     }
 
     #[test]

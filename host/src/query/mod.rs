@@ -55,7 +55,7 @@ pub use complete::Completion;
 pub use error::QueryError;
 pub use fields::{FieldInfo, Fields};
 pub use flow::{FlowQuery, WhereSink};
-pub use packet::{OfFlow, PacketQuery};
+pub use packet::{OfFlow, PacketQuery, asks_verdicts};
 pub use parse::parse;
 pub use syntax::{Base, Comparison, Expression, Function, Item, Operand, Quantifier, Relation, Span, Test};
 

@@ -1,5 +1,5 @@
 use super::check::check;
-use super::fields::{Fields, Read, ReadNode};
+use super::fields::{Fields, Read, ReadNode, is_of_verdict};
 use super::program::{Program, Values};
 use super::syntax::Expression;
 use super::{QueryError, parse};
@@ -34,6 +34,12 @@ pub struct PacketQuery {
     nodes: HashMap<Box<str>, Vec<Reader>, foldhash::fast::RandomState>,
     extent: Extent,
     names: Arc<Names>,
+}
+
+/// Whether an expression about packets names the verdict on their flow, for whoever must know before there are any fields to
+/// check it against. What cannot be parsed names nothing. Of no expression it says less than [`PacketQuery::asks_verdicts`].
+pub fn asks_verdicts(text: &str) -> bool {
+    parse(text).is_ok_and(|expression| expression.has_name(is_of_verdict))
 }
 
 /// How a field reads nodes.

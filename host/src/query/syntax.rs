@@ -37,6 +37,29 @@ pub enum Expression {
     Test(Test),
 }
 
+impl Expression {
+    /// Whether one of the names in it is such a one, on whichever side of a test it stands.
+    pub(super) fn has_name(&self, is: fn(&str) -> bool) -> bool {
+        let operand = |operand: &Operand| matches!(&operand.base, Base::Field(name) if is(name));
+        match self {
+            Self::All(members) | Self::Any(members) => members.iter().any(|member| member.has_name(is)),
+            Self::Not(inner) => inner.has_name(is),
+            Self::Test(Test { left, relation, .. }) => {
+                operand(left)
+                    || match relation {
+                        Relation::Present => false,
+                        Relation::Compare(_, right) | Relation::Contains(right) | Relation::Matches(right) => {
+                            operand(right)
+                        }
+                        Relation::In(items) => {
+                            items.iter().any(|item| operand(&item.first) || item.last.as_ref().is_some_and(operand))
+                        }
+                    }
+            }
+        }
+    }
+}
+
 /// One question about a field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Test {

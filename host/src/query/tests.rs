@@ -58,6 +58,30 @@ fn an_expression_is_printed_in_one_way() {
 }
 
 #[test]
+fn whether_verdicts_are_asked_for_is_read_from_the_names() {
+    let known = fields().clone().with_verdicts();
+    for (text, asks) in [
+        ("ml.verdict == \"malicious\"", true),
+        ("verdict == \"malicious\"", true),
+        ("0.9 < score", true),
+        ("tcp && !(udp || ml.novelty > 0.5)", true),
+        ("lower(ml.category) contains \"c2\"", true),
+        ("category in {\"c2-direct\"}", true),
+        ("ml.novel", true),
+        ("tls.sni contains \"yaml.io\"", false),
+        ("tls.sni == \"ml.verdict\" || http.host matches r\"ml\\.score\"", false),
+        ("tcp.port in {80, 443..445}", false),
+    ] {
+        assert_eq!(asks_verdicts(text), asks, "`{text}`");
+        let query = PacketQuery::new(text, &known).unwrap_or_else(|error| panic!("`{text}`: {error}"));
+        assert_eq!(query.asks_verdicts(), asks, "`{text}`");
+    }
+    for nothing in ["", "ml.", "ml.score >", "(ml.score > 1", "yaml.score > 1", "\"ml.score"] {
+        assert!(!asks_verdicts(nothing), "`{nothing}`");
+    }
+}
+
+#[test]
 fn errors_point_at_the_place() {
     refused("", "", "an expression is missing");
     refused("tls.snj == \"a\"", "tls.snj", "the nearest is `tls.sni`");

@@ -336,6 +336,9 @@ pub enum Reason {
     /// As many trainings wait as may wait.
     #[error("reason.training-waiting")]
     TrainingWaiting,
+    /// As many trainings of one account wait as may wait.
+    #[error("reason.training-waiting-of-one")]
+    TrainingWaitingOfOne,
     /// There is no registry that a model could go into.
     #[error("reason.no-registry")]
     NoRegistry,

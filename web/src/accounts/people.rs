@@ -75,6 +75,17 @@ pub fn by_name(connection: &Connection, name: &str) -> Result<Option<(Account, S
     found.transpose()
 }
 
+/// Whether an account may still do anything: it was not shut out, nor deleted. For what is kept at the end of something
+/// that took a while, in the transaction that keeps it.
+///
+/// # Errors
+/// Where the database fails.
+pub(crate) fn is_let_in(connection: &Connection, id: i64) -> Result<bool, DbError> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND disabled = 0 AND deleted_at IS NULL")?
+        .exists([id])?)
+}
+
 /// Whether an account has a password; one of a provider's may have none.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ use crate::config::DEFAULT_PIPELINE;
 use crate::entries::{self, Choices, Entry, Finding, May, State as EntryState};
 use crate::jobs::live::Live;
 use crate::pages::errors::{Problem, ProblemDocument};
-use crate::pages::render::is_full;
+use crate::pages::render::status_of;
 use crate::pages::uploads::drain;
 use crate::pages::{Language, entry, home};
 use crate::portal::Portal;
@@ -139,7 +139,7 @@ pub(super) fn refused(portal: &Portal, error: Refused) -> Problem {
         Refused::Because(reason) => said(portal, Status::UnprocessableEntity, &reason.to_string(), &json!({})),
         broken => {
             tracing::error!(error = %broken, "an API request failed");
-            if is_full(&broken) { Status::InsufficientStorage.into() } else { Status::InternalServerError.into() }
+            status_of(&broken).into()
         }
     }
 }
@@ -169,8 +169,8 @@ impl<'r> FromRequest<'r> for Declared {
 pub struct UploadOptions {
     /// What its file is called.
     name: Option<String>,
-    /// Confirm it at once: it is then analysed without another call. Where the queue is full, the entry stays
-    /// `unconfirmed`.
+    /// Confirm it at once: it is then analysed without another call. Where that cannot be once the file is there (as
+    /// many wait as may wait, the quota is used up, the pipeline is gone), the entry stays `unconfirmed`.
     #[field(default = false)]
     #[param(required = false)]
     confirm: bool,
@@ -255,7 +255,8 @@ pub async fn upload(
             return Err(said(portal, status, &refusal.key, &refusal.values));
         }
     };
-    // The queue may be full: the capture is kept, and the state says that it waits for a confirmation.
+    // The queue may be full, or the quota used up: the capture is kept, and the state says that it waits for a
+    // confirmation.
     let (entry, _) = entry::find(portal, account, key.as_str()).await?;
     let given = Given::new(Status::Created, &view(portal, entry), format!("/api/v1/entries/{key}"))?;
     Ok(turn.answer(portal, given).await)

@@ -68,6 +68,7 @@ pub fn routes() -> Vec<Route> {
         triage::list,
         triage::show,
         triage::decide,
+        triage::comment,
         triage::decided,
         models::list,
         models::show,

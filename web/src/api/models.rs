@@ -1,5 +1,7 @@
 //! Models and trainings, for programs.
 
+use std::sync::Arc;
+
 use rocket::http::Status;
 use rocket::serde::json::Json;
 use rocket::{State, get, post};
@@ -11,11 +13,12 @@ use super::body::Body;
 use super::entries::refused;
 use super::{Address, Answer, Caller, Writer};
 use crate::accounts::Role;
+use crate::at_once::Place;
 use crate::config::DEFAULT_PIPELINE;
 use crate::database::DbError;
 use crate::models::{Id, Listed, Shelf, ShelfError};
 use crate::pages::errors::{Problem, ProblemDocument};
-use crate::pages::models::{on_shelf, promoted};
+use crate::pages::models::{on_shelf, place, promoted};
 use crate::pages::training as page;
 use crate::portal::Portal;
 use crate::training::{State as TrainingState, Training, seen_report};
@@ -72,7 +75,8 @@ fn analyst(caller: &Caller) -> Result<(), Problem> {
 #[get("/models")]
 pub async fn list(caller: Caller, portal: &State<Portal>) -> Answer<Vec<ModelView>> {
     analyst(&caller)?;
-    let (listed, _) = on_shelf(portal, Shelf::list).await.map_err(refusal)?;
+    let place = place(portal, caller.account.id)?;
+    let (listed, _) = on_shelf(portal, &place, Shelf::list).await.map_err(refusal)?;
     let view = |Listed { id, champion, pipelines, said }: Listed| {
         let (said, reason) = match said {
             Ok((card, signer)) => (Some((signer.word(), card.classifier)), None),
@@ -92,10 +96,15 @@ pub async fn list(caller: Caller, portal: &State<Portal>) -> Answer<Vec<ModelVie
 #[get("/models/<id>")]
 pub async fn show(caller: Caller, portal: &State<Portal>, id: &str) -> Answer<ModelCard> {
     analyst(&caller)?;
-    let own = Id::parse(id).ok_or(Status::NotFound)?;
-    let (model, signer) = on_shelf(portal, move |shelf| shelf.open(&own)).await.map_err(refusal)?;
+    let id = Id::parse(id).ok_or(Status::NotFound)?;
+    opened(portal, &place(portal, caller.account.id)?, id).await
+}
+
+async fn opened(portal: &Portal, place: &Arc<Place>, id: Id) -> Answer<ModelCard> {
+    let own = id.clone();
+    let (model, signer) = on_shelf(portal, place, move |shelf| shelf.open(&own)).await.map_err(refusal)?;
     Ok(Json(ModelCard {
-        id: id.to_owned(),
+        id: id.to_string(),
         signature: signer.word(),
         card: json!(model.card),
         evaluation: model.evaluation.as_ref().map(|digest| json!(**digest)),
@@ -127,9 +136,12 @@ pub async fn promote(
     if !caller.0.administers() {
         return Err(Status::Forbidden.into());
     }
-    let own = Id::parse(id).ok_or(Status::NotFound)?;
-    promoted(portal, &own, promotion.0.even_if_worse, caller.0.actor(&address)).await.map_err(refusal)?;
-    show(caller.0, portal, id).await
+    let id = Id::parse(id).ok_or(Status::NotFound)?;
+    // One place for both: what was done must not be answered as if it had been refused.
+    let place = place(portal, caller.0.account.id)?;
+    let actor = caller.0.actor(&address);
+    promoted(portal, &place, &id, promotion.0.even_if_worse, actor).await.map_err(refusal)?;
+    opened(portal, &place, id).await
 }
 
 /// What to train.
@@ -222,9 +234,11 @@ pub async fn train(
     let NewTraining { pipeline, sources, captures, weight, on_conflict, seed } = wanted.0;
     let pipeline = pipeline.unwrap_or_else(|| DEFAULT_PIPELINE.to_owned());
     let wanted = page::Wanted::new(pipeline, sources, captures, weight, on_conflict, seed);
-    let begun = page::begun(portal, caller.0.account.id, wanted, caller.0.actor(&address)).await;
+    // One place for both, as where a model is promoted.
+    let place = place(portal, caller.0.account.id)?;
+    let begun = page::begun(portal, &place, caller.0.account.id, wanted, caller.0.actor(&address)).await;
     let key = begun.map_err(|error| refused(portal, error))?;
-    training(caller.0, portal, key.as_str()).await
+    asked(&caller.0, portal, key.as_str()).await
 }
 
 /// How far a training has come, or what came of it.
@@ -235,6 +249,11 @@ pub async fn train(
 #[get("/trainings/<key>")]
 pub async fn training(caller: Caller, portal: &State<Portal>, key: &str) -> Answer<TrainingView> {
     analyst(&caller)?;
+    let _place = place(portal, caller.account.id)?;
+    asked(&caller, portal, key).await
+}
+
+async fn asked(caller: &Caller, portal: &Portal, key: &str) -> Answer<TrainingView> {
     let found = page::find(portal, &caller.account, key).await?;
     Ok(Json(view(portal, caller.account.id, found).await.map_err(|error| refused(portal, error.into()))?))
 }

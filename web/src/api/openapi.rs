@@ -74,6 +74,7 @@ impl Modify for WithRefusals {
         super::triage::list,
         super::triage::show,
         super::triage::decide,
+        super::triage::comment,
         super::triage::decided,
         super::models::list,
         super::models::show,

@@ -2,7 +2,7 @@
 
 use rocket::http::Status;
 use rocket::serde::json::Json;
-use rocket::{FromForm, State, get, patch};
+use rocket::{FromForm, State, get, patch, post};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -111,6 +111,7 @@ pub struct TriageDetail {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TriageChange {
     at: i64,
+    /// Who did it, as they are shown; empty where nobody did: what the rules did by themselves.
     by: String,
     /// What it became; nothing where that stayed.
     state: Option<ItemState>,
@@ -216,13 +217,16 @@ pub async fn list(caller: Caller, portal: &State<Portal>, wanted: Wanted) -> Ans
     let from = wanted.after.as_deref().map(str::parse::<Cursor>).transpose().map_err(unknown)?;
     let (from, limit) =
         (from.map_or(From::Begin, From::After), number("limit", wanted.limit.as_deref())?.unwrap_or(PAGE));
-    let asked = portal.db.run(move |connection| -> Result<_, DbError> {
-        Ok((
-            queue::list(connection, account, &query, from, limit)?,
-            queue::counts(connection, account, &query)?,
-            queue::missing(connection, account, query.entry.as_deref())?,
-        ))
-    });
+    let place = portal.results.enter(account).ok_or(Status::TooManyRequests)?;
+    let asked =
+        portal.db.read_within(portal.config.limits.search_milliseconds, move |connection| -> Result<_, DbError> {
+            let _place = place;
+            Ok((
+                queue::list(connection, account, &query, from, limit)?,
+                queue::counts(connection, account, &query)?,
+                queue::missing(connection, account, query.entry.as_deref())?,
+            ))
+        });
     let (page, counts, missing) = asked.await.map_err(|error| refused(portal, error.into()))?;
     Ok(Json(TriageList {
         after: page.after.map(|cursor| cursor.to_string()),
@@ -324,6 +328,37 @@ pub async fn decide(
         }
         error => refused(portal, error),
     })?;
+    show(caller.0, portal, id).await
+}
+
+/// What to say of an item.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TriageWords {
+    /// Plain text of some lines, at most 1500 characters.
+    text: String,
+}
+
+/// Add a comment to an item. On its page the account that the token is of changes it or takes it back.
+#[utoipa::path(
+    post, path = "/api/v1/triage/{id}/comments", tag = "triage", params(("id" = i64, Path, description = "The item.")),
+    request_body = TriageWords,
+    responses((status = 200, body = TriageDetail), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument)),
+)]
+#[post("/triage/<id>/comments", data = "<words>")]
+pub async fn comment(
+    caller: Writer,
+    address: Address,
+    portal: &State<Portal>,
+    id: i64,
+    words: Body<TriageWords>,
+) -> Answer<TriageDetail> {
+    let (account, by, actor) = (caller.0.account.id, caller.0.account.display_name.clone(), caller.0.actor(&address));
+    let (now, most) = (portal.now(), portal.config.triage.comments);
+    let added = portal.db.run(move |connection| {
+        comments::add(connection, Doer { account, by: &by, actor: &actor }, id, &words.0.text, most, now)
+    });
+    added.await.map_err(|error| refused(portal, error))?;
     show(caller.0, portal, id).await
 }
 

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::files::{Target, open};
 use super::manifest::{Listed, MANIFEST_BYTES, Manifest, Name, SECRET};
 use super::{BackupError, Findings, Progress, free_bytes};
 use crate::database::{self, DbError};
+use crate::entries::change::remove_rows;
 use crate::uploads::KEPT;
 use crate::uploads::{Key, Sha256Hex};
 
@@ -107,6 +108,8 @@ fn copy_database(source: &Connection, to: &Path) -> Result<Connection, BackupErr
     copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
     copy.pragma_update(None, "trusted_schema", false)?;
     copy.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted here is not to be found in its free pages.
+    copy.pragma_update(None, "secure_delete", true)?;
     // Whoever has logged out since must not be logged in again.
     copy.execute("DELETE FROM sessions", [])?;
     Ok(copy)
@@ -274,9 +277,15 @@ impl Taking<'_> {
             let of_it = [Name::result(&key), Name::index(&key)];
             self.files.retain(|listed| !of_it.contains(&listed.path));
         }
-        let gone = self.copy.execute("DELETE FROM entries WHERE key = ?1", [key])?;
-        self.copy.execute("DELETE FROM captures WHERE sha256 NOT IN (SELECT sha256 FROM entries)", [])?;
-        Ok(gone as u64)
+        let found: Option<(i64, String)> = self
+            .copy
+            .query_row("SELECT id, sha256 FROM entries WHERE key = ?1", [key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((id, sha256)) = found else { return Ok(0) };
+        let sha256 = sha256.parse().map_err(|_| DbError::Foreign(format!("the capture {sha256:?}")))?;
+        // With what waits to be told of it, as where it was deleted.
+        remove_rows(&self.copy, id, &sha256)?;
+        Ok(1)
     }
 
     /// Does in the copy what was done to a capture meanwhile: its entries were deleted with it, or a timer took it and

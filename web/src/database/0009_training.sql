@@ -1,6 +1,7 @@
 -- Models learned from the portal.
 CREATE TABLE trainings (
-    id INTEGER PRIMARY KEY,
+    -- Never given twice: what runs may outlive its row.
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
     account_id INTEGER NOT NULL REFERENCES accounts (id),
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'conflicts', 'failed', 'stopped')),

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocket::tokio::sync::Semaphore;
 use rocket::tokio::task;
@@ -24,6 +24,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (7, include_str!("0007_teams.sql")),
     (8, include_str!("0008_pipelines.sql")),
     (9, include_str!("0009_training.sql")),
+    (10, include_str!("0010_watched.sql")),
 ];
 
 /// The database's name in the data folder.
@@ -34,6 +35,8 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Readings beside the connection that writes, at the same time; more wait.
 const READINGS: usize = 8;
+/// Steps of SQLite's machine between two looks at the clock: some ten microseconds.
+const STEPS: i32 = 2000;
 
 /// Why the database did not do it.
 #[derive(Debug, Error)]
@@ -125,12 +128,39 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
+        self.look(None, work).await
+    }
+
+    /// The same for so many milliseconds: what takes longer is broken off ([`is_too_slow`]).
+    ///
+    /// # Errors
+    /// As [`Db::read`], and where the time is over.
+    pub async fn read_within<T, E, F>(&self, milliseconds: u32, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.look(Some(Duration::from_millis(milliseconds.into())), work).await
+    }
+
+    async fn look<T, E, F>(&self, time: Option<Duration>, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
         let turn = Arc::clone(&self.readings).acquire_owned().await;
         let turn = turn.map_err(|error| DbError::Broken(error.to_string()))?;
         let path = Arc::clone(&self.path);
         let reading = task::spawn_blocking(move || {
             let _turn = turn;
             let mut connection = read_only(&path)?;
+            if let Some(time) = time {
+                let begin = Instant::now();
+                let is_over = move || begin.elapsed() > time;
+                connection.progress_handler(STEPS, Some(is_over)).map_err(DbError::from)?;
+            }
             let transaction = connection.transaction().map_err(DbError::from)?;
             work(&transaction)
         });
@@ -160,6 +190,14 @@ pub fn empty_log(connection: &Connection) -> Result<(), DbError> {
     let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.busy_timeout(BUSY)?;
     Ok(emptied?)
+}
+
+/// Whether an error is that the time of [`Db::read_within`] was over, however deep below that is said.
+pub fn is_too_slow(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is_broken_off = error.downcast_ref().is_some_and(|error: &rusqlite::Error| {
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted)
+    });
+    is_broken_off || error.source().is_some_and(is_too_slow)
 }
 
 /// The newest version of the tables that this portal knows.
@@ -244,6 +282,21 @@ mod tests {
         let one: i64 =
             db.run(|c| -> Result<_, DbError> { Ok(c.query_row("SELECT 1", [], |row| row.get(0))?) }).await.unwrap();
         assert_eq!(one, 1);
+    }
+
+    #[rocket::async_test]
+    async fn a_reading_whose_time_is_over_is_broken_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("portal.sqlite")).unwrap();
+        let endless = |connection: &Connection| -> Result<i64, DbError> {
+            let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+            Ok(connection.query_row(sql, [], |row| row.get(0))?)
+        };
+        let error = db.read_within(1, endless).await.unwrap_err();
+        assert!(is_too_slow(&error), "{error}");
+        let refused = crate::accounts::Refused::from(error);
+        assert!(is_too_slow(&refused), "{refused}");
+        assert!(!is_too_slow(&DbError::Broken("no".to_owned())));
     }
 
     #[rocket::async_test]

@@ -278,7 +278,9 @@ pub fn analyse_again(
     if entry.state == State::Unconfirmed || entry.why.as_deref() == Some(WHY_CAPTURE_MISSING) {
         return Err(Reason::State.into());
     }
-    one_more_entry(&transaction, entry.account_id, limits.entries)?;
+    // What others ask for leaves its owner a tenth of their entries.
+    let most = if entry.may < May::Own { limits.entries - limits.entries / 10 } else { limits.entries };
+    one_more_entry(&transaction, entry.account_id, most)?;
     // What comes of it counts, too.
     if goes_beyond(&transaction, entry.account_id, 1, limits.quota_bytes)? {
         return Err(Reason::QuotaFull.into());

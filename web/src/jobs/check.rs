@@ -73,6 +73,7 @@ pub fn load_pipelines(bench: &Bench, descriptions: &Descriptions) -> Result<(), 
     // The one in the box says whether workers can be run here at all.
     for name in std::iter::once(DEFAULT_PIPELINE).chain(own) {
         let unused = |words: &str| PipelineError::Unusable { name: name.to_owned(), words: clean(words) };
+        let generation = descriptions.generation(name);
         let chosen = choose(bench, name, None).map_err(|words| unused(&words))?.unwrap_or_default();
         let described = match describe(bench, &chosen, &never) {
             Ok(described) => described,
@@ -82,7 +83,7 @@ pub fn load_pipelines(bench: &Bench, descriptions: &Descriptions) -> Result<(), 
         if let Some(words) = &described.whole.refused {
             return Err(unused(words).into());
         }
-        descriptions.keep(name, None, described);
+        descriptions.keep(name, None, generation, described);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use veilwatch::worker::Analysed;
 
 use crate::database::DbError;
 use crate::entries::{WHY_CAPTURE_MISSING, WHY_STOPPED};
-use crate::uploads::{Key, Sha256Hex};
+use crate::uploads::{Key, Sha256Hex, goes_beyond};
 
 /// Workers that an entry may kill before it is set aside.
 pub const CRASHES: i64 = 2;
@@ -75,6 +75,8 @@ pub enum Why {
     Output,
     /// The disk is full.
     Disk,
+    /// The quota of its owner is used up: by results that came since it was confirmed.
+    Quota,
     /// The worker could not be started, or spoke another language.
     Worker,
     /// Somebody stopped it before there was anything.
@@ -85,7 +87,7 @@ pub enum Why {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Crashed,
         Self::Restarts,
         Self::Memory,
@@ -100,6 +102,7 @@ impl Why {
         Self::Sandbox,
         Self::Output,
         Self::Disk,
+        Self::Quota,
         Self::Worker,
         Self::Stopped,
         Self::Missing,
@@ -122,6 +125,7 @@ impl Why {
             Self::Sandbox => "sandbox",
             Self::Output => "output",
             Self::Disk => "disk",
+            Self::Quota => "quota",
             Self::Worker => "worker",
             Self::Stopped => WHY_STOPPED,
             Self::Missing => WHY_CAPTURE_MISSING,
@@ -202,6 +206,18 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
         packet_limit: row.get::<_, Option<i64>>(4)?.and_then(|limit| u64::try_from(limit).ok()),
         pipeline_version: row.get(5)?,
     })
+}
+
+/// Whether the owner of an entry keeps more than they may: what came of analyses that were confirmed with it counts, too.
+///
+/// # Errors
+/// Where the database fails.
+pub fn is_beyond_quota(connection: &Connection, entry: i64, everywhere: u64) -> Result<bool, DbError> {
+    let owner: Option<i64> = connection
+        .prepare_cached("SELECT account_id FROM entries WHERE id = ?1")?
+        .query_row([entry], |row| row.get(0))
+        .optional()?;
+    owner.map_or(Ok(false), |owner| goes_beyond(connection, owner, 0, everywhere))
 }
 
 /// Whether a running analysis was asked to stop; `None` where its entry was deleted meanwhile.
@@ -377,6 +393,17 @@ mod tests {
             .run_blocking(|c| c.query_row("SELECT words FROM entries WHERE state = 'failed'", [], |r| r.get(0)))
             .unwrap();
         assert_eq!(words, "signal 11");
+    }
+
+    #[test]
+    fn results_that_came_meanwhile_count_towards_the_quota() {
+        let (_folder, db) = database(&[(1, 10), (1, 11), (2, 12)]);
+        let beyond = |entry: i64| db.run_blocking(|c| is_beyond_quota(c, entry, 100)).unwrap();
+        assert!(!beyond(2));
+        let grow = "UPDATE entries SET result_bytes = 100 WHERE id = 1";
+        db.run_blocking(|c| c.execute(grow, [])).unwrap();
+        assert!(beyond(2) && !beyond(3), "the capture and the result are more than 100 bytes");
+        assert!(!beyond(99), "deleted meanwhile");
     }
 
     #[test]

@@ -179,6 +179,11 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
     if !bench.has_room() {
         return Err(Outcome::Failed(Why::Disk, None));
     }
+    let quota = bench.config.limits.quota_bytes;
+    let is_beyond = bench.db.run_blocking(|connection| queue::is_beyond_quota(connection, job.entry, quota));
+    if is_beyond.inspect_err(|error| tracing::error!(%error, "a quota cannot be read")).unwrap_or_default() {
+        return Err(Outcome::Failed(Why::Quota, None));
+    }
     let (_, result) = bench.folders.new_work_file().map_err(|error| unwritten(&error))?;
     let result = Temporary::new(result);
     let task = Task::Analyse {

@@ -4,7 +4,7 @@
 //! while it is asked. There are only so many of them at a time, in all and for one account; who needs one more ends the one
 //! that was idle longest. One that dies, hangs or talks nonsense is gone with the question that it died of, and the next
 //! question has another one. What it learnt of the capture, its index, is kept with the entry once the reader is gone and can
-//! write to it no more.
+//! write to it no more; the next one of the entry waits for that.
 //!
 //! | module | story |
 //! |---|---|
@@ -16,4 +16,5 @@ mod judged;
 pub mod pool;
 mod serve;
 
-pub use pool::{Death, ReadError, Readers};
+pub use judged::Verdicts;
+pub use pool::{Death, ReadError, Readers, Told};

@@ -3,26 +3,38 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rocket::tokio::sync::oneshot;
-use veilwatch::worker::browse::{Answer, Ask};
+use veilwatch::worker::browse::{Ask, ReadState, Said};
 
+use super::judged::Verdicts;
 use super::serve::{Job, What, serve};
+use crate::config::Browse;
 use crate::entries::{Entry, State};
 use crate::jobs::Bench;
 use crate::live::Session;
 
 /// Questions that wait for one reader.
 const WAITING: usize = 8;
+/// Time between two looks whether a reader has ended.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// All readers, by entry, and by live session below 0; copies share them.
+/// All readers; copies share them.
 #[derive(Clone)]
 pub struct Readers {
     pub(super) bench: Bench,
-    all: Arc<Mutex<HashMap<i64, Held>>>,
+    all: Arc<Mutex<All>>,
     ended: Arc<AtomicBool>,
+}
+
+/// Those that can be asked, and those whose end is on its way.
+#[derive(Default)]
+struct All {
+    /// By entry, and by live session below 0.
+    held: HashMap<i64, Held>,
+    ending: Vec<Ending>,
 }
 
 /// A reader, as whoever asks sees it.
@@ -45,10 +57,79 @@ impl Held {
     }
 }
 
+/// A reader that nobody can ask any more. Its process may still be there, and its files.
+struct Ending {
+    entry: i64,
+    account: i64,
+    /// Gone with its thread and with all questions.
+    waiting: Weak<()>,
+}
+
+impl All {
+    /// Takes a reader off the list: it ends, once it has answered what it was asked.
+    fn take_off(&mut self, entry: i64) {
+        if let Some(Held { account, waiting, .. }) = self.held.remove(&entry) {
+            self.ending.push(Ending { entry, account, waiting: Arc::downgrade(&waiting) });
+        }
+    }
+
+    fn take_off_all(&mut self) {
+        let entries: Vec<i64> = self.held.keys().copied().collect();
+        entries.into_iter().for_each(|entry| self.take_off(entry));
+    }
+
+    /// Takes the one of some readers off that was idle longest.
+    fn take_off_one(&mut self, of: impl Fn(&Held) -> bool) -> Result<(), ReadError> {
+        let idle = self.held.iter().filter(|(_, held)| of(held) && held.is_idle());
+        let entry = idle.min_by_key(|(_, held)| held.asked).map(|(entry, _)| *entry).ok_or(ReadError::Busy)?;
+        self.take_off(entry);
+        Ok(())
+    }
+
+    /// Those of some that have not ended yet.
+    fn ending(&mut self, of: impl Fn(&Ending) -> bool) -> Vec<Weak<()>> {
+        self.ending.retain(|one| one.waiting.strong_count() > 0);
+        self.ending.iter().filter(|one| of(one)).map(|one| Weak::clone(&one.waiting)).collect()
+    }
+
+    /// Whose end a new reader waits for: all that its entry had, and where it would be one process too many, all whose place it
+    /// may have taken.
+    fn before(&mut self, entry: i64, account: i64, limits: &Browse) -> Vec<Weak<()>> {
+        let alive = self.ending(|_| true).len();
+        let own = self.held.values().filter(|held| held.account == account).count();
+        let own = own + self.ending.iter().filter(|one| one.account == account).count();
+        let is_full = self.held.len() + alive >= usize::from(limits.readers);
+        let is_own_full = own >= usize::from(limits.readers_of_one);
+        self.ending(|one| one.entry == entry || is_full || (is_own_full && one.account == account))
+    }
+}
+
+/// Waits until all of these readers have ended, or a time has come; says whether they have.
+fn have_ended(readers: &[Weak<()>], is_over: impl Fn() -> bool) -> bool {
+    while readers.iter().any(|reader| reader.strong_count() > 0) {
+        if is_over() {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    true
+}
+
+/// An answer, and what its reader knows of verdicts; nothing where there are none to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// How far the capture is read.
+    pub read: ReadState,
+    /// What was asked for.
+    pub said: Said,
+    /// What the reader knows of verdicts.
+    pub verdicts: Option<Verdicts>,
+}
+
 /// A question on its way.
 pub(super) struct Question {
     pub(super) ask: Ask,
-    pub(super) answer: oneshot::Sender<Result<Answer, ReadError>>,
+    pub(super) answer: oneshot::Sender<Result<Told, ReadError>>,
     /// As long as it is there, the reader is busy.
     pub(super) waits: Arc<()>,
 }
@@ -108,7 +189,7 @@ impl Readers {
     ///
     /// # Errors
     /// Where there is no place for one more reader, or it has no answer.
-    pub async fn ask(&self, entry: &Entry, ask: Ask) -> Result<Answer, ReadError> {
+    pub async fn ask(&self, entry: &Entry, ask: Ask) -> Result<Told, ReadError> {
         if entry.capture_gone_at.is_some() {
             return Err(ReadError::Gone);
         }
@@ -121,15 +202,19 @@ impl Readers {
     ///
     /// # Errors
     /// As [`Readers::ask`].
-    pub async fn ask_live(&self, session: &Session, ask: Ask) -> Result<Answer, ReadError> {
+    pub async fn ask_live(&self, session: &Session, ask: Ask) -> Result<Told, ReadError> {
         let what = What::Live { path: session.path().to_owned(), follows: !session.has_ended() };
         self.ask_of((session.number, session.account), what, ask).await
     }
 
-    async fn ask_of(&self, whose: (i64, i64), what: What, ask: Ask) -> Result<Answer, ReadError> {
+    async fn ask_of(&self, whose: (i64, i64), what: What, ask: Ask) -> Result<Told, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.put(whose, what, ask, answer)?;
         answered.await.unwrap_or(Err(ReadError::Died(Death::Crash)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(
@@ -137,22 +222,22 @@ impl Readers {
         (entry, account): (i64, i64),
         what: What,
         ask: Ask,
-        answer: oneshot::Sender<Result<Answer, ReadError>>,
+        answer: oneshot::Sender<Result<Told, ReadError>>,
     ) -> Result<(), ReadError> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
         if self.ended.load(Ordering::Relaxed) {
             return Err(ReadError::Busy);
         }
-        // One from before the analysis knows nothing of verdicts. One that is busy is asked once more: its process must not run
-        // beside another one of the same entry.
-        if all.get(&entry).is_some_and(|held| held.is_judged != what.is_judged() && held.is_idle()) {
-            all.remove(&entry);
+        // One from before the analysis knows nothing of verdicts. One that is busy is asked once more: the next one would wait
+        // for its end.
+        if all.held.get(&entry).is_some_and(|held| held.is_judged != what.is_judged() && held.is_idle()) {
+            all.take_off(entry);
         }
-        if !all.contains_key(&entry) {
+        if !all.held.contains_key(&entry) {
             let held = self.start(&mut all, entry, account, what)?;
-            all.insert(entry, held);
+            all.held.insert(entry, held);
         }
-        let Some(held) = all.get_mut(&entry) else { return Err(ReadError::Busy) };
+        let Some(held) = all.held.get_mut(&entry) else { return Err(ReadError::Busy) };
         held.asked = Instant::now();
         let question = Question { ask, answer, waits: Arc::clone(&held.waiting) };
         match held.questions.try_send(question) {
@@ -160,13 +245,13 @@ impl Readers {
             Err(TrySendError::Full(_)) => Err(ReadError::Busy),
             // Its thread broke down before it could take itself off the list.
             Err(TrySendError::Disconnected(_)) => {
-                all.remove(&entry);
+                all.take_off(entry);
                 Err(ReadError::Died(Death::Crash))
             }
         }
     }
 
-    fn start(&self, all: &mut HashMap<i64, Held>, entry: i64, account: i64, what: What) -> Result<Held, ReadError> {
+    fn start(&self, all: &mut All, entry: i64, account: i64, what: What) -> Result<Held, ReadError> {
         if !what.capture(&self.bench).is_file() {
             return Err(ReadError::Gone);
         }
@@ -175,17 +260,18 @@ impl Readers {
         }
         let limits = &self.bench.config.browse;
         // Whoever asks takes the place, whose entry it may be.
-        let own = all.values().filter(|held| held.account == account).count();
+        let own = all.held.values().filter(|held| held.account == account).count();
         if own >= usize::from(limits.readers_of_one) {
-            end_one(all, |held| held.account == account)?;
+            all.take_off_one(|held| held.account == account)?;
         }
-        if all.len() >= usize::from(limits.readers) {
-            end_one(all, |_| true)?;
+        if all.held.len() >= usize::from(limits.readers) {
+            all.take_off_one(|_| true)?;
         }
+        let before = all.before(entry, account, limits);
         let (questions, asked) = sync_channel(WAITING);
         let (number, waiting) = (Instant::now(), Arc::new(()));
         let (readers, kept, is_judged) = (self.clone(), Arc::clone(&waiting), what.is_judged());
-        let job = Job { entry, what, number };
+        let job = Job { entry, what, number, before };
         let started = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
             let _waiting = kept;
             serve(&readers, &job, &asked);
@@ -196,54 +282,134 @@ impl Readers {
 
     /// Takes a reader off the list, unless it was asked something meanwhile: then `has_more` says so.
     pub(super) fn leave(&self, job: &Job, has_more: impl FnOnce() -> bool) -> bool {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
         // Nobody asks while the list is held.
         if has_more() {
             return false;
         }
-        if all.get(&job.entry).is_some_and(|held| held.number == job.number) {
-            all.remove(&job.entry);
+        if all.held.get(&job.entry).is_some_and(|held| held.number == job.number) {
+            all.take_off(job.entry);
         }
         true
     }
 
-    /// Ends the reader of an entry that is deleted. One that is busy ends with its answer.
-    pub fn end_of(&self, entry: i64) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry);
+    /// Waits so long until these have ended, with all files that they had; says whether they have. Nobody waits any more where
+    /// the portal ends.
+    pub(super) fn wait_for(&self, readers: &[Weak<()>], patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        have_ended(readers, || self.ended.load(Ordering::Relaxed) || Instant::now() >= until)
     }
 
-    /// Ends the reader of an entry that is deleted, and waits so long for its end, with all files that it had. This blocks.
+    /// Ends the reader of an entry that is deleted. One that is busy ends with its answer.
+    pub fn end_of(&self, entry: i64) {
+        self.lock().take_off(entry);
+    }
+
+    /// Ends the reader of an entry that is deleted, and waits so long for its end and that of all that the entry had before,
+    /// with all files that they had. This blocks.
     pub fn end_and_wait(&self, entry: i64, patience: Duration) {
-        let Some(held) = self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry) else { return };
-        let (until, waiting) = (Instant::now() + patience, Arc::clone(&held.waiting));
-        // The thread ends where nobody can ask any more; its own part of this is the last to go.
-        drop(held);
-        while Arc::strong_count(&waiting) > 1 && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let ending = {
+            let mut all = self.lock();
+            all.take_off(entry);
+            all.ending(|one| one.entry == entry)
+        };
+        let until = Instant::now() + patience;
+        have_ended(&ending, || Instant::now() >= until);
     }
 
     /// Ends all readers, so that the next ones read tables anew. One that is busy ends with its answer.
     pub fn renew(&self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock().take_off_all();
     }
 
     /// Ends all readers: the portal ends.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock().take_off_all();
     }
 
-    /// Entries that have a reader.
+    /// Entries that have a reader, or one that waits for the end of the one before.
     pub fn count(&self) -> usize {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lock().held.len()
     }
 }
 
-/// Ends the one of some readers that was idle longest.
-fn end_one(all: &mut HashMap<i64, Held>, of: impl Fn(&Held) -> bool) -> Result<(), ReadError> {
-    let idle = all.iter().filter(|(_, held)| of(held) && held.is_idle());
-    let entry = idle.min_by_key(|(_, held)| held.asked).map(|(entry, _)| *entry).ok_or(ReadError::Busy)?;
-    all.remove(&entry);
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::{Config, Limits};
+    use crate::database::Db;
+    use crate::uploads::testing::Place;
+
+    /// A reader of an account, and what its thread has of it.
+    fn held(account: i64) -> (Held, Arc<()>) {
+        let (number, waiting) = (Instant::now(), Arc::new(()));
+        let (thread, (questions, _)) = (Arc::clone(&waiting), sync_channel(WAITING));
+        (Held { account, is_judged: false, number, asked: number, questions, waiting }, thread)
+    }
+
+    #[test]
+    fn whoever_comes_next_waits_for_all_that_were_there_before() {
+        let limits = Browse { readers: 4, readers_of_one: 3, ..Browse::default() };
+        let mut all = All::default();
+        let [first, second] = [(); 2].map(|()| {
+            let (held, thread) = held(1);
+            all.held.insert(7, held);
+            all.take_off(7);
+            thread
+        });
+        assert!(all.held.is_empty());
+        let before = all.before(7, 1, &limits);
+        let at_once = |before: &[Weak<()>]| have_ended(before, || true);
+        assert_eq!((before.len(), at_once(&before)), (2, false));
+        drop(first);
+        assert_eq!((all.before(7, 1, &limits).len(), at_once(&before)), (1, false), "one of them is still there");
+        // One of another entry has nobody to wait for while there is room.
+        assert!(all.before(8, 1, &limits).is_empty());
+        let (another, another_thread) = held(1);
+        all.held.insert(9, another);
+        assert!(all.before(8, 2, &limits).is_empty());
+        all.take_off(9);
+        let few = |readers, readers_of_one| Browse { readers, readers_of_one, ..limits.clone() };
+        assert_eq!(all.before(8, 1, &few(4, 2)).len(), 2, "it would be one too many of its account");
+        assert!(all.before(8, 2, &few(4, 2)).is_empty());
+        assert_eq!(all.before(8, 2, &few(2, 2)).len(), 2, "it would be one too many of all");
+        drop((second, another_thread));
+        assert!(at_once(&before) && all.before(7, 1, &few(1, 1)).is_empty() && all.ending.is_empty());
+    }
+
+    #[test]
+    fn none_is_started_beside_one_that_does_not_end() {
+        let place = Place::new();
+        let limits = Limits { free_disk_bytes: 0, ..Limits::default() };
+        let browse = Browse { answer_seconds: 1, ..Browse::default() };
+        let readers = Readers::new(Bench {
+            config: Config { limits, browse, ..Config::default() },
+            db: Db::open(&place.folder.path().join("portal.sqlite")).unwrap(),
+            clock: Arc::new(SystemClock),
+            folders: place.folders.clone(),
+            // One that is begun says so by that.
+            program: place.folder.path().join("no-program"),
+            figures: Arc::default(),
+        });
+        let path = place.folder.path().join("capture");
+        std::fs::write(&path, b"").unwrap();
+        let ask = || {
+            let (answer, answered) = oneshot::channel();
+            let what = What::Live { path: path.clone(), follows: false };
+            readers.put((-1, 1), what, Ask::Packet { number: 1 }, answer).unwrap();
+            answered.blocking_recv().unwrap().unwrap_err()
+        };
+        let (old, thread) = held(1);
+        readers.lock().held.insert(-1, old);
+        readers.end_of(-1);
+        // However often somebody asks.
+        assert_eq!([ask(), ask()], [ReadError::Busy, ReadError::Busy]);
+        drop(thread);
+        let begun = ask();
+        assert!(matches!(begun, ReadError::Ours(_)), "{begun:?}");
+        readers.end_and_wait(-1, Duration::from_secs(60));
+        assert!(readers.lock().ending(|_| true).is_empty());
+    }
 }

@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Weak;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use veilwatch::worker::browse::{Ask, BrowseOrder, JUDGED_FLOWS, Reader};
+use veilwatch::query::asks_verdicts;
+use veilwatch::worker::browse::{Answer, Ask, BrowseOrder, Reader};
 use veilwatch::worker::{FailedWhy, Unpacking, WorkerEnd, WorkerLimits};
 
-use super::judged::{Judged, OF_VERDICTS};
-use super::pool::{Death, Question, ReadError, Readers};
+use super::judged::Judged;
+use super::pool::{Death, Question, ReadError, Readers, Told};
 use crate::jobs::tasks::Temporary;
 use crate::jobs::{Bench, clean};
 use crate::operations::Figures;
@@ -21,6 +23,8 @@ pub(super) struct Job {
     pub(super) what: What,
     /// Which of the entry's readers it is.
     pub(super) number: Instant,
+    /// Readers that were told to end, and whose end it waits for.
+    pub(super) before: Vec<Weak<()>>,
 }
 
 /// What a reader reads.
@@ -50,20 +54,24 @@ impl What {
 /// Serves questions until nobody asks any more, or the reader is dead; then keeps what it made.
 pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
     let (bench, limits) = (&readers.bench, &readers.bench.config.browse);
+    let (idle, patience) = (Duration::from_secs(limits.idle_seconds), Duration::from_secs(limits.answer_seconds));
+    // Two processes would take the room of one, and what the first one learnt is kept when it has ended.
+    if !readers.wait_for(&job.before, patience) {
+        return refuse(readers, job, asked, &ReadError::Busy);
+    }
     let files = || bench.folders.new_work_file().map(|(_, path)| Temporary::new(path));
     let made = files().and_then(|index| Ok((index, files()?)));
     let (index, unpacked) = match made {
         Ok(made) => made,
         Err(error) => return refuse(readers, job, asked, &ReadError::Ours(error.to_string())),
     };
-    let judged = Judged::of(bench, job);
+    let mut judged = Judged::of(bench, job);
     let order = order(bench, job, &index, &unpacked, judged.as_ref());
     let mut reader = match Reader::start(&bench.program, &order) {
         Ok(reader) => reader,
         Err(error) => return refuse(readers, job, asked, &ReadError::Ours(error.to_string())),
     };
     tracing::info!(entry = job.entry, process = reader.process_id(), "a reader is started");
-    let (idle, patience) = (Duration::from_secs(limits.idle_seconds), Duration::from_secs(limits.answer_seconds));
     let mut next = None;
     let mut made = None;
     let died = loop {
@@ -79,21 +87,24 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
             }
         };
         let Question { ask, answer, waits } = question;
-        if let (Some(judged), Ask::Rows { filter, .. }) = (&judged, &ask)
-            && filter.contains(OF_VERDICTS)
-            && let Err(error) = judged.write(bench, job, JUDGED_FLOWS)
+        // The packets of a flow are not searched for.
+        let are_asked = matches!(&ask, Ask::Rows { flow: None, filter, .. } if asks_verdicts(filter));
+        if let (Some(judged), Ask::Rows { search: true, .. }) = (&mut judged, &ask)
+            && are_asked
+            && let Err(error) = judged.go_on(bench, job, u64::MAX)
         {
-            // Without them it would find nothing, and say that there is nothing.
+            // The search would wait for them, and nobody would say why.
             drop(waits);
             let _ = answer.send(Err(error));
             continue;
         }
         match reader.ask(&ask, patience) {
-            Ok(told) => {
-                made = made.or(told.read.index_bytes);
+            Ok(Answer { read, said, .. }) => {
+                made = made.or(read.index_bytes);
+                let verdicts = judged.as_ref().map(|judged| judged.known(are_asked));
                 // Whoever hears the answer finds the reader idle; whoever asked may have gone.
                 drop(waits);
-                let _ = answer.send(Ok(told));
+                let _ = answer.send(Ok(Told { read, said, verdicts }));
             }
             Err(end) => {
                 let error = told(&end);

@@ -103,8 +103,11 @@ pub(super) async fn it_is_me(me: LoggedIn<'_>, portal: &Portal, typed: &str) -> 
         })
         .await?;
     if hash.is_empty() {
-        let is_fresh = now - began < portal.config.login.pending_seconds;
-        return Ok(if is_fresh { Ok(()) } else { Err(Doubt::Because(Reason::SignInAgain)) });
+        if now - began >= portal.config.login.pending_seconds {
+            return Ok(Err(Doubt::Because(Reason::SignInAgain)));
+        }
+        portal.throttle.succeeded(&me.account.name, me.address);
+        return Ok(Ok(()));
     }
     if !portal.hasher.verify(typed, Some(&hash)).await? {
         return Ok(Err(Doubt::Because(Reason::WrongPassword)));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rocket::futures::Stream;
@@ -88,17 +89,12 @@ pub async fn report(me: Viewer<'_>, portal: &State<Portal>, key: &str) -> Result
         bytes: entry.bytes,
         marks: marks.collect(),
     };
-    let (templates, language) = (std::sync::Arc::clone(&portal.templates), me.language);
-    let path = portal.folders.result(&entry.key);
-    let milliseconds = portal.config.limits.search_milliseconds;
-    let made = task::spawn_blocking(move || -> Result<String, Failure> {
-        let file = result::readable_result(ResultFile::open(&path, milliseconds))?;
-        write_report(&templates, language, &facts, &file).map_err(|error| {
-            tracing::error!(%error, "a report cannot be made");
-            Failure(Status::InternalServerError)
-        })
-    });
-    let html = made.await.map_err(|_| Failure(Status::InternalServerError))??;
+    let (templates, language) = (Arc::clone(&portal.templates), me.language);
+    let looked = result::look(portal, &entry, move |file| Ok(write_report(&templates, language, &facts, file)));
+    let html = result::readable_result(looked.await?)?.map_err(|error| {
+        tracing::error!(%error, "a report cannot be made");
+        Failure(Status::InternalServerError)
+    })?;
     note(portal, me.actor(), Action::ReportTaken, &entry).await?;
     Ok(Save::new(html, ContentType::HTML, "veilwatch-report.html"))
 }
@@ -127,7 +123,7 @@ where
     let path = portal.folders.result(&entry.key);
     let milliseconds = portal.config.limits.search_milliseconds;
     rocket::async_stream::stream! {
-        let _place = place;
+        let place = Arc::new(place);
         let Frame { head, has_summary, broken_off } = frame;
         let mut ready = VecDeque::from([head]);
         let mut file = None;
@@ -140,9 +136,11 @@ where
                 continue;
             }
             let Some(from) = after else { break };
-            let path = path.clone();
+            let (path, held) = (path.clone(), Arc::clone(&place));
             let had: Option<ResultFile> = file.take();
             let looked = task::spawn_blocking(move || {
+                // To the end of the piece, even where whoever saves it has gone.
+                let _held = held;
                 let file = match had {
                     Some(file) => file,
                     None => ResultFile::open(&path, milliseconds)?,

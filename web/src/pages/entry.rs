@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::errors::{refusal, told_page};
 use super::login::Nothing;
 use super::render::{Answer, Failure, Page, Reply, told};
-use super::{home, result, sharing, waiting};
+use super::{downloads, home, result, sharing, waiting};
+use crate::accounts::audit::Action;
 use crate::accounts::{Actor, Reason, Refused};
 use crate::clock::readable;
 use crate::database::DbError;
@@ -313,6 +314,7 @@ pub async fn capture(
         tracing::error!(entry = entry.id, %error, "a capture cannot be opened");
         Failure(Status::NotFound)
     })?;
+    downloads::note(portal, me.actor(), Action::Exported, &entry).await?;
     let name = entries::capture_name(&entry);
     Ok(Ok(Save::new(file, ContentType::Binary, &name)))
 }

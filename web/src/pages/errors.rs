@@ -158,6 +158,8 @@ impl From<Status> for Problem {
                  it must have here: set it up on the page Account."
             }
             404 => "There is nothing at this address.",
+            429 => "As much of this is under way for this account as may be: ask again when it is done.",
+            503 => "It took too long: ask for less, or ask again later.",
             507 => "There is no room left on the disk of the portal.",
             code if code < 500 => "The request was not understood.",
             _ => "Something broke on this side; the portal's log says what.",
@@ -198,5 +200,35 @@ fn problem(status: Status, request: &Request<'_>) -> Problem {
     match &request.local_cache(|| Words(None)).0 {
         Some(words) => Problem::new(status, words.clone()),
         None => status.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::Language;
+    use crate::pages::render::Templates;
+
+    #[test]
+    fn what_a_program_can_do_something_about_has_words_of_its_own() {
+        let told = |code: u16| Problem::from(Status::new(code)).detail;
+        let of_all_others = [told(400), told(500)];
+        for code in [401, 403, 404, 429, 503, 507] {
+            assert!(!of_all_others.contains(&told(code)), "{code}: {}", told(code));
+        }
+        assert!(told(429).contains("ask again when it is done") && told(503).contains("ask for less"));
+    }
+
+    #[test]
+    fn pages_of_errors_have_words_in_every_language() {
+        let templates = Templates::embedded().unwrap();
+        for kind in KNOWN.map(|code| code.to_string()).into_iter().chain(["other".to_owned()]) {
+            for part in ["title", "what", "do"] {
+                let key = format!("error.{kind}.{part}");
+                for language in Language::ALL {
+                    assert!(templates.message(language, &key, &json!({})).is_ok(), "{key} in {language:?}");
+                }
+            }
+        }
     }
 }

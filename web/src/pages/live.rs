@@ -190,6 +190,12 @@ pub async fn begin(me: Administrator<'_>, portal: &State<Portal>, form: Posted<N
             return Err(Failure(Status::InternalServerError));
         }
     };
+    // The right was asked for before the form came, and may have gone since. Whoever takes it away from here on finds
+    // the session among those of the account, and ends it.
+    if !me.goes_on(portal).await {
+        session.discard();
+        return Err(Failure(Status::Unauthorized));
+    }
     let subject = match session.what.filter.as_str() {
         "" => session.what.interface.clone(),
         filter => format!("{}: {filter}", session.what.interface),

@@ -55,9 +55,11 @@ pub(super) fn shown(portal: &Portal, visitor: &Visitor, mark: &Mark) -> Result<V
 #[get("/marks")]
 pub async fn show(me: Analyst<'_>, portal: &State<Portal>) -> Reply {
     let account = me.account.id;
+    let place = portal.results.enter(account).ok_or(Failure(Status::TooManyRequests))?;
     let (count, conflicts) = portal
         .db
-        .read(move |connection| -> Result<_, DbError> {
+        .read_within(portal.config.limits.search_milliseconds, move |connection| -> Result<_, DbError> {
+            let _place = place;
             Ok((marks::count(connection, account)?, marks::conflicts(connection, account)?))
         })
         .await?;

@@ -1,5 +1,7 @@
 //! Models: the list, one with its card and how it was judged, and what administrators do with it.
 
+use std::sync::Arc;
+
 use rocket::http::{ContentType, Status};
 use rocket::tokio::task;
 use rocket::{FromForm, State, get, post};
@@ -12,6 +14,7 @@ use veilwatch::model::{
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::Role;
 use crate::accounts::audit::{self, Action};
+use crate::at_once::Place;
 use crate::database::DbError;
 use crate::forms::Posted;
 use crate::models::curves::{CurveKind, curve};
@@ -41,14 +44,24 @@ impl From<ShelfError> for Failure {
     }
 }
 
-/// Does something with the registry on a thread that may block.
+/// One of the account's places for looks: what reads models or labelled data takes one, and holds it to its end.
+pub(crate) fn place(portal: &Portal, account: i64) -> Result<Arc<Place>, Failure> {
+    portal.results.enter(account).map(Arc::new).ok_or(Failure(Status::TooManyRequests))
+}
+
+/// Does something with the registry on a thread that may block, in a place of whoever asks.
 pub(crate) async fn on_shelf<T: Send + 'static>(
     portal: &Portal,
+    place: &Arc<Place>,
     work: impl FnOnce(&Shelf) -> Result<T, ShelfError> + Send + 'static,
 ) -> Result<T, ShelfError> {
-    let shelf = portal.shelf.clone();
-    let done = task::spawn_blocking(move || work(&shelf)).await;
-    done.unwrap_or_else(|error| Err(ShelfError::Ours(error.to_string())))
+    let (shelf, place) = (portal.shelf.clone(), Arc::clone(place));
+    let done = task::spawn_blocking(move || {
+        // Held to the end of the work, even where whoever waits has gone.
+        let _place = place;
+        work(&shelf)
+    });
+    done.await.unwrap_or_else(|error| Err(ShelfError::Ours(error.to_string())))
 }
 
 /// The model of an address.
@@ -59,7 +72,7 @@ fn named(id: &str) -> Result<Id, Failure> {
 /// The list.
 #[get("/models?<done>")]
 pub async fn list(me: Analyst<'_>, portal: &State<Portal>, done: Option<&str>) -> Reply {
-    let (listed, more) = on_shelf(portal, Shelf::list).await?;
+    let (listed, more) = on_shelf(portal, &place(portal, me.account.id)?, Shelf::list).await?;
     let rows: Vec<Value> = listed.iter().map(row).collect();
     let data = json!({
         "done": done.filter(|done| DONE.contains(done)).map(|done| format!("models.done-{done}")),
@@ -123,9 +136,8 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, id: &str, done: Optio
 }
 
 async fn page(me: Analyst<'_>, portal: &Portal, id: &Id, done: Option<String>) -> Result<Page, Failure> {
-    let place = portal.results.enter(me.account.id).ok_or(Failure(Status::TooManyRequests))?;
-    let own = id.clone();
-    let opened = on_shelf(portal, move |shelf| {
+    let (own, place) = (id.clone(), place(portal, me.account.id)?);
+    let opened = on_shelf(portal, &place, move |shelf| {
         let opened = match shelf.open(&own) {
             Err(ShelfError::Refused(words)) => Err(words),
             outcome => Ok(outcome?),
@@ -139,7 +151,6 @@ async fn page(me: Analyst<'_>, portal: &Portal, id: &Id, done: Option<String>) -
         Ok((opened, champion, former, used))
     });
     let (opened, champion, former, used) = opened.await?;
-    drop(place);
     let asked = id.asked();
     let (beside, tallies) = portal
         .db
@@ -312,8 +323,9 @@ pub async fn picture(
 ) -> Result<(ContentType, String), Failure> {
     let kind = file.strip_suffix(".svg").and_then(CurveKind::from_name).ok_or(Failure(Status::NotFound))?;
     let id = named(id)?;
-    let _place = portal.results.enter(me.account.id).ok_or(Failure(Status::TooManyRequests))?;
-    let (model, _) = on_shelf(portal, move |shelf| shelf.open(&id)).await.map_err(|_| Failure(Status::NotFound))?;
+    let place = place(portal, me.account.id)?;
+    let opened = on_shelf(portal, &place, move |shelf| shelf.open(&id)).await;
+    let (model, _) = opened.map_err(|_| Failure(Status::NotFound))?;
     let ink = if dark == Some(true) { Ink::OnDark } else { Ink::OnLight };
     let digest = model.evaluation.ok_or(Failure(Status::NotFound))?;
     let picture = curve(kind, &digest, portal.templates.messages(me.language)?, ink)?;
@@ -331,13 +343,14 @@ struct Pair {
 async fn confirmation(
     me: Administrator<'_>,
     portal: &Portal,
+    place: &Arc<Place>,
     id: &Id,
     what: &'static str,
     error: Option<String>,
 ) -> Result<Page, Failure> {
     let Id::Kept(name, version) = id.clone() else { return Err(Failure(Status::NotFound)) };
     let is_back = what == "roll-back";
-    let pair = on_shelf(portal, move |shelf| {
+    let pair = on_shelf(portal, place, move |shelf| {
         let (champion, former) = shelf.champions(&name);
         let pipelines = shelf.served(&name).into_iter().map(|one| one.pipeline).collect();
         let kept = |version: u32| Id::Kept(name.clone(), version);
@@ -396,7 +409,8 @@ pub(super) fn standing(standing: Option<Standing>) -> &'static str {
 /// Asks whether to make it the champion.
 #[get("/models/<id>/promote")]
 pub async fn ask_promote(me: Administrator<'_>, portal: &State<Portal>, id: &str) -> Reply {
-    Ok(confirmation(me, portal, &named(id)?, "promote", None).await?.into())
+    let place = place(portal, me.account.id)?;
+    Ok(confirmation(me, portal, &place, &named(id)?, "promote", None).await?.into())
 }
 
 /// Whether even a worse one becomes the champion.
@@ -408,11 +422,11 @@ pub struct Promotion {
 /// Makes it the champion of its name.
 #[post("/models/<id>/promote", data = "<form>")]
 pub async fn promote(me: Administrator<'_>, portal: &State<Portal>, id: &str, form: Posted<Promotion>) -> Reply {
-    let id = named(id)?;
-    match promoted(portal, &id, form.0.even_if_worse, me.actor()).await {
+    let (id, place) = (named(id)?, place(portal, me.account.id)?);
+    match promoted(portal, &place, &id, form.0.even_if_worse, me.actor()).await {
         Ok(()) => Ok(Answer::to(&format!("/models/{id}?done=promoted"))),
         Err(ShelfError::Refused(words)) => {
-            let page = confirmation(me, portal, &id, "promote", Some(words)).await?;
+            let page = confirmation(me, portal, &place, &id, "promote", Some(words)).await?;
             Ok(page.with_status(Status::UnprocessableEntity).into())
         }
         Err(error) => Err(error.into()),
@@ -422,24 +436,27 @@ pub async fn promote(me: Administrator<'_>, portal: &State<Portal>, id: &str, fo
 /// The same for pages and programs.
 pub(crate) async fn promoted(
     portal: &Portal,
+    place: &Arc<Place>,
     id: &Id,
     even_if_worse: bool,
     actor: crate::accounts::Actor,
 ) -> Result<(), ShelfError> {
     let own = id.clone();
-    let done = on_shelf(portal, move |shelf| shelf.promote(&own, even_if_worse)).await?;
+    let done = on_shelf(portal, place, move |shelf| shelf.promote(&own, even_if_worse)).await?;
     let former = done.former.map_or_else(String::new, |former| format!(", before it {former}"));
-    noted(portal, actor, Action::Promoted, format!("{id}{former}")).await?;
-    match id {
-        Id::Kept(name, _) => another_judges(portal, name).await,
+    // The other one judges from now on, whether or not the audit log can be written.
+    let grown_old = match id {
+        Id::Kept(name, _) => another_judges(portal, place, name).await,
         Id::Box(_) => Ok(()),
-    }
+    };
+    noted(portal, actor, Action::Promoted, format!("{id}{former}")).await?;
+    grown_old
 }
 
 /// What was said of the pipelines that a model of this name judges holds no more.
-async fn another_judges(portal: &Portal, name: &str) -> Result<(), ShelfError> {
+async fn another_judges(portal: &Portal, place: &Arc<Place>, name: &str) -> Result<(), ShelfError> {
     let own = name.to_owned();
-    let served = on_shelf(portal, move |shelf| Ok(shelf.served(&own))).await?;
+    let served = on_shelf(portal, place, move |shelf| Ok(shelf.served(&own))).await?;
     served.iter().for_each(|one| portal.descriptions.grow_old(&one.pipeline));
     Ok(())
 }
@@ -461,11 +478,12 @@ async fn noted(
 pub async fn ask_roll_back(me: Administrator<'_>, portal: &State<Portal>, id: &str) -> Reply {
     let id = named(id)?;
     let Id::Kept(name, version) = id.clone() else { return Err(Failure(Status::NotFound)) };
+    let place = place(portal, me.account.id)?;
     // Of any other version there is nothing to go back from.
-    if on_shelf(portal, move |shelf| Ok(shelf.champions(&name).0)).await? != Some(version) {
+    if on_shelf(portal, &place, move |shelf| Ok(shelf.champions(&name).0)).await? != Some(version) {
         return Err(Failure(Status::NotFound));
     }
-    Ok(confirmation(me, portal, &id, "roll-back", None).await?.into())
+    Ok(confirmation(me, portal, &place, &id, "roll-back", None).await?.into())
 }
 
 /// Goes back to the former champion.
@@ -478,20 +496,21 @@ pub async fn roll_back(
 ) -> Reply {
     let id = named(id)?;
     let Id::Kept(name, version) = id.clone() else { return Err(Failure(Status::NotFound)) };
-    let own = name.clone();
-    let done = on_shelf(portal, move |shelf| match shelf.champions(&own).0 {
+    let (own, place) = (name.clone(), place(portal, me.account.id)?);
+    let done = on_shelf(portal, &place, move |shelf| match shelf.champions(&own).0 {
         // Somebody else may have been faster: then this page speaks of another champion.
         Some(champion) if champion == version => shelf.roll_back(&own),
         _ => Err(ShelfError::NotThere),
     });
     match done.await {
         Ok((gone, back)) => {
+            let grown_old = another_judges(portal, &place, &name).await;
             noted(portal, me.actor(), Action::RolledBack, format!("{name}: from {gone} to {back}")).await?;
-            another_judges(portal, &name).await?;
+            grown_old?;
             Ok(Answer::to(&format!("/models/{name}@{back}?done=rolled-back")))
         }
         Err(ShelfError::Refused(words)) => {
-            let page = confirmation(me, portal, &id, "roll-back", Some(words)).await?;
+            let page = confirmation(me, portal, &place, &id, "roll-back", Some(words)).await?;
             Ok(page.with_status(Status::UnprocessableEntity).into())
         }
         Err(error) => Err(error.into()),
@@ -511,11 +530,12 @@ pub async fn set_shadow(me: Administrator<'_>, portal: &State<Portal>, id: &str,
     let (asked, on, own) = (id.asked(), form.0.on, id.clone());
     let Id::Kept(name, _) = id.clone() else { return Err(Failure(Status::NotFound)) };
     let pipelines = if on {
-        let fitting = on_shelf(portal, move |shelf| {
+        let place = place(portal, me.account.id)?;
+        let fitting = on_shelf(portal, &place, move |shelf| {
             shelf.open(&own)?;
-            let place = shelf.folder_of(&own)?;
+            let folder = shelf.folder_of(&own)?;
             let fitting =
-                shelf.of_line(&name).into_iter().filter(|one| shelf.fits(&place, std::slice::from_ref(one)).is_ok());
+                shelf.of_line(&name).into_iter().filter(|one| shelf.fits(&folder, std::slice::from_ref(one)).is_ok());
             Ok(fitting.map(|one| one.pipeline).collect::<Vec<_>>())
         });
         fitting.await.map_err(|error| match error {

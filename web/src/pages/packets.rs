@@ -7,8 +7,8 @@ use rocket::serde::json::Json;
 use rocket::{FromForm, State, get};
 use serde_json::{Value, json};
 use veilwatch::worker::browse::{
-    Answer as Told, Ask, PacketPage, PacketRow, PacketRows, ReadStage, ReadState, STREAM_BYTES, Said, StreamPart,
-    StreamPiece, WrongFilter,
+    Ask, PacketPage, PacketRow, PacketRows, ReadStage, ReadState, STREAM_BYTES, Said, StreamPart, StreamPiece,
+    WrongFilter,
 };
 
 use super::errors::told_page;
@@ -16,7 +16,7 @@ use super::render::{Failure, Page, Reply};
 use super::{entry, home};
 use crate::entries::Entry;
 use crate::live::Session;
-use crate::packets::ReadError;
+use crate::packets::{ReadError, Told, Verdicts};
 use crate::portal::Portal;
 use crate::results::human;
 use crate::visitor::{Viewer, Visitor};
@@ -209,7 +209,7 @@ pub(super) async fn data(
             Err(page) => return Ok(Err(page)),
         };
     }
-    let mut read = told.read;
+    let (mut read, verdicts) = (told.read, told.verdicts);
     let (rows, wrong) = match told.said {
         Said::Rows(rows) => (rows, None),
         Said::Wrong(wrong) => (PacketRows { rows: Vec::new(), before: None, after: None, search: None }, Some(wrong)),
@@ -244,13 +244,15 @@ pub(super) async fn data(
         })
     });
     let refresh = waits.then_some(AGAIN);
+    let verdicts = verdicts.filter(|_| wrong.is_none());
+    let unknown = verdicts.and_then(|verdicts| unknown(&verdicts, stopped, portal.config.browse.marked_flows));
     let data = json!({
         "key": ground.key(), "name": ground.name(), "where": wanted.filter(), "refresh": refresh, "again": refresh,
         "list": ground.list(), "complete": format!("{}/complete", ground.packets()),
         "back": matches!(ground, Ground::Entry(_)), "is_live": matches!(ground, Ground::Live(_)),
         "wrong": wrong.map(|wrong| pointed(wanted.filter(), &wrong)), "flow": wanted.flow.map(|flow| flow.to_string()),
         "all": format!("{}{}", ground.list(), at.map(|at| format!("?at={at}")).unwrap_or_default()),
-        "reading": reading(&read), "search": search, "packets": human::grouped(read.packets),
+        "reading": reading(&read), "search": search, "packets": human::grouped(read.packets), "unknown": unknown,
         "is_cut": read.is_cut, "damage": read.damage, "missing": is_missing && is_known,
         "has_list": !rows.rows.is_empty() || is_newest, "is_newest": is_newest,
         "rows": rows.rows.iter().map(|row| line(row, &wanted.link(ground, from, Some(row.number)), at)).collect::<Vec<_>>(),
@@ -318,6 +320,23 @@ fn reading(read: &ReadState) -> Option<Value> {
     };
     let percent = u128::from(read.bytes) * 100 / u128::from(read.total_bytes.max(1));
     Some(json!({ "key": key, "percent": percent.min(100).to_string() }))
+}
+
+/// What is to be said of verdicts that nobody knows here; nothing where they would change nothing on the page.
+fn unknown(verdicts: &Verdicts, stopped: bool, marked: u32) -> Option<Value> {
+    let Verdicts { are_asked, are_told, told, to_tell, flows, lacks_alerts } = *verdicts;
+    let left = flows.saturating_sub(told);
+    let (key, all) = match are_told {
+        false if are_asked && !stopped => ("packets.telling", to_tell),
+        false => ("packets.unmarked", flows),
+        true if lacks_alerts => ("packets.lacks-alerts", flows),
+        true if are_asked && left > 0 => ("packets.lacks-others", flows),
+        true => return None,
+    };
+    Some(json!({
+        "key": key, "n": human::grouped(told), "all": human::grouped(all), "left": human::grouped(left),
+        "most": human::grouped(marked.into()), "is_bad": are_told,
+    }))
 }
 
 /// A time since the begin of the capture, in seconds.
@@ -557,6 +576,34 @@ mod tests {
         // A reader may say anything.
         assert_eq!(at("é", (1, u64::MAX))["part"], "é");
         assert_eq!(at("", (7, 9))["at_end"], true);
+    }
+
+    #[test]
+    fn verdicts_that_nobody_knows_are_spoken_of_where_somebody_would_miss_them() {
+        let told = |verdicts: &Verdicts, stopped| unknown(verdicts, stopped, 100_000);
+        let key = |verdicts: &Verdicts, stopped| told(verdicts, stopped).map(|said| said["key"].clone());
+        let begun = Verdicts { told: 5000, to_tell: 1_000_000, flows: 1_500_000, ..Verdicts::default() };
+        let asked = Verdicts { are_asked: true, ..begun };
+        assert_eq!(key(&begun, false), Some(json!("packets.unmarked")));
+        assert_eq!(
+            told(&asked, false),
+            Some(json!({
+                "key": "packets.telling", "n": "5,000", "all": "1,000,000", "left": "1,495,000", "most": "100,000",
+                "is_bad": false,
+            }))
+        );
+        assert_eq!(key(&asked, true), Some(json!("packets.unmarked")), "it goes on no more");
+        // All alerts are among those that are known: marks are whole, and only a search may miss something.
+        let known = |verdicts| Verdicts { are_told: true, told: 1_000_000, ..verdicts };
+        assert_eq!(key(&known(begun), false), None);
+        let lacks = told(&known(asked), true).unwrap();
+        assert_eq!((&lacks["key"], &lacks["left"]), (&json!("packets.lacks-others"), &json!("500,000")));
+        for verdicts in [begun, asked] {
+            let lacks = Verdicts { lacks_alerts: true, ..known(verdicts) };
+            assert_eq!(key(&lacks, false), Some(json!("packets.lacks-alerts")));
+        }
+        let whole = Verdicts { flows: 1_000_000, ..known(asked) };
+        assert_eq!(key(&whole, false), None);
     }
 
     #[test]

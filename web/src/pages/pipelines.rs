@@ -332,7 +332,8 @@ async fn take(
     // Browsers send lines as they do on the wire.
     let text = typed.text.replace("\r\n", "\n");
     let mut draft = Draft { name: name.to_owned(), text, words: typed.words, base, ..Draft::default() };
-    let described = match check(portal, &draft.text).await? {
+    let generation = portal.descriptions.generation(name);
+    let described = match check(portal, me.account.id, &draft.text).await? {
         Ok(described) => described,
         Err(mistakes) => {
             draft.mistakes = mistakes;
@@ -357,7 +358,7 @@ async fn take(
     });
     match told(saved.await)? {
         Ok(version) => {
-            portal.descriptions.keep(name, Some(version), described);
+            portal.descriptions.keep(name, Some(version), generation, described);
             Ok(Taken::Saved)
         }
         Err(reason) => {
@@ -368,7 +369,7 @@ async fn take(
 }
 
 /// Reads a text, and has a confined worker load it.
-async fn check(portal: &Portal, text: &str) -> Result<Result<Described, Vec<Mistake>>, Failure> {
+async fn check(portal: &Portal, account: i64, text: &str) -> Result<Result<Described, Vec<Mistake>>, Failure> {
     let (own, bench) = (text.to_owned(), portal.bench.clone());
     let broken = |words: String| {
         tracing::error!(words, "a pipeline cannot be checked");
@@ -382,7 +383,7 @@ async fn check(portal: &Portal, text: &str) -> Result<Result<Described, Vec<Mist
         Err(mistakes) => return Ok(Err(mistakes)),
     };
     let wrong = |words: &str| Ok(Err(vec![text::refused(text, &without_folders(portal, words))]));
-    match portal.looks.describe(chosen).await {
+    match portal.looks.describe(account, chosen).await {
         Ok(described) => match &described.whole.refused {
             None => Ok(Ok(described)),
             Some(words) => wrong(&crate::jobs::clean(words)),

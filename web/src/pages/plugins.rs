@@ -33,7 +33,7 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, pipeline: Option<&str
             Ok((store::newest(connection, &own)?, troubles::counts(connection, &own, account, last)?))
         })
         .await?;
-    let described = describe(portal, &name, version).await?;
+    let described = describe(portal, me.account.id, &name, version).await?;
     let (plugins, whole, failed) = match &described {
         Ok(described) => {
             let rows: Vec<Value> = described.plugins.iter().map(|plugin| row(plugin, described, &counts)).collect();
@@ -57,9 +57,12 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, pipeline: Option<&str
 /// What a worker says of a pipeline, or why none could say it.
 async fn describe(
     portal: &Portal,
+    account: i64,
     name: &str,
     version: Option<i64>,
 ) -> Result<Result<Arc<Described>, String>, Failure> {
+    // Asked for first: where another model comes to judge meanwhile, what is told here is not remembered as if it held.
+    let generation = portal.descriptions.generation(name);
     if let Some(described) = portal.descriptions.find(name, version) {
         return Ok(Ok(described));
     }
@@ -70,8 +73,8 @@ async fn describe(
         Ok(None) => return Err(Failure(rocket::http::Status::NotFound)),
         Err(words) => return Ok(Err(words)),
     };
-    Ok(match portal.looks.describe(chosen).await {
-        Ok(described) => Ok(portal.descriptions.keep(name, version, described)),
+    Ok(match portal.looks.describe(account, chosen).await {
+        Ok(described) => Ok(portal.descriptions.keep(name, version, generation, described)),
         Err(LookError::Capture(_, words) | LookError::Died(words)) => Err(words),
         Err(LookError::Ours(words)) => {
             tracing::error!(words, "a pipeline cannot be described");

@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::language::{Language, Messages, fill};
 use crate::accounts::password::HashError;
 use crate::accounts::{Reason, Refused};
-use crate::database::DbError;
+use crate::database::{DbError, is_too_slow};
 use crate::portal::Portal;
 use crate::results::pictures::PictureError;
 use crate::uploads::FileError;
@@ -296,7 +296,7 @@ impl<'r> Responder<'r, 'static> for Failure {
 }
 
 /// Whether an error is that the disk is full, however deep below that is said.
-pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let by_database = error
         .downcast_ref()
         .is_some_and(|error: &rusqlite::Error| error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull));
@@ -306,12 +306,21 @@ pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     by_database || by_system || error.source().is_some_and(is_full)
 }
 
+/// What is answered where something broke.
+pub fn status_of(error: &(dyn std::error::Error + 'static)) -> Status {
+    match (is_full(error), is_too_slow(error)) {
+        (true, _) => Status::InsufficientStorage,
+        (_, true) => Status::ServiceUnavailable,
+        _ => Status::InternalServerError,
+    }
+}
+
 macro_rules! failure_from {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
                 tracing::error!(%error, "a request failed");
-                Self(if is_full(&error) { Status::InsufficientStorage } else { Status::InternalServerError })
+                Self(status_of(&error))
             }
         }
     )*};

@@ -56,7 +56,7 @@ fn known(connection: &rusqlite::Connection) -> Result<Known, DbError> {
         ),
         deliveries: number("SELECT count(*) FROM deliveries WHERE state = 'waiting'")?,
         captures: (
-            number("SELECT count(*) FROM captures")?,
+            number(&format!("SELECT count(*) FROM captures WHERE {KEPT}"))?,
             number(&format!("SELECT coalesce(sum(bytes), 0) FROM captures WHERE {KEPT}"))?,
         ),
         results: number("SELECT coalesce(sum(result_bytes), 0) FROM entries")?,

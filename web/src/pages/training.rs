@@ -2,6 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
 
 use rocket::http::Status;
 use rocket::response::stream::{Event, EventStream};
@@ -14,9 +15,10 @@ use veilwatch::worker::{LearnProgress, LearnStage, Said, TrainReport};
 
 use super::Language;
 use super::login::Nothing;
-use super::models::{figure, standing};
+use super::models::{figure, place, standing};
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::{Account, Actor, Reason, Refused, Role};
+use crate::at_once::Place;
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::entries::marks;
@@ -48,18 +50,22 @@ fn whose(account: &Account) -> Option<i64> {
 /// The list, and what to begin one with.
 #[get("/training")]
 pub async fn list(me: Analyst<'_>, portal: &State<Portal>) -> Reply {
-    Ok(page(me, portal, None).await?.into())
+    let place = place(portal, me.account.id)?;
+    Ok(page(me, portal, &place, None).await?.into())
 }
 
-async fn page(me: Analyst<'_>, portal: &Portal, error: Option<Reason>) -> Result<Page, Failure> {
+/// In a place of whoever asks, which also what blocks holds to its end, even where whoever waits has gone.
+async fn page(me: Analyst<'_>, portal: &Portal, place: &Arc<Place>, error: Option<Reason>) -> Result<Page, Failure> {
     let (account, whose, most) = (me.account.id, whose(me.account), portal.config.training.captures);
+    let held = Arc::clone(place);
     let (trainings, captures) = portal
         .db
         .read(move |connection| -> Result<_, DbError> {
+            let _held = held;
             Ok((store::list(connection, whose, LISTED)?, marks::labels::marked_captures(connection, account, most)?))
         })
         .await?;
-    let (sources, pipelines) = offered(portal).await?;
+    let (sources, pipelines) = offered(portal, place).await?;
     let rows = trainings.iter().map(|one| {
         json!({
             "key": one.key.as_str(), "state": format!("training.state-{}", one.state), "name": one.state.name(),
@@ -87,9 +93,10 @@ async fn page(me: Analyst<'_>, portal: &Portal, error: Option<Reason>) -> Result
 }
 
 /// What the folder of labelled data offers, and the pipelines whose models the registry takes.
-async fn offered(portal: &Portal) -> Result<(Vec<String>, Vec<String>), Failure> {
-    let (folder, shelf) = (portal.config.training.data.clone(), portal.shelf.clone());
+async fn offered(portal: &Portal, place: &Arc<Place>) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let (folder, shelf, held) = (portal.config.training.data.clone(), portal.shelf.clone(), Arc::clone(place));
     let looked = task::spawn_blocking(move || {
+        let _held = held;
         let sources = folder.as_deref().map(data::sources).unwrap_or_default();
         let lines = shelf.pipelines().into_iter().filter(|one| one.line.is_some()).map(|one| one.pipeline);
         (sources, lines.collect())
@@ -111,24 +118,40 @@ pub struct Wanted {
 /// Begins one.
 #[post("/training", data = "<form>")]
 pub async fn begin(me: Analyst<'_>, portal: &State<Portal>, form: Posted<Wanted>) -> Reply {
-    match told(begun(portal, me.account.id, form.0, me.actor()).await)? {
+    let place = place(portal, me.account.id)?;
+    match told(begun(portal, &place, me.account.id, form.0, me.actor()).await)? {
         Ok(key) => Ok(Answer::to(&format!("/training/{key}"))),
-        Err(reason) => Ok(page(me, portal, Some(reason)).await?.with_status(Status::UnprocessableEntity).into()),
+        Err(reason) => {
+            Ok(page(me, portal, &place, Some(reason)).await?.with_status(Status::UnprocessableEntity).into())
+        }
     }
 }
 
-/// The same for pages and programs.
-pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: Actor) -> Result<Key, Refused> {
+/// The same for pages and programs, in a place of the account.
+pub(crate) async fn begun(
+    portal: &Portal,
+    place: &Arc<Place>,
+    account: i64,
+    wanted: Wanted,
+    actor: Actor,
+) -> Result<Key, Refused> {
     if !portal.shelf.has_registry() {
         return Err(Reason::NoRegistry.into());
     }
-    let (shelf, name) = (portal.shelf.clone(), wanted.pipeline.clone());
-    let of_pipeline = task::spawn_blocking(move || shelf.of_pipeline(&name)).await;
-    let of_pipeline = of_pipeline.map_err(|error| DbError::Broken(error.to_string()))?.ok_or(Reason::Pipeline)?;
+    let (shelf, name, held) = (portal.shelf.clone(), wanted.pipeline.clone(), Arc::clone(place));
+    let of_pipeline = task::spawn_blocking(move || {
+        let _held = held;
+        shelf.of_pipeline(&name)
+    });
+    let of_pipeline = of_pipeline.await.map_err(|error| DbError::Broken(error.to_string()))?.ok_or(Reason::Pipeline)?;
     let model = of_pipeline.line.ok_or(Reason::Pipeline)?;
     let labelled = portal.config.training.data.clone().ok_or(Reason::TrainingData)?;
-    let there = task::spawn_blocking(move || data::sources(&labelled)).await;
-    let there = there.map_err(|error| DbError::Broken(error.to_string()))?;
+    let held = Arc::clone(place);
+    let there = task::spawn_blocking(move || {
+        let _held = held;
+        data::sources(&labelled)
+    });
+    let there = there.await.map_err(|error| DbError::Broken(error.to_string()))?;
     let mut sources = wanted.source;
     sources.dedup();
     if sources.is_empty() || sources.len() > SOURCES || !sources.iter().all(|name| there.contains(name)) {
@@ -145,12 +168,13 @@ pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: 
     let on_conflict: OnConflict = wanted.conflict.parse().map_err(|_| Reason::Form)?;
     let seed: u32 = wanted.seed.trim().parse().map_err(|_| Reason::Form)?;
     let key = Key::random().map_err(DbError::from)?;
-    let (place, limits, now, own) =
+    let (files, limits, now, own) =
         (folder(&portal.config.data, &key), portal.config.training.clone(), portal.now(), key.clone());
-    let (whole, folder) = (place.clone(), place.join("marks"));
+    let (whole, folder, held) = (files.clone(), files.join("marks"), Arc::clone(place));
     let (captures, marks) = portal
         .db
         .read(move |connection| -> Result<_, Refused> {
+            let _held = held;
             // Only captures that one works with: of any other it is refused.
             let (labels, marks) = marks::labels::labels_of(connection, account, &captures)?;
             let failed = |path: &std::path::Path| {
@@ -176,7 +200,7 @@ pub(crate) async fn begun(portal: &Portal, account: i64, wanted: Wanted, actor: 
         let new = NewTraining { pipeline: wanted.pipeline, model, sources, captures, marks, weight, on_conflict, seed };
         let made = store::create(connection, account, &own, &new, &limits, &actor, now);
         if made.is_err() {
-            let _ = std::fs::remove_dir_all(&place);
+            let _ = std::fs::remove_dir_all(&files);
         }
         made
     });
@@ -200,6 +224,7 @@ pub async fn show(me: Analyst<'_>, portal: &State<Portal>, key: &str) -> Reply {
     let id = training.id;
     let ahead = if is_queued { portal.db.run(move |connection| store::ahead(connection, id)).await? } else { 0 };
     let live = shown(portal, me.language, portal.trainer.progress(training.id))?;
+    let _place = place(portal, me.account.id)?;
     let report = seen_report(&portal.db, me.account.id, &training).await?;
     let asked = &training.asked;
     let sources: Vec<&str> = asked.sources.iter().map(|name| if name.is_empty() { "." } else { name }).collect();

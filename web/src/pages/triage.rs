@@ -164,9 +164,12 @@ fn option(name: &str, key: String, current: &str) -> Value {
 pub async fn list(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Reply {
     let (account, query, from) = (me.account.id, wanted.query(me.account.id), wanted.from());
     let (asked, limit) = (query.clone(), portal.config.limits.page_rows);
+    let place = portal.results.enter(account).ok_or(Failure(Status::TooManyRequests))?;
+    let milliseconds = portal.config.limits.search_milliseconds;
     let (page, counts, missing, all, entry) = portal
         .db
-        .run(move |connection| -> Result<_, DbError> {
+        .read_within(milliseconds, move |connection| -> Result<_, DbError> {
+            let _place = place;
             let entry =
                 asked.entry.as_deref().map(|key| entries::find(connection, account, key)).transpose()?.flatten();
             Ok((
@@ -271,7 +274,9 @@ pub async fn of_entry(me: Viewer<'_>, portal: &State<Portal>, key: &str) -> Repl
 
 async fn known(portal: &Portal, account: i64, id: i64, query: Query) -> Result<Known, Failure> {
     let limits = portal.config.triage.clone();
-    let found = portal.db.run(move |connection| {
+    let place = portal.results.enter(account).ok_or(Failure(Status::TooManyRequests))?;
+    let found = portal.db.read_within(portal.config.limits.search_milliseconds, move |connection| {
+        let _place = place;
         let item = queue::find(connection, account, id)?;
         // An entry has neighbours among entries, whatever the list was of.
         let query = Query { kind: item.kind, ..query };

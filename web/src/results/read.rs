@@ -560,7 +560,7 @@ impl FlowQuery {
 
     /// The query for a page, with its values; `hint` says by which index.
     fn page(&self, hint: &str) -> (String, Vec<Value>) {
-        let (conditions, mut values) = self.conditions();
+        let (mut conditions, mut values) = self.conditions();
         let direction = if self.descending { "DESC" } else { "ASC" };
         let order = match self.sort {
             SortKey::Order => format!("n {direction}"),
@@ -569,11 +569,17 @@ impl FlowQuery {
         values.push(Value::Integer(self.limit.min(PAGE_ROWS).into()));
         values.push(Value::Integer(i64::try_from(self.offset).unwrap_or(i64::MAX)));
         let at = values.len();
+        // All of them are numbered from 0 on: those before a page need not be passed over one by one.
+        let all_in_order = self.sort == SortKey::Order && conditions.is_empty();
+        let offset = if all_in_order { String::new() } else { format!(" OFFSET ?{at}") };
+        if all_in_order {
+            conditions = match self.descending {
+                false => format!(" WHERE n >= ?{at}"),
+                true => format!(" WHERE n <= (SELECT max(n) FROM flows) - ?{at}"),
+            };
+        }
         (
-            format!(
-                "SELECT {FLOW_COLUMNS} FROM flows{hint}{conditions} ORDER BY {order} LIMIT ?{} OFFSET ?{at}",
-                at - 1
-            ),
+            format!("SELECT {FLOW_COLUMNS} FROM flows{hint}{conditions} ORDER BY {order} LIMIT ?{}{offset}", at - 1),
             values,
         )
     }

@@ -31,7 +31,7 @@ pub fn folder(data: &Path, key: &Key) -> PathBuf {
     data.join("training").join(key.as_str())
 }
 
-/// The captures that an account sees marks on, by their hashes: the key of an entry, and what its file was called.
+/// The captures of a training that an account sees, by their hashes: the key of an entry, and what its file was called.
 pub type SeenCaptures = BTreeMap<String, (String, String)>;
 
 /// What an account may be shown of what came of a training, with the captures that it sees: of somebody else's, no flow and
@@ -50,7 +50,8 @@ pub async fn seen_report(
         (report.conflicts, report.changed, report.said) = (Vec::new(), Vec::new(), Vec::new());
         return Ok(Some((report, SeenCaptures::new())));
     }
-    let seen = db.read(move |connection| labels::captures_of(connection, account)).await?;
+    let captures = training.asked.captures.clone();
+    let seen = db.read(move |connection| labels::captures_of(connection, account, &captures)).await?;
     report.changed.retain(|one| seen.contains_key(&one.sha256));
     if !training.asked.captures.iter().all(|capture| seen.contains_key(capture.as_str())) {
         (report.conflicts, report.said) = (Vec::new(), Vec::new());

@@ -103,8 +103,9 @@ impl Trainer {
     }
 
     fn work(&self, bench: &Bench) {
+        let mut turns = store::Turns::default();
         while !self.has_ended() {
-            match bench.db.run_blocking(|connection| store::take(connection, bench.clock.now())) {
+            match bench.db.run_blocking(|connection| store::take(connection, &mut turns, bench.clock.now())) {
                 Ok(Some(training)) => self.run(bench, &training),
                 Ok(None) => {
                     let rung = self.0.rung.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,8 @@
 //! Which trainings there are, and what became of each. The queue is the table, so it survives a restart.
+//!
+//! Accounts take turns: whoever waited longest for one comes first, and of one account's trainings the oldest.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +13,7 @@ use veilwatch::learn::OnConflict;
 use veilwatch::worker::TrainReport;
 
 use crate::accounts::audit::{self, Action};
-use crate::accounts::{Actor, Reason, Refused};
+use crate::accounts::{Actor, Reason, Refused, people};
 use crate::config::Training as Limits;
 use crate::database::DbError;
 use crate::jobs::queue::{CRASHES, STARTS, Why};
@@ -122,6 +125,13 @@ pub struct Training {
     pub report: Option<TrainReport>,
 }
 
+/// Who had the last turns: in memory, because a restart may begin the round anew.
+#[derive(Debug, Default)]
+pub struct Turns {
+    last: HashMap<i64, u64>,
+    now: u64,
+}
+
 const SELECT: &str = "SELECT t.*, a.display_name FROM trainings t JOIN accounts a ON a.id = t.account_id";
 
 fn read(row: &Row<'_>) -> Result<Training, DbError> {
@@ -163,7 +173,7 @@ fn read(row: &Row<'_>) -> Result<Training, DbError> {
 /// Puts a training into the queue.
 ///
 /// # Errors
-/// Where as many wait as may wait, or the database fails.
+/// Where as many wait as may wait, of this account or of all, or the database fails.
 pub fn create(
     connection: &mut Connection,
     account: i64,
@@ -175,14 +185,17 @@ pub fn create(
 ) -> Result<(), Refused> {
     let transaction = connection.transaction()?;
     // It may have been shut out, or deleted, while its marks were read.
-    let is_let_in = transaction
-        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND disabled = 0 AND deleted_at IS NULL")?
-        .exists([account])?;
-    if !is_let_in {
+    if !people::is_let_in(&transaction, account)? {
         return Err(Reason::NotAllowed.into());
     }
-    let waiting: u32 =
-        transaction.query_row("SELECT count(*) FROM trainings WHERE state = 'queued'", [], |row| row.get(0))?;
+    let (waiting, own): (u32, u32) = transaction.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE account_id = ?1) FROM trainings WHERE state = 'queued'",
+        [account],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if own >= limits.waiting_of_one {
+        return Err(Reason::TrainingWaitingOfOne.into());
+    }
     if waiting >= limits.waiting {
         return Err(Reason::TrainingWaiting.into());
     }
@@ -236,15 +249,26 @@ pub fn find(connection: &Connection, account: Option<i64>, key: &str) -> Result<
     statement.query_and_then(params![account, key], read)?.next().transpose()
 }
 
-/// Takes the oldest that waits, and marks it as running.
+/// Takes the next one that waits, and marks it as running.
 ///
 /// # Errors
 /// Where the database fails.
-pub fn take(connection: &mut Connection, now: i64) -> Result<Option<Training>, DbError> {
+pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<Option<Training>, DbError> {
     let transaction = connection.transaction()?;
+    let oldest: Vec<(i64, i64)> = transaction
+        .prepare_cached("SELECT account_id, min(id) FROM trainings WHERE state = 'queued' GROUP BY account_id")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    // One runs at a time, so nobody has more of them running than somebody else.
+    let next = oldest.iter().min_by_key(|(account, id)| (turns.last.get(account).copied().unwrap_or_default(), *id));
+    let Some((account, id)) = next else {
+        // Nobody waits: who had the last turn no longer matters.
+        turns.last.clear();
+        return Ok(None);
+    };
     let next = transaction
-        .prepare_cached(&format!("{SELECT} WHERE t.state = 'queued' ORDER BY t.id LIMIT 1"))?
-        .query_and_then([], read)?
+        .prepare_cached(&format!("{SELECT} WHERE t.id = ?1"))?
+        .query_and_then([id], read)?
         .next()
         .transpose()?;
     if let Some(next) = &next {
@@ -254,10 +278,12 @@ pub fn take(connection: &mut Connection, now: i64) -> Result<Option<Training>, D
         )?;
     }
     transaction.commit()?;
+    turns.now += 1;
+    turns.last.insert(*account, turns.now);
     Ok(next)
 }
 
-/// How many come before this one.
+/// How many come before this one, roughly: those that run and those that were asked for earlier.
 ///
 /// # Errors
 /// Where the database fails.
@@ -401,25 +427,77 @@ mod tests {
         }
     }
 
+    /// The next one, for whoever begins the round anew.
+    fn next(connection: &mut Connection) -> Option<Training> {
+        take(connection, &mut Turns::default(), NOW).unwrap()
+    }
+
+    fn ask(connection: &mut Connection, account: i64, limits: &Limits) -> Result<Key, Refused> {
+        let key = Key::random().unwrap();
+        create(connection, account, &key, &new(), limits, &actor(), NOW).map(|()| key)
+    }
+
     #[test]
-    fn they_take_turns_and_the_queue_has_an_end() {
+    fn accounts_take_turns() {
+        let mut place = Place::new();
+        let (ada, bob, eve) = (place.account("ada"), place.account("bob"), place.account("eve"));
+        let limits = Limits { waiting_of_one: 4, ..Limits::default() };
+        // One account has filled the queue before the others came.
+        let ids: Vec<i64> = [ada, ada, ada, eve, bob, bob]
+            .into_iter()
+            .map(|account| {
+                let key = ask(&mut place.connection, account, &limits).unwrap();
+                find(&place.connection, None, key.as_str()).unwrap().unwrap().id
+            })
+            .collect();
+        let mut turns = Turns::default();
+        let mut taken = |place: &mut Place, most: usize| -> Vec<i64> {
+            let next = |_| take(&mut place.connection, &mut turns, NOW).unwrap();
+            (0..most).map_while(next).map(|training| training.id).collect()
+        };
+        assert_eq!(taken(&mut place, 4), [ids[0], ids[3], ids[4], ids[1]]);
+        // It asked earlier for the one that is left, and yet it is the other's turn.
+        assert_eq!(taken(&mut place, 2), [ids[5], ids[2]]);
+        // Where nobody waits the round begins anew, and nothing is kept of it.
+        assert!(taken(&mut place, 1).is_empty());
+        assert!(turns.last.is_empty());
+    }
+
+    #[test]
+    fn one_account_does_not_fill_the_queue() {
+        let mut place = Place::new();
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let limits = Limits { waiting: 3, waiting_of_one: 2, ..Limits::default() };
+        let first = ask(&mut place.connection, ada, &limits).unwrap();
+        ask(&mut place.connection, ada, &limits).unwrap();
+        let refused = |connection: &mut Connection, account: i64, why: Reason| {
+            assert!(matches!(ask(connection, account, &limits), Err(Refused::Because(reason)) if reason == why));
+        };
+        refused(&mut place.connection, ada, Reason::TrainingWaitingOfOne);
+        ask(&mut place.connection, bob, &limits).unwrap();
+        refused(&mut place.connection, bob, Reason::TrainingWaiting);
+        // One that runs waits no more.
+        assert_eq!(next(&mut place.connection).unwrap().key, first);
+        ask(&mut place.connection, ada, &limits).unwrap();
+        refused(&mut place.connection, ada, Reason::TrainingWaitingOfOne);
+    }
+
+    #[test]
+    fn they_are_run_again_and_the_queue_has_an_end() {
         let mut place = Place::new();
         let ada = place.account("ada");
-        let limits = Limits { waiting: 2, kept: 1, ..Limits::default() };
-        let ask = |connection: &mut Connection| {
-            let key = Key::random().unwrap();
-            create(connection, ada, &key, &new(), &limits, &actor(), NOW).map(|()| key)
-        };
+        let limits = Limits { waiting: 2, waiting_of_one: 3, kept: 1, ..Limits::default() };
+        let ask = |connection: &mut Connection| ask(connection, ada, &limits);
         let (one, two) = (ask(&mut place.connection).unwrap(), ask(&mut place.connection).unwrap());
         assert!(matches!(ask(&mut place.connection), Err(Refused::Because(Reason::TrainingWaiting))));
-        let first = take(&mut place.connection, NOW).unwrap().unwrap();
+        let first = next(&mut place.connection).unwrap();
         assert_eq!((&first.key, first.asked.sources.as_slice()), (&one, &["labels".to_owned()][..]));
         let second = find(&place.connection, Some(ada), two.as_str()).unwrap().unwrap();
         assert_eq!(ahead(&place.connection, second.id).unwrap(), 1);
         // A restart runs it again, but not for ever.
         for _ in 1..STARTS {
             restart(&mut place.connection, NOW).unwrap();
-            assert_eq!(take(&mut place.connection, NOW).unwrap().unwrap().key, one);
+            assert_eq!(next(&mut place.connection).unwrap().key, one);
         }
         restart(&mut place.connection, NOW).unwrap();
         let over = find(&place.connection, Some(ada), one.as_str()).unwrap().unwrap();
@@ -428,10 +506,10 @@ mod tests {
         assert!(find(&place.connection, Some(ada + 1), one.as_str()).unwrap().is_none());
         assert!(find(&place.connection, None, one.as_str()).unwrap().is_some());
         // Who kills two workers is set aside.
-        let next = take(&mut place.connection, NOW).unwrap().unwrap();
-        assert!(failed(&place.connection, next.id, Why::Crashed, Some("signal"), true, NOW).unwrap());
-        let next = take(&mut place.connection, NOW).unwrap().unwrap();
-        assert!(!failed(&place.connection, next.id, Why::Crashed, Some("signal"), true, NOW).unwrap());
+        let id = next(&mut place.connection).unwrap().id;
+        assert!(failed(&place.connection, id, Why::Crashed, Some("signal"), true, NOW).unwrap());
+        let id = next(&mut place.connection).unwrap().id;
+        assert!(!failed(&place.connection, id, Why::Crashed, Some("signal"), true, NOW).unwrap());
         // What is over is forgotten, but for the newest.
         let three = ask(&mut place.connection).unwrap();
         let left: Vec<Key> = list(&place.connection, Some(ada), 9).unwrap().into_iter().map(|it| it.key).collect();
@@ -450,7 +528,7 @@ mod tests {
         let ada = place.account("ada");
         let key = Key::random().unwrap();
         create(&mut place.connection, ada, &key, &new(), &Limits::default(), &actor(), NOW).unwrap();
-        let id = take(&mut place.connection, NOW).unwrap().unwrap().id;
+        let id = next(&mut place.connection).unwrap().id;
         let report = TrainReport { captures: 7, ..TrainReport::default() };
         done(&place.connection, id, Some(3), &report, NOW).unwrap();
         let found = find(&place.connection, Some(ada), key.as_str()).unwrap().unwrap();

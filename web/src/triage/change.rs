@@ -63,7 +63,7 @@ pub struct Several {
 ///
 /// # Errors
 /// Where the item is not there or the account may not see it, somebody changed it since, it is to be closed without words,
-/// given to somebody who may not see it, the words are too long or steer, or the database fails.
+/// given to somebody who may not work with it, the words are too long or steer, or the database fails.
 pub fn change(
     connection: &mut Connection,
     doer: Doer<'_>,

@@ -3,7 +3,7 @@
 //! What a result holds is a capture's text: it is read as [`crate::results::read`] reads everything, and a result that cannot
 //! be read leaves its entry without conversations, which the queue says. Entries of before there was a queue follow when
 //! no analysis waits ([`pending`]). Where the same conversation was found by an earlier analysis of the same capture, its
-//! state, its assignee and their history are taken over.
+//! state, its assignee and the newest of their history are taken over.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,10 @@ use crate::uploads::Key;
 const ALERTS: u32 = 50_000;
 /// Items of earlier analyses of a capture that states are taken over from, the newest first.
 const EARLIER: u32 = 20_000;
+/// Changes of an item that are taken over with its state, the newest.
+const COPIED: u32 = 10;
+/// And of all items of an analysis together: words of people take room that no quota counts.
+const ALL_COPIED: usize = 2000;
 
 /// What a result has for the queue.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,8 +105,10 @@ pub fn store(transaction: &Transaction<'_>, entry: i64, found: Option<&Found>, n
     )?;
     let mut copy = transaction.prepare_cached(
         "INSERT INTO changes (item_id, at, by, state, assignee, words)
-            SELECT ?1, at, by, state, assignee, words FROM changes WHERE item_id = ?2 ORDER BY id",
+            SELECT ?1, at, by, state, assignee, words FROM (SELECT * FROM changes WHERE item_id = ?2 ORDER BY id DESC LIMIT ?3)
+            ORDER BY id",
     )?;
+    let mut copied = 0;
     for Waiting { row, worth, novel } in &found.conversations {
         let (client, server) = (row.client.to_string(), row.server.to_string());
         let name: Name = (client, server, row.port, row.protocol, row.name.clone());
@@ -134,7 +140,8 @@ pub fn store(transaction: &Transaction<'_>, entry: i64, found: Option<&Found>, n
         if let Some((old, ..)) = before
             && inserted == 1
         {
-            copy.execute(params![transaction.last_insert_rowid(), old])?;
+            let most = u32::try_from(ALL_COPIED.saturating_sub(copied)).unwrap_or(COPIED).min(COPIED);
+            copied += copy.execute(params![transaction.last_insert_rowid(), old, most])?;
         }
     }
     let worst = found

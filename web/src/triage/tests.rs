@@ -271,6 +271,28 @@ fn another_analysis_takes_over_what_was_decided() {
 }
 
 #[test]
+fn of_a_long_history_the_newest_is_taken_over() {
+    let mut place = Place::new();
+    let ada = place.account("ada");
+    let found = Found::of(&[(1, "a.example", "malicious", 0.9, 0.0)], 0);
+    entry(&mut place, ada, b"one", &found);
+    let old = all(&place, ada, &Query::default())[0].id;
+    let states = [State::Seen, State::Confirmed];
+    for version in 1..=12 {
+        let new = becomes(states[usize::from(version % 2 == 0)]);
+        let actor = actor();
+        change(&mut place.connection, Doer { account: ada, by: "Ada", actor: &actor }, (old, version), &new, 99, NOW)
+            .unwrap();
+    }
+    let new = entry(&mut place, ada, b"one", &found);
+    let carried = all(&place, ada, &Query { entry: Some(new.to_string()), ..Query::default() })[0].id;
+    let (before, after) =
+        (history(&place.connection, old, 99).unwrap(), history(&place.connection, carried, 99).unwrap());
+    assert_eq!((before.len(), after.len()), (12, 10));
+    assert_eq!(after[..], before[..10]);
+}
+
+#[test]
 fn entries_of_before_follow_one_by_one_and_only_once() {
     let mut place = Place::new();
     let ada = place.account("ada");
@@ -310,8 +332,10 @@ fn comments_are_their_author_s_and_what_became_of_them_is_seen() {
     for text in ["", " \n ", "a\u{1b}[31m", "a\u{202e}b", &"x".repeat(comments::MAX_COMMENT + 1)] {
         assert_eq!(because(comments::add(c, mine, id, text, 2, NOW)), Reason::Comment, "{text:?}");
     }
-    let first = comments::add(c, mine, id, " one\r\ntwo <b> ", 2, NOW).unwrap();
-    comments::add(c, mine, id, &"\u{6587}".repeat(comments::MAX_COMMENT), 2, NOW).unwrap();
+    let first = comments::add(c, mine, id, " one\r\ntwo <b> ", 4, NOW).unwrap();
+    comments::add(c, mine, id, &"\u{6587}".repeat(comments::MAX_COMMENT), 4, NOW).unwrap();
+    let full = because(comments::add(c, mine, id, "one more", 4, NOW));
+    assert_eq!(full, Reason::TooManyComments, "half of them are others'");
     assert_eq!(because(comments::add(c, mine, id, "one more", 2, NOW)), Reason::TooManyComments);
     assert_eq!(because(comments::add(c, others, id, "theirs", 9, NOW)), Reason::NotThere);
     assert_eq!(because(comments::edit(c, others, (first, 1), "theirs", NOW)), Reason::NotThere);

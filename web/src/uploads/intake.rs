@@ -137,7 +137,7 @@ impl Intake {
         first: impl FnOnce(&Connection, &Key) -> Result<(), Refused> + Send + 'static,
         wish: Option<Choices>,
     ) -> Outcome {
-        let inspection = match self.looks.inspect(received.path().to_owned()).await {
+        let inspection = match self.looks.inspect(received.account(), received.path().to_owned()).await {
             Ok(inspection) => inspection,
             Err(error) => {
                 let (status, refusal) = of_look(&error);

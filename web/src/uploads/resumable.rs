@@ -34,6 +34,8 @@ use crate::entries::Choices;
 const SETTLED: u64 = 4 << 20;
 /// The most bytes of the description that an upload may bring along.
 pub const MAX_METADATA: usize = 4096;
+/// Uploads of one account that became nothing and are still told of, until they are forgotten.
+const REFUSED: u32 = 100;
 /// The most pairs in it.
 const MAX_PAIRS: usize = 32;
 
@@ -658,7 +660,7 @@ async fn finish_now(intake: &Intake, upload: &Resumable, actor: &Actor) -> Outco
             return Outcome::Refused(status, refusal);
         }
     };
-    let (id, path) = (upload.id, received.path().to_owned());
+    let (id, account, path) = (upload.id, upload.account_id, received.path().to_owned());
     let done = move |connection: &Connection, key: &Key| -> Result<(), Refused> {
         connection.execute("UPDATE uploads SET state = 'done', entry = ?2 WHERE id = ?1", params![id, key.as_str()])?;
         Ok(())
@@ -671,11 +673,7 @@ async fn finish_now(intake: &Intake, upload: &Resumable, actor: &Actor) -> Outco
         Outcome::Refused(status, _) if status.code >= 500 => return outcome,
         Outcome::Refused(_, refusal) => {
             let text = serde_json::to_string(refusal).unwrap_or_default();
-            let noted = intake.db.run(move |connection| -> Result<(), DbError> {
-                connection
-                    .execute("UPDATE uploads SET state = 'refused', refusal = ?2 WHERE id = ?1", params![id, text])?;
-                Ok(())
-            });
+            let noted = intake.db.run(move |connection| note_refused(connection, (account, id), &text));
             if let Err(error) = noted.await {
                 tracing::error!(%error, "what became of an upload cannot be noted");
                 return outcome;
@@ -686,6 +684,17 @@ async fn finish_now(intake: &Intake, upload: &Resumable, actor: &Actor) -> Outco
         tracing::warn!(%error, "the file of an upload stays behind until the next start");
     }
     outcome
+}
+
+/// Notes that an upload became nothing, and why. Rows of such count towards no quota: an account has the newest of them.
+fn note_refused(connection: &Connection, (account, id): (i64, i64), refusal: &str) -> Result<(), DbError> {
+    connection.execute("UPDATE uploads SET state = 'refused', refusal = ?2 WHERE id = ?1", params![id, refusal])?;
+    connection.execute(
+        "DELETE FROM uploads WHERE state = 'refused' AND account_id = ?1 AND id <= (SELECT id FROM uploads
+            WHERE state = 'refused' AND account_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        params![account, REFUSED],
+    )?;
+    Ok(())
 }
 
 /// The whole file, with the SHA-256 of what is on the disk.
@@ -815,6 +824,26 @@ mod tests {
         drop(held);
         assert_eq!(gone(&place, NOW + 50), 1);
         assert_eq!((place.files("partial").len(), kept_bytes(&place.connection, ada).unwrap()), (0, 0));
+    }
+
+    #[test]
+    fn of_what_became_nothing_an_account_has_the_newest() {
+        let mut place = Place::new();
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let mut refuse = |account: i64| {
+            let limits = place.limits.clone();
+            let actor = (account, &actor());
+            let begun =
+                begin(&mut place.connection, &place.folders, &new(1), actor, &limits, NOW, |_, _| Ok(())).unwrap();
+            note_refused(&place.connection, (account, begun.id), "{}").unwrap();
+            begun.id
+        };
+        let (theirs, first) = (refuse(bob), refuse(ada));
+        let last = (0..REFUSED).map(|_| refuse(ada)).last().unwrap();
+        let count = |sql: &str| place.number(&format!("SELECT count(*) FROM uploads WHERE {sql}"));
+        assert_eq!(count(&format!("account_id = {ada}")), i64::from(REFUSED));
+        assert_eq!(count(&format!("id IN ({theirs}, {last})")), 2);
+        assert_eq!(count(&format!("id = {first}")), 0);
     }
 
     #[test]

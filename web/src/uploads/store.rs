@@ -13,7 +13,7 @@ use super::folders::{FileError, Folders, Key, Sha256Hex, is_kept, remove_file};
 use super::name::shown_name;
 use super::receive::Received;
 use crate::accounts::audit::{self, Action};
-use crate::accounts::{Actor, Reason, Refused, steers};
+use crate::accounts::{Actor, Reason, Refused, people, steers};
 use crate::config::Limits;
 use crate::database::{self, DbError};
 use crate::entries::Deleted;
@@ -138,10 +138,7 @@ fn place_and_write(
     let key = Key::random().map_err(DbError::from)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // It may have been shut out, or deleted, while the bytes came.
-    let is_let_in = transaction
-        .prepare_cached("SELECT 1 FROM accounts WHERE id = ?1 AND disabled = 0 AND deleted_at IS NULL")?
-        .exists([account])?;
-    if !is_let_in {
+    if !people::is_let_in(&transaction, account)? {
         return Err(Reason::NotAllowed.into());
     }
     first(&transaction, &key)?;
@@ -221,7 +218,7 @@ pub fn keep_index(
     let Some((key, account)) = found else { return Ok(false) };
     transaction
         .execute("UPDATE entries SET index_bytes = ?2 WHERE id = ?1", params![entry, i64::try_from(bytes).ok()])?;
-    if kept_bytes(&transaction, account)? > quota_of(&transaction, account, quota_bytes)? {
+    if goes_beyond(&transaction, account, 0, quota_bytes)? {
         return Ok(false);
     }
     let key: Key = key.parse().map_err(|_| DbError::Foreign(format!("the key {key:?}")))?;

@@ -1,6 +1,7 @@
 //! Languages, narrow screens, dark mode, and the pictures of the documents. What holds for every page stands in
 //! `page.js`: that nothing sticks out, and that Chinese pages speak Chinese, too. axe-core looks at each in both colours.
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 use veilwatch_web::uploads::name::MAX_NAME;
 
@@ -233,12 +234,15 @@ pub(crate) fn the_wait_says_how_far_it_is(driver: &Chromedriver) {
     browser.wait_for("alerts are shown", || now()[0].as_f64() > Some(0.0) && browser.has("#sofar li"));
     let before = now();
     browser.wait_for("it goes on", || [0, 1].into_iter().all(|one| now()[one] != before[one]));
+    // Looking takes its time, and an analysis that is done cannot be stopped any more.
+    site.signal_workers(Signal::SIGSTOP);
     browser.picture("wait");
     assert_eq!(browser.script("return window.isTheSame", Vec::new()), true, "nothing was loaded again");
     browser.resize(NARROW.0, NARROW.1);
     browser.look();
 
     browser.click("form[action$='/stop'] button");
+    site.signal_workers(Signal::SIGCONT);
     browser.wait_for("what was found is there", || browser.has(".verdict"));
     let sentence = browser.text(".verdict");
     assert!(sentence.contains("The analysis was stopped: this covers only a part of the capture."), "{sentence}");

@@ -49,6 +49,8 @@ mod teams;
 mod triage;
 mod uploads;
 mod without_script;
+#[path = "../common/workers.rs"]
+mod workers;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::chromedriver::free_port;
 use crate::room::{Room, quick_pipeline};
+use crate::workers::workers_of;
 
 /// A running portal, which ends with this value.
 pub(crate) struct Site {
@@ -47,6 +50,13 @@ impl Site {
         let path = folder.path().join("web.toml");
         std::fs::write(&path, config).unwrap();
         Self::start_in(folder, &["--config".as_ref(), path.as_os_str()], &[])
+    }
+
+    /// Halts its workers, or has them go on.
+    pub(crate) fn signal_workers(&self, signal: Signal) {
+        for worker in workers_of(Pid::from_raw(i32::try_from(self.child.id()).unwrap())) {
+            kill(worker, signal).unwrap();
+        }
     }
 
     /// A portal in a network of its own, on whose interfaces one may capture.

@@ -412,6 +412,13 @@ const TABLE: &[Row] = &[
         Body::Json("{\"version\": 2, \"state\": \"confirmed\"}"),
         API_CHANGE,
     ),
+    row(
+        Method::Post,
+        "/api/v1/triage/<id>/comments",
+        "/api/v1/triage/{item}/comments",
+        Body::Json("{\"text\": \"x\"}"),
+        API_CHANGE,
+    ),
     get("/api/v1/triage/labels?<wanted..>", "/api/v1/triage/labels", API),
 ];
 

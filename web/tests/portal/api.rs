@@ -36,6 +36,12 @@ fn a_program_uploads_waits_reads_and_deletes() {
         (&json!("summary"), &json!("192.168.56.106"))
     );
     assert_eq!(result["hosts"][0]["malicious"], 26);
+    // As many looks as may be are under way: it is said what to do.
+    let account = site.number("SELECT id FROM accounts");
+    let places: Vec<_> = std::iter::from_fn(|| site.portal().results.enter(account)).collect();
+    let busy = program.get(&format!("{place}/result")).is(429).json();
+    assert!(busy["detail"].as_str().unwrap().ends_with("ask again when it is done."), "{busy}");
+    drop(places);
     let alerts = program.get(&format!("{place}/alerts")).is(200).json();
     let alerts = alerts.as_array().unwrap();
     assert_eq!(alerts.len(), 26);

@@ -178,6 +178,11 @@ fn marks_notes_and_categories_come_back() {
     me.get("/?state=failed").lacks(&key);
     let labels = me.get("/marks/flows.csv").is(200).says("it was a drill");
     assert_eq!(labels.body.lines().count(), 2, "the newest of each flow: {}", labels.body);
+    // Whoever has as many looks under way as may be has no report drawn beside them.
+    let account = site.number("SELECT id FROM accounts");
+    let taken: Vec<_> = std::iter::from_fn(|| site.portal().results.enter(account)).collect();
+    me.get(&format!("{page}/report.html")).is(429);
+    drop(taken);
     me.get(&format!("{page}/report.html")).is(200).says("it was a drill").says("from the lab");
     // A retired category stays where it is, and is not offered to others.
     me.post("/categories", "/categories/2/retire", &[]).is(303);

@@ -7,7 +7,7 @@ use veilwatch_web::accounts::Role;
 use veilwatch_web::config::PipelineChoice;
 
 use crate::room::{ENDS, Room, frames_of, quick_pipeline, some_frames};
-use crate::support::{Person, Site, example};
+use crate::support::{Person, Site, example, form};
 
 /// Runs a test in a network of its own.
 #[allow(clippy::print_stdout, reason = "CI counts these lines of the output")]
@@ -210,6 +210,29 @@ fn sessions_are_bounded_thrown_away_and_end_by_themselves() {
         assert_eq!(session.look().state, veilwatch_web::live::State::Ended(veilwatch_web::live::End::Idle));
         site.until("it is gone", || site.portal().live.all().is_empty().then_some(()));
         assert!(site.files("live").is_empty());
+    });
+}
+
+#[test]
+fn whoever_loses_the_right_while_the_form_comes_captures_nothing() {
+    in_a_room(|_| {
+        let site = live_site(|_| {});
+        let ada = site.add("ada", Role::Administrator);
+        let me = site.session_of(&ada);
+        let csrf = me.get("/live").is(200).csrf();
+        // The page was asked for a while ago, so the guard notes that the log-in was seen; that ends it here, after the
+        // guard has read whose it is.
+        site.clock.advance(120);
+        site.execute(
+            "CREATE TRIGGER gone AFTER UPDATE OF last_seen ON sessions
+                BEGIN DELETE FROM sessions WHERE id = NEW.id; END",
+        );
+        let got = me.post_raw("/live", &form(&csrf, &fields("")), &[]).is(303);
+        assert!(got.location().starts_with("/login"), "{}", got.location());
+        assert_eq!(site.number("SELECT count(*) FROM sessions"), 0, "the right went after it was asked for");
+        site.until("the session is gone", || site.portal().live.all().is_empty().then_some(()));
+        assert!(site.files("live").is_empty());
+        assert_eq!(site.number("SELECT count(*) FROM audit WHERE action LIKE 'live%'"), 0);
     });
 }
 

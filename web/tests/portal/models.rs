@@ -126,7 +126,14 @@ fn a_model_is_trained_compared_promoted_and_rolled_back() {
     // Another one, of the same data without the mark.
     trained(&olga, None, "4", "done");
     ada.get("/models/quick@2/promote").is(200).says("quick@1, champion now").says("recall at FPR 1e-3");
-    ada.post("/models/quick@2/promote", "/models/quick@2/promote", &[("even_if_worse", "true")]).is(303);
+    // The audit log cannot be written, which is said. The other one judges all the same, and what a worker said of the
+    // former one is not told any more.
+    ada.get("/plugins?pipeline=quick").is(200);
+    assert!(site.portal().descriptions.find("quick", None).is_some());
+    site.execute("CREATE TRIGGER no_room BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no room'); END");
+    ada.post("/models/quick@2/promote", "/models/quick@2/promote", &[("even_if_worse", "true")]).is(500);
+    site.execute("DROP TRIGGER no_room");
+    assert!(site.portal().descriptions.find("quick", None).is_none());
     ada.get("/models/quick@2").is(200).says("Go back to the former champion");
     let back = ada.post("/models/quick@2/roll-back", "/models/quick@2/roll-back", &[]).is(303);
     assert_eq!(back.location(), "/models/quick@1?done=rolled-back");
@@ -207,6 +214,44 @@ fn what_cannot_be_trained_is_refused_and_what_runs_can_be_stopped() {
     assert!(olga.first_event(&format!("{page}/events")).contains("event:end"));
     assert_eq!(std::fs::read_dir(site.folder.path().join("data/training")).unwrap().count(), 0);
     assert!(!folder.path().join("registry").exists());
+}
+
+#[test]
+fn whoever_has_all_their_places_taken_waits_and_takes_nobody_elses() {
+    let (site, _folder) = site(|config| config.limits.looks_at_once = 1);
+    // From now on nothing is taken out of the queue.
+    site.portal().trainer.end();
+    let otto = site.add("otto", Role::Administrator);
+    let (me, program) = (site.session_of(&otto), site.program_of(&otto, Scope::Write));
+    let fields = [("pipeline", "quick"), ("source", "labels"), ("weight", "1"), ("conflict", "refuse"), ("seed", "1")];
+    let body = "{\"pipeline\": \"quick\", \"sources\": [\"labels\"]}";
+    let held = site.portal().results.enter(otto.id);
+    assert!(held.is_some());
+    for path in ["/models", "/models/default", "/models/quick@1/promote", "/models/quick@1/roll-back", "/training"] {
+        me.get(path).is(429);
+    }
+    for path in ["/api/v1/models", "/api/v1/models/default"] {
+        program.get(path).is(429);
+    }
+    for path in ["/training", "/models/quick@1/promote", "/models/quick@1/roll-back"] {
+        me.post("/account", path, &fields).is(429);
+    }
+    program.send_json(Method::Post, "/api/v1/models/quick@1/promote", "{}").is(429);
+    program.send_json(Method::Post, "/api/v1/trainings", body).is(429);
+    assert_eq!(site.number("SELECT count(*) FROM trainings"), 0);
+    olga(&site).get("/models").is(200);
+    drop(held);
+    // One place is enough for all that one request does, and is given back.
+    me.get("/models").is(200);
+    me.get("/training").is(200);
+    program.get("/api/v1/models/default").is(200);
+    let page = me.post("/training", "/training", &fields).is(303).location().to_owned();
+    me.get(&page).is(200);
+    program.send_json(Method::Post, "/api/v1/trainings", body).is(200);
+    // Two of one account wait at most, whoever asks for it, and the others may still ask.
+    me.post("/training", "/training", &fields).is(422).says("As many trainings of yours wait");
+    program.send_json(Method::Post, "/api/v1/trainings", body).is(422).says("As many trainings of yours wait");
+    olga(&site).post("/training", "/training", &fields).is(303);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use veilwatch_web::accounts::Role;
 
-use crate::support::{Got, Site, capture, logged};
+use crate::support::{Got, Person, Site, capture, logged};
 
 /// What stands between two texts, the first time.
 fn between<'b>(body: &'b str, begin: &str, end: &str) -> &'b str {
@@ -109,6 +109,83 @@ fn verdicts_are_marked_and_searched_for_once_there_is_a_result() {
     assert_eq!(found.body.matches("<span class=\"tag malicious\">Malicious</span>").count(), numbers.len());
 }
 
+/// An address of packets by a filter.
+fn by(page: &str, filter: &str) -> String {
+    format!("{page}?where={}", filter.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>())
+}
+
+/// How many packets a filter finds in all, and the page that says so.
+fn found(me: &Person<'_>, page: &str, filter: &str) -> (u64, Got) {
+    let got = me.site.until("the search is over", || {
+        let got = me.get(&by(page, filter)).is(200);
+        got.body.contains("Packets found: ").then_some(got)
+    });
+    (between(&got.body, "Packets found: ", " ").replace(',', "").parse().unwrap(), got)
+}
+
+#[test]
+fn what_nobody_knows_of_verdicts_is_said() {
+    let capture = capture("first-run.pcap");
+    let filters = [r#"ml.verdict == "malicious""#, r#"verdict == "malicious""#, r#"ml.verdict == "benign""#];
+    let unmarked = r#"are not marked yet. Search by verdict once, such as ml.verdict == "malicious","#;
+    let known = "flows are known here";
+    let marks = |got: &Got| got.body.matches("<span class=\"tag malicious\">").count();
+    // Of a small result all is known at once, and nothing is said.
+    let site = Site::with_ada();
+    let me = site.session_of(&site.add("olga", Role::Analyst));
+    let page = format!("/entries/{}/packets", me.analyse("first.pcap", &capture));
+    me.whole(&page, &[]).is(200).lacks("not marked yet");
+    let all = filters.map(|filter| {
+        let (count, got) = found(&me, &page, filter);
+        got.lacks("not marked yet").lacks(known);
+        count
+    });
+    assert!(all[0] > 0 && all[1] == all[0] && all[2] > 0, "{all:?}");
+    let sum = |columns: &str| site.number(&format!("SELECT {columns} FROM entries")).cast_unsigned();
+    let (flows, alerts) = (sum("flows"), sum("malicious + suspicious"));
+    assert!(alerts > 1 && flows > alerts + 2, "{alerts} of {flows}");
+
+    // The bound, what is said once it is reached, and which filters find all the same.
+    for (most, lacks, whole) in [
+        (flows, None, [true; 3]),
+        (alerts + 1, Some("those on all malicious and suspicious flows among them"), [true, true, false]),
+        (1, Some("are malicious or suspicious ones"), [false; 3]),
+    ] {
+        let site = Site::with(|config| {
+            config.browse.marked_flows = 1;
+            config.browse.judged_flows = u32::try_from(most).unwrap();
+        });
+        site.add("ada", Role::Administrator);
+        let me = site.session_of(&site.add("olga", Role::Analyst));
+        let page = format!("/entries/{}/packets", me.analyse("first.pcap", &capture));
+        // What only looks like a question by verdict brings no marks.
+        for filter in ["", r#"tls.sni contains "yaml.io""#, r#"tls.sni == "ml.verdict" || tcp"#] {
+            let got = me.whole(&by(&page, filter), &[]).is(200).reads(unmarked);
+            assert_eq!(marks(&got), 0, "{filter}");
+        }
+        me.whole(&page, &[("Accept-Language", "zh")]).is(200).says("尚未标出");
+        // Nor does one that is wrong, or one whose search is stopped.
+        me.get(&by(&page, "ml.verdict ==")).is(200).says("aria-invalid").lacks("not marked yet");
+        me.whole(&(by(&page, filters[0]) + "&stop=true"), &[]).is(200).says("was stopped").reads(unmarked);
+        for (at, filter) in filters.into_iter().enumerate() {
+            let (count, got) = found(&me, &page, filter);
+            assert!(count <= all[at] && (count == all[at]) == whole[at], "{most}: {count} of {} by {filter}", all[at]);
+            let got = got.lacks("not marked yet");
+            assert_eq!(got.body.contains(known), lacks.is_some(), "{most}");
+            if let Some(words) = lacks {
+                let grouped = veilwatch_web::results::human::grouped;
+                let of = format!("The verdicts on {} of {} {known}", grouped(most), grouped(flows));
+                got.says(&of).says(words).says("browse.judged_flows");
+            }
+        }
+        // Marks are there from then on, whoever asks for what. Where all of them are, nothing more is said.
+        let (_, shown) = found(&me, &page, "ip.addr == 203.0.113.129");
+        let shown = shown.lacks("not marked yet");
+        assert!(marks(&shown) > 0 || most == 1, "{most}");
+        assert_eq!(shown.body.contains(known), most == 1, "{most}");
+    }
+}
+
 #[test]
 fn a_flow_leads_to_its_packets_and_to_what_both_sides_said() {
     let site = Site::with_ada();
@@ -176,6 +253,35 @@ fn an_index_is_kept_counted_and_deleted_with_its_entry() {
     site.until("the reader has ended", || site.files("work").is_empty().then_some(()));
     me.get(&page).is(404);
     assert!(site.files("indexes").is_empty(), "nothing comes back");
+}
+
+#[test]
+fn the_reader_from_before_the_analysis_ends_before_the_next_one_begins() {
+    let site = Site::with_ada();
+    let me = site.session_of(&site.add("olga", Role::Analyst));
+    // A number that no other test's entry has: the log is everybody's.
+    me.keep("other.pcap", &capture("ssh-greeting.pcap"));
+    site.execute("DELETE FROM items; UPDATE entries SET id = 8654321");
+    let key = me.keep("first.pcap", &capture("first-run.pcap"));
+    let page = format!("/entries/{key}/packets");
+    let id = site.number(&format!("SELECT id FROM entries WHERE key = '{key}'"));
+    assert!(id > 8_654_321);
+    me.whole(&page, &[]).is(200);
+    // The index is written after the answer, and told of with the next one.
+    site.until("it is written", || site.files("work").values().any(|file| !file.is_empty()).then_some(()));
+    me.get(&page).is(200);
+    me.confirm(&key);
+    assert_eq!(site.ended(&key), "done");
+    found(&me, &page, "ml.verdict == \"malicious\"");
+    let log = logged();
+    let ours = log.lines().filter(|line| line.contains(&format!("entry={id} ")));
+    let words = ["a reader is started", "a reader has ended"];
+    let said: Vec<&str> = ours.filter_map(|line| words.into_iter().find(|words| line.contains(words))).collect();
+    assert_eq!(said, [words[0], words[1], words[0]]);
+    // So the index of the first one was kept when the second one looked for it.
+    let kept = site.number(&format!("SELECT coalesce(index_bytes, 0) FROM entries WHERE id = {id}"));
+    assert!(kept > 0 && site.files("indexes").contains_key(&key));
+    assert_eq!(site.portal().readers.count(), 1);
 }
 
 #[test]

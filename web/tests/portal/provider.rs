@@ -475,6 +475,26 @@ fn accounts_are_made_of_those_who_have_a_role() {
 }
 
 #[test]
+fn without_a_password_only_what_fails_is_throttled() {
+    let (site, _stub) = site(|_| {});
+    let bob = site.add("bob", Role::Viewer);
+    site.execute("UPDATE accounts SET password_hash = '' WHERE name = 'bob'");
+    let me = site.session_of(&bob);
+    let (page, most) = ("/account/second-factor", site.portal().config.login.account_attempts);
+    let begin = || me.post(page, page, &[("current", "")]);
+    for _ in 0..=most {
+        begin().is(200).says("<svg ");
+    }
+    me.post("/account", "/account/provider/link", &[("current", "")]).is(200);
+    // A session that is too old is believed no more, and may not ask for ever.
+    site.clock.advance(site.portal().config.login.pending_seconds);
+    for _ in 0..most {
+        begin().is(422).says("sign in again");
+    }
+    begin().is(429).says("Too many attempts");
+}
+
+#[test]
 fn an_invitation_is_accepted_by_the_provider() {
     let (site, stub) = site(|_| {});
     let ada = site.stranger();

@@ -84,6 +84,8 @@ fn captures_go_before_their_entries_and_both_for_good() {
     assert_eq!(days(&site, 1), (0, 1));
     assert!(site.files("captures").is_empty() && site.files("indexes").is_empty());
     assert_eq!(site.portal().readers.count(), 0, "whoever read it was ended");
+    // Its row stays with the entry, but nothing of it is kept.
+    me().get("/system").is(200).says("<dd>0 (0 B)</dd>");
     // The result stays, and what needs the capture says since when it is gone.
     let gone = "The capture was deleted on 2027-01-17";
     me().get(&page).is(200).says(gone).lacks(&format!("{page}/capture\"")).lacks("/again\"");

@@ -135,3 +135,53 @@ fn what_there_is_no_room_for_waits_and_is_taken_then() {
     assert_eq!(site.text("SELECT state FROM entries"), "queued");
     assert_eq!(site.number("SELECT count(*) FROM entries"), 1);
 }
+
+#[test]
+fn what_is_larger_than_a_capture_may_be_is_not_read() {
+    let (folder, site) = watched(Keep::Delete, |config| config.limits.upload_bytes = 100_000);
+    site.add("ada", Role::Administrator);
+    let folder = folder.path();
+    // It says that it has a terabyte, and has holes: whoever reads it is busy for an hour.
+    let part = folder.join(".part");
+    fs::File::create(&part).unwrap().set_len(1 << 40).unwrap();
+    fs::rename(part, folder.join("holes.pcap")).unwrap();
+    let refused = folder.join("refused");
+    site.until("it is refused", || refused.join("holes.pcap").exists().then_some(()));
+    let said = fs::read_to_string(refused.join("holes.pcap.txt")).unwrap();
+    assert!(said.starts_with("holes.pcap: It is larger than one capture may be, which is 100 kB."), "{said}");
+    assert_eq!(site.number("SELECT count(*) FROM entries"), 0);
+}
+
+#[test]
+fn who_takes_the_name_of_a_deleted_account_gets_nothing_of_its_folder() {
+    let (folder, site) = watched(Keep::Delete, |config| {
+        config.watch[0].account = "sensor".to_owned();
+        config.worker.at_once = 0;
+    });
+    let administrator = site.add("ada", Role::Administrator);
+    let (folder, admin) = (folder.path(), site.session_of(&administrator));
+    let first = site.add("sensor", Role::Analyst);
+    let noted = |account: i64| {
+        let is_noted = format!("SELECT count(*) FROM watched WHERE name = 'sensor' AND account_id = {account}");
+        site.until("the account is noted", || (site.number(&is_noted) == 1).then_some(()));
+    };
+    noted(first.id);
+    let said = |words: &str| site.until(words, || crate::support::logged().contains(words).then_some(()));
+    said("a watched folder belongs to this account from now on");
+    // No round that still knows it is under way once that is said.
+    admin.post("/people", &format!("/people/{}/disable", first.id), &[]).is(303);
+    said("the account \"sensor\" is disabled");
+    let path = put(folder, "secret.pcap", &capture("first-run.pcap"));
+    admin.post("/people", &format!("/people/{}/delete", first.id), &[]).is(303);
+    let second = site.add("sensor", Role::Analyst);
+    said("the account \"sensor\" is not the one that this folder belonged to");
+    assert!(path.exists());
+    assert_eq!(site.number("SELECT count(*) FROM entries"), 0);
+    assert_eq!(site.number("SELECT account_id FROM watched"), first.id);
+
+    // As if the operator had named another account before.
+    site.execute("UPDATE watched SET name = 'probe'");
+    site.until("it is taken", || (!path.exists()).then_some(()));
+    noted(second.id);
+    assert_eq!(site.number("SELECT account_id FROM entries"), second.id);
+}

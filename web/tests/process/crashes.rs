@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::http::{connect, head};
-use crate::portal::{Person, Portal, example, lives, many_times, soon, within};
+use crate::portal::{Person, Portal, example, many_times, soon, within};
+use crate::workers::lives;
 
 /// How long a worker may live on without its portal.
 const ORPHANS: Duration = Duration::from_secs(2);

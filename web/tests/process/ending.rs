@@ -4,7 +4,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::http::{connect, head, hear};
-use crate::portal::{Portal, lives, many_times, soon, within};
+use crate::portal::{Portal, many_times, soon, within};
+use crate::workers::lives;
 
 /// How long an end that was asked for may take: Rocket gives requests five seconds.
 const END: Duration = Duration::from_secs(20);

@@ -1,7 +1,8 @@
 //! Sessions that capture: neither a child nor a file of one outlives the portal.
 
-use crate::portal::{Person, Portal, lives, soon};
+use crate::portal::{Person, Portal, soon};
 use crate::room::{ENDS, Room, some_frames};
+use crate::workers::lives;
 
 /// Begins a session, and waits until it has captured something. Gives the path of its page.
 fn begin(portal: &Portal, me: &Person, room: &Room) -> String {

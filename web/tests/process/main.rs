@@ -35,3 +35,5 @@ mod resumable;
 mod room;
 mod upgrade;
 mod uploads;
+#[path = "../common/workers.rs"]
+mod workers;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{self, Answer, ask};
+use crate::workers::workers_of;
 
 const PASSWORD: &str = "otter lamp river tin";
 /// How long anything that must come may take, on a machine that has more to do.
@@ -183,11 +184,7 @@ impl Portal {
 
     /// The workers that it has started and that live.
     pub(crate) fn workers(&self) -> Vec<Pid> {
-        let parent = self.pid();
-        let all = std::fs::read_dir("/proc").unwrap();
-        all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Pid::from_raw))
-            .filter(|pid| parent_of(*pid) == Some(parent) && is_worker(*pid))
-            .collect()
+        workers_of(self.pid())
     }
 
     /// Ends it as nothing else does: `kill -9`.
@@ -390,25 +387,6 @@ pub(crate) fn within(time: Duration, what: &str, mut is_so: impl FnMut() -> bool
 pub(crate) fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
     let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("no {from} in {text}"));
     rest.split_once(to).unwrap().0
-}
-
-fn parent_of(pid: Pid) -> Option<Pid> {
-    let facts = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut words = facts.rsplit(')').next()?.split_whitespace();
-    // A dead one that nobody has reaped yet does nothing any more.
-    if words.next()? == "Z" {
-        return None;
-    }
-    words.next()?.parse().ok().map(Pid::from_raw)
-}
-
-fn is_worker(pid: Pid) -> bool {
-    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"veilwatch-web\0worker\0"))
-}
-
-/// Whether a worker still does anything.
-pub(crate) fn lives(pid: Pid) -> bool {
-    parent_of(pid).is_some() && is_worker(pid)
 }
 
 /// An example capture.

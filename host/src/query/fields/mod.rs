@@ -112,6 +112,11 @@ pub struct FieldInfo<'a> {
     pub words: &'a str,
 }
 
+/// Whether a name is one by which packets are asked for the verdict on their flow ([`Fields::with_verdicts`]).
+pub(super) fn is_of_verdict(name: &str) -> bool {
+    packets::OF_FLOW.iter().any(|(known, ..)| *known == name)
+}
+
 /// What stands before the name of a node of a template's tree.
 pub(super) const TREE: &str = "tree.";
 

@@ -1,5 +1,5 @@
 use super::find::Search;
-use super::judged::Judged;
+use super::judged::{Judged, is_whole};
 use super::say::*;
 use crate::analyser::{Book, Follower, Index, Indexer, KeptIndexes, Page, Stream};
 use crate::engine::Pipeline;
@@ -130,13 +130,13 @@ impl Desk {
         is_wanted && self.searches.front().is_some_and(goes_on)
     }
 
-    /// Reads what an analysis said of flows, once all packets are known and it is there. Only while somebody waits for an answer:
-    /// then the parent does not write.
+    /// Reads what an analysis said of flows, once all packets are known and all of it is there. Only while somebody waits for an
+    /// answer: then the parent does not write.
     fn judge(&mut self) -> io::Result<()> {
         if self.judged.is_none()
             && self.is_known()
             && let Some(file) = &self.files.judged
-            && file.metadata()?.len() > 0
+            && is_whole(file)?
         {
             self.judged = Some(Judged::read(file, &self.index)?);
         }
@@ -347,7 +347,9 @@ impl Desk {
         let done = is_known && found.scanned >= self.index.len();
         let first = found.hits.partition_point(|hit| u64::from(*hit) < from);
         let shown = found.hits.get(first..).unwrap_or_default();
-        if !last && !done && search && shown.len() <= count {
+        // What an analysis said comes from elsewhere: no work here brings it.
+        let lacks_verdicts = is_known && found.asks_verdicts() && self.judged.is_none();
+        if !last && !done && search && shown.len() <= count && !lacks_verdicts {
             return Ok(None);
         }
         let after = shown.get(count).map(|hit| u64::from(*hit));

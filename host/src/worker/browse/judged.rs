@@ -3,6 +3,7 @@ use crate::query::OfFlow;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use veilwatch_core::detect::{Category, Verdict};
 
 /// What an analysis said of a flow: a line of JSON of the file that a parent writes for a child
@@ -29,10 +30,18 @@ pub struct JudgedFlow {
     pub category: Option<Category>,
 }
 
-/// The most flows that a child is told of.
-pub const JUDGED_FLOWS: usize = 1_000_000;
+/// The most flows that a child is told of: as many as it tells apart.
+pub const JUDGED_FLOWS: usize = 2_000_000;
+/// The first byte of that file while not all of it is there. Whoever writes it puts a line's end there at last.
+pub const JUDGED_PART: u8 = 0;
 /// Bytes of a line of that file.
 const LINE: u64 = 512;
+
+/// Whether all of that file is there. An empty one is only begun.
+pub(super) fn is_whole(file: &File) -> io::Result<bool> {
+    let mut first = [JUDGED_PART];
+    Ok(file.read_at(&mut first, 0)? > 0 && first != [JUDGED_PART])
+}
 
 /// What is known of flows, by the index's flow and the number of their first packet: one pair of ends may have several.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ mod reader;
 mod say;
 
 pub(super) use child::run;
-pub use judged::{JUDGED_FLOWS, JudgedFlow};
+pub use judged::{JUDGED_FLOWS, JUDGED_PART, JudgedFlow};
 pub use reader::Reader;
 pub(super) use reader::{line, write_lines};
 pub use say::*;

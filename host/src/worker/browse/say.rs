@@ -23,8 +23,9 @@ pub struct BrowseOrder {
     #[serde(default)]
     pub tables: Option<PathBuf>,
     /// A file with what an analysis said of the capture's flows, a [`JudgedFlow`](super::JudgedFlow) a line; none where nothing
-    /// is known of any. It may still be empty, and is read with the first question for which it is not: one that speaks of
-    /// verdicts waits for it. Of no flow at all a line is empty.
+    /// is known of any. It may still be empty, or only a part of it may be there, which its first byte says
+    /// ([`JUDGED_PART`](super::JUDGED_PART)): it is read with the first question for which it is whole, and a search that
+    /// speaks of verdicts waits for that. An empty line is none.
     #[serde(default)]
     pub judged: Option<PathBuf>,
     /// Whether the capture still grows: one that this program writes as pcapng, whose beginning is there. No index of it is

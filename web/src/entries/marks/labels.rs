@@ -71,7 +71,7 @@ pub fn labels(connection: &Connection, account: i64) -> Result<Labels, DbError> 
         .map_err(|error| DbError::Foreign(format!("marks that are no table ({error})")))
 }
 
-/// A capture with flows that are marked, of those that an account sees.
+/// A capture with flows that are marked, of those that an account works with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarkedCapture {
     /// The capture.
@@ -82,7 +82,7 @@ pub struct MarkedCapture {
     pub flows: u64,
 }
 
-/// The captures with marks that an account sees, the newest first; at most so many.
+/// The captures with marks that an account works with, the newest first; at most so many.
 ///
 /// # Errors
 /// Where the database fails.
@@ -92,7 +92,7 @@ pub fn marked_captures(connection: &Connection, account: i64, most: u32) -> Resu
             count(DISTINCT f.first_ns || ' ' || f.client || ' ' || f.client_port || ' ' || f.server || ' ' || f.server_port)
             FROM marks m JOIN entries e ON e.id = m.entry_id JOIN marked f ON f.mark_id = m.id
             WHERE {} AND m.withdrawn_at IS NULL GROUP BY e.sha256 ORDER BY newest DESC LIMIT ?2",
-        seen_by("?1")
+        worked_by("?1")
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![account, most])?;
@@ -108,19 +108,26 @@ pub fn marked_captures(connection: &Connection, account: i64, most: u32) -> Resu
     Ok(found)
 }
 
-/// The newest entry of each capture with marks that an account sees, by the capture's hash: its key, and what its file was
+/// The newest entry of each of some captures that an account sees, by the capture's hash: its key, and what its file was
 /// called.
 ///
 /// # Errors
 /// Where the database fails.
-pub fn captures_of(connection: &Connection, account: i64) -> Result<BTreeMap<String, (String, String)>, DbError> {
+pub fn captures_of(
+    connection: &Connection,
+    account: i64,
+    captures: &[Sha256Hex],
+) -> Result<BTreeMap<String, (String, String)>, DbError> {
+    // Whether anything is still marked in them does not matter: what was marked can be taken back.
     let sql = format!(
-        "SELECT e.sha256, e.key, e.name, max(e.id) FROM marks m JOIN entries e ON e.id = m.entry_id
-            WHERE {} AND e.state = 'done' AND m.withdrawn_at IS NULL GROUP BY e.sha256",
+        "SELECT e.sha256, e.key, e.name, max(e.id) FROM entries e
+            WHERE e.sha256 IN (SELECT value FROM json_each(?2)) AND {} AND e.state = 'done' GROUP BY e.sha256",
         seen_by("?1")
     );
+    let captures: Vec<&str> = captures.iter().map(Sha256Hex::as_str).collect();
+    let captures = serde_json::json!(captures).to_string();
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map([account], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    let rows = statement.query_map(params![account, captures], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -25,7 +25,7 @@ pub use said::{Scope, Why};
 
 use super::change::begin;
 use super::visible::seen_by;
-use super::{Entry, State, workable};
+use super::{Entry, May, State, workable};
 use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, shown_text_of};
 use crate::database::DbError;
@@ -187,7 +187,9 @@ pub fn mark(
         [entry.account_id],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if there >= MAX_MARKS || all + i64::from(covers) > i64::from(bounds.all_flows) {
+    // What others mark leaves its owner a tenth of theirs.
+    let share = |most: u32| if entry.may < May::Own { most - most / 10 } else { most };
+    if there >= share(MAX_MARKS) || all + i64::from(covers) > i64::from(share(bounds.all_flows)) {
         return Err(Reason::TooManyMarks.into());
     }
     transaction.execute(
@@ -384,14 +386,17 @@ pub struct Conflict {
 /// # Errors
 /// Where the database fails.
 pub fn conflicts(connection: &Connection, account: i64) -> Result<Vec<Conflict>, DbError> {
+    // Of one person the newest mark of each scope counts, and of a flow there is a handful of these, however often it was
+    // marked. Beside one `max` SQLite gives the other columns of the row that has it.
     let sql = format!(
-        "SELECT e.key, e.name, min(f.flow_id), count(*) FROM marks m JOIN entries e ON e.id = m.entry_id
-            JOIN marked f ON f.mark_id = m.id
-            JOIN marked g ON g.entry_id = f.entry_id AND g.flow_id = f.flow_id AND g.mark_id < f.mark_id
-            JOIN marks o ON o.id = g.mark_id
-            WHERE {} AND m.withdrawn_at IS NULL AND o.withdrawn_at IS NULL AND m.malicious <> o.malicious
-                AND (m.scope, m.account_id) <> (o.scope, o.account_id)
-            GROUP BY m.id, o.id ORDER BY m.id DESC, o.id DESC LIMIT ?2",
+        "WITH newest AS MATERIALIZED (
+            SELECT f.entry_id, f.flow_id, max(m.id) AS mark_id, m.malicious, e.key, e.name
+                FROM marks m JOIN entries e ON e.id = m.entry_id JOIN marked f ON f.mark_id = m.id
+                WHERE {} AND m.withdrawn_at IS NULL GROUP BY f.entry_id, f.flow_id, m.scope, m.account_id)
+            SELECT a.key, a.name, min(a.flow_id), count(*) FROM newest a
+                JOIN newest b ON b.entry_id = a.entry_id AND b.flow_id = a.flow_id AND b.mark_id < a.mark_id
+                    AND b.malicious <> a.malicious
+                GROUP BY a.mark_id, b.mark_id ORDER BY a.mark_id DESC, b.mark_id DESC LIMIT ?2",
         seen_by("?1")
     );
     let mut statement = connection.prepare_cached(&sql)?;

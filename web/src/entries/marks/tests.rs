@@ -12,7 +12,7 @@ use veilwatch::source::Source;
 
 use super::*;
 use crate::entries::find;
-use crate::entries::marks::labels::{labels, labels_of};
+use crate::entries::marks::labels::{captures_of, labels, labels_of, marked_captures};
 use crate::uploads::testing::{NOW, Place, actor};
 use crate::uploads::{Key, Sha256Hex};
 
@@ -348,6 +348,24 @@ fn the_narrower_mark_counts_whose_it_is_is_seen_and_undoing_gives_back_what_was(
 }
 
 #[test]
+fn a_flow_that_is_marked_again_and_again_contradicts_once() {
+    let mut place = Place::new();
+    let ada = place.account("ada");
+    let key = place.keep(ada, b"x");
+    place.done(&key);
+    let flows: Vec<FlowFacts> = (1..=3).map(flow).collect();
+    wide(&mut place, ada, &key, &flows, (Scope::Pair, false)).unwrap();
+    for malicious in [true, false, true, false, true] {
+        say(&mut place, ada, &key, &flow(2), malicious, "looked at again").unwrap();
+    }
+    let found = conflicts(&place.connection, ada).unwrap();
+    assert_eq!(found.iter().map(|one| (one.flow_id, one.flows)).collect::<Vec<_>>(), [(2, 1)]);
+    // The newest word is the same as the other mark's.
+    say(&mut place, ada, &key, &flow(2), false, "looked at again").unwrap();
+    assert!(conflicts(&place.connection, ada).unwrap().is_empty());
+}
+
+#[test]
 fn a_mark_covers_so_many_flows_and_means_what_it_says() {
     let mut place = Place::new();
     let ada = place.account("ada");
@@ -407,6 +425,22 @@ fn a_training_learns_from_captures_that_one_works_with_alone() {
     set_member(&mut place.connection, blue, ada, Standing::Reads, &actor(), NOW).unwrap();
     share(&mut place.connection, bob, bobs.as_str(), blue, &actor(), NOW).unwrap();
     assert_eq!(count(&place, std::slice::from_ref(&his)), Err(Reason::Form), "reading is not enough");
+    // What is offered is what is taken.
+    let offered = |place: &Place| -> Vec<Sha256Hex> {
+        let all = marked_captures(&place.connection, ada, 9).unwrap();
+        all.into_iter().map(|capture| capture.sha256).collect()
+    };
+    assert_eq!(offered(&place), std::slice::from_ref(&mine));
     set_member(&mut place.connection, blue, ada, Standing::Works, &actor(), NOW).unwrap();
-    assert_eq!(count(&place, &[mine, his]), Ok(2));
+    assert_eq!(count(&place, &[mine.clone(), his.clone()]), Ok(2));
+    assert_eq!(offered(&place), [his.clone(), mine.clone()]);
+    // Whoever has learnt from a capture sees what was said of it, also once no mark of it is left.
+    place.connection.execute("UPDATE marks SET withdrawn_at = 1", []).unwrap();
+    let named = captures_of(&place.connection, ada, &[mine.clone(), his.clone()]).unwrap();
+    assert!(named.len() == 2 && named.contains_key(mine.as_str()) && named.contains_key(his.as_str()));
+    place.connection.execute("UPDATE entries SET team_id = NULL", []).unwrap();
+    assert_eq!(
+        captures_of(&place.connection, ada, &[mine.clone(), his]).unwrap().into_keys().collect::<Vec<_>>(),
+        [mine.as_str()]
+    );
 }
