@@ -279,8 +279,7 @@ pub fn analyse_again(
         return Err(Reason::State.into());
     }
     // What others ask for leaves its owner a tenth of their entries.
-    let most = if entry.may < May::Own { limits.entries - limits.entries / 10 } else { limits.entries };
-    one_more_entry(&transaction, entry.account_id, most)?;
+    one_more_entry(&transaction, entry.account_id, entry.share_of(limits.entries))?;
     // What comes of it counts, too.
     if goes_beyond(&transaction, entry.account_id, 1, limits.quota_bytes)? {
         return Err(Reason::QuotaFull.into());
@@ -482,6 +481,30 @@ mod tests {
         place.limits.entries = 9;
         place.set(&key, &format!("state = 'failed', why = '{WHY_CAPTURE_MISSING}'"));
         assert_eq!(because(again(&mut place)), Reason::State);
+    }
+
+    #[test]
+    fn others_leave_an_owner_a_tenth_of_their_entries() {
+        use crate::accounts::teams::{Standing, add, set_member};
+        use crate::entries::share;
+        let mut place = Place::new();
+        place.limits.entries = 10;
+        let (ada, bob) = (place.account("ada"), place.account("bob"));
+        let key = place.keep(ada, b"x");
+        place.done(&key);
+        let blue = add(&mut place.connection, "Blue", &actor(), NOW).unwrap();
+        set_member(&mut place.connection, blue, ada, Standing::Leads, &actor(), NOW).unwrap();
+        set_member(&mut place.connection, blue, bob, Standing::Works, &actor(), NOW).unwrap();
+        share(&mut place.connection, ada, key.as_str(), blue, &actor(), NOW).unwrap();
+        let again = |place: &mut Place, who: i64| {
+            analyse_again(&mut place.connection, who, key.as_str(), &place.limits, &actor(), NOW, |_, _| Ok(()))
+        };
+        for _ in 0..8 {
+            again(&mut place, bob).unwrap();
+        }
+        assert_eq!(because(again(&mut place, bob)), Reason::TooManyEntries);
+        again(&mut place, ada).unwrap();
+        assert_eq!(because(again(&mut place, ada)), Reason::TooManyEntries);
     }
 
     #[test]

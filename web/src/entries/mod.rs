@@ -223,6 +223,11 @@ impl Entry {
         Some(self.pipeline_version.map_or_else(|| name.clone(), |version| format!("{name}@{version}")))
     }
 
+    /// What somebody who may do so much with it may use of a bound of its owner's: others leave the owner a tenth.
+    pub(crate) fn share_of(&self, most: u32) -> u32 {
+        if self.may < May::Own { most - most / 10 } else { most }
+    }
+
     /// The worst that was found; none before it is done.
     pub fn finding(&self) -> Option<Finding> {
         let analysed = self.analysed.as_ref().filter(|_| self.state == State::Done)?;

@@ -58,7 +58,7 @@ pub fn list(connection: &Connection, item: i64, most: u32) -> Result<Vec<Comment
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Adds a comment to an item, which has so many at most, and half of them of one person.
+/// Adds a comment to an item, which has so many at most.
 ///
 /// # Errors
 /// Where the item is not there or the account may not see it, the text is empty, too long or steers, there are too many, or
@@ -74,14 +74,11 @@ pub fn add(
     let text = lines_of(text, MAX_COMMENT).ok_or(Reason::Comment)?;
     let transaction = begin(connection)?;
     let of = queue::find(&transaction, doer.account, item)?;
-    workable(&transaction, doer.account, &of.key)?;
-    // Nobody fills an item alone: half of the comments are left to others.
-    let (there, own): (u32, u32) = transaction.query_row(
-        "SELECT count(*), count(*) FILTER (WHERE account_id = ?2) FROM comments WHERE item_id = ?1",
-        [item, doer.account],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    if there >= most || own >= most.div_ceil(2) {
+    let entry = workable(&transaction, doer.account, &of.key)?;
+    let there: u32 =
+        transaction.query_row("SELECT count(*) FROM comments WHERE item_id = ?1", [item], |row| row.get(0))?;
+    // What others say leaves its owner a tenth.
+    if there >= entry.share_of(most) {
         return Err(Reason::TooManyComments.into());
     }
     transaction.execute(

@@ -722,7 +722,7 @@ fn a_token_that_reads_changes_nothing_whoever_has_it() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 4 * 13);
+    assert_eq!(tried, 4 * 14);
     // Nor does a session, which every browser sends by itself.
     for row in TABLE.iter().filter(|row| row.is_api() && row.statuses[0] == 401) {
         row.ask(&site.session_of(owner), Some(&owned), "", &[]).is(401);

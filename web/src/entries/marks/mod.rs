@@ -25,7 +25,7 @@ pub use said::{Scope, Why};
 
 use super::change::begin;
 use super::visible::seen_by;
-use super::{Entry, May, State, workable};
+use super::{Entry, State, workable};
 use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, shown_text_of};
 use crate::database::DbError;
@@ -188,8 +188,7 @@ pub fn mark(
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     // What others mark leaves its owner a tenth of theirs.
-    let share = |most: u32| if entry.may < May::Own { most - most / 10 } else { most };
-    if there >= share(MAX_MARKS) || all + i64::from(covers) > i64::from(share(bounds.all_flows)) {
+    if there >= entry.share_of(MAX_MARKS) || all + i64::from(covers) > i64::from(entry.share_of(bounds.all_flows)) {
         return Err(Reason::TooManyMarks.into());
     }
     transaction.execute(
