@@ -1,7 +1,6 @@
 //! Languages, narrow screens, dark mode, and the pictures of the documents. What holds for every page stands in
 //! `page.js`: that nothing sticks out, and that Chinese pages speak Chinese, too. axe-core looks at each in both colours.
 
-use nix::sys::signal::Signal;
 use serde_json::json;
 use veilwatch_web::uploads::name::MAX_NAME;
 
@@ -10,6 +9,7 @@ use crate::browser::Browser;
 use crate::captures::{Files, example, long};
 use crate::chromedriver::Chromedriver;
 use crate::site::Site;
+use crate::workers::{work_a_little, work_on};
 
 const WIDE: (u32, u32) = (1200, 800);
 const NARROW: (u32, u32) = (360, 740);
@@ -223,7 +223,7 @@ pub(crate) fn the_wait_says_how_far_it_is(driver: &Chromedriver) {
     let site = Site::start();
     let browser = Browser::logged_in(driver, &site);
     let files = Files::new();
-    browser.upload(&files.write("office-2026-11.pcap", &long(250)));
+    browser.upload(&files.write("office-2026-11.pcap", &long(400)));
     browser.click("form[action$='/confirm'] button");
     assert_eq!(browser.text("h1"), "The analysis is under way");
     browser.script("window.isTheSame = true", Vec::new());
@@ -231,18 +231,23 @@ pub(crate) fn the_wait_says_how_far_it_is(driver: &Chromedriver) {
         let code = "return ['#bar', '#packets'].map((css) => document.querySelector(css)).map((at) => at.value ?? at.textContent)";
         browser.script(code, Vec::new())
     };
-    browser.wait_for("alerts are shown", || now()[0].as_f64() > Some(0.0) && browser.has("#sofar li"));
+    // Looking takes its time, and an analysis that is done cannot be stopped any more: it works while somebody waits alone.
+    browser.wait_for("alerts are shown", || {
+        work_a_little(site.pid());
+        now()[0].as_f64() > Some(0.0) && browser.has("#sofar li")
+    });
     let before = now();
-    browser.wait_for("it goes on", || [0, 1].into_iter().all(|one| now()[one] != before[one]));
-    // Looking takes its time, and an analysis that is done cannot be stopped any more.
-    site.signal_workers(Signal::SIGSTOP);
+    browser.wait_for("it goes on", || {
+        work_a_little(site.pid());
+        [0, 1].into_iter().all(|one| now()[one] != before[one])
+    });
     browser.picture("wait");
     assert_eq!(browser.script("return window.isTheSame", Vec::new()), true, "nothing was loaded again");
     browser.resize(NARROW.0, NARROW.1);
     browser.look();
 
     browser.click("form[action$='/stop'] button");
-    site.signal_workers(Signal::SIGCONT);
+    work_on(site.pid());
     browser.wait_for("what was found is there", || browser.has(".verdict"));
     let sentence = browser.text(".verdict");
     assert!(sentence.contains("The analysis was stopped: this covers only a part of the capture."), "{sentence}");

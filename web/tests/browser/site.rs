@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::chromedriver::free_port;
 use crate::room::{Room, quick_pipeline};
-use crate::workers::workers_of;
 
 /// A running portal, which ends with this value.
 pub(crate) struct Site {
@@ -52,11 +50,9 @@ impl Site {
         Self::start_in(folder, &["--config".as_ref(), path.as_os_str()], &[])
     }
 
-    /// Halts its workers, or has them go on.
-    pub(crate) fn signal_workers(&self, signal: Signal) {
-        for worker in workers_of(Pid::from_raw(i32::try_from(self.child.id()).unwrap())) {
-            kill(worker, signal).unwrap();
-        }
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
     /// A portal in a network of its own, on whose interfaces one may capture.

@@ -1,5 +1,8 @@
 //! The worker processes of a portal that is a process of its own.
 
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Those that live.
@@ -8,6 +11,31 @@ pub(crate) fn workers_of(portal: Pid) -> Vec<Pid> {
     all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Pid::from_raw))
         .filter(|pid| parent_of(*pid) == Some(portal) && is_worker(*pid))
         .collect()
+}
+
+/// Lets them work for a moment, and halts them: whoever waits for the middle of a piece of work this way does not miss it,
+/// however fast the machine is.
+pub(crate) fn work_a_little(portal: Pid) {
+    signal(portal, Signal::SIGCONT);
+    std::thread::sleep(Duration::from_millis(10));
+    halt(portal);
+}
+
+/// Halts them.
+pub(crate) fn halt(portal: Pid) {
+    signal(portal, Signal::SIGSTOP);
+}
+
+/// Has them go on.
+pub(crate) fn work_on(portal: Pid) {
+    signal(portal, Signal::SIGCONT);
+}
+
+fn signal(portal: Pid, signal: Signal) {
+    for worker in workers_of(portal) {
+        // It may just have ended.
+        let _ = kill(worker, signal);
+    }
 }
 
 /// Whether a worker still does anything.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::http::{connect, head};
 use crate::portal::{Person, Portal, example, many_times, soon, within};
-use crate::workers::lives;
+use crate::workers::{lives, work_a_little};
 
 /// How long a worker may live on without its portal.
 const ORPHANS: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ fn outcome(portal: &Portal, person: &Person, entry: &Value) -> (Value, String) {
 fn nothing_confirmed_is_lost_and_nothing_is_half_there() {
     let mut portal = Portal::start(&[("worker.at_once", "1")]);
     let ada = portal.administrator();
-    let long = many_times("malicious-beacon-tls12.pcap", 20);
+    let long = many_times("malicious-beacon-tls12.pcap", 160);
     let captures = [long.clone(), example("first-run.pcap"), example("benign-odd.pcap")];
     // First what they come to where nothing disturbs.
     let keys: Vec<String> = captures.iter().map(|bytes| ada.analyse(&portal, "default", bytes)).collect();
@@ -46,6 +46,7 @@ fn nothing_confirmed_is_lost_and_nothing_is_half_there() {
         ada.call(&portal, "POST", &format!("/entries/{key}/confirm"), b"{}").is(200);
     }
     soon("the first analysis reads", || {
+        work_a_little(portal.pid());
         let entry = ada.entry(&portal, &again[0]);
         assert_ne!(entry["state"], "done", "the capture is too short for this test");
         entry["progress"]["progress"]["packets"].as_u64() > Some(0)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::http::{connect, head, hear};
 use crate::portal::{Portal, many_times, soon, within};
-use crate::workers::lives;
+use crate::workers::{lives, work_a_little};
 
 /// How long an end that was asked for may take: Rocket gives requests five seconds.
 const END: Duration = Duration::from_secs(20);
@@ -17,6 +17,7 @@ fn a_portal_that_is_asked_to_end_does_and_goes_on_later() {
     let long = many_times("malicious-beacon-tls12.pcap", 160);
     let keys = [(); 2].map(|()| ada.analyse(&portal, "default", &long));
     soon("the first analysis reads", || {
+        work_a_little(portal.pid());
         ada.entry(&portal, &keys[0])["progress"]["progress"]["packets"].as_u64() > Some(0)
     });
     // Somebody looks on, and somebody uploads.

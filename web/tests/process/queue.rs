@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::portal::{Person, Portal, between, example, many_times, soon, within};
+use crate::workers::{halt, work_a_little, work_on};
 
 #[test]
 fn whoever_has_less_is_not_kept_waiting_by_whoever_has_more() {
@@ -41,7 +42,10 @@ fn an_account_has_so_many_entries_and_so_many_that_wait() {
     let ada = portal.administrator();
     let ben = portal.analyst(&ada, "ben");
     let long = ada.analyse(&portal, "default", &many_times("malicious-beacon-tls12.pcap", 200));
-    soon("it runs", || ada.entry(&portal, &long)["state"] == "running");
+    soon("it reads", || {
+        work_a_little(portal.pid());
+        ada.entry(&portal, &long)["progress"]["progress"]["packets"].as_u64() > Some(0)
+    });
     let bytes = example("first-run.pcap");
     let keys: Vec<String> =
         (0..3).map(|_| ada.upload(&portal, "", &bytes).is(201).json()["key"].as_str().unwrap().to_owned()).collect();
@@ -60,6 +64,7 @@ fn an_account_has_so_many_entries_and_so_many_that_wait() {
 
     // Stopped, it keeps what it has found, and the next ones get their turn.
     ada.call(&portal, "POST", &format!("/entries/{long}/stop"), b"").is(200);
+    work_on(portal.pid());
     let stopped = ada.done(&portal, &long);
     assert_eq!(stopped["analysed"]["partial"], json!(true));
     keys[..2].iter().for_each(|key| drop(ada.done(&portal, key)));
@@ -85,5 +90,8 @@ fn two_that_come_at_once_run_at_once() {
         }
     });
     // Neither waits until a thread looks by itself.
-    within(Duration::from_secs(3), "both run", || keys.iter().all(|key| ada.entry(portal, key)["state"] == "running"));
+    within(Duration::from_secs(3), "both run", || {
+        halt(portal.pid());
+        keys.iter().all(|key| ada.entry(portal, key)["state"] == "running")
+    });
 }
