@@ -37,7 +37,12 @@ row "packets" "$packets"
 some() { awk -v all="$packets" 'BEGIN { srand(1); for (i = 0; i < 60; i++) printf "%d\n", 1 + rand() * all }'; }
 some | sed 's/^/?at=/' | pages "a list with a packet in full, anywhere"
 some | sed 's/\(.*\)/?flow=\1\&at=\1/' | pages "packets of one flow"
-some | sed 's|\(.*\)|/\1/stream|' | pages "what both sides said"
+# Not every packet is of a flow.
+some | while read -r number; do
+    page "?at=$number" > "$folder/time"
+    if grep -q "/$number/stream\"" "$folder/page"; then echo "/$number/stream"; fi
+done > "$folder/streams"
+pages "what both sides said" < "$folder/streams"
 started=$(now)
 whole "?where=tls.handshake.type%20%3D%3D%201"
 row "a filter over all of it [s]" "$(minus "$(now)" "$started")"
