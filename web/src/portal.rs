@@ -297,10 +297,18 @@ impl Portal {
         };
         let (made, shelves, descriptions) = (Names::default(), Shelves::default(), Descriptions::default());
         db.run_blocking(|connection| made.renew(connection))?;
-        let taken = |name: &String| config.pipeline.iter().any(|choice| choice.name.eq_ignore_ascii_case(name));
+        let taken = |name: &str| config.pipeline.iter().any(|choice| choice.name.eq_ignore_ascii_case(name));
         let known = db.run_blocking(|connection| pipelines::store::list(connection))?;
-        if let Some(twice) = known.into_iter().map(|made| made.name).find(taken) {
-            return Err(PipelineError::Made(twice).into());
+        if let Some(twice) = known.iter().map(|made| &made.name).find(|name| taken(name)) {
+            return Err(PipelineError::Made(twice.clone()).into());
+        }
+        // One that was retired on a page keeps no portal from starting: files wait for it.
+        let is_pipeline = |name: &str| {
+            let own = config.pipeline.iter().any(|one| one.name == name);
+            own || name == DEFAULT_PIPELINE || known.iter().any(|made| made.name == name)
+        };
+        if let Some(watch) = config.watch.iter().find(|watch| !is_pipeline(&watch.pipeline)) {
+            return Err(StartError::Told(format!("[[watch]] names the pipeline `{}`, which is none", watch.pipeline)));
         }
         db.run_blocking(|connection| shelves.renew(connection, &folders))?;
         check::load_pipelines(&bench, &descriptions)?;
@@ -483,11 +491,6 @@ fn check_watches(config: &mut Config) -> Result<(), StartError> {
             return Err(wrong("it is named twice"));
         }
         watch::check(watch).map_err(StartError::Told)?;
-        let is_known =
-            watch.pipeline == DEFAULT_PIPELINE || config.pipeline.iter().any(|one| one.name == watch.pipeline);
-        if !is_known {
-            return Err(StartError::Told(format!("[[watch]] names the pipeline `{}`, which is none", watch.pipeline)));
-        }
     }
     Ok(())
 }

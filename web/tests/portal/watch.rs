@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use veilwatch_web::accounts::Role;
 use veilwatch_web::config::{Config, Keep, Watch};
+use veilwatch_web::database::Db;
 
 use crate::support::{Site, capture};
 
@@ -184,4 +185,21 @@ fn who_takes_the_name_of_a_deleted_account_gets_nothing_of_its_folder() {
     site.until("it is taken", || (!path.exists()).then_some(()));
     noted(second.id);
     assert_eq!(site.number("SELECT account_id FROM entries"), second.id);
+}
+
+#[test]
+fn a_pipeline_that_was_written_in_the_portal_will_do() {
+    let (folder, site) = watched(Keep::Delete, |config| {
+        config.watch[0].pipeline = "mine".to_owned();
+        fs::create_dir_all(&config.data).unwrap();
+        let db = Db::open(&config.data.join("portal.sqlite")).unwrap();
+        let written = "INSERT INTO pipelines (name) VALUES ('mine');
+            INSERT INTO pipeline_versions (pipeline_id, version, text, words, saved_by, saved_at)
+                VALUES (1, 1, 'model = \"default\"', '', 'ada', 1)";
+        db.run_blocking(|connection| connection.execute_batch(written)).unwrap();
+    });
+    site.add("ada", Role::Analyst);
+    let path = put(folder.path(), "one.pcap", &capture("ssh-greeting.pcap"));
+    site.until("the file is taken away", || fs::symlink_metadata(&path).is_err().then_some(()));
+    assert_eq!(site.text("SELECT pipeline || '@' || pipeline_version FROM entries"), "mine@1");
 }
