@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use rocket::http::CookieJar;
 use rocket::http::{Cookie, SameSite};
+use rocket::tokio::sync::Semaphore;
 use thiserror::Error;
 
 use crate::accounts::password::{HashError, Hasher};
@@ -175,6 +176,8 @@ pub struct Portal {
     pub secret: Secret,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// Whoever asks whether the portal lives has it looked at one after another: anybody may ask.
+    pub well: Semaphore,
     /// Counts log-ins that fail.
     pub throttle: Throttle,
     /// The provider that people may sign in by.
@@ -360,6 +363,7 @@ impl Portal {
             sweeper: sweeper.map_err(StartError::Threads)?,
             looks,
             once: Once::default(),
+            well: Semaphore::new(1),
             trainer: Trainer::start(&bench).map_err(StartError::Threads)?,
             shelf: Shelf::new(bench.clone()),
             bench,

@@ -211,6 +211,7 @@ pub struct Health {
 )]
 #[get("/healthz")]
 pub async fn healthz(portal: &State<Portal>) -> Result<Json<Health>, Problem> {
+    let _turn = portal.well.acquire().await.map_err(|_| Status::ServiceUnavailable)?;
     let alive = portal.db.run(|connection| crate::accounts::people::count(connection)).await;
     alive.map_err(|error| {
         tracing::error!(%error, "the health check failed");

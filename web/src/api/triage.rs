@@ -208,7 +208,9 @@ impl Wanted {
 /// What to look at next: the queue of all entries that the account may see.
 #[utoipa::path(
     get, path = "/api/v1/triage", tag = "triage", params(Wanted),
-    responses((status = 200, body = TriageList), (status = 422, body = ProblemDocument)),
+    responses(
+        (status = 200, body = TriageList), (status = 422, body = ProblemDocument), (status = 503, body = ProblemDocument),
+    ),
 )]
 #[get("/triage?<wanted..>")]
 pub async fn list(caller: Caller, portal: &State<Portal>, wanted: Wanted) -> Answer<TriageList> {

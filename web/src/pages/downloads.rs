@@ -211,8 +211,8 @@ pub async fn json_lines(
     key: &str,
 ) -> Result<Save<ByteStream<impl Stream<Item = Vec<u8>> + use<>>>, Failure> {
     let entry = done(&me, portal, key).await?;
-    note(portal, me.actor(), Action::Exported, &entry).await?;
     let body = ByteStream(json_lines_of(portal, &entry)?);
+    note(portal, me.actor(), Action::Exported, &entry).await?;
     Ok(Save::new(body, ContentType::new("application", "jsonl"), "veilwatch-flows.jsonl"))
 }
 
@@ -224,13 +224,14 @@ pub async fn csv(
     key: &str,
 ) -> Result<Save<ByteStream<impl Stream<Item = Vec<u8>> + use<>>>, Failure> {
     let entry = done(&me, portal, key).await?;
+    let place = place(portal, entry.asker)?;
     note(portal, me.actor(), Action::Exported, &entry).await?;
     let frame = Frame {
         head: ResultFile::csv_header(),
         has_summary: false,
         broken_off: "the export broke off here; ask for it again\n",
     };
-    let body = pieces(portal, &entry, place(portal, entry.asker)?, frame, |file, after| {
+    let body = pieces(portal, &entry, place, frame, |file, after| {
         let lines = file.csv(after, PIECE, false)?;
         let Some((last, _)) = lines.last() else { return Ok(None) };
         let last = *last;
