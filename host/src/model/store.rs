@@ -229,7 +229,7 @@ pub(super) fn files(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, Model
 }
 
 /// A model in the box: its name, card and weights, and what it remembers, where its card names that; and how it was judged.
-type Boxed = (&'static str, &'static [u8], &'static [u8], Option<&'static [u8]>, Option<&'static [u8]>);
+type Boxed = (&'static str, &'static [u8], &'static [u8], Option<&'static [u8]>, &'static [u8]);
 
 /// The models in the box.
 const IN_THE_BOX: [Boxed; 3] = [
@@ -238,21 +238,21 @@ const IN_THE_BOX: [Boxed; 3] = [
         include_bytes!("../../../models/default/card.json"),
         include_bytes!("../../../models/default/weights.bin"),
         Some(include_bytes!("../../../models/default/memory.bin")),
-        Some(include_bytes!("../../../models/default/evaluation.json")),
+        include_bytes!("../../../models/default/evaluation.json"),
     ),
     (
         "full",
         include_bytes!("../../../models/full/card.json"),
         include_bytes!("../../../models/full/weights.bin"),
         Some(include_bytes!("../../../models/full/memory.bin")),
-        None,
+        include_bytes!("../../../models/full/evaluation.json"),
     ),
     (
         "blind",
         include_bytes!("../../../models/blind/card.json"),
         include_bytes!("../../../models/blind/weights.bin"),
         Some(include_bytes!("../../../models/blind/memory.bin")),
-        None,
+        include_bytes!("../../../models/blind/evaluation.json"),
     ),
 ];
 
@@ -302,7 +302,7 @@ impl Model {
         if let Some((_, card, weights, memory, evaluation)) = IN_THE_BOX.iter().find(|(known, ..)| *known == name) {
             let memory = || Ok(memory.unwrap_or_default().to_vec());
             let model = Self::from_parts(name, card, weights.to_vec(), memory)?;
-            let evaluation = evaluation.and_then(Digest::parse).map(Arc::new);
+            let evaluation = Digest::parse(evaluation).map(Arc::new);
             return Ok((Self { evaluation, ..model }, Signer::Box));
         }
         let folder = Path::new(name);
