@@ -366,6 +366,7 @@
     });
     // Where the server says no for good (the log-in has ended, say), the page itself says why.
     events.addEventListener("error", () => {
+      set("stage", at("stage").dataset.lost);
       if (events.readyState === EventSource.CLOSED) setTimeout(() => window.location.reload(), 5000);
     });
     events.addEventListener("end", () => { events.close(); window.location.reload(); });
@@ -513,6 +514,14 @@
     let wanted = null;
     let isLoading = false;
     let lit = null;
+    const here = page.querySelector(".here");
+    if (here) inSight(here);
+
+    // The list has a scroll of its own, and the page stays where it is.
+    function inSight(row) {
+      const box = row.closest(".tall");
+      if (box) box.scrollTop += row.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 2;
+    }
 
     function isWriting() {
       return /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName);

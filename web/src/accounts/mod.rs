@@ -279,6 +279,9 @@ pub enum Reason {
     /// Somebody else saved a version meanwhile.
     #[error("reason.pipeline-stale")]
     PipelineStale,
+    /// Somebody else changed the note or the category meanwhile.
+    #[error("reason.note-stale")]
+    NoteStale,
     /// The text is that of the newest version.
     #[error("reason.pipeline-same")]
     PipelineSame,

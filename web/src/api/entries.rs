@@ -136,6 +136,10 @@ pub(super) fn refused(portal: &Portal, error: Refused) -> Problem {
     match error {
         Refused::Because(Reason::NotThere) => Status::NotFound.into(),
         Refused::Because(Reason::NotAllowed) => Status::Forbidden.into(),
+        Refused::Because(Reason::Form) => Problem::new(
+            Status::UnprocessableEntity,
+            "A value is none of those that are offered: `/api/v1/openapi.json` names them.",
+        ),
         Refused::Because(reason) => said(portal, Status::UnprocessableEntity, &reason.to_string(), &json!({})),
         broken => {
             tracing::error!(error = %broken, "an API request failed");
@@ -373,7 +377,7 @@ pub async fn describe(
     let (before, _) = entry::find(portal, account, key).await?;
     let Description { note, team } = description.0;
     let team = team.map(|team| (team != 0).then_some(team));
-    let new = entries::Description { note, category: None, team };
+    let new = entries::Description { note, team, ..entries::Description::default() };
     let changed = portal.db.run(move |c| entries::describe(c, account, &own, &new, &actor, now)).await;
     changed.map_err(|error| refused(portal, error))?;
     let own = key.to_owned();

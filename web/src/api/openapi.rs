@@ -29,10 +29,15 @@ impl Modify for WithRefusals {
             ("429", "Too much is under way for this account."),
             ("500", "Something broke on the portal's side."),
         ];
+        let of_bodies = [
+            ("400", "The body, or a header, is not what it should be."),
+            ("413", "The body is larger than it may be."),
+        ];
         for item in document.paths.paths.values_mut() {
             let calls = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete, &mut item.options];
             for call in calls.into_iter().flatten().filter(|call| call.security.is_none()) {
-                for (status, words) in refusals {
+                let of_body = if call.request_body.is_some() { &of_bodies[..] } else { &[] };
+                for (status, words) in refusals.iter().chain(of_body).copied() {
                     let content = Content::new(Some(Ref::from_schema_name("ProblemDocument")));
                     let response =
                         ResponseBuilder::new().description(words).content("application/problem+json", content);

@@ -138,13 +138,26 @@ pub struct Description {
     pub category: Option<Option<i64>>,
     /// The team to share it with, or none to take it back.
     pub team: Option<Option<i64>>,
+    /// Note and category as whoever changes them saw them: what is left as it was seen stays as it is by now.
+    pub seen: Option<(String, Option<i64>)>,
+}
+
+impl Description {
+    /// What is to be written instead of `current`: nothing where it was left as it was seen.
+    fn wanted<T: PartialEq>(wanted: Option<T>, seen: Option<&T>, current: &T) -> Result<Option<T>, Reason> {
+        let wanted = wanted.filter(|wanted| seen != Some(wanted) && wanted != current);
+        match (wanted, seen) {
+            (Some(_), Some(seen)) if seen != current => Err(Reason::NoteStale),
+            (wanted, _) => Ok(wanted),
+        }
+    }
 }
 
 /// Describes an entry and shares it: all of it, or nothing.
 ///
 /// # Errors
-/// Where the note is too long or steers, there is no such category to choose, the entry cannot be shared, it is not there or
-/// the account may do less with it than this asks for, or the database fails.
+/// Where the note is too long or steers, there is no such category to choose, somebody else has changed what was seen of
+/// them, the entry cannot be shared, it is not there or the account may do less with it than this asks for, or the database fails.
 pub fn describe(
     connection: &mut Connection,
     account: i64,
@@ -160,11 +173,11 @@ pub fn describe(
         None => May::Work,
     };
     let entry = need(&transaction, account, key, least)?;
-    let note = match &description.note {
-        Some(note) => shown_text_of(note, MAX_NOTE).ok_or(Reason::Note)?,
-        None => entry.note.clone(),
-    };
-    let category = description.category.unwrap_or(entry.category_id);
+    let note = description.note.as_deref().map(|note| shown_text_of(note, MAX_NOTE).ok_or(Reason::Note)).transpose()?;
+    let (seen_note, seen_category) = description.seen.as_ref().map(|(note, category)| (note, category)).unzip();
+    let note = Description::wanted(note, seen_note, &entry.note)?.unwrap_or_else(|| entry.note.clone());
+    let category = Description::wanted(description.category, seen_category, &entry.category_id)?;
+    let category = category.unwrap_or(entry.category_id);
     if (&note, category) != (&entry.note, entry.category_id) {
         categories::check(&transaction, category, entry.category_id)?;
         transaction.execute(
@@ -340,7 +353,7 @@ mod tests {
         let mut place = Place::new();
         let ada = place.account("ada");
         let key = place.keep(ada, b"a capture");
-        let both = Description { note: Some("new".to_owned()), category: Some(Some(999)), team: None };
+        let both = Description { note: Some("new".to_owned()), category: Some(Some(999)), ..Description::default() };
         assert!(describe(&mut place.connection, ada, key.as_str(), &both, &actor(), NOW).is_err());
         assert_eq!(owned(&place.connection, ada, key.as_str()).unwrap().note, "");
         let both = Description { category: Some(Some(1)), ..both };

@@ -10,7 +10,7 @@ use veilwatch::worker::Analysed;
 
 use crate::database::DbError;
 use crate::entries::{WHY_CAPTURE_MISSING, WHY_STOPPED};
-use crate::uploads::{Key, Sha256Hex, goes_beyond};
+use crate::uploads::{Key, Sha256Hex, kept_bytes, quota_of};
 
 /// Workers that an entry may kill before it is set aside.
 pub const CRASHES: i64 = 2;
@@ -75,7 +75,7 @@ pub enum Why {
     Output,
     /// The disk is full.
     Disk,
-    /// The quota of its owner is used up: by results that came since it was confirmed.
+    /// The quota of its owner has no room for the result.
     Quota,
     /// The worker could not be started, or spoke another language.
     Worker,
@@ -208,16 +208,19 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
     })
 }
 
-/// Whether the owner of an entry keeps more than they may: what came of analyses that were confirmed with it counts, too.
+/// How many bytes the owner of an entry may still keep, of what came of other analyses too since it was confirmed; none where
+/// that is more already.
 ///
 /// # Errors
 /// Where the database fails.
-pub fn is_beyond_quota(connection: &Connection, entry: i64, everywhere: u64) -> Result<bool, DbError> {
+pub fn left_of_quota(connection: &Connection, entry: i64, everywhere: u64) -> Result<Option<u64>, DbError> {
     let owner: Option<i64> = connection
         .prepare_cached("SELECT account_id FROM entries WHERE id = ?1")?
         .query_row([entry], |row| row.get(0))
         .optional()?;
-    owner.map_or(Ok(false), |owner| goes_beyond(connection, owner, 0, everywhere))
+    let Some(owner) = owner else { return Ok(None) };
+    let quota = quota_of(connection, owner, everywhere)?;
+    Ok(quota.checked_sub(kept_bytes(connection, owner)?))
 }
 
 /// Whether a running analysis was asked to stop; `None` where its entry was deleted meanwhile.
@@ -398,12 +401,12 @@ mod tests {
     #[test]
     fn results_that_came_meanwhile_count_towards_the_quota() {
         let (_folder, db) = database(&[(1, 10), (1, 11), (2, 12)]);
-        let beyond = |entry: i64| db.run_blocking(|c| is_beyond_quota(c, entry, 100)).unwrap();
-        assert!(!beyond(2));
+        let left = |entry: i64| db.run_blocking(|c| left_of_quota(c, entry, 100)).unwrap();
+        assert_eq!(left(2), Some(99), "the capture has a byte");
         let grow = "UPDATE entries SET result_bytes = 100 WHERE id = 1";
         db.run_blocking(|c| c.execute(grow, [])).unwrap();
-        assert!(beyond(2) && !beyond(3), "the capture and the result are more than 100 bytes");
-        assert!(!beyond(99), "deleted meanwhile");
+        assert_eq!((left(2), left(3)), (None, Some(99)));
+        assert_eq!(left(99), None, "deleted meanwhile");
     }
 
     #[test]

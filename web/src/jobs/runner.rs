@@ -180,10 +180,9 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
         return Err(Outcome::Failed(Why::Disk, None));
     }
     let quota = bench.config.limits.quota_bytes;
-    let is_beyond = bench.db.run_blocking(|connection| queue::is_beyond_quota(connection, job.entry, quota));
-    if is_beyond.inspect_err(|error| tracing::error!(%error, "a quota cannot be read")).unwrap_or_default() {
-        return Err(Outcome::Failed(Why::Quota, None));
-    }
+    let left = bench.db.run_blocking(|connection| queue::left_of_quota(connection, job.entry, quota));
+    let left = left.map_err(|error| Outcome::Failed(Why::Worker, Some(error.to_string())))?;
+    let Some(left) = left else { return Err(Outcome::Failed(Why::Quota, None)) };
     let (_, result) = bench.folders.new_work_file().map_err(|error| unwritten(&error))?;
     let result = Temporary::new(result);
     let task = Task::Analyse {
@@ -192,6 +191,9 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
         result: result.path().to_owned(),
     };
     let mut order = bench.order(capture, task, chosen.file());
+    // Nothing grows beyond the quota, however much may be written otherwise.
+    let most = order.limits.file_bytes;
+    order.limits.file_bytes = most.min(left);
     let judged_by = chosen.judged();
     order.shadow = judged_by.and_then(|_| beside(bench, &job.pipeline));
     order.model = match (judged_by, &order.shadow) {
@@ -221,6 +223,7 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
             Ok(Done { analysed, bytes })
         }
         Ok(_) => Err(Outcome::Crashed(Why::Worker, "the worker spoke of something else".to_owned())),
+        Err(WorkerEnd::FileSize { .. }) if left < most => Err(Outcome::Failed(Why::Quota, None)),
         Err(end) => Err(outcome_of(&end)),
     }
 }

@@ -206,14 +206,24 @@ impl Shelf {
     /// # Errors
     /// Where the registry cannot be read.
     pub fn list(&self) -> Result<(Vec<Listed>, bool), ShelfError> {
-        let mut ids: Vec<(Id, bool)> = Model::names_in_the_box().map(|name| (Id::Box(name), false)).collect();
+        let mut ids: Vec<(Id, bool, Option<String>)> =
+            Model::names_in_the_box().map(|name| (Id::Box(name), false, None)).collect();
         let mut more = false;
         if self.has_registry() {
             let registry = self.registry()?;
             for name in registry.names()? {
-                let champion = registry.champions(&name).ok().and_then(|mut all| all.pop()).map(|it| it.version);
-                for version in registry.versions(&name)?.into_iter().rev() {
-                    ids.push((Id::Kept(name.clone(), version), champion == Some(version)));
+                // Where it cannot be told which one it is, nothing takes its place: the newest version says so.
+                let champion = registry.champions(&name).map(|mut all| all.pop().map(|it| it.version));
+                let unusable = match &champion {
+                    Ok(None) => None,
+                    _ => registry.champion(&name).err().map(|error| clean(&error.to_string())),
+                };
+                let champion = champion.unwrap_or_default();
+                for (at, version) in registry.versions(&name)?.into_iter().rev().enumerate() {
+                    let is_champion = champion == Some(version);
+                    let speaks = is_champion || (champion.is_none() && at == 0);
+                    let wrong = unusable.clone().filter(|_| speaks);
+                    ids.push((Id::Kept(name.clone(), version), is_champion, wrong));
                 }
             }
         }
@@ -222,8 +232,8 @@ impl Shelf {
             more = true;
         }
         let used = self.pipelines();
-        let listed = ids.into_iter().map(|(id, champion)| {
-            let place = self.place(&id).map_err(|error| error.to_string());
+        let listed = ids.into_iter().map(|(id, champion, wrong)| {
+            let place = wrong.map_or_else(|| self.place(&id).map_err(|error| error.to_string()), Err);
             let said = place.and_then(|place| {
                 let said = Model::glance(&place.display().to_string(), &self.lenient());
                 said.map(|(card, signer)| (Box::new(card), signer)).map_err(|error| clean(&error.to_string()))
@@ -252,6 +262,22 @@ impl Shelf {
     /// The version that is the champion of a name; none where there is none, or it has changed.
     pub fn champion(&self, name: &str) -> Option<u32> {
         self.registry().ok()?.champion(name).ok()?.version
+    }
+
+    /// Which model judges where the champion of a name does, as a configuration names it; none where there is no champion. One
+    /// that cannot be used is named without its version: whoever asks for it hears why, and no other model takes its place.
+    pub fn judge(&self, name: &str) -> Option<String> {
+        let asked = |version: &VersionName| format!("{}{version}", ModelSettings::REGISTRY);
+        match self.registry().map_err(ModelError::from).and_then(|registry| registry.champion(name)) {
+            Ok(version) => Some(asked(&version)),
+            Err(ModelError::Registry(
+                RegistryError::None | RegistryError::Unknown { .. } | RegistryError::NoChampion { .. },
+            )) => None,
+            Err(error) => {
+                tracing::error!(model = name, %error, "the champion cannot be used");
+                Some(asked(&VersionName { name: name.to_owned(), version: None }))
+            }
+        }
     }
 
     /// The champion of a name, and the version before it.
@@ -287,11 +313,8 @@ impl Shelf {
         }
         // Names of pipelines may have upper case; names in a registry have none.
         let line = pipeline.to_ascii_lowercase();
-        let champion = self.bench.config.models.use_champions.then(|| self.champion(&line)).flatten();
-        let choice = champion.map(|version| ModelChoice {
-            name: Id::Kept(line.clone(), version).asked(),
-            models: self.settings.clone(),
-        });
+        let champion = self.bench.config.models.use_champions.then(|| self.judge(&line)).flatten();
+        let choice = champion.map(|name| ModelChoice { name, models: self.settings.clone() });
         let model = choice.as_ref().map_or(config.model, |choice| choice.name.clone());
         Some(OfPipeline { pipeline, line: Some(line), follows: self.bench.config.models.use_champions, model, choice })
     }

@@ -108,7 +108,7 @@ pub(super) async fn actions(
     data: &mut Value,
 ) -> Result<(), Failure> {
     let more = json!({
-        "key": entry.key.as_str(), "name": entry.name, "note": entry.note,
+        "key": entry.key.as_str(), "name": entry.name, "note": entry.note, "category_id": entry.category_id,
         // Again it would be analysed by another version.
         "newer": entry.newest_version.filter(|newest| entry.pipeline_version.is_some_and(|used| used < *newest)),
         "categories": home::choices(categories, entry.category_id, false),
@@ -213,16 +213,20 @@ pub(crate) async fn stop_it(portal: &Portal, account: i64, key: &str, actor: Act
 pub struct Description {
     note: String,
     category: String,
+    seen_note: Option<String>,
+    seen_category: Option<String>,
 }
 
 /// Sets note and category.
 #[post("/entries/<key>/note", data = "<form>")]
 pub async fn describe(me: Analyst<'_>, portal: &State<Portal>, key: &str, form: Posted<Description>) -> Reply {
-    let Description { note, category } = form.0;
+    let Description { note, category, seen_note, seen_category } = form.0;
+    let seen_category = seen_category.and_then(|seen| number(&seen, Reason::Category).ok());
     let (account, actor, now, own) = (me.account.id, me.actor(), portal.now(), key.to_owned());
     let changed = match number(&category, Reason::Category) {
         Ok(category) => {
-            let new = entries::Description { note: Some(note), category: Some(category), team: None };
+            let seen = seen_note.zip(seen_category);
+            let new = entries::Description { note: Some(note), category: Some(category), team: None, seen };
             told(portal.db.run(move |c| entries::describe(c, account, &own, &new, &actor, now)).await)?
         }
         Err(reason) => Err(reason),

@@ -114,8 +114,16 @@ pub fn refusal(portal: &Portal, visitor: &Visitor, reason: Reason) -> Result<Pag
 /// # Errors
 /// Where the page cannot be made.
 pub fn told_page(portal: &Portal, visitor: &Visitor, words: &str) -> Result<Page, Failure> {
-    let status = Status::UnprocessableEntity;
-    let data = json!({ "status": status.code, "title": "error.422.title", "words": words, "what": null, "do": null });
+    told_with(portal, visitor, Status::UnprocessableEntity, words)
+}
+
+/// The same with another status, of those that have a title.
+///
+/// # Errors
+/// Where the page cannot be made.
+pub fn told_with(portal: &Portal, visitor: &Visitor, status: Status, words: &str) -> Result<Page, Failure> {
+    let title = format!("error.{}.title", status.code);
+    let data = json!({ "status": status.code, "title": title, "words": words, "what": null, "do": null });
     Ok(Page::new(portal, visitor, "error", data)?.with_status(status))
 }
 
@@ -154,8 +162,8 @@ impl From<Status> for Problem {
         let detail = match status.code {
             401 => "An API token is needed: send `Authorization: Bearer` with one that has not ended.",
             403 => {
-                "The account or the scope of its token does not allow this, or the account lacks the second factor that \
-                 it must have here: set it up on the page Account."
+                "The account's role, its standing in the entry's team or the scope of its token does not allow this, or \
+                 the account lacks the second factor that it must have here: set it up on the page Account."
             }
             404 => "There is nothing at this address.",
             429 => "As much of this is under way for this account as may be: ask again when it is done.",

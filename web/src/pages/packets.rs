@@ -6,12 +6,13 @@ use rocket::http::Status;
 use rocket::serde::json::Json;
 use rocket::{FromForm, State, get};
 use serde_json::{Value, json};
+use veilwatch::query::asks_verdicts;
 use veilwatch::worker::browse::{
     Ask, PacketPage, PacketRow, PacketRows, ReadStage, ReadState, STREAM_BYTES, Said, StreamPart, StreamPiece,
     WrongFilter,
 };
 
-use super::errors::told_page;
+use super::errors::told_with;
 use super::render::{Failure, Page, Reply};
 use super::{entry, home};
 use crate::entries::Entry;
@@ -165,7 +166,9 @@ async fn ask(portal: &Portal, me: &Visitor, ground: Ground<'_>, ask: Ask) -> Res
         }
     };
     let words = portal.templates.message(me.language, &format!("packets.{key}"), &json!({ "words": words }))?;
-    Ok(Err(told_page(portal, me, &words)?))
+    // Another reader may do better.
+    let status = if key == "died" { Status::ServiceUnavailable } else { Status::UnprocessableEntity };
+    Ok(Err(told_with(portal, me, status, &words)?))
 }
 
 /// The list, and one packet of it in full.
@@ -210,6 +213,8 @@ pub(super) async fn data(
         };
     }
     let (mut read, verdicts) = (told.read, told.verdicts);
+    let (has_verdicts, no_verdicts) =
+        (verdicts.is_some(), portal.templates.message(me.language, "packets.no-verdicts", &json!({}))?);
     let (rows, wrong) = match told.said {
         Said::Rows(rows) => (rows, None),
         Said::Wrong(wrong) => (PacketRows { rows: Vec::new(), before: None, after: None, search: None }, Some(wrong)),
@@ -245,12 +250,20 @@ pub(super) async fn data(
     });
     let refresh = waits.then_some(AGAIN);
     let verdicts = verdicts.filter(|_| wrong.is_none());
+    let wrong = wrong.map(|wrong| {
+        let mut wrong = pointed(wanted.filter(), &wrong);
+        // The reader knows of no such fields, and would send people to the command.
+        if !has_verdicts && asks_verdicts(wanted.filter()) {
+            wrong["what"] = no_verdicts.into();
+        }
+        wrong
+    });
     let unknown = verdicts.and_then(|verdicts| unknown(&verdicts, stopped, portal.config.browse.marked_flows));
     let data = json!({
         "key": ground.key(), "name": ground.name(), "where": wanted.filter(), "refresh": refresh, "again": refresh,
         "list": ground.list(), "complete": format!("{}/complete", ground.packets()),
         "back": matches!(ground, Ground::Entry(_)), "is_live": matches!(ground, Ground::Live(_)),
-        "wrong": wrong.map(|wrong| pointed(wanted.filter(), &wrong)), "flow": wanted.flow.map(|flow| flow.to_string()),
+        "wrong": wrong, "flow": wanted.flow.map(|flow| flow.to_string()),
         "all": format!("{}{}", ground.list(), at.map(|at| format!("?at={at}")).unwrap_or_default()),
         "reading": reading(&read), "search": search, "packets": human::grouped(read.packets), "unknown": unknown,
         "is_cut": read.is_cut, "damage": read.damage, "missing": is_missing && is_known,

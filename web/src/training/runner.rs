@@ -280,10 +280,7 @@ fn order(bench: &Bench, training: &Training, result: &Path) -> Result<veilwatch:
     };
     let mut order = bench.order(data, Task::Train(task), file);
     // The champion of that name, else what the pipeline is judged by now.
-    order.model = shelf.champion(&asked.model).map(|version| ModelChoice {
-        name: crate::models::Id::Kept(asked.model.clone(), version).asked(),
-        models: shelf.settings().clone(),
-    });
+    order.model = shelf.judge(&asked.model).map(|name| ModelChoice { name, models: shelf.settings().clone() });
     let limits = &bench.config.training;
     order.limits = WorkerLimits {
         memory_bytes: limits.memory_bytes,

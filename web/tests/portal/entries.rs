@@ -38,9 +38,23 @@ fn what_uses_up_the_quota_is_not_analysed_again() {
     let bytes = capture("first-run.pcap");
     let site = Site::with(|config| config.limits.quota_bytes = bytes.len() as u64 + 1);
     let me = site.session_of(&site.add("ada", Role::Analyst));
-    let key = me.analyse("a.pcap", &bytes);
-    me.post("/", &format!("/entries/{key}/again"), &[]).is(422).says("Your quota is used up");
-    assert_eq!(site.number("SELECT count(*) FROM entries"), 1);
+    // A result that there is no room for is not kept, and neither is a part of it.
+    let key = me.keep("a.pcap", &bytes);
+    me.confirm(&key);
+    assert_eq!(site.ended(&key), "failed");
+    me.get(&format!("/entries/{key}")).is(200).says("has no room for the result").says("Delete entries");
+    assert_eq!((site.files("results").len(), site.files("work").len()), (0, 0));
+    // With room for one there is none for another.
+    site.execute("UPDATE accounts SET quota_bytes = 1 << 30");
+    let again = me.post("/", &format!("/entries/{key}/again"), &[]).is(303).location().to_owned();
+    let again = again.rsplit('/').next().unwrap();
+    me.confirm(again);
+    assert_eq!(site.ended(again), "done");
+    site.execute(
+        "UPDATE accounts SET quota_bytes = (SELECT sum(bytes) FROM captures) + (SELECT sum(result_bytes) FROM entries)",
+    );
+    me.post("/", &format!("/entries/{again}/again"), &[]).is(422).says("Your quota is used up");
+    assert_eq!(site.number("SELECT count(*) FROM entries"), 2);
 }
 
 #[test]

@@ -159,6 +159,23 @@ fn a_model_is_trained_compared_promoted_and_rolled_back() {
     std::fs::write(&card, text).unwrap();
     olga.get("/models/quick@2").is(200).says("cannot be used");
     ada.get("/models/quick@2/promote").is(422);
+
+    // Where the champion cannot be used, no other model judges in its place, and that is said.
+    let card = folder.path().join("registry/quick/1/card.json");
+    let pointer = folder.path().join("registry/quick/champion.toml");
+    for (path, words) in [(&card, "changed"), (&pointer, "champion.toml")] {
+        let before = std::fs::read(path).unwrap();
+        std::fs::write(path, [&before[..], b"\n "].concat().repeat(2)).unwrap();
+        let key = olga.keep("one.pcap", &capture("benign-office.pcapng"));
+        let page = format!("/entries/{key}");
+        let fields = [("pipeline", "quick"), ("packets", ""), ("category", ""), ("note", "")];
+        olga.post(&page, &format!("{page}/confirm"), &fields).is(303);
+        assert_eq!(site.ended(&key), "failed", "{words}");
+        olga.get(&page).is(200).says("The pipeline cannot be used").says(words);
+        olga.get("/models").is(200).says(words);
+        std::fs::write(path, before).unwrap();
+    }
+    analysed(&olga, "malicious-beacon-tls12.pcap");
 }
 
 #[test]

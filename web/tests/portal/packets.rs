@@ -329,9 +329,12 @@ fn one_that_dies_is_said_so_and_replaced() {
     let line = log.lines().rfind(|line| line.contains("entry=7654321 process=")).unwrap();
     let process = line.rsplit("process=").next().unwrap().trim();
     assert!(Command::new("kill").args(["-9", process]).status().unwrap().success());
-    me.get(&page).is(422).says("was ended: it broke down");
+    me.get(&page).is(503).says("was ended: it broke down");
     assert!(logged().contains("a reader is gone"));
     me.whole(&page, &[]).is(200).says("Packet 1</h2>");
+    // Of what no analysis has judged yet nobody is sent to the command.
+    let asked = me.get(&format!("{page}?where=ml.score%20%3E%200.5")).is(200);
+    asked.says("where an analysis of the capture is done").lacks("detect --where");
     // What cannot be read is said so by each new one.
     let file = site.folder.path().join("data/captures").join(site.text("SELECT sha256 FROM entries"));
     site.portal().readers.end_of(7_654_321);
@@ -356,7 +359,7 @@ fn one_that_hangs_is_ended() {
     let line = log.lines().rfind(|line| line.contains("entry=7654322 process=")).unwrap();
     let process = line.rsplit("process=").next().unwrap().trim();
     assert!(Command::new("kill").args(["-STOP", process]).status().unwrap().success());
-    me.get(&page).is(422).says("its answer took too long");
+    me.get(&page).is(503).says("its answer took too long");
     site.until("it is gone", || (!std::path::Path::new(&format!("/proc/{process}")).exists()).then_some(()));
     me.whole(&page, &[]).is(200);
 }

@@ -48,6 +48,17 @@ fn an_entry_is_shared_at_its_confirmation_and_taken_back() {
     her.get(&format!("{page}/capture")).is(200);
     her.get(&format!("{page}/delete")).is(403).says("Not allowed");
     her.post(&page, &format!("{page}/note"), &[("note", "hers"), ("category", "")]).is(303);
+    // Whoever saves an older page changes what they changed, and no more; the same words are nobody's loss.
+    let save = |note: &str, seen: &str, category: &str| {
+        let fields = [("note", note), ("category", category), ("seen_note", seen), ("seen_category", "")];
+        her.post(&page, &format!("{page}/note"), &fields)
+    };
+    save("", "", "2").is(303);
+    assert_eq!(site.text("SELECT note || category_id FROM entries ORDER BY id LIMIT 1"), "hers2");
+    save("mine", "", "2").is(422).says("Somebody else has changed that since you opened the page");
+    save("hers", "", "").is(303);
+    assert_eq!(site.text("SELECT note || category_id FROM entries ORDER BY id LIMIT 1"), "hers2");
+    her.post(&page, &format!("{page}/note"), &[("note", "hers"), ("category", "")]).is(303);
     // Another analysis is the owner's, too, and shared as the first.
     let again = her.post(&page, &format!("{page}/again"), &[]).is(303).location().to_owned();
     her.get(&again).is(200).says("Uploaded by olga shown.").lacks("name=\"team\"").says("Open the earlier entry");
