@@ -228,7 +228,7 @@ pub struct Limits {
     pub entries: u32,
     /// Entries of one account that wait for their analysis.
     pub waiting: u32,
-    /// Looks into results that one account may have under way at the same time.
+    /// Looks into results, the queue, marks, models and trainings that one account may have under way at the same time.
     pub looks_at_once: u32,
     /// Downloads that one account may have under way at the same time.
     pub downloads_at_once: u32,
@@ -236,7 +236,7 @@ pub struct Limits {
     pub streams_at_once: u32,
     /// Flows on one page of a table.
     pub page_rows: u32,
-    /// Milliseconds that one search in a result may take.
+    /// Milliseconds that one search in a result, the queue or marks may take.
     pub search_milliseconds: u32,
     /// Bytes of a flow's packets that can be cut out.
     pub cut_bytes: u64,

@@ -10,7 +10,8 @@ use veilwatch::worker::Analysed;
 
 use crate::database::DbError;
 use crate::entries::{WHY_CAPTURE_MISSING, WHY_STOPPED};
-use crate::uploads::{Key, Sha256Hex, kept_bytes, quota_of};
+use crate::uploads::store::there_bytes;
+use crate::uploads::{Key, Sha256Hex, quota_of};
 
 /// Workers that an entry may kill before it is set aside.
 pub const CRASHES: i64 = 2;
@@ -220,7 +221,7 @@ pub fn left_of_quota(connection: &Connection, entry: i64, everywhere: u64) -> Re
         .optional()?;
     let Some(owner) = owner else { return Ok(None) };
     let quota = quota_of(connection, owner, everywhere)?;
-    Ok(quota.checked_sub(kept_bytes(connection, owner)?))
+    Ok(quota.checked_sub(there_bytes(connection, owner)?))
 }
 
 /// Whether a running analysis was asked to stop; `None` where its entry was deleted meanwhile.

@@ -314,9 +314,16 @@ fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(),
         Ok(done) => {
             // One that takes too long follows when nobody waits.
             let found = found(bench, job.entry, &job.key);
-            let is_there = bench.db.run_blocking(|connection| -> Result<bool, DbError> {
+            let quota = bench.config.limits.quota_bytes;
+            let is_kept = bench.db.run_blocking(|connection| -> Result<bool, DbError> {
                 let transaction = connection.transaction()?;
                 let is_there = queue::done(&transaction, entry, done, now)?;
+                // What came of another one of its owner's meanwhile may have taken the room.
+                if is_there && queue::left_of_quota(&transaction, entry, quota)?.is_none() {
+                    drop(transaction);
+                    queue::failed(connection, entry, Why::Quota, None, now)?;
+                    return Ok(false);
+                }
                 if let Ok(found) = &found {
                     collect::store(&transaction, entry, Some(found), now)?;
                 }
@@ -324,8 +331,8 @@ fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(),
                 Ok(is_there)
             })?;
             tracing::info!(entry, packets = done.analysed.packets, flows = done.analysed.flows, "an analysis is done");
-            if !is_there {
-                // Deleted meanwhile, and with it everything that came from it.
+            if !is_kept {
+                // Deleted meanwhile, and with it everything that came from it; or there is no room for it.
                 if let Err(error) = bench.folders.remove_result(&job.key) {
                     tracing::warn!(entry, %error, "a result stays behind until the next start");
                 }

@@ -293,11 +293,12 @@ impl Readers {
         true
     }
 
-    /// Waits so long until these have ended, with all files that they had; says whether they have. Nobody waits any more where
-    /// the portal ends.
-    pub(super) fn wait_for(&self, readers: &[Weak<()>], patience: Duration) -> bool {
+    /// Waits so long until those have ended that were there before this one, with all files that they had; says whether they
+    /// have. Nobody waits any more where the portal ends, or this one is taken off the list itself.
+    pub(super) fn wait_for_those_before(&self, job: &Job, patience: Duration) -> bool {
         let until = Instant::now() + patience;
-        have_ended(readers, || self.ended.load(Ordering::Relaxed) || Instant::now() >= until)
+        let is_held = || self.lock().held.get(&job.entry).is_some_and(|held| held.number == job.number);
+        have_ended(&job.before, || self.ended.load(Ordering::Relaxed) || Instant::now() >= until || !is_held())
     }
 
     /// Ends the reader of an entry that is deleted. One that is busy ends with its answer.

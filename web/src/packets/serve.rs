@@ -56,7 +56,7 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
     let (bench, limits) = (&readers.bench, &readers.bench.config.browse);
     let (idle, patience) = (Duration::from_secs(limits.idle_seconds), Duration::from_secs(limits.answer_seconds));
     // Two processes would take the room of one, and what the first one learnt is kept when it has ended.
-    if !readers.wait_for(&job.before, patience) {
+    if !readers.wait_for_those_before(job, patience) {
         return refuse(readers, job, asked, &ReadError::Busy);
     }
     let files = || bench.folders.new_work_file().map(|(_, path)| Temporary::new(path));
@@ -140,7 +140,12 @@ pub(super) fn serve(readers: &Readers, job: &Job, asked: &Receiver<Question>) {
 
 /// Tells whoever asked that there is no reader.
 fn refuse(readers: &Readers, job: &Job, asked: &Receiver<Question>, error: &ReadError) {
-    tracing::error!(entry = job.entry, ?error, "a reader cannot be started");
+    // That there is no room is nobody's mistake, and however often somebody asks no more is known.
+    if matches!(error, ReadError::Busy) {
+        tracing::info!(entry = job.entry, "a reader has waited in vain for the end of another one");
+    } else {
+        tracing::error!(entry = job.entry, ?error, "a reader cannot be started");
+    }
     readers.leave(job, || false);
     while let Ok(question) = asked.try_recv() {
         let _ = question.answer.send(Err(error.clone()));

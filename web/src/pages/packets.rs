@@ -17,7 +17,7 @@ use super::render::{Failure, Page, Reply};
 use super::{entry, home};
 use crate::entries::Entry;
 use crate::live::Session;
-use crate::packets::{ReadError, Told, Verdicts};
+use crate::packets::{Death, ReadError, Told, Verdicts};
 use crate::portal::Portal;
 use crate::results::human;
 use crate::visitor::{Viewer, Visitor};
@@ -153,11 +153,17 @@ async fn ask(portal: &Portal, me: &Visitor, ground: Ground<'_>, ask: Ask) -> Res
         Ground::Entry(entry) => portal.readers.ask(entry, ask).await,
         Ground::Live(session) => portal.readers.ask_live(session, ask).await,
     };
+    let mut status = Status::UnprocessableEntity;
     let (key, words) = match told {
         Ok(Told { said: Said::Unreadable(words), .. }) | Err(ReadError::Capture(words)) => ("unreadable", words),
         Ok(told) => return Ok(Ok(told)),
         Err(ReadError::Gone) => ("gone", String::new()),
-        Err(ReadError::Died(death)) => ("died", portal.templates.message(me.language, death.key(), &json!({}))?),
+        Err(ReadError::Died(death)) => {
+            // Another reader may do better.
+            let is_slow = death == Death::Slow;
+            status = if is_slow { Status::ServiceUnavailable } else { Status::InternalServerError };
+            ("died", portal.templates.message(me.language, death.key(), &json!({}))?)
+        }
         Err(ReadError::Busy) => return Err(Failure(Status::TooManyRequests)),
         Err(ReadError::Full) => return Err(Failure(Status::ServiceUnavailable)),
         Err(error @ ReadError::Ours(_)) => {
@@ -166,8 +172,6 @@ async fn ask(portal: &Portal, me: &Visitor, ground: Ground<'_>, ask: Ask) -> Res
         }
     };
     let words = portal.templates.message(me.language, &format!("packets.{key}"), &json!({ "words": words }))?;
-    // Another reader may do better.
-    let status = if key == "died" { Status::ServiceUnavailable } else { Status::UnprocessableEntity };
     Ok(Err(told_with(portal, me, status, &words)?))
 }
 

@@ -246,6 +246,8 @@ struct Known {
     neighbours: [Option<i64>; 2],
     marks: Option<FlowMarks>,
     may: May,
+    /// Comments that this account may bring it to.
+    comments_most: u32,
 }
 
 /// What somebody wanted to do and could not: it is shown again.
@@ -292,6 +294,7 @@ async fn known(portal: &Portal, account: i64, id: i64, query: Query) -> Result<K
             neighbours: queue::neighbours(connection, account, &query, &item)?,
             marks,
             may: entry.may,
+            comments_most: entry.share_of(limits.comments),
             item,
         })
     });
@@ -347,7 +350,7 @@ fn said(account: Option<i64>, wanted: &Wanted, item: i64, comment: &Comment, tri
 }
 
 async fn page(me: &Viewer<'_>, portal: &Portal, id: i64, wanted: &Wanted, tried: Tried) -> Result<Page, Failure> {
-    let Known { item, history, comments, people, neighbours, marks, may } =
+    let Known { item, history, comments, people, neighbours, marks, may, comments_most } =
         known(portal, me.account.id, id, wanted.query(me.account.id)).await?;
     let reasons = reasons(me, portal, &item).await?;
     let (class, badge) = verdict(&item);
@@ -396,8 +399,8 @@ async fn page(me: &Viewer<'_>, portal: &Portal, id: i64, wanted: &Wanted, tried:
         Some(mark) => Some(marks::shown(portal, me, mark)?),
         None => None,
     };
-    let (history_most, comments_most) =
-        (history.len() >= triage.changes as usize, comments.len() >= triage.comments as usize);
+    let history_most = history.len() >= triage.changes as usize;
+    let is_full = comments.len() >= comments_most as usize;
     let go_on = next.clone().unwrap_or_else(|| queue.clone());
     let mut data = json!({
         "title": format!("triage.title-{}", item.kind.name()), "done": done(wanted),
@@ -411,11 +414,11 @@ async fn page(me: &Viewer<'_>, portal: &Portal, id: i64, wanted: &Wanted, tried:
         "conversations": brief(&item).get("queue"), "carried_from": item.carried_from,
         "mark": mark, "conflict": conflict, "history": past, "comments": said,
         "history_most": history_most.then_some(triage.changes),
-        "comments_most": comments_most.then_some(triage.comments),
+        "comments_most": is_full.then_some(comments_most),
         "previous": previous, "next": next, "queue": queue,
     });
     let forms = json!({
-        "can_change": can_change, "can_comment": can_change && !comments_most, "is_mine": assignee == Some(me.account.id),
+        "can_change": can_change, "can_comment": can_change && !is_full, "is_mine": assignee == Some(me.account.id),
         "me_id": me.account.id, "comment": tried.comment.unwrap_or_default(), "max_comment": MAX_COMMENT,
         "states": states, "people": people, "quick": quick, "words": decision.words.unwrap_or_default(), "go_on": go_on,
         "own": wanted.address(&format!("/triage/{id}"), &[]),

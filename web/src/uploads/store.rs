@@ -72,13 +72,25 @@ pub fn goes_beyond(connection: &Connection, account: i64, more: u64, everywhere:
 /// # Errors
 /// Where the database fails.
 pub fn kept_bytes(connection: &Connection, account: i64) -> Result<u64, DbError> {
+    let to_come: i64 = connection
+        .prepare_cached(
+            "SELECT coalesce((SELECT sum(length) FROM uploads WHERE account_id = ?1 AND state = 'open'), 0)",
+        )?
+        .query_row([account], |row| row.get(0))?;
+    Ok(there_bytes(connection, account)?.saturating_add(u64::try_from(to_come).unwrap_or(0)))
+}
+
+/// The same of what is there by now: no analysis fails because an upload is begun.
+///
+/// # Errors
+/// Where the database fails.
+pub(crate) fn there_bytes(connection: &Connection, account: i64) -> Result<u64, DbError> {
     let sum: i64 = connection
         .prepare_cached(
             "SELECT coalesce((SELECT sum(bytes) FROM captures
                     WHERE sha256 IN (SELECT sha256 FROM entries WHERE account_id = ?1 AND capture_gone_at IS NULL)), 0)
                 + coalesce((SELECT sum(coalesce(result_bytes, 0) + coalesce(index_bytes, 0)) FROM entries
-                    WHERE account_id = ?1), 0)
-                + coalesce((SELECT sum(length) FROM uploads WHERE account_id = ?1 AND state = 'open'), 0)",
+                    WHERE account_id = ?1), 0)",
         )?
         .query_row([account], |row| row.get(0))?;
     Ok(u64::try_from(sum).unwrap_or(0))

@@ -329,7 +329,7 @@ fn one_that_dies_is_said_so_and_replaced() {
     let line = log.lines().rfind(|line| line.contains("entry=7654321 process=")).unwrap();
     let process = line.rsplit("process=").next().unwrap().trim();
     assert!(Command::new("kill").args(["-9", process]).status().unwrap().success());
-    me.get(&page).is(503).says("was ended: it broke down");
+    me.get(&page).is(500).says("was ended: it broke down");
     assert!(logged().contains("a reader is gone"));
     me.whole(&page, &[]).is(200).says("Packet 1</h2>");
     // Of what no analysis has judged yet nobody is sent to the command.

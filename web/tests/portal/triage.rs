@@ -308,7 +308,11 @@ fn the_queue_is_worked_through_and_another_analysis_takes_it_over() {
 
 #[test]
 fn thousands_of_entries_are_no_burden() {
-    let (site, account) = site(|config| config.worker.at_once = 0);
+    let (site, account) = site(|config| {
+        config.worker.at_once = 0;
+        // How long it takes hangs on the machine.
+        config.limits.search_milliseconds = 600_000;
+    });
     let (me, bob) = (site.session_of(&account), site.session_of(&site.add("bob", Role::Viewer)));
     let key = me.keep("one.pcap", &capture("ssh-greeting.pcap"));
     site.execute(&format!(
