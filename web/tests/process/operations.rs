@@ -116,8 +116,11 @@ fn the_access_log_is_json_rotates_and_says_nothing_of_what_was_asked() {
     assert_eq!(upload["address"], "127.0.0.1");
     let page = of("/account?<done>");
     assert_eq!((&page["role"], &page["account"]), (&"administrator".into(), &1.into()));
+    // A request's own name is hexadecimal, and may spell anything.
+    let known: String =
+        all.iter().filter_map(|line| line["request"].as_str()).fold(text.clone(), |text, id| text.replace(id, ""));
     for secret in ["hush", "nowhere", &key, "token=", "ada"] {
-        assert!(!text.contains(secret), "{secret} in {text}");
+        assert!(!known.contains(secret), "{secret} in {text}");
     }
     // The other log has no line for each request then.
     assert!(!portal.log().contains("answered"));
