@@ -978,12 +978,25 @@ fn a_closed_terminal_is_the_end() {
 }
 
 fn an_interface_is_looked_into() {
+    // It is found once it came, wherever it has scrolled to; then a line says it, and the prompt is gone.
+    let finds = |terminal: &Terminal, words: &str| {
+        let begin = Instant::now();
+        loop {
+            terminal.keys(&["/"]);
+            terminal.keys(&[words, "Enter"]);
+            std::thread::sleep(Duration::from_millis(100));
+            if terminal.screen().contains(&format!("with “{words}”")) {
+                break;
+            }
+            assert!(begin.elapsed() < LONG, "{}", terminal.screen());
+        }
+    };
     let cable = Cable::new();
     let saved = cable.path("saved.pcapng");
     let Some(terminal) = Terminal::begin((120, 40), &["analyse", "-i", &cable.here()]) else { return };
     terminal.shows(&["capturing", "0 lost"]);
     assert!(cable.fetch("one.invalid", &cable.server_address()));
-    terminal.shows(&["tls", "Handshake"]);
+    finds(&terminal, "one.invalid");
     terminal.keys(&["p"]);
     terminal.shows(&["paused: packets"]);
     assert!(cable.fetch("unseen.invalid", &cable.server_address()));
@@ -1001,17 +1014,7 @@ fn an_interface_is_looked_into() {
     terminal.shows(&["2 of tls.sni contains"]);
     terminal.keys(&["Escape"]);
     terminal.hides("of tls.sni");
-    // It is found once it came; then a line of a packet says it, and the prompt is gone.
-    let begin = Instant::now();
-    loop {
-        terminal.keys(&["/"]);
-        terminal.keys(&["two.invalid", "Enter"]);
-        std::thread::sleep(Duration::from_millis(100));
-        if terminal.screen().contains("with “two.invalid”") {
-            break;
-        }
-        assert!(begin.elapsed() < LONG, "{}", terminal.screen());
-    }
+    finds(&terminal, "two.invalid");
     terminal.keys(&["x"]);
     // All that was still on its way is there.
     terminal.shows(&["packets, stopped, "]);
