@@ -49,12 +49,12 @@ impl Drop for Place {
     }
 }
 
-/// Turns at what only a few may do at the same time; copies share them.
+/// What only a few may do at the same time, one of each account; copies share it.
 ///
 /// One account has one turn at most, and whoever comes meanwhile waits for it without taking anybody else's: an account
 /// that always has something to do leaves the other turns to the others.
 #[derive(Clone, Debug)]
-pub struct Turns {
+pub struct OneEach {
     all: Arc<Semaphore>,
     lines: Arc<Mutex<HashMap<i64, Line>>>,
 }
@@ -66,7 +66,7 @@ struct Line {
     people: usize,
 }
 
-impl Turns {
+impl OneEach {
     /// So many turns at the same time, of all accounts.
     pub fn new(most: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(most)), lines: Arc::default() }
@@ -89,7 +89,7 @@ impl Turns {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(account).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), people: 0 });
         line.people += 1;
-        (InLine { turns: self.clone(), account }, Arc::clone(&line.turn))
+        (InLine { all: self.clone(), account }, Arc::clone(&line.turn))
     }
 }
 
@@ -104,13 +104,13 @@ pub struct Turn {
 /// Somebody in the line of an account; the last one takes it away.
 #[derive(Debug)]
 struct InLine {
-    turns: Turns,
+    all: OneEach,
     account: i64,
 }
 
 impl Drop for InLine {
     fn drop(&mut self) {
-        let mut lines = self.turns.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.all.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = lines.get_mut(&self.account) {
             line.people -= 1;
             if line.people == 0 {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn one_account_has_one_turn_and_keeps_no_other() {
-        let turns = Turns::new(2);
+        let turns = OneEach::new(2);
         let first = already(&mut Box::pin(turns.take(1))).unwrap().unwrap();
         let (mut second, mut third) = (Box::pin(turns.take(1)), Box::pin(turns.take(1)));
         assert!(already(&mut second).is_none() && already(&mut third).is_none());
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn who_waits_no_more_is_forgotten() {
-        let turns = Turns::new(1);
+        let turns = OneEach::new(1);
         let held = already(&mut Box::pin(turns.take(1))).unwrap().unwrap();
         // One waits for the account's own turn, one has that and waits for a turn of all.
         let (mut own, mut shared) = (Box::pin(turns.take(1)), Box::pin(turns.take(2)));

@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::Body;
 use super::entries::{number, refused};
 use super::{Address, Answer, Caller, Writer};
-use crate::accounts::{Reason, Refused};
+use crate::accounts::{Actor, Reason, Refused};
 use crate::database::DbError;
 use crate::entries::visible::may_work;
-use crate::pages::downloads;
 use crate::pages::errors::{Problem, ProblemDocument};
+use crate::pages::{downloads, looks};
 use crate::portal::Portal;
 use crate::triage::change::{Change, change, history};
 use crate::triage::queue::{self, Cursor, From, Given, Query};
@@ -219,17 +219,14 @@ pub async fn list(caller: Caller, portal: &State<Portal>, wanted: Wanted) -> Ans
     let from = wanted.after.as_deref().map(str::parse::<Cursor>).transpose().map_err(unknown)?;
     let (from, limit) =
         (from.map_or(From::Begin, From::After), number("limit", wanted.limit.as_deref())?.unwrap_or(PAGE));
-    let place = portal.results.enter(account).ok_or(Status::TooManyRequests)?;
-    let asked =
-        portal.db.read_within(portal.config.limits.search_milliseconds, move |connection| -> Result<_, DbError> {
-            let _place = place;
-            Ok((
-                queue::list(connection, account, &query, from, limit)?,
-                queue::counts(connection, account, &query)?,
-                queue::missing(connection, account, query.entry.as_deref())?,
-            ))
-        });
-    let (page, counts, missing) = asked.await.map_err(|error| refused(portal, error.into()))?;
+    let asked = looks::search(portal, account, move |connection| -> Result<_, DbError> {
+        Ok((
+            queue::list(connection, account, &query, from, limit)?,
+            queue::counts(connection, account, &query)?,
+            queue::missing(connection, account, query.entry.as_deref())?,
+        ))
+    });
+    let (page, counts, missing) = asked.await?.map_err(|error| refused(portal, error.into()))?;
     Ok(Json(TriageList {
         after: page.after.map(|cursor| cursor.to_string()),
         items: page.items.into_iter().map(view).collect(),
@@ -275,6 +272,11 @@ pub async fn show(caller: Caller, portal: &State<Portal>, id: i64) -> Answer<Tri
     }))
 }
 
+/// Who changes something: the account, and how history and audit log name it.
+fn who(caller: &Writer, address: &Address) -> (i64, String, Actor) {
+    (caller.0.account.id, caller.0.account.display_name.clone(), caller.0.actor(address))
+}
+
 /// What to change of an item.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -308,7 +310,7 @@ pub async fn decide(
     decision: Body<TriageDecision>,
 ) -> Answer<TriageDetail> {
     let TriageDecision { version, state, assignee, words } = decision.0;
-    let (account, by, actor) = (caller.0.account.id, caller.0.account.display_name.clone(), caller.0.actor(&address));
+    let (account, by, actor) = who(&caller, &address);
     let (now, kept) = (portal.now(), portal.config.triage.changes);
     let changed = portal.db.run(move |connection| -> Result<(), Refused> {
         let item = queue::find(connection, account, id)?;
@@ -355,7 +357,7 @@ pub async fn comment(
     id: i64,
     words: Body<TriageWords>,
 ) -> Answer<TriageDetail> {
-    let (account, by, actor) = (caller.0.account.id, caller.0.account.display_name.clone(), caller.0.actor(&address));
+    let (account, by, actor) = who(&caller, &address);
     let (now, most) = (portal.now(), portal.config.triage.comments);
     let added = portal.db.run(move |connection| {
         comments::add(connection, Doer { account, by: &by, actor: &actor }, id, &words.0.text, most, now)

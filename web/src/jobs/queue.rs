@@ -141,6 +141,20 @@ pub struct Turns {
     now: u64,
 }
 
+impl Turns {
+    /// When an account had its last turn: whoever has the smallest number waited longest.
+    pub fn last(&self, account: i64) -> u64 {
+        self.last.get(&account).copied().unwrap_or_default()
+    }
+
+    /// Notes whose turn it was; nobody's where nobody waits, and then it no longer matters who had the last ones.
+    pub fn note(&mut self, account: Option<i64>) {
+        let Some(account) = account else { return self.last.clear() };
+        self.now += 1;
+        self.last.insert(account, self.now);
+    }
+}
+
 /// Puts back what was running when the portal ended; what was begun too often is set aside.
 ///
 /// # Errors
@@ -169,12 +183,9 @@ pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<
         )?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    let next = accounts
-        .iter()
-        .min_by_key(|(account, running)| (*running, turns.last.get(account).copied().unwrap_or_default(), *account));
+    let next = accounts.iter().min_by_key(|(account, running)| (*running, turns.last(*account), *account));
     let Some((account, _)) = next else {
-        // Nobody waits: who had the last turn no longer matters.
-        turns.last.clear();
+        turns.note(None);
         return Ok(None);
     };
     let job = transaction
@@ -192,8 +203,7 @@ pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<
         )?;
     }
     transaction.commit()?;
-    turns.now += 1;
-    turns.last.insert(*account, turns.now);
+    turns.note(Some(*account));
     Ok(job)
 }
 

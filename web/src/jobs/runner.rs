@@ -114,12 +114,18 @@ impl Runner {
         loop {
             let noted = match &outcome {
                 // The portal ends: that was no try of this analysis.
-                Err(Outcome::Killed) if has_ended() => bench.db.run_blocking(|c| queue::put_back(c, job.entry)),
+                Err(Outcome::Killed) if has_ended() => {
+                    bench.db.run_blocking(|c| queue::put_back(c, job.entry)).map(|()| true)
+                }
                 outcome => note(bench, job, outcome),
             };
             match noted {
-                Ok(()) => {
+                Ok(true) => {
                     count(&bench.figures, &outcome);
+                    break;
+                }
+                Ok(false) => {
+                    bench.figures.analysed(Why::Quota.name());
                     break;
                 }
                 Err(error) if has_ended() => {
@@ -181,7 +187,10 @@ fn analyse(bench: &Bench, job: &Job, running: &Running) -> Result<Done, Outcome>
     }
     let quota = bench.config.limits.quota_bytes;
     let left = bench.db.run_blocking(|connection| queue::left_of_quota(connection, job.entry, quota));
-    let left = left.map_err(|error| Outcome::Failed(Why::Worker, Some(error.to_string())))?;
+    let left = left.map_err(|error| {
+        tracing::error!(entry = job.entry, %error, "a quota cannot be read");
+        Outcome::Failed(Why::Worker, None)
+    })?;
     let Some(left) = left else { return Err(Outcome::Failed(Why::Quota, None)) };
     let (_, result) = bench.folders.new_work_file().map_err(|error| unwritten(&error))?;
     let result = Temporary::new(result);
@@ -308,35 +317,56 @@ fn count(figures: &Figures, outcome: &Result<Done, Outcome>) {
     });
 }
 
-fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(), DbError> {
+/// What became of a result that is whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Became {
+    Kept,
+    /// Its owner has no room for it.
+    TooMuch,
+    /// Its entry was deleted meanwhile.
+    Gone,
+}
+
+/// Notes what became of an analysis. False where there is no room left for what it came to.
+fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<bool, DbError> {
     let (entry, now) = (job.entry, bench.clock.now());
     match outcome {
         Ok(done) => {
             // One that takes too long follows when nobody waits.
             let found = found(bench, job.entry, &job.key);
             let quota = bench.config.limits.quota_bytes;
-            let is_kept = bench.db.run_blocking(|connection| -> Result<bool, DbError> {
+            let became = bench.db.run_blocking(|connection| -> Result<Became, DbError> {
                 let transaction = connection.transaction()?;
-                let is_there = queue::done(&transaction, entry, done, now)?;
+                if !queue::done(&transaction, entry, done, now)? {
+                    return Ok(Became::Gone);
+                }
                 // What came of another one of its owner's meanwhile may have taken the room.
-                if is_there && queue::left_of_quota(&transaction, entry, quota)?.is_none() {
+                if queue::left_of_quota(&transaction, entry, quota)?.is_none() {
                     drop(transaction);
                     queue::failed(connection, entry, Why::Quota, None, now)?;
-                    return Ok(false);
+                    return Ok(Became::TooMuch);
                 }
                 if let Ok(found) = &found {
                     collect::store(&transaction, entry, Some(found), now)?;
                 }
                 transaction.commit()?;
-                Ok(is_there)
+                Ok(Became::Kept)
             })?;
-            tracing::info!(entry, packets = done.analysed.packets, flows = done.analysed.flows, "an analysis is done");
-            if !is_kept {
-                // Deleted meanwhile, and with it everything that came from it; or there is no room for it.
-                if let Err(error) = bench.folders.remove_result(&job.key) {
-                    tracing::warn!(entry, %error, "a result stays behind until the next start");
+            let (packets, flows) = (done.analysed.packets, done.analysed.flows);
+            match became {
+                Became::Kept => tracing::info!(entry, packets, flows, "an analysis is done"),
+                Became::TooMuch => tracing::warn!(entry, bytes = done.bytes, "a quota has no room for a result"),
+                // And with it everything that came from it.
+                Became::Gone => {
+                    tracing::info!(entry, packets, flows, "an analysis is done whose entry was deleted meanwhile")
                 }
             }
+            if became != Became::Kept
+                && let Err(error) = bench.folders.remove_result(&job.key)
+            {
+                tracing::warn!(entry, %error, "a result stays behind until the next start");
+            }
+            return Ok(became != Became::TooMuch);
         }
         Err(Outcome::Failed(why, words)) => {
             let words = words.as_deref().map(clean);
@@ -351,7 +381,7 @@ fn note(bench: &Bench, job: &Job, outcome: &Result<Done, Outcome>) -> Result<(),
         // Its entry was deleted, or it was asked to stop and did not hear.
         Err(Outcome::Killed) => bench.db.run_blocking(|c| queue::failed(c, entry, Why::Stopped, None, now))?,
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The conversations of a result that are worth a look.

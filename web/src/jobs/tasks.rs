@@ -12,7 +12,7 @@ use rocket::tokio::task;
 use veilwatch::worker::{CutFlow, Event, FailedWhy, Inspection, Supervised, Task, WorkerEnd, supervise};
 
 use super::{Bench, check, clean};
-use crate::at_once::{Turn, Turns};
+use crate::at_once::{OneEach, Turn};
 use crate::entries::Entry;
 use crate::pipelines::described::Described;
 use crate::pipelines::{self, Chosen};
@@ -24,9 +24,9 @@ const AT_ONCE: usize = 2;
 #[derive(Clone)]
 pub struct Looks {
     bench: Bench,
-    inspecting: Turns,
-    cutting: Turns,
-    loading: Turns,
+    inspecting: OneEach,
+    cutting: OneEach,
+    loading: OneEach,
     ended: Arc<AtomicBool>,
 }
 
@@ -44,7 +44,7 @@ pub enum LookError {
 impl Looks {
     /// Looks through this bench.
     pub fn new(bench: Bench) -> Self {
-        let turns = || Turns::new(AT_ONCE);
+        let turns = || OneEach::new(AT_ONCE);
         Self { bench, inspecting: turns(), cutting: turns(), loading: turns(), ended: Arc::default() }
     }
 
@@ -147,7 +147,7 @@ impl Looks {
 }
 
 /// Waits for a turn of this account.
-async fn turn(turns: &Turns, account: i64) -> Result<Turn, LookError> {
+async fn turn(turns: &OneEach, account: i64) -> Result<Turn, LookError> {
     turns.take(account).await.map_err(|error| LookError::Ours(error.to_string()))
 }
 

@@ -259,11 +259,6 @@ impl Shelf {
         self.settings.require_signature && matches!(signer, Signer::Nobody | Signer::Stranger(_))
     }
 
-    /// The version that is the champion of a name; none where there is none, or it has changed.
-    pub fn champion(&self, name: &str) -> Option<u32> {
-        self.registry().ok()?.champion(name).ok()?.version
-    }
-
     /// Which model judges where the champion of a name does, as a configuration names it; none where there is no champion. One
     /// that cannot be used is named without its version: whoever asks for it hears why, and no other model takes its place.
     pub fn judge(&self, name: &str) -> Option<String> {

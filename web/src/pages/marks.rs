@@ -9,7 +9,7 @@ use super::entry::Save;
 use super::language::Messages;
 use super::login::Nothing;
 use super::render::{Answer, Failure, Page, PageError, Reply, told};
-use super::{downloads, result};
+use super::{downloads, looks, result};
 use crate::clock::readable;
 use crate::database::DbError;
 use crate::entries::{Labels, Mark, Why, marks};
@@ -55,14 +55,10 @@ pub(super) fn shown(portal: &Portal, visitor: &Visitor, mark: &Mark) -> Result<V
 #[get("/marks")]
 pub async fn show(me: Analyst<'_>, portal: &State<Portal>) -> Reply {
     let account = me.account.id;
-    let place = portal.results.enter(account).ok_or(Failure(Status::TooManyRequests))?;
-    let (count, conflicts) = portal
-        .db
-        .read_within(portal.config.limits.search_milliseconds, move |connection| -> Result<_, DbError> {
-            let _place = place;
-            Ok((marks::count(connection, account)?, marks::conflicts(connection, account)?))
-        })
-        .await?;
+    let (count, conflicts) = looks::search(portal, account, move |connection| -> Result<_, DbError> {
+        Ok((marks::count(connection, account)?, marks::conflicts(connection, account)?))
+    })
+    .await??;
     let most = conflicts.len() == marks::CONFLICTS_SHOWN as usize;
     let conflicts: Vec<Value> = conflicts
         .iter()

@@ -17,6 +17,7 @@
 //! | [`entry`] | one entry: confirmed, described, deleted |
 //! | [`sharing`] | whom an entry is shared with, and when it goes |
 //! | [`waiting`] | waiting for a result |
+//! | [`looks`] | how much one account looks into at the same time |
 //! | [`result`] | what was found |
 //! | [`flows`] | the table of flows, and one of them |
 //! | [`conversation`] | all flows of one host to one service, and their rhythm |
@@ -57,6 +58,7 @@ pub mod invitation;
 pub mod language;
 pub mod live;
 pub mod login;
+pub(crate) mod looks;
 pub mod marks;
 pub mod models;
 pub mod packets;

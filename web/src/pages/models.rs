@@ -11,6 +11,7 @@ use veilwatch::model::{
     AlarmRate, Card, Compared, Figure, Model, ModelSettings, Signer, Standing, compare, same_protocol,
 };
 
+use super::looks::place;
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::Role;
 use crate::accounts::audit::{self, Action};
@@ -42,11 +43,6 @@ impl From<ShelfError> for Failure {
             }
         }
     }
-}
-
-/// One of the account's places for looks: what reads models or labelled data takes one, and holds it to its end.
-pub(crate) fn place(portal: &Portal, account: i64) -> Result<Arc<Place>, Failure> {
-    portal.results.enter(account).map(Arc::new).ok_or(Failure(Status::TooManyRequests))
 }
 
 /// Does something with the registry on a thread that may block, in a place of whoever asks.

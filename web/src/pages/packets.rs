@@ -13,6 +13,7 @@ use veilwatch::worker::browse::{
 };
 
 use super::errors::told_with;
+use super::looks::place;
 use super::render::{Failure, Page, Reply};
 use super::{entry, home};
 use crate::entries::Entry;
@@ -148,7 +149,7 @@ async fn ask(portal: &Portal, me: &Visitor, ground: Ground<'_>, ask: Ask) -> Res
     {
         return Ok(Err(page));
     }
-    let _place = portal.results.enter(ground.account()).ok_or(Failure(Status::TooManyRequests))?;
+    let _place = place(portal, ground.account())?;
     let told = match ground {
         Ground::Entry(entry) => portal.readers.ask(entry, ask).await,
         Ground::Live(session) => portal.readers.ask_live(session, ask).await,
@@ -217,8 +218,6 @@ pub(super) async fn data(
         };
     }
     let (mut read, verdicts) = (told.read, told.verdicts);
-    let (has_verdicts, no_verdicts) =
-        (verdicts.is_some(), portal.templates.message(me.language, "packets.no-verdicts", &json!({}))?);
     let (rows, wrong) = match told.said {
         Said::Rows(rows) => (rows, None),
         Said::Wrong(wrong) => (PacketRows { rows: Vec::new(), before: None, after: None, search: None }, Some(wrong)),
@@ -253,21 +252,19 @@ pub(super) async fn data(
         })
     });
     let refresh = waits.then_some(AGAIN);
-    let verdicts = verdicts.filter(|_| wrong.is_none());
-    let wrong = wrong.map(|wrong| {
-        let mut wrong = pointed(wanted.filter(), &wrong);
-        // The reader knows of no such fields, and would send people to the command.
-        if !has_verdicts && asks_verdicts(wanted.filter()) {
-            wrong["what"] = no_verdicts.into();
-        }
-        wrong
-    });
-    let unknown = verdicts.and_then(|verdicts| unknown(&verdicts, stopped, portal.config.browse.marked_flows));
+    let mut pointed = wrong.as_ref().map(|wrong| pointed(wanted.filter(), wrong));
+    // A reader without verdicts knows of no such fields, and would send people to the command.
+    if let Some(pointed) = pointed.as_mut().filter(|_| verdicts.is_none() && asks_verdicts(wanted.filter())) {
+        pointed["what"] = portal.templates.message(me.language, "packets.no-verdicts", &json!({}))?.into();
+    }
+    let unknown = verdicts
+        .filter(|_| wrong.is_none())
+        .and_then(|verdicts| unknown(&verdicts, stopped, portal.config.browse.marked_flows));
     let data = json!({
         "key": ground.key(), "name": ground.name(), "where": wanted.filter(), "refresh": refresh, "again": refresh,
         "list": ground.list(), "complete": format!("{}/complete", ground.packets()),
         "back": matches!(ground, Ground::Entry(_)), "is_live": matches!(ground, Ground::Live(_)),
-        "wrong": wrong, "flow": wanted.flow.map(|flow| flow.to_string()),
+        "wrong": pointed, "flow": wanted.flow.map(|flow| flow.to_string()),
         "all": format!("{}{}", ground.list(), at.map(|at| format!("?at={at}")).unwrap_or_default()),
         "reading": reading(&read), "search": search, "packets": human::grouped(read.packets), "unknown": unknown,
         "is_cut": read.is_cut, "damage": read.damage, "missing": is_missing && is_known,

@@ -8,7 +8,7 @@ use rocket::{State, get};
 use serde_json::{Value, json};
 
 use super::render::{Failure, Page, Reply};
-use super::{conversation, entry, home};
+use super::{conversation, entry, home, looks};
 use crate::database::DbError;
 use crate::entries::{self, Category, Entry, FlowMarks, State as EntryState, marks};
 use crate::portal::Portal;
@@ -42,7 +42,7 @@ pub(crate) async fn look<T: Send + 'static>(
     if entry.state != EntryState::Done {
         return Err(Failure(Status::NotFound));
     }
-    let place = portal.results.enter(entry.asker).ok_or(Failure(Status::TooManyRequests))?;
+    let place = looks::place(portal, entry.asker)?;
     let (path, milliseconds) = (portal.folders.result(&entry.key), portal.config.limits.search_milliseconds);
     let looked = task::spawn_blocking(move || {
         // Held to the end of the work, even where whoever waits has gone.

@@ -15,7 +15,8 @@ use veilwatch::worker::{LearnProgress, LearnStage, Said, TrainReport};
 
 use super::Language;
 use super::login::Nothing;
-use super::models::{figure, place, standing};
+use super::looks::place;
+use super::models::{figure, standing};
 use super::render::{Answer, Failure, Page, Reply, told};
 use crate::accounts::{Account, Actor, Reason, Refused, Role};
 use crate::at_once::Place;

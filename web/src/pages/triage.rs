@@ -9,7 +9,7 @@ use veilwatch::engine::Category as Purpose;
 use super::entry::{self, Save};
 use super::errors::refusal;
 use super::render::{Answer, Failure, Page, Reply, told};
-use super::{downloads, flows, home, local_path, marks, result};
+use super::{downloads, flows, home, local_path, looks, marks, result};
 use crate::accounts::{Reason, Role};
 use crate::clock::readable;
 use crate::database::DbError;
@@ -164,23 +164,17 @@ fn option(name: &str, key: String, current: &str) -> Value {
 pub async fn list(me: Viewer<'_>, portal: &State<Portal>, wanted: Wanted) -> Reply {
     let (account, query, from) = (me.account.id, wanted.query(me.account.id), wanted.from());
     let (asked, limit) = (query.clone(), portal.config.limits.page_rows);
-    let place = portal.results.enter(account).ok_or(Failure(Status::TooManyRequests))?;
-    let milliseconds = portal.config.limits.search_milliseconds;
-    let (page, counts, missing, all, entry) = portal
-        .db
-        .read_within(milliseconds, move |connection| -> Result<_, DbError> {
-            let _place = place;
-            let entry =
-                asked.entry.as_deref().map(|key| entries::find(connection, account, key)).transpose()?.flatten();
-            Ok((
-                queue::list(connection, account, &asked, from, limit)?,
-                queue::counts(connection, account, &asked)?,
-                queue::missing(connection, account, asked.entry.as_deref())?,
-                categories::list(connection)?,
-                entry.map(|entry| entry.name),
-            ))
-        })
-        .await?;
+    let (page, counts, missing, all, entry) = looks::search(portal, account, move |connection| -> Result<_, DbError> {
+        let entry = asked.entry.as_deref().map(|key| entries::find(connection, account, key)).transpose()?.flatten();
+        Ok((
+            queue::list(connection, account, &asked, from, limit)?,
+            queue::counts(connection, account, &asked)?,
+            queue::missing(connection, account, asked.entry.as_deref())?,
+            categories::list(connection)?,
+            entry.map(|entry| entry.name),
+        ))
+    })
+    .await??;
     let cursor = |cursor: Option<Cursor>, name| {
         cursor.map(|cursor| wanted.address("/triage", &[(name, cursor.to_string().as_str())]))
     };
@@ -276,9 +270,7 @@ pub async fn of_entry(me: Viewer<'_>, portal: &State<Portal>, key: &str) -> Repl
 
 async fn known(portal: &Portal, account: i64, id: i64, query: Query) -> Result<Known, Failure> {
     let limits = portal.config.triage.clone();
-    let place = portal.results.enter(account).ok_or(Failure(Status::TooManyRequests))?;
-    let found = portal.db.read_within(portal.config.limits.search_milliseconds, move |connection| {
-        let _place = place;
+    let found = looks::search(portal, account, move |connection| {
         let item = queue::find(connection, account, id)?;
         // An entry has neighbours among entries, whatever the list was of.
         let query = Query { kind: item.kind, ..query };
@@ -298,7 +290,7 @@ async fn known(portal: &Portal, account: i64, id: i64, query: Query) -> Result<K
             item,
         })
     });
-    told(found.await)?.map_err(|_| Failure(Status::NotFound))
+    told(found.await?)?.map_err(|_| Failure(Status::NotFound))
 }
 
 /// Why the worst flow of an item is what it is, from its result; nothing where that cannot be read.

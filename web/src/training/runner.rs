@@ -14,7 +14,7 @@ use veilwatch::worker::{
 use super::{State, Training, folder, store};
 use crate::database::DbError;
 use crate::entries::marks::labels::works_with;
-use crate::jobs::queue::Why;
+use crate::jobs::queue::{Turns, Why};
 use crate::jobs::tasks::Temporary;
 use crate::jobs::{Bench, clean};
 use crate::models::Shelf;
@@ -103,7 +103,7 @@ impl Trainer {
     }
 
     fn work(&self, bench: &Bench) {
-        let mut turns = store::Turns::default();
+        let mut turns = Turns::default();
         while !self.has_ended() {
             match bench.db.run_blocking(|connection| store::take(connection, &mut turns, bench.clock.now())) {
                 Ok(Some(training)) => self.run(bench, &training),

@@ -2,7 +2,6 @@
 //!
 //! Accounts take turns: whoever waited longest for one comes first, and of one account's trainings the oldest.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,7 +15,7 @@ use crate::accounts::audit::{self, Action};
 use crate::accounts::{Actor, Reason, Refused, people};
 use crate::config::Training as Limits;
 use crate::database::DbError;
-use crate::jobs::queue::{CRASHES, STARTS, Why};
+use crate::jobs::queue::{CRASHES, STARTS, Turns, Why};
 use crate::uploads::{Key, Sha256Hex};
 
 /// How far a training has come.
@@ -123,13 +122,6 @@ pub struct Training {
     pub version: Option<u32>,
     /// What came of it.
     pub report: Option<TrainReport>,
-}
-
-/// Who had the last turns: in memory, because a restart may begin the round anew.
-#[derive(Debug, Default)]
-pub struct Turns {
-    last: HashMap<i64, u64>,
-    now: u64,
 }
 
 const SELECT: &str = "SELECT t.*, a.display_name FROM trainings t JOIN accounts a ON a.id = t.account_id";
@@ -260,10 +252,9 @@ pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     // One runs at a time, so nobody has more of them running than somebody else.
-    let next = oldest.iter().min_by_key(|(account, id)| (turns.last.get(account).copied().unwrap_or_default(), *id));
+    let next = oldest.iter().min_by_key(|(account, id)| (turns.last(*account), *id));
     let Some((account, id)) = next else {
-        // Nobody waits: who had the last turn no longer matters.
-        turns.last.clear();
+        turns.note(None);
         return Ok(None);
     };
     let next = transaction
@@ -278,8 +269,7 @@ pub fn take(connection: &mut Connection, turns: &mut Turns, now: i64) -> Result<
         )?;
     }
     transaction.commit()?;
-    turns.now += 1;
-    turns.last.insert(*account, turns.now);
+    turns.note(Some(*account));
     Ok(next)
 }
 
@@ -460,7 +450,7 @@ mod tests {
         assert_eq!(taken(&mut place, 2), [ids[5], ids[2]]);
         // Where nobody waits the round begins anew, and nothing is kept of it.
         assert!(taken(&mut place, 1).is_empty());
-        assert!(turns.last.is_empty());
+        assert_eq!([ada, bob].map(|account| turns.last(account)), [0, 0], "a new round");
     }
 
     #[test]
