@@ -58,7 +58,7 @@ pub mod invitation;
 pub mod language;
 pub mod live;
 pub mod login;
-pub(crate) mod looks;
+pub mod looks;
 pub mod marks;
 pub mod models;
 pub mod packets;
